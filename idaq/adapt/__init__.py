@@ -1,0 +1,1 @@
+"""Online adaptation: strategies (IDAQ and its rivals) and the uncertainties that score an episode."""

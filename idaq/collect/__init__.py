@@ -1,0 +1,1 @@
+"""Recipe -> behaviour policies -> rollouts -> shards -> dataset. The only writer of datasets."""

@@ -1,0 +1,41 @@
+"""The dataset card: README.md of a dataset, with the hub's front matter. Figures, not adjectives."""
+
+import numpy as np
+
+from idaq.format.documents import TaskRecord
+from idaq.format.recipe import Recipe
+
+
+def dataset_card(recipe: Recipe, tasks: tuple[TaskRecord, ...]) -> str:
+    """Markdown with YAML front matter."""
+    behaviour = np.array([task.reference.behaviour.mean for task in tasks])
+    random = np.array([task.reference.random.mean for task in tasks])
+    episodes = len(tasks) * sum(b.episodes for b in recipe.behaviours)
+    splits = ", ".join(f"{size} {name}" for name, size in recipe.splits.sizes.items())
+    behaviours = "\n".join(
+        f"| {b.name} | {b.kind} | {b.quality} | {b.noise:g} | {b.random_share:g} | {b.episodes} |" for b in recipe.behaviours
+    )
+    return f"""---
+license: mit
+task_categories:
+- reinforcement-learning
+tags:
+- minari
+- offline-rl
+- meta-rl
+- idaq
+---
+# {recipe.id}
+
+{recipe.description}
+
+- family `{recipe.family}`: {len(tasks)} tasks ({splits}), {episodes} episodes, recipe seed {recipe.seed}
+- mean return over tasks: behaviour {behaviour.mean():.3f} (from {behaviour.min():.3f} to {behaviour.max():.3f}), random {random.mean():.3f}
+
+| behaviour | kind | quality | noise | random share | episodes a task |
+|---|---|---|---|---|---|
+{behaviours}
+
+Load it with `minari.load_dataset("{recipe.id}")`, or task by task with `idaq.loader.open_dataset("{recipe.id}")`.
+Check it with `idaq dataset verify {recipe.id}`; make it again, to the same content digest, from `data/idaq/manifest.json`'s recipe.
+"""

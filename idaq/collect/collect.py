@@ -1,0 +1,176 @@
+"""Recipe -> dataset. Killed at any moment, the same command goes on where it stopped and ends in the same content."""
+
+import errno
+import fcntl
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import joblib
+import numpy as np
+
+from idaq.collect.card import dataset_card
+from idaq.collect.cells import Cell, behaviours_of, collect_cell, finished_cells, is_whole, read_shard
+from idaq.core.config import to_mapping
+from idaq.core.digest import value_digest
+from idaq.core.errors import CollectError, ConfigError, DatasetExistsError
+from idaq.core.seeds import generator
+from idaq.core.types import Advance, ignore_progress
+from idaq.format.documents import EnvReference, References, ReturnStatistics, TaskRecord
+from idaq.format.reader import open_stored
+from idaq.format.recipe import Recipe
+from idaq.format.writer import DatasetSource, EpisodeEntry, write_dataset
+from idaq.tasks import Family, get_family
+
+
+@dataclass(frozen=True, kw_only=True)
+class Collected:
+    """What a collection came to."""
+
+    path: Path
+    content_digest: str
+    cells: int
+    resumed: int
+    """cells that an earlier, interrupted run had finished"""
+    existed: bool
+    """the dataset was already there, whole, from the same recipe"""
+
+
+def collect(recipe: Recipe, root: Path, *, workers: int = 1, progress: Advance = ignore_progress) -> Collected:
+    """Collect `recipe` into `<root>/<recipe.id>` with `workers` processes; `progress` counts episodes.
+
+    Raises DatasetExistsError if another recipe's dataset has the id, CollectError on a full disk or a lost worker.
+    """
+    digest = value_digest(to_mapping(recipe))
+    family, tasks = _tasks_of(recipe)
+    slug = recipe.id.replace("/", "--")
+    with _locked(root / ".idaq" / f"{slug}.lock"), _clear_errors():
+        if (root / recipe.id).exists():
+            return _existing(root / recipe.id, digest)
+        folder = root / ".idaq" / "collect" / f"{slug}-{digest[:12]}"
+        folder.mkdir(parents=True, exist_ok=True)
+        cells = [Cell(task_index=t, behaviour_index=b) for t in tasks for b in range(len(behaviours_of(recipe)))]
+        resumed = _collect_cells(recipe, cells, folder, workers, progress)
+        source = _source(recipe, family, tasks, folder)
+        path = write_dataset(source, root, dataset_card(recipe, source.tasks))
+        shutil.rmtree(folder)
+        content_digest = open_stored(path).manifest.content_digest
+    return Collected(path=path, content_digest=content_digest, cells=len(cells), resumed=resumed, existed=False)
+
+
+def assign_splits(recipe: Recipe, family: Family) -> dict[int, str]:
+    """Task index -> split, in index order: the first tasks of a seeded permutation for the first split, and so on."""
+    sizes = recipe.splits.sizes
+    if not 0 < sum(sizes.values()) <= len(family.tasks):
+        raise ConfigError(f"splits {sizes} ask for {sum(sizes.values())} tasks; {family.name} has {len(family.tasks)}")
+    order = generator(recipe.splits.seed).permutation(len(family.tasks)).tolist()
+    names = [name for name, size in sizes.items() for _ in range(size)]
+    return dict(sorted(zip(order, names, strict=False)))
+
+
+def episode_count(recipe: Recipe) -> int:
+    """Episodes that a collection rolls out, random reference included: what `progress` counts up to."""
+    return sum(recipe.splits.sizes.values()) * sum(behaviour.episodes for behaviour in behaviours_of(recipe))
+
+
+def _tasks_of(recipe: Recipe) -> tuple[Family, dict[int, str]]:
+    family = get_family(recipe.family)
+    return family, assign_splits(recipe, family)
+
+
+def _existing(path: Path, digest: str) -> Collected:
+    stored = open_stored(path)
+    if stored.manifest.recipe_digest != digest:
+        raise DatasetExistsError(
+            f"{path} exists already and was collected from another recipe",
+            hint="collect under another id: --set id=idaq/.../name-v1, or remove that folder",
+        )
+    return Collected(path=path, content_digest=stored.manifest.content_digest, cells=0, resumed=0, existed=True)
+
+
+def _collect_cells(recipe: Recipe, cells: list[Cell], folder: Path, workers: int, progress: Advance) -> int:
+    """Collect the cells that are not whole yet; returns how many were."""
+    finished = finished_cells(folder)
+    missing = [cell for cell in cells if not is_whole(folder, cell, finished)]
+    episodes = [behaviour.episodes for behaviour in behaviours_of(recipe)]
+    progress(sum(episodes[cell.behaviour_index] for cell in set(cells) - set(missing)))
+    jobs = (joblib.delayed(collect_cell)(recipe, cell, folder) for cell in missing)
+    for count in joblib.Parallel(n_jobs=min(workers, max(1, len(missing))), return_as="generator_unordered")(jobs):
+        progress(count)
+    return len(cells) - len(missing)
+
+
+def _source(recipe: Recipe, family: Family, splits: dict[int, str], folder: Path) -> DatasetSource:
+    env = family.make()
+    source = DatasetSource(
+        recipe=recipe,
+        tasks=tuple(_task_record(recipe, family, index, split, folder) for index, split in splits.items()),
+        entries=_entries(recipe, splits, folder),
+        observation_space=env.observation_space,
+        action_space=env.action_space,
+        env_spec_json=family.env_spec.to_json(),
+    )
+    env.close()
+    return source
+
+
+def _entries(recipe: Recipe, splits: dict[int, str], folder: Path) -> Iterator[EpisodeEntry]:
+    for task_index in splits:
+        for behaviour_index, behaviour in enumerate(recipe.behaviours):
+            shard = read_shard(folder, Cell(task_index=task_index, behaviour_index=behaviour_index))
+            for episode, seed, success in zip(shard.episodes, shard.seeds, shard.successes, strict=True):
+                yield EpisodeEntry(
+                    episode=episode, task_index=task_index, behaviour=behaviour.name, seed=seed, success=success
+                )
+
+
+def _task_record(recipe: Recipe, family: Family, index: int, split: str, folder: Path) -> TaskRecord:
+    shards = [read_shard(folder, Cell(task_index=index, behaviour_index=b)) for b in range(len(recipe.behaviours) + 1)]
+    returns = [[episode.total_reward for episode in shard.episodes] for shard in shards]
+    spec = family.env_spec
+    task = {key: value for key, value in asdict(family.tasks[index]).items() if key not in ("split", "success")}
+    return TaskRecord(
+        **task,
+        split=split,
+        success=family.tasks[index].success,
+        env=EnvReference(
+            id=spec.id, entry_point=str(spec.entry_point), kwargs=dict(spec.kwargs), max_episode_steps=spec.max_episode_steps
+        ),
+        reset_options={"task": index},
+        reference=References(
+            random=_statistics(returns[-1], "uniform random actions, measured at collection; not in the dataset"),
+            behaviour=_statistics(sum(returns[:-1], []), "the dataset's own episodes of this task, all behaviours"),
+        ),
+    )
+
+
+def _statistics(returns: list[float], how: str) -> ReturnStatistics:
+    return ReturnStatistics(mean=float(np.mean(returns)), std=float(np.std(returns)), n=len(returns), how=how)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """One collection of an id at a time; the kernel drops the lock of a killed process."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise CollectError("another collection of this dataset is running", hint="wait for it to end") from None
+        yield
+
+
+@contextmanager
+def _clear_errors() -> Iterator[None]:
+    """Say plainly what a full disk or a lost worker means for what is already collected."""
+    kept = "finished cells are kept: run the same command again to go on"
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise CollectError(f"the disk is full: {error}", hint=f"free some space; {kept}") from error
+    except joblib.externals.loky.process_executor.BrokenProcessPool as error:
+        raise CollectError(f"a worker was lost: {error}", hint=kept) from error

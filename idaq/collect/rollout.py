@@ -1,0 +1,104 @@
+"""Behaviour policies in lock-step. Shapes: B episodes, T steps, D observation, A action."""
+
+from dataclasses import dataclass
+
+import gymnasium as gym
+import numpy as np
+from numpy.typing import NDArray
+
+from idaq.core.errors import CollectError
+from idaq.core.seeds import generator
+from idaq.core.types import Array, Episode
+from idaq.format.recipe import Behaviour
+from idaq.tasks import Family
+
+
+@dataclass(frozen=True, kw_only=True)
+class Noise:
+    """All random numbers of B episodes, drawn from each episode's own seed: batching changes nothing."""
+
+    gaussian: Array
+    """(T, B, A)"""
+    uniform: Array
+    """(T, B, A) in [-1, 1)"""
+    choice: Array
+    """(T, B) in [0, 1)"""
+
+
+def draw_noise(seeds: NDArray[np.uint64], steps: int, action_size: int) -> Noise:
+    """Draw the noise of each episode from its own generator, always in the same order."""
+    gaussian, uniform, choice = [], [], []
+    for seed in seeds:
+        rng = generator(int(seed))
+        gaussian.append(rng.standard_normal((steps, action_size)))
+        uniform.append(rng.uniform(-1, 1, (steps, action_size)))
+        choice.append(rng.random(steps))
+    return Noise(gaussian=np.stack(gaussian, 1), uniform=np.stack(uniform, 1), choice=np.stack(choice, 1))
+
+
+def act(behaviour: Behaviour, family: Family, observations: Array, tasks: NDArray[np.int64], noise: Noise, step: int) -> Array:
+    """Actions (B, A) in [-1, 1] of a behaviour policy at time `step`."""
+    if behaviour.kind == "random":
+        return noise.uniform[step]
+    scripted = np.clip(family.controller(observations, tasks) + behaviour.noise * noise.gaussian[step], -1, 1)
+    if behaviour.kind == "scripted":
+        return scripted
+    return np.where((noise.choice[step] < behaviour.random_share)[:, None], noise.uniform[step], scripted)
+
+
+def rollout(
+    family: Family, behaviour: Behaviour, tasks: NDArray[np.int64], seeds: NDArray[np.uint64]
+) -> tuple[list[Episode], NDArray[np.bool_]]:
+    """Run B episodes in lock-step: the episodes and, for each, its success by the family's definition.
+
+    Episode b is a pure function of (family, behaviour, tasks[b], seeds[b]). Raises CollectError on NaN or infinity.
+    """
+    space = _action_space(family)
+    noise = draw_noise(seeds, family.horizon, int(np.prod(space.shape)))
+    env = family.lockstep()
+    observations = env.reset(tasks, seeds)
+    seen, actions, results = [observations], [], []
+    for step in range(family.horizon):
+        unit = act(behaviour, family, observations, tasks, noise, step)
+        actions.append((space.low + (unit + 1) / 2 * (space.high - space.low)).astype(space.dtype))
+        results.append(env.step(actions[-1]))
+        observations = results[-1].observations
+        seen.append(observations)
+    stacked = {
+        "observations": np.stack(seen, 1),
+        "actions": np.stack(actions, 1),
+        "rewards": np.stack([r.rewards for r in results], 1),
+        "terminated": np.stack([r.terminated for r in results], 1),
+        "truncated": np.stack([r.truncated for r in results], 1),
+    }
+    episodes = [_cut({name: column[b] for name, column in stacked.items()}) for b in range(len(tasks))]
+    successes = np.stack([r.success for r in results], 1)
+    when = {task.task_index: task.success.when for task in family.tasks}
+    solved = [
+        _solved(successes[b, : len(episode)], when[int(tasks[b])]) for b, episode in enumerate(episodes)
+    ]
+    return episodes, np.array(solved)
+
+
+def _solved(steps: NDArray[np.bool_], when: str) -> bool:
+    return bool(steps[-1] if when == "last-step" else steps.any())
+
+
+def _action_space(family: Family) -> gym.spaces.Box:
+    env = family.make()
+    space = env.action_space
+    env.close()
+    if not isinstance(space, gym.spaces.Box):
+        raise CollectError(f"family {family.name} has action space {space}; behaviours need a Box")
+    return space
+
+
+def _cut(columns: dict[str, Array]) -> Episode:
+    """Drop what a lock-step env computed after the episode's end."""
+    ended = np.flatnonzero(columns["terminated"] | columns["truncated"])
+    length = int(ended[0]) + 1 if len(ended) else len(columns["rewards"])
+    cut = {name: np.ascontiguousarray(c[: length + (name == "observations")]) for name, c in columns.items()}
+    for name in ("observations", "actions", "rewards"):
+        if not np.isfinite(cut[name]).all():
+            raise CollectError(f"the environment gave NaN or infinity in {name}")
+    return Episode(**cut)  # type: ignore[arg-type]

@@ -1,0 +1,134 @@
+"""One definition for code, TOML, `--set a.b=1` and JSON Schema: frozen, keyword-only, nothing extra allowed."""
+
+import dataclasses
+import functools
+import json
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar, dataclass_transform
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass as pydantic_dataclass
+
+from idaq.core.errors import ConfigError, unknown_name
+
+T = TypeVar("T")
+_CONFIG = ConfigDict(extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True)
+def config(cls: type[T]) -> type[T]:
+    """Class decorator: a frozen, keyword-only pydantic dataclass that refuses unknown fields, NaN and infinity."""
+    return pydantic_dataclass(cls, frozen=True, kw_only=True, config=_CONFIG)  # type: ignore[return-value]
+
+
+@functools.cache
+def _adapter(cls: type[T]) -> TypeAdapter[T]:
+    return TypeAdapter(cls)
+
+
+def from_mapping(cls: type[T], mapping: object, *, where: str) -> T:
+    """Build `cls` from plain data. Raises ConfigError naming `where`, the field, the rule and near names."""
+    try:
+        return _adapter(cls).validate_python(mapping)
+    except ValidationError as error:
+        raise _explain(cls, error, where) from None
+
+
+def to_mapping(value: object) -> dict[str, Any]:
+    """Plain JSON-able data of a config or document."""
+    return _adapter(type(value)).dump_python(value, mode="json")
+
+
+def json_schema(cls: type[Any]) -> dict[str, Any]:
+    """JSON Schema (draft 2020-12) of a config or document."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **_adapter(cls).json_schema()}
+
+
+def canonical_json(value: object) -> str:
+    """One text for one value: sorted keys, no spaces, no NaN. What recipe and config digests are taken of."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Parse a TOML file. Raises ConfigError with the line of a syntax error."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not TOML: {error}") from None
+
+
+def override(mapping: Mapping[str, Any], settings: Iterable[str]) -> dict[str, Any]:
+    """Apply `a.b=1` settings to a copy of nested plain data; list items go by index or by their `name`.
+
+    Values are TOML (`0.5`, `true`, `[1, 2]`, `"text"`); what is not TOML is taken as text.
+    """
+    result: dict[str, Any] = json.loads(json.dumps(mapping))
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not equals or not key.strip():
+            raise ConfigError(f"--set {setting!r} is not of the form key=value", hint="for example --set train.steps=2000")
+        *parents, last = key.strip().split(".")
+        node: Any = result
+        for part in parents:
+            node = _child(node, part, setting)
+        if isinstance(node, list):
+            node[_index(node, last, setting)] = _value(text)
+        elif isinstance(node, dict):
+            node[last] = _value(text)
+        else:
+            raise ConfigError(f"--set {setting!r}: {'.'.join(parents)} is a value, it has no {last!r}")
+    return result
+
+
+def _child(node: Any, part: str, setting: str) -> Any:
+    if isinstance(node, list):
+        return node[_index(node, part, setting)]
+    if isinstance(node, dict):
+        return node.setdefault(part, {})
+    raise ConfigError(f"--set {setting!r}: nothing lies below a plain value at {part!r}")
+
+
+def _index(items: list[Any], part: str, setting: str) -> int:
+    names = [item.get("name") if isinstance(item, dict) else None for item in items]
+    if part in names:
+        return names.index(part)
+    if part.isdigit() and int(part) < len(items):
+        return int(part)
+    raise ConfigError(f"--set {setting!r}: no item {part!r}", hint=f"an index below {len(items)} or one of {names}")
+
+
+def _value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _explain(cls: type[Any], error: ValidationError, where: str) -> ConfigError:
+    lines, hint = [], None
+    for item in error.errors(include_url=False)[:8]:
+        place = ".".join(str(part) for part in item["loc"]) or "(top)"
+        if item["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+            hint = hint or unknown_name("field", str(item["loc"][-1]), _field_names(cls, item["loc"][:-1])).hint
+            lines.append(f"{place}: there is no such field")
+        else:
+            lines.append(f"{place}: {item['msg']} (got {_short(item['input'])})")
+    return ConfigError(f"{where}: " + "; ".join(lines), hint=hint)
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _field_names(cls: Any, location: tuple[int | str, ...]) -> list[str]:
+    for part in location:
+        candidates = [cls, *getattr(cls, "__args__", ())]
+        fields = {f.name: f.type for c in candidates if dataclasses.is_dataclass(c) for f in dataclasses.fields(c)}
+        cls = fields.get(str(part), cls) if isinstance(part, str) else cls
+    candidates = [cls, *getattr(cls, "__args__", ())]
+    return [f.name for c in candidates if dataclasses.is_dataclass(c) for f in dataclasses.fields(c)]

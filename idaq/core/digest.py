@@ -1,0 +1,39 @@
+"""Content digests: of values, never of the layout that holds them."""
+
+import hashlib
+from collections.abc import Iterable
+
+import numpy as np
+
+from idaq.core.config import canonical_json
+from idaq.core.types import Array, Episode
+
+COLUMNS = ("observations", "actions", "rewards", "terminated", "truncated")
+
+
+def episode_digest(episode: Episode, *, task_index: int, seed: int) -> str:
+    """SHA-256 of one episode: each column's name, little-endian dtype, shape and C-order bytes; then task and seed.
+
+    Two files with different chunking, compression, order or offsets give the same digest.
+    """
+    state = hashlib.sha256()
+    for name in COLUMNS:
+        array = _little_endian(getattr(episode, name))
+        state.update(f"{name}:{array.dtype.str}:{','.join(map(str, array.shape))};".encode())
+        state.update(array.tobytes())
+    state.update(f"task:{task_index};seed:{seed}".encode())
+    return state.hexdigest()
+
+
+def dataset_digest(episode_digests: Iterable[str]) -> str:
+    """SHA-256 of the episodes' hex digests in order, one a line."""
+    return hashlib.sha256("".join(f"{digest}\n" for digest in episode_digests).encode()).hexdigest()
+
+
+def value_digest(value: object) -> str:
+    """SHA-256 of plain data (a recipe, a config) in canonical JSON."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+def _little_endian(array: Array) -> Array:
+    return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))

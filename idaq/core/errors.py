@@ -1,0 +1,98 @@
+"""Every error idaq raises on purpose.
+
+IdaqError
+├── UsageError                  the request cannot be understood (exit code 2)
+│   ├── ConfigError             a config, recipe or --set value is wrong
+│   └── UnknownNameError        no such family, strategy, task, ...: "did you mean"
+├── DatasetError                a dataset cannot be used (exit code 1)
+│   ├── DatasetNotFoundError
+│   ├── DatasetExistsError
+│   ├── FormatVersionError      written by a newer or unknown format
+│   └── CorruptDatasetError     bytes, counts or values disagree with the manifest
+├── CollectError                a collection cannot go on
+└── RunError                    a run directory or a training run cannot be used
+    ├── CheckpointError
+    └── NonFiniteError          NaN or infinity in a loss or a weight
+
+Each says what is wrong and where; `hint` is the command or change that mends it.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class IdaqError(Exception):
+    """Base of all errors; `str()` gives the message and, on a second line, the hint."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return self.message if self.hint is None else f"{self.message}\n  to mend: {self.hint}"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild, (type(self), self.message, self.hint)
+
+
+def _rebuild(kind: type[IdaqError], message: str, hint: str | None) -> IdaqError:
+    return kind(message, hint=hint)
+
+
+class UsageError(IdaqError):
+    exit_code = 2
+
+
+class ConfigError(UsageError):
+    pass
+
+
+class UnknownNameError(UsageError):
+    pass
+
+
+class DatasetError(IdaqError):
+    pass
+
+
+class DatasetNotFoundError(DatasetError):
+    pass
+
+
+class DatasetExistsError(DatasetError):
+    pass
+
+
+class FormatVersionError(DatasetError):
+    pass
+
+
+class CorruptDatasetError(DatasetError):
+    pass
+
+
+class CollectError(IdaqError):
+    pass
+
+
+class RunError(IdaqError):
+    pass
+
+
+class CheckpointError(RunError):
+    pass
+
+
+class NonFiniteError(RunError):
+    pass
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError:
+    """The error for a name that is not in `known`, with the nearest names as a hint."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(repr(n) for n in near)}?" if near else f"one of: {', '.join(names) or 'none'}"
+    return UnknownNameError(f"unknown {kind} {name!r}", hint=hint)

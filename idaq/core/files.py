@@ -1,0 +1,90 @@
+"""Writing so that nothing half-written is ever visible, and reading what may be broken."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from idaq.core.errors import CorruptDatasetError, DatasetError
+
+
+def fsync_folder(folder: Path) -> None:
+    """Make renames and new names in `folder` survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; on a clean exit fsync it and rename it into place, else remove it."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        fsync_folder(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace `path` atomically."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: object) -> None:
+    """Replace `path` atomically with readable JSON. NaN and infinity are a bug of ours: ValueError, nothing written."""
+    write_text(path, json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Parse a JSON document. Raises CorruptDatasetError naming the file and what is wrong with it."""
+    try:
+        return parse_json(path.read_text(encoding="utf-8"), str(path))
+    except FileNotFoundError:
+        raise CorruptDatasetError(f"{path} is missing") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise CorruptDatasetError(f"{path} cannot be read: {error}") from None
+
+
+def parse_json(text: str, where: str) -> Any:
+    """Parse strict JSON: no NaN, no Infinity, no duplicate keys. Raises CorruptDatasetError."""
+
+    def no_constant(name: str) -> None:
+        raise ValueError(f"{name} is not JSON")
+
+    def no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        result = dict(pairs)
+        if len(result) != len(pairs):
+            raise ValueError("a key stands twice in one object")
+        return result
+
+    try:
+        return json.loads(text, parse_constant=no_constant, object_pairs_hook=no_duplicates)
+    except (ValueError, RecursionError) as error:
+        raise CorruptDatasetError(f"{where} is not valid JSON: {error}") from None
+
+
+def sha256_file(path: Path) -> str:
+    """Hex SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def inside(root: Path, relative: str) -> Path:
+    """`root / relative` for a path read from a document. Raises DatasetError if it would leave `root`."""
+    pure = PurePosixPath(relative)
+    if not relative or pure.is_absolute() or ".." in pure.parts or "\\" in relative or "\0" in relative:
+        raise DatasetError(f"{relative!r} is not a path inside {root}")
+    path = root.joinpath(*pure.parts)
+    if not path.resolve().is_relative_to(root.resolve()):
+        raise DatasetError(f"{relative!r} leads out of {root} through a link")
+    return path

@@ -1,0 +1,45 @@
+"""Dataset ids: `namespace/family/name-vN`, and the folders they stand for. Ids are hostile until parsed."""
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from idaq.core.errors import UsageError
+
+_SEGMENT = r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,62}[A-Za-z0-9])?"
+_PATTERN = re.compile(rf"(?P<namespace>{_SEGMENT}(?:/{_SEGMENT}){{0,7}})/(?P<name>{_SEGMENT}?)-v(?P<version>0|[1-9][0-9]{{0,5}})")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetId:
+    """A parsed id; `str()` gives it back."""
+
+    namespace: str
+    name: str
+    version: int
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}-v{self.version}"
+
+
+def parse_id(text: str) -> DatasetId:
+    """Parse `namespace/family/name-vN`. Raises UsageError for anything else: no dots, no `..`, no absolute paths."""
+    match = _PATTERN.fullmatch(text)
+    if match is None:
+        raise UsageError(
+            f"{text[:200]!r} is not a dataset id",
+            hint="ids look like idaq/point-robot/expert-v0: letters, digits, - and _, a namespace, and -v with a number",
+        )
+    return DatasetId(namespace=match["namespace"], name=match["name"], version=int(match["version"]))
+
+
+def datasets_root(root: str | Path | None = None) -> Path:
+    """Where datasets live: `root`, else $MINARI_DATASETS_PATH, else Minari's own default."""
+    chosen = root or os.environ.get("MINARI_DATASETS_PATH") or Path.home() / ".minari" / "datasets"
+    return Path(chosen).expanduser()
+
+
+def dataset_path(dataset_id: str, root: str | Path | None = None) -> Path:
+    """The folder of a dataset id, always inside the root."""
+    return datasets_root(root) / str(parse_id(dataset_id))

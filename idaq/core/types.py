@@ -1,0 +1,75 @@
+"""The nouns of the field, as plain data.
+
+A **task** is one member of a family; an **episode** is T transitions (s, a, r, s') of one behaviour policy on one task:
+
+    observations  s_0   s_1   s_2  ...  s_T        T + 1 rows
+    actions       a_0   a_1   ...  a_T-1           T rows: a_t leads from s_t to s_t+1
+    rewards       r_0   r_1   ...  r_T-1           T rows: r_t is paid on arriving at s_t+1
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, StringConstraints
+
+from idaq.core.config import config
+
+Array = NDArray[np.generic]
+Advance = Callable[[int], None]
+"""Progress callback: called with how many units were just finished."""
+
+Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?$")]
+"""Lower-case letters, digits, `.`, `_`, `-`; 1 to 64 characters. Safe as a file name and in a URL."""
+
+
+def ignore_progress(_count: int) -> None:
+    """The default `Advance`: nobody is watching."""
+
+
+@config
+class Success:
+    """When an episode counts as solved: `metric op threshold`, judged `when`."""
+
+    metric: str
+    op: Literal["<=", ">="]
+    threshold: float
+    unit: str
+    when: Literal["last-step", "any-step"]
+
+
+@config
+class Task:
+    """One task of a family: what differs (`params`) and which split it belongs to."""
+
+    task_id: Slug
+    task_index: Annotated[int, Field(ge=0)]
+    params: dict[str, float | list[float]]
+    split: Slug
+    success: Success
+
+
+@dataclass(frozen=True, kw_only=True)
+class Episode:
+    """One episode's columns. `terminated` ends the task; `truncated` is a time limit, which bootstraps."""
+
+    observations: Array
+    """(T + 1, ...) in the environment's dtype"""
+    actions: Array
+    """(T, ...)"""
+    rewards: Array
+    """(T,)"""
+    terminated: NDArray[np.bool_]
+    """(T,)"""
+    truncated: NDArray[np.bool_]
+    """(T,)"""
+
+    def __len__(self) -> int:
+        return len(self.rewards)
+
+    @property
+    def total_reward(self) -> float:
+        """The return: sum of rewards, undiscounted, added in float64."""
+        return float(np.sum(self.rewards, dtype=np.float64))

@@ -1,0 +1,117 @@
+"""Columns as flat arrays: an episode's rows start at an offset, a row is `width` numbers long.
+
+The same description serves the memory-mapped file (offsets into the HDF5) and arrays in RAM (offsets into a
+concatenation), so whoever gathers rows need not know which it is.
+"""
+
+import mmap
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from idaq.core.errors import CorruptDatasetError
+from idaq.core.types import Array, Episode
+from idaq.format import layout
+from idaq.format.documents import Column
+from idaq.format.reader import StoredDataset
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlatColumn:
+    """One column of all episodes. M episodes."""
+
+    flat: Array
+    """1-D numbers"""
+    offsets: NDArray[np.int64]
+    """(M,) where each episode's first row starts, in numbers"""
+    shape: tuple[int, ...]
+    """of one row"""
+    extra_row: bool
+    """T + 1 rows an episode rather than T"""
+
+    @property
+    def width(self) -> int:
+        return int(np.prod(self.shape, dtype=np.int64))
+
+    def rows(self, episode: int, length: int) -> Array:
+        """An episode's rows, without a copy: (T or T + 1, *shape)."""
+        count = length + self.extra_row
+        start = int(self.offsets[episode])
+        return self.flat[start : start + count * self.width].reshape(count, *self.shape)
+
+
+Columns = dict[str, FlatColumn]
+"""by Episode field name"""
+
+
+def map_columns(stored: StoredDataset) -> Columns:
+    """Map the HDF5 file and describe its columns; reads nothing yet.
+
+    Raises CorruptDatasetError if an offset is unaligned or a column would leave the file.
+    """
+    size = stored.hdf5.stat().st_size
+    with stored.hdf5.open("rb") as file:
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    columns = {}
+    for name, field in layout.COLUMNS.items():
+        column = stored.manifest.columns[name]
+        offsets = stored.episodes.offsets[name]
+        _check_offsets(stored, name, column, size)
+        dtype = np.dtype(column.dtype)
+        flat = np.frombuffer(mapped, dtype=dtype, count=size // dtype.itemsize)
+        columns[field] = FlatColumn(
+            flat=flat, offsets=offsets // dtype.itemsize, shape=tuple(column.shape), extra_row=column.rows == "T+1"
+        )
+    return columns
+
+
+def load_columns(columns: Columns, lengths: NDArray[np.int64]) -> Columns:
+    """Copy every column into one array in RAM, episodes end to end."""
+    return {name: _load(column, lengths) for name, column in columns.items()}
+
+
+def column_bytes(columns: Columns, lengths: NDArray[np.int64]) -> int:
+    """Bytes of all rows: what `load_columns` would allocate."""
+    return sum(
+        int((lengths + column.extra_row).sum()) * column.width * column.flat.dtype.itemsize for column in columns.values()
+    )
+
+
+def get_episode(columns: Columns, episode: int, length: int) -> Episode:
+    """Copy one episode out."""
+    read: Callable[[str], Array] = lambda name: columns[name].rows(episode, length).copy()  # noqa: E731
+    return Episode(
+        observations=read("observations"),
+        actions=read("actions"),
+        rewards=read("rewards"),
+        terminated=read("terminated").astype(bool),
+        truncated=read("truncated").astype(bool),
+    )
+
+
+def _load(column: FlatColumn, lengths: NDArray[np.int64]) -> FlatColumn:
+    counts = (lengths + column.extra_row) * column.width
+    offsets = np.concatenate([[0], counts.cumsum()[:-1]]).astype(np.int64)
+    flat = np.empty(int(counts.sum()), column.flat.dtype)
+    for source, target, count in zip(column.offsets, offsets, counts, strict=True):
+        flat[target : target + count] = column.flat[source : source + count]
+    return FlatColumn(flat=flat, offsets=offsets, shape=column.shape, extra_row=column.extra_row)
+
+
+def _check_offsets(stored: StoredDataset, name: str, column: Column, size: int) -> None:
+    offsets, lengths = stored.episodes.offsets[name], stored.episodes.length
+    ends = offsets + (lengths + (column.rows == "T+1")) * layout.row_bytes(column)
+    bad = np.flatnonzero((offsets % layout.ALIGNMENT != 0) | (offsets < 0) | (lengths < 1) | (ends > size))
+    if len(bad):
+        raise CorruptDatasetError(
+            f"{stored.path / layout.EPISODES}: episode {bad[0]}, column {name}: "
+            f"offset {offsets[bad[0]]} is not a {layout.ALIGNMENT}-byte aligned place inside {_name(stored.hdf5)}",
+            hint=f"idaq dataset verify {stored.path}",
+        )
+
+
+def _name(path: Path) -> str:
+    return f"{path.name} ({path.stat().st_size} bytes)"

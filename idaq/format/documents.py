@@ -1,0 +1,124 @@
+"""The documents of a dataset. schemas/*.json are generated from these definitions."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, StringConstraints
+
+from idaq.core.config import config
+from idaq.core.types import Slug, Task
+from idaq.format.recipe import Recipe
+
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Count = Annotated[int, Field(ge=0)]
+
+
+@config
+class EnvReference:
+    """How to make the task's environment: the fields of a Gymnasium EnvSpec that matter."""
+
+    id: str
+    entry_point: str
+    kwargs: dict[str, Any]
+    max_episode_steps: Annotated[int, Field(ge=1)] | None
+
+
+@config
+class ReturnStatistics:
+    """Mean and standard deviation of n undiscounted returns, and how they were measured."""
+
+    mean: float
+    std: Annotated[float, Field(ge=0)]
+    n: Annotated[int, Field(ge=1)]
+    how: str
+
+
+@config
+class References:
+    """The two ends of a normalised score."""
+
+    random: ReturnStatistics
+    behaviour: ReturnStatistics
+
+
+@config
+class TaskRecord(Task):
+    """One line of idaq/tasks.jsonl: the task, its environment, and its reference returns."""
+
+    env: EnvReference
+    reset_options: dict[str, Any]
+    """what `env.reset(options=...)` takes to start this task"""
+    reference: References
+
+
+@config
+class Column:
+    """One column of an episode's group in the HDF5."""
+
+    dtype: Annotated[str, StringConstraints(pattern=r"^[<|][a-z][0-9]+$")]
+    """NumPy notation, little-endian, for example <f4; |b1 is one byte, 0 or 1"""
+    shape: list[Annotated[int, Field(ge=1)]]
+    """shape of one row; [] for a scalar"""
+    rows: Literal["T", "T+1"]
+
+
+@config
+class Counts:
+    tasks: Count
+    episodes: Count
+    steps: Count
+
+
+@config
+class FileRecord:
+    """A file of the dataset, by path relative to `data/`."""
+
+    path: str
+    size: Count
+    sha256: Sha256
+
+
+@config
+class Provenance:
+    """Who made this, when and with what. Not part of the content digest."""
+
+    created: str
+    """UTC, ISO 8601"""
+    idaq: str
+    python: str
+    numpy: str
+    h5py: str
+    platform: str
+
+
+@config
+class Manifest:
+    """idaq/manifest.json: written last; its own sha256 stands in metadata.json."""
+
+    format_version: Literal[1]
+    dataset_id: str
+    family: Slug
+    recipe: Recipe
+    recipe_digest: Sha256
+    """of the recipe's canonical JSON"""
+    content_digest: Sha256
+    """of the episodes' digests, in order"""
+    splits: dict[Slug, list[Count]]
+    """task indices of each split"""
+    columns: dict[str, Column]
+    observation_space_sha256: Sha256
+    """of the space's JSON text in metadata.json"""
+    action_space_sha256: Sha256
+    metadata_digest: Sha256
+    """of metadata.json's value without its "idaq" key, in canonical JSON"""
+    counts: Counts
+    files: list[FileRecord]
+    provenance: Provenance
+
+
+@config
+class MetadataIdaq:
+    """The "idaq" object in Minari's metadata.json."""
+
+    format_version: Literal[1]
+    manifest_sha256: Sha256
+    counts: Counts

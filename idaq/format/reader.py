@@ -1,0 +1,156 @@
+"""Reads a dataset's documents once, into typed objects, checking what is cheap: versions, sizes, hashes of small files."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from idaq.core.config import from_mapping
+from idaq.core.digest import value_digest
+from idaq.core.errors import ConfigError, CorruptDatasetError, DatasetNotFoundError, FormatVersionError
+from idaq.core.files import inside, parse_json, read_json, sha256_file
+from idaq.core.types import Array
+from idaq.format import FORMAT_VERSION, layout
+from idaq.format.documents import Manifest, MetadataIdaq, TaskRecord
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpisodeTable:
+    """One entry an episode, in file order. M episodes."""
+
+    task_index: NDArray[np.int64]
+    behaviour: NDArray[np.str_]
+    seed: NDArray[np.uint64]
+    length: NDArray[np.int64]
+    total_reward: NDArray[np.float64]
+    success: NDArray[np.bool_]
+    terminated: NDArray[np.bool_]
+    truncated: NDArray[np.bool_]
+    offsets: Mapping[str, NDArray[np.int64]]
+    """byte offset of each column in the HDF5; empty for datasets of other makers"""
+    digest: NDArray[np.str_]
+
+    def __len__(self) -> int:
+        return len(self.length)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredDataset:
+    """A format-1 dataset on disk, its documents parsed."""
+
+    path: Path
+    metadata: dict[str, Any]
+    manifest: Manifest
+    tasks: tuple[TaskRecord, ...]
+    episodes: EpisodeTable
+
+    @property
+    def hdf5(self) -> Path:
+        return layout.data_folder(self.path) / layout.HDF5
+
+
+def is_idaq_dataset(path: Path) -> bool:
+    """Whether a dataset folder was written by idaq (any version) rather than by another maker of Minari datasets."""
+    return "idaq" in read_metadata(path)
+
+
+def read_metadata(path: Path) -> dict[str, Any]:
+    """metadata.json. Raises DatasetNotFoundError or CorruptDatasetError."""
+    data = layout.data_folder(path)
+    if not data.is_dir():
+        raise DatasetNotFoundError(f"there is no dataset at {path}", hint="idaq dataset list shows what is here")
+    value = read_json(data / layout.METADATA)
+    if not isinstance(value, dict):
+        raise CorruptDatasetError(f"{data / layout.METADATA} is not a JSON object")
+    return value
+
+
+def open_stored(path: Path) -> StoredDataset:
+    """Open a dataset folder. Raises DatasetNotFoundError, FormatVersionError or CorruptDatasetError."""
+    data = layout.data_folder(path)
+    metadata = read_metadata(path)
+    manifest = read_manifest(path, metadata)
+    for record in manifest.files:
+        file = inside(data, record.path)
+        size = file.stat().st_size if file.is_file() else None
+        if size != record.size:
+            found = "is missing" if size is None else f"has {size} bytes, the manifest says {record.size}"
+            raise CorruptDatasetError(f"{file} {found}", hint=_mend(path))
+        if record.path != layout.HDF5 and sha256_file(file) != record.sha256:
+            raise CorruptDatasetError(f"{file} has another sha256 than the manifest says", hint=_mend(path))
+    return StoredDataset(
+        path=path,
+        metadata=metadata,
+        manifest=manifest,
+        tasks=_read_tasks(data / layout.TASKS),
+        episodes=_read_episodes(data / layout.EPISODES),
+    )
+
+
+def read_manifest(path: Path, metadata: dict[str, Any]) -> Manifest:
+    """The manifest, after checking version and hash against metadata.json."""
+    data = layout.data_folder(path)
+    stated = metadata.get("idaq")
+    version = stated.get("format_version") if isinstance(stated, dict) else None
+    if version != FORMAT_VERSION or isinstance(version, bool):
+        raise FormatVersionError(
+            f"{path} is written in format {version!r}; this idaq reads format {FORMAT_VERSION}",
+            hint="pip install --upgrade idaq" if isinstance(version, int) else "it may not be an idaq dataset",
+        )
+    file = data / layout.MANIFEST
+    if not file.is_file():
+        raise CorruptDatasetError(f"{file} is missing", hint=_mend(path))
+    idaq_object = _document(MetadataIdaq, stated, str(data / layout.METADATA))
+    if sha256_file(file) != idaq_object.manifest_sha256:
+        raise CorruptDatasetError(f"{file} has another sha256 than {layout.METADATA} says", hint=_mend(path))
+    manifest = _document(Manifest, read_json(file), str(file))
+    rest = {key: value for key, value in metadata.items() if key != "idaq"}
+    if value_digest(rest) != manifest.metadata_digest or idaq_object.counts != manifest.counts:
+        raise CorruptDatasetError(f"{data / layout.METADATA} disagrees with the manifest", hint=_mend(path))
+    return manifest
+
+
+def _mend(path: Path) -> str:
+    return f"idaq dataset verify {path} tells all that is wrong; then collect or fetch the dataset again"
+
+
+def _document(cls: type[T], value: object, where: str) -> T:
+    try:
+        return from_mapping(cls, value, where=where)
+    except ConfigError as error:
+        raise CorruptDatasetError(error.message, hint=error.hint) from None
+
+
+def _read_tasks(path: Path) -> tuple[TaskRecord, ...]:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    values = [(parse_json(line, f"{path} line {i + 1}"), i + 1) for i, line in enumerate(lines)]
+    return tuple(_document(TaskRecord, value, f"{path} line {number}") for value, number in values)
+
+
+def _read_episodes(path: Path) -> EpisodeTable:
+    try:
+        table = pq.read_table(path)
+    except (pa.ArrowException, OSError) as error:
+        raise CorruptDatasetError(f"{path} is not a readable parquet file: {error}") from None
+    if not table.schema.equals(layout.EPISODE_SCHEMA):
+        raise CorruptDatasetError(f"{path} has columns {table.schema.names}, not {layout.EPISODE_SCHEMA.names}")
+    column: dict[str, Array] = {name: table[name].to_numpy() for name in table.schema.names}
+    return EpisodeTable(
+        task_index=column["task_index"],
+        behaviour=column["behaviour"].astype(str),
+        seed=column["seed"],
+        length=column["length"],
+        total_reward=column["return"],
+        success=column["success"],
+        terminated=column["terminated"],
+        truncated=column["truncated"],
+        offsets={name: column[f"offset_{name}"] for name in layout.COLUMNS},
+        digest=column["digest"].astype(str),
+    )

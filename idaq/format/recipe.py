@@ -1,0 +1,71 @@
+"""The recipe: everything that determines a dataset's content. A TOML file in the catalogue; stored whole in the manifest."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from idaq.core.config import config
+from idaq.core.ids import parse_id
+from idaq.core.types import Slug
+
+
+@config
+class Behaviour:
+    """One behaviour policy. Actions are in units of the largest action, clipped to [-1, 1]."""
+
+    name: Slug
+    kind: Literal["scripted", "random", "mixture"]
+    """scripted: the family's controller plus noise; random: uniform; mixture: each step one or the other"""
+    quality: Literal["expert", "medium", "random"]
+    episodes: Annotated[int, Field(ge=1, le=1_000_000)]
+    """episodes for each task"""
+    noise: Annotated[float, Field(ge=0)] = 0.0
+    """standard deviation of the Gaussian noise on each scripted action"""
+    random_share: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """mixture: the chance that a step is the random policy's"""
+
+
+@config
+class Splits:
+    """How many tasks each split gets, drawn by a seeded permutation of the family's tasks."""
+
+    seed: Annotated[int, Field(ge=0)]
+    sizes: Annotated[dict[Slug, Annotated[int, Field(ge=0)]], Field(min_length=1)]
+
+
+@config
+class Reference:
+    """The returns that normalise scores, measured for each task. The behaviour's is that of the collected episodes."""
+
+    random_episodes: Annotated[int, Field(ge=2)] = 50
+
+
+@config
+class Recipe:
+    """What to collect, and the settings that suit learning from it."""
+
+    recipe_version: Literal[1] = 1
+    id: str
+    """namespace/family/name-vN"""
+    family: str
+    description: str
+    seed: Annotated[int, Field(ge=0, lt=2**63)]
+    splits: Splits
+    behaviours: Annotated[list[Behaviour], Field(min_length=1)]
+    reference: Reference = Field(default_factory=Reference)
+    train: dict[str, Any] = Field(default_factory=dict)
+    """defaults of `idaq train` for this dataset"""
+    adapt: dict[str, Any] = Field(default_factory=dict)
+    """defaults of `idaq adapt` for this dataset"""
+
+    @field_validator("id")
+    @classmethod
+    def _id_is_wellformed(cls, value: str) -> str:
+        return str(parse_id(value))
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> "Recipe":
+        names = [behaviour.name for behaviour in self.behaviours]
+        if len(set(names)) != len(names):
+            raise ValueError(f"behaviour names must differ, got {names}")
+        return self

@@ -1,0 +1,66 @@
+"""Which datasets are there: the folders below the root that Minari would list too."""
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from idaq.core.errors import DatasetError, DatasetNotFoundError, unknown_name
+from idaq.core.files import read_json
+from idaq.core.ids import datasets_root
+from idaq.format import layout
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listing:
+    """A dataset's identity, from its metadata.json alone."""
+
+    dataset_id: str
+    path: Path
+    metadata: dict[str, Any]
+
+    @property
+    def by_idaq(self) -> bool:
+        return "idaq" in self.metadata
+
+
+def list_datasets(root: str | Path | None = None) -> list[Listing]:
+    """All datasets below the root, by id. One that cannot be read is skipped with a warning that names it."""
+    base = datasets_root(root)
+    listings = []
+    for path in sorted(_dataset_folders(base)) if base.is_dir() else []:
+        try:
+            metadata = read_json(layout.data_folder(path) / layout.METADATA)
+            listings.append(Listing(dataset_id=str(metadata["dataset_id"]), path=path, metadata=metadata))
+        except (DatasetError, KeyError, TypeError) as error:
+            warnings.warn(f"skipped {path}: {error}", stacklevel=2)
+    return listings
+
+
+def find_dataset(id_or_path: str | Path, root: str | Path | None = None) -> Path:
+    """The folder of a dataset given its id or its path. Raises DatasetNotFoundError with near ids."""
+    direct = Path(id_or_path).expanduser()
+    if isinstance(id_or_path, Path) or direct.is_absolute() or str(id_or_path).startswith("."):
+        if layout.data_folder(direct).is_dir():
+            return direct
+        raise DatasetNotFoundError(f"there is no dataset at {direct}", hint="the folder that holds data/ is meant")
+    base = datasets_root(root)
+    # Ids of other makers may have no namespace, so only what cannot leave the root is asked of them.
+    pure = Path(str(id_or_path))
+    if ".." not in pure.parts and layout.data_folder(base / pure).is_dir():
+        return base / pure
+    known = [listing.dataset_id for listing in list_datasets(root)]
+    near = unknown_name("dataset", str(id_or_path), known).hint if known else None
+    raise DatasetNotFoundError(
+        f"there is no dataset {str(id_or_path)[:200]!r} in {base}", hint=near or "idaq collect point-robot makes one"
+    )
+
+
+def _dataset_folders(folder: Path) -> Iterator[Path]:
+    if layout.data_folder(folder).is_dir():
+        yield folder
+        return
+    for child in folder.iterdir():
+        if child.is_dir() and not child.name.startswith(".") and not child.is_symlink():
+            yield from _dataset_folders(child)

@@ -1,0 +1,207 @@
+"""Never trust a dataset: checks everything that is stated against everything that is there.
+
+The chain of hashes runs metadata.json -> manifest -> files -> episodes. The manifest digests metadata.json in turn, so
+one altered byte anywhere in `data/` is found, unless it changes no value (white space in metadata.json). Where the HDF5
+is damaged, the byte offsets in episodes.parquet tell which episodes, without asking the damaged file.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from idaq.core.digest import COLUMNS, dataset_digest, episode_digest, value_digest
+from idaq.core.config import to_mapping
+from idaq.core.errors import DatasetError
+from idaq.core.files import inside, sha256_file
+from idaq.core.types import Advance, Episode, ignore_progress
+from idaq.format import layout
+from idaq.format.columns import Columns, get_episode, map_columns
+from idaq.format.documents import TaskRecord
+from idaq.format.reader import StoredDataset, open_stored, read_manifest, read_metadata
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """One thing that is wrong: where (file, task, episode) and what."""
+
+    where: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.what}"
+
+
+def verify(path: Path, progress: Advance = ignore_progress, limit: int = 20) -> list[Problem]:
+    """Check a dataset completely; returns up to `limit` problems, none if it is sound. Never raises for bad data."""
+    problems: list[Problem] = []
+    for problem in _all_problems(path, progress):
+        problems.append(problem)
+        if len(problems) >= limit:
+            break
+    return problems
+
+
+def _all_problems(path: Path, progress: Advance) -> Iterator[Problem]:
+    try:
+        stored = open_stored(path)
+    except DatasetError as error:
+        yield Problem(where=str(path), what=error.message)
+        yield from _files_that_differ(path)
+        return
+    yield from _check_documents(stored)
+    try:
+        columns = map_columns(stored)
+    except DatasetError as error:
+        yield Problem(where=str(path), what=error.message)
+        return
+    whole = sha256_file(stored.hdf5) == _stated_hash(stored)
+    damaged = False
+    tasks = {task.task_index: task for task in stored.tasks}
+    for number in range(len(stored.episodes)):
+        for what in _check_episode(stored, columns, number):
+            damaged = True
+            yield Problem(where=_place(stored, tasks, number), what=what)
+        progress(1)
+    if not whole:
+        rest = "" if damaged else "; every episode's values are intact, so HDF5's own structure is damaged"
+        yield Problem(where=str(stored.hdf5), what=f"has another sha256 than the manifest says{rest}")
+        return
+    yield from _check_hdf5(stored, tasks)
+
+
+def _files_that_differ(path: Path) -> Iterator[Problem]:
+    """Which files disagree with the manifest, as far as the manifest can be trusted."""
+    try:
+        manifest = read_manifest(path, read_metadata(path))
+    except DatasetError:
+        return
+    data = layout.data_folder(path)
+    for record in manifest.files:
+        try:
+            if sha256_file(inside(data, record.path)) != record.sha256:
+                yield Problem(where=str(data / record.path), what="has another sha256 than the manifest says")
+        except (OSError, DatasetError) as error:
+            yield Problem(where=str(data / record.path), what=str(error))
+
+
+def _check_documents(stored: StoredDataset) -> Iterator[Problem]:
+    """Counts, splits, digests and order, document against document."""
+    manifest, episodes = stored.manifest, stored.episodes
+    place = str(layout.data_folder(stored.path) / layout.MANIFEST)
+    present = {record.path for record in manifest.files}
+    counts = manifest.counts
+    truth = {
+        "dataset id (folder)": (manifest.dataset_id, "/".join(stored.path.parts[-manifest.dataset_id.count("/") - 1 :])),
+        "dataset id (metadata.json)": (manifest.dataset_id, stored.metadata.get("dataset_id")),
+        "dataset id (recipe)": (manifest.dataset_id, manifest.recipe.id),
+        "family": (manifest.family, manifest.recipe.family),
+        "recipe digest": (manifest.recipe_digest, value_digest(to_mapping(manifest.recipe))),
+        "content digest": (manifest.content_digest, dataset_digest(episodes.digest.tolist())),
+        "observation space": (manifest.observation_space_sha256, value_digest(stored.metadata.get("observation_space"))),
+        "action space": (manifest.action_space_sha256, value_digest(stored.metadata.get("action_space"))),
+        "files": (set(layout.HASHED_FILES), present),
+        "number of tasks": (counts.tasks, len(stored.tasks)),
+        "number of episodes": (counts.episodes, len(episodes)),
+        "number of steps": (counts.steps, int(episodes.length.sum())),
+        "Minari's total_episodes": (counts.episodes, stored.metadata.get("total_episodes")),
+        "Minari's total_steps": (counts.steps, stored.metadata.get("total_steps")),
+        "columns": (set(layout.COLUMNS), set(manifest.columns)),
+        "order of episodes": (sorted(episodes.task_index.tolist()), episodes.task_index.tolist()),
+        "tasks of episodes": (set(), set(episodes.task_index.tolist()) - {t.task_index for t in stored.tasks}),
+        "splits": (manifest.splits, {s: [t.task_index for t in stored.tasks if t.split == s] for s in manifest.splits}),
+        "task ids": (len(stored.tasks), len({task.task_id for task in stored.tasks})),
+        "task indices": (len(stored.tasks), len({task.task_index for task in stored.tasks})),
+        "splits of tasks": (set(), {task.split for task in stored.tasks} - set(manifest.splits)),
+    }
+    for name, (stated, found) in truth.items():
+        if stated != found:
+            yield Problem(where=place, what=f"{name}: stated {_short(stated)}, found {_short(found)}")
+    for task in stored.tasks:
+        yield from _check_reference(stored, task)
+
+
+def _check_reference(stored: StoredDataset, task: TaskRecord) -> Iterator[Problem]:
+    returns = stored.episodes.total_reward[stored.episodes.task_index == task.task_index]
+    stated = task.reference.behaviour
+    where = f"{layout.data_folder(stored.path) / layout.TASKS}, task {task.task_id}"
+    if len(returns) == 0:
+        yield Problem(where=where, what="has no episodes")
+    elif stated.n != len(returns) or not np.isclose(stated.mean, returns.mean()):
+        yield Problem(where=where, what=f"behaviour return {stated.mean} over {stated.n}, found {returns.mean()} over {len(returns)}")
+
+
+def _check_episode(stored: StoredDataset, columns: Columns, number: int) -> Iterator[str]:
+    """One episode's values against its row in episodes.parquet."""
+    table = stored.episodes
+    episode = get_episode(columns, number, int(table.length[number]))
+    raw_flags = [columns[name].rows(number, int(table.length[number])).view(np.uint8) for name in ("terminated", "truncated")]
+    digest = episode_digest(episode, task_index=int(table.task_index[number]), seed=int(table.seed[number]))
+    if digest != table.digest[number] or any((flags > 1).any() for flags in raw_flags):
+        yield f"values do not match their digest (stated {table.digest[number][:12]}…, found {digest[:12]}…)"
+    for name in COLUMNS:
+        if not np.isfinite(getattr(episode, name)).all():
+            yield f"{name} holds NaN or infinity"
+    if not np.isclose(episode.total_reward, table.total_reward[number]):
+        yield f"return is {episode.total_reward}, stated {table.total_reward[number]}"
+    yield from _check_ends(episode, bool(table.terminated[number]), bool(table.truncated[number]))
+
+
+def _check_ends(episode: Episode, terminated: bool, truncated: bool) -> Iterator[str]:
+    if (episode.terminated[:-1] | episode.truncated[:-1]).any():
+        yield "goes on after it terminated or was truncated"
+    if (bool(episode.terminated[-1]), bool(episode.truncated[-1])) != (terminated, truncated):
+        yield "ends otherwise than stated (terminated, truncated)"
+
+
+def _check_hdf5(stored: StoredDataset, tasks: dict[int, TaskRecord]) -> Iterator[Problem]:
+    """What plain HDF5 readers will see: groups, attributes, layout, offsets."""
+    table = stored.episodes
+    with h5py.File(stored.hdf5, "r") as file:
+        expected = {f"episode_{number}" for number in range(len(table))}
+        if set(file.keys()) != expected:
+            strange = sorted(set(file.keys()) ^ expected)[:5]
+            yield Problem(where=str(stored.hdf5), what=f"root holds other than its episodes: {strange}")
+            return
+        for number in range(len(table)):
+            for what in _check_group(stored, file[f"episode_{number}"], tasks, number):
+                yield Problem(where=_place(stored, tasks, number), what=what)
+
+
+def _check_group(stored: StoredDataset, group: h5py.Group, tasks: dict[int, TaskRecord], number: int) -> Iterator[str]:
+    table, task_index = stored.episodes, int(stored.episodes.task_index[number])
+    attributes = {
+        "id": number,
+        "seed": int(table.seed[number]),
+        "total_steps": int(table.length[number]),
+        "task_index": task_index,
+        "task_id": tasks[task_index].task_id,
+        "options/task": task_index,
+    }
+    for name, value in attributes.items():
+        if group.attrs.get(name) != value:
+            yield f"attribute {name} is {group.attrs.get(name)!r}, not {value!r}"
+    for name, column in stored.manifest.columns.items():
+        dataset = group.get(name)
+        shape = (layout.rows_of(column, int(table.length[number])), *column.shape)
+        if not isinstance(dataset, h5py.Dataset) or dataset.shape != shape or dataset.dtype != np.dtype(column.dtype):
+            yield f"column {name} is {dataset!r}, not {shape} of {column.dtype}"
+        elif dataset.chunks is not None or dataset.id.get_offset() != table.offsets[name][number]:
+            yield f"column {name} is not contiguous at byte {table.offsets[name][number]}"
+
+
+def _place(stored: StoredDataset, tasks: dict[int, TaskRecord], number: int) -> str:
+    index = int(stored.episodes.task_index[number])
+    task = tasks[index].task_id if index in tasks else f"unknown task {index}"
+    return f"{stored.hdf5}, task {task}, episode {number}"
+
+
+def _stated_hash(stored: StoredDataset) -> str | None:
+    return next((record.sha256 for record in stored.manifest.files if record.path == layout.HDF5), None)
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 100 else text[:97] + "..."

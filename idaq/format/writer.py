@@ -1,0 +1,237 @@
+"""Writes a dataset: built in a hidden folder, manifest last, then one atomic rename.
+
+HDF5 note: with `alignment_threshold=1` and HDF5's default free-space tracking, creating groups costs time quadratic in
+their number (4,500 episodes: 19 s against 3 s); `fs_strategy="none"` keeps it linear. A dataset is written once, so
+there is no free space to track.
+"""
+
+import json
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import h5py
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from minari.serialization import serialize_space
+
+import idaq
+from idaq.core.config import canonical_json, to_mapping
+from idaq.core.digest import dataset_digest, episode_digest, value_digest
+from idaq.core.errors import DatasetExistsError, DatasetError
+from idaq.core.files import fsync_folder, sha256_file, write_json, write_text
+from idaq.core.ids import parse_id
+from idaq.core.types import Advance, Episode, ignore_progress
+from idaq.format import FORMAT_VERSION, layout
+from idaq.format.documents import Counts, FileRecord, Manifest, MetadataIdaq, Provenance, TaskRecord
+from idaq.format.recipe import Recipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpisodeEntry:
+    """An episode and where it came from."""
+
+    episode: Episode
+    task_index: int
+    behaviour: str
+    seed: int
+    success: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetSource:
+    """Everything a dataset is written from. Entries come sorted by task index."""
+
+    recipe: Recipe
+    tasks: tuple[TaskRecord, ...]
+    entries: Iterable[EpisodeEntry]
+    observation_space: gym.Space[Any]
+    action_space: gym.Space[Any]
+    env_spec_json: str
+
+
+def write_dataset(source: DatasetSource, root: Path, card: str, progress: Advance = ignore_progress) -> Path:
+    """Write `source` as `<root>/<id>`, visible only once whole; returns its folder.
+
+    One writer an id at a time is the caller's to ensure. Raises DatasetExistsError if the id is taken, DatasetError for entries out of order or of unequal columns.
+    """
+    target = root / str(parse_id(source.recipe.id))
+    if target.exists():
+        raise DatasetExistsError(f"{target} exists already", hint="choose another id: --set id=...")
+    building = root / ".idaq" / "building" / source.recipe.id.replace("/", "--")
+    shutil.rmtree(building, ignore_errors=True)
+    data = layout.data_folder(building)
+    (data / "idaq").mkdir(parents=True)
+    try:
+        write_text(building / layout.CARD, card)
+        table, columns = _write_hdf5(data / layout.HDF5, source, progress)
+        pq.write_table(table, data / layout.EPISODES)
+        write_text(data / layout.TASKS, "".join(canonical_json(to_mapping(t)) + "\n" for t in source.tasks))
+        _write_documents(data, source, table, columns)
+        _sync(building)
+        _make_namespaces(root, target.parent)
+        os.rename(building, target)
+        fsync_folder(target.parent)
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+    return target
+
+
+def _write_hdf5(path: Path, source: DatasetSource, progress: Advance) -> tuple[pa.Table, dict[str, Any]]:
+    """Write all episodes; returns the episode table and the column table."""
+    rows: list[dict[str, Any]] = []
+    columns: dict[str, Any] | None = None
+    task_ids = {task.task_index: task.task_id for task in source.tasks}
+    with h5py.File(
+        path, "w", alignment_threshold=1, alignment_interval=layout.ALIGNMENT, fs_strategy="none"
+    ) as file:
+        for number, entry in enumerate(source.entries):
+            found = layout.columns_of(entry.episode)
+            columns = columns or found
+            if found != columns:
+                raise DatasetError(f"episode {number} of task {entry.task_index} has columns {found}, not {columns}")
+            if rows and entry.task_index < rows[-1]["task_index"]:
+                raise DatasetError(f"episode {number} of task {entry.task_index} comes after a later task")
+            offsets = _write_episode(file, number, entry, task_ids[entry.task_index])
+            rows.append(_row(number, entry, offsets))
+            progress(1)
+    if columns is None:
+        raise DatasetError("a dataset needs at least one episode")
+    return pa.Table.from_pylist(rows, schema=layout.EPISODE_SCHEMA), columns
+
+
+def _write_episode(file: h5py.File, number: int, entry: EpisodeEntry, task_id: str) -> dict[str, int]:
+    """One group of Minari's layout; returns each column's byte offset in the file."""
+    group = file.create_group(f"episode_{number}")
+    attributes = {
+        "id": number,
+        "seed": np.uint64(entry.seed),
+        "total_steps": len(entry.episode),
+        "task_id": task_id,
+        "task_index": entry.task_index,
+        "options/task": entry.task_index,
+    }
+    for name, value in attributes.items():
+        group.attrs.create(name, value)
+    offsets = {}
+    for name, field in layout.COLUMNS.items():
+        dataset = group.create_dataset(name, data=getattr(entry.episode, field))
+        offsets[name] = dataset.id.get_offset()
+    return offsets
+
+
+def _row(number: int, entry: EpisodeEntry, offsets: dict[str, int]) -> dict[str, Any]:
+    episode = entry.episode
+    return {
+        "episode": number,
+        "task_index": entry.task_index,
+        "behaviour": entry.behaviour,
+        "seed": entry.seed,
+        "length": len(episode),
+        "return": episode.total_reward,
+        "success": entry.success,
+        "terminated": bool(episode.terminated[-1]),
+        "truncated": bool(episode.truncated[-1]),
+        **{f"offset_{name}": offset for name, offset in offsets.items()},
+        "digest": episode_digest(episode, task_index=entry.task_index, seed=entry.seed),
+    }
+
+
+def _write_documents(data: Path, source: DatasetSource, table: pa.Table, columns: dict[str, Any]) -> None:
+    """metadata.json and, before it, the manifest it vouches for."""
+    recipe = source.recipe
+    steps = sum(table["length"].to_pylist())
+    counts = Counts(tasks=len(source.tasks), episodes=len(table), steps=steps)
+    metadata = {
+        "dataset_id": recipe.id,
+        "description": recipe.description,
+        "total_episodes": counts.episodes,
+        "total_steps": counts.steps,
+        "data_format": "hdf5",
+        "observation_space": serialize_space(source.observation_space),
+        "action_space": serialize_space(source.action_space),
+        "env_spec": source.env_spec_json,
+        "algorithm_name": ", ".join(b.name for b in recipe.behaviours),
+        "author": ["the idaq contributors"],
+        "author_email": [],
+        "code_permalink": "",
+        "requirements": ["idaq"],
+        "minari_version": layout.MINARI_VERSION,
+        "jpeg_encoding": False,
+        "dataset_size": round((data / layout.HDF5).stat().st_size / 1e6, 1),
+    }
+    manifest = Manifest(
+        format_version=FORMAT_VERSION,
+        dataset_id=recipe.id,
+        family=recipe.family,
+        recipe=recipe,
+        recipe_digest=value_digest(to_mapping(recipe)),
+        content_digest=dataset_digest(table["digest"].to_pylist()),
+        splits=_splits(source),
+        columns=columns,
+        observation_space_sha256=value_digest(metadata["observation_space"]),
+        action_space_sha256=value_digest(metadata["action_space"]),
+        metadata_digest=value_digest(json.loads(json.dumps(metadata))),
+        counts=counts,
+        files=[_file_record(data, name) for name in layout.HASHED_FILES],
+        provenance=_provenance(),
+    )
+    write_json(data / layout.MANIFEST, to_mapping(manifest))
+    idaq_object = MetadataIdaq(
+        format_version=FORMAT_VERSION, manifest_sha256=sha256_file(data / layout.MANIFEST), counts=counts
+    )
+    write_json(data / layout.METADATA, {**metadata, "idaq": to_mapping(idaq_object)})
+
+
+def _splits(source: DatasetSource) -> dict[str, list[int]]:
+    splits: dict[str, list[int]] = {name: [] for name in source.recipe.splits.sizes}
+    for task in source.tasks:
+        splits[task.split].append(task.task_index)
+    return splits
+
+
+def _file_record(data: Path, name: str) -> FileRecord:
+    return FileRecord(path=name, size=(data / name).stat().st_size, sha256=sha256_file(data / name))
+
+
+def _provenance() -> Provenance:
+    return Provenance(
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        idaq=idaq.__version__,
+        python=sys.version.split()[0],
+        numpy=np.__version__,
+        h5py=h5py.__version__,
+        platform=f"{platform.system()} {platform.machine()}",
+    )
+
+
+def _sync(folder: Path) -> None:
+    """Make the whole tree durable before it gets its name."""
+    for path in _tree(folder):
+        if path.is_dir():
+            fsync_folder(path)
+        else:
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+
+
+def _tree(folder: Path) -> Iterator[Path]:
+    yield from folder.rglob("*")
+    yield folder
+
+
+def _make_namespaces(root: Path, namespace: Path) -> None:
+    """Minari wants a namespace_metadata.json in every namespace folder."""
+    namespace.mkdir(parents=True, exist_ok=True)
+    while namespace != root:
+        if not (namespace / "namespace_metadata.json").exists():
+            write_json(namespace / "namespace_metadata.json", {})
+        namespace = namespace.parent

@@ -1,0 +1,1 @@
+"""Offline meta-training: context encoders, policy learners, uncertainty ensembles, the one loop, checkpoints."""

@@ -1,0 +1,95 @@
+"""Training configuration. One definition for code, TOML, `--set a.b=1` and the JSON Schema. No torch here."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from idaq.core.config import config
+
+Positive = Annotated[int, Field(ge=1)]
+Rate = Annotated[float, Field(gt=0)]
+
+
+@config
+class FocalConfig:
+    """FOCAL context encoder (Li et al., 2021): distance metric learning over a meta-batch of tasks."""
+
+    latent: Positive = 20
+    hidden: Positive = 200
+    layers: Positive = 3
+    lr: Rate = 3e-4
+    next_observation: bool = False
+    """whether the context holds s' - s: needed where dynamics differ between tasks"""
+
+
+@config
+class Td3BcConfig:
+    """TD3+BC (Fujimoto & Gu, 2021), conditioned on the latent z."""
+
+    hidden: Positive = 256
+    layers: Positive = 2
+    lr: Rate = 3e-4
+    gamma: Annotated[float, Field(ge=0, lt=1)] = 0.99
+    tau: Annotated[float, Field(gt=0, le=1)] = 0.005
+    alpha: Annotated[float, Field(ge=0)] = 2.5
+    """weight of Q against cloning"""
+    policy_noise: Annotated[float, Field(ge=0)] = 0.2
+    noise_clip: Annotated[float, Field(ge=0)] = 0.5
+    policy_delay: Positive = 2
+
+
+@config
+class EnsembleConfig:
+    """Ensemble of (r, s') predictors for uncertainty (IDAQ, section 4.2)."""
+
+    members: Annotated[int, Field(ge=2)] = 4
+    hidden: Positive = 128
+    layers: Positive = 2
+    lr: Rate = 1e-3
+
+
+@config
+class TrainConfig:
+    """What a training run needs to know beside its dataset."""
+
+    steps: Positive = 4000
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    meta_batch: Annotated[int, Field(ge=2)] = 16
+    """tasks in a batch, drawn with replacement"""
+    batch: Positive = 64
+    """transitions for each task"""
+    context: Annotated[int, Field(ge=2)] = 100
+    """context transitions for each task"""
+    checkpoint_every: Positive = 1000
+    log_every: Positive = 100
+    threads: Annotated[int, Field(ge=0)] = 0
+    """CPU threads; 0 = one for each physical core, at most 8"""
+    encoder: FocalConfig = Field(default_factory=FocalConfig)
+    learner: Td3BcConfig = Field(default_factory=Td3BcConfig)
+    ensemble: EnsembleConfig = Field(default_factory=EnsembleConfig)
+
+
+@config
+class AgentSpec:
+    """Sizes, units and normalisation of a dataset, as an agent needs them. D observation, A action."""
+
+    observation_mean: list[float]
+    """D"""
+    observation_std: list[float]
+    """D, each > 0"""
+    change_std: list[float]
+    """D standard deviations of s' - s, each > 0"""
+    reward_mean: float
+    reward_std: Rate
+    action_centre: list[float]
+    """A"""
+    action_scale: list[float]
+    """A half-widths of the action space, each > 0"""
+
+    @property
+    def observation_size(self) -> int:
+        return len(self.observation_mean)
+
+    @property
+    def action_size(self) -> int:
+        return len(self.action_centre)

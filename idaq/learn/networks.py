@@ -1,0 +1,38 @@
+"""Networks shared by algorithms. Shapes: E members, B rows, I inputs, O outputs."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+
+class EnsembleMLP(nn.Module):
+    """E independent ReLU MLPs evaluated as one batched matrix product a layer; E = 1 is a plain MLP."""
+
+    def __init__(self, members: int, inputs: int, hidden: int, layers: int, outputs: int) -> None:
+        super().__init__()
+        sizes = [inputs, *[hidden] * layers, outputs]
+        self.weights = nn.ParameterList()
+        self.biases = nn.ParameterList()
+        for fan_in, fan_out in zip(sizes[:-1], sizes[1:], strict=True):
+            bound = 1 / math.sqrt(fan_in)
+            self.weights.append(nn.Parameter(torch.empty(members, fan_in, fan_out).uniform_(-bound, bound)))
+            self.biases.append(nn.Parameter(torch.empty(members, 1, fan_out).uniform_(-bound, bound)))
+
+    def forward(self, x_EBI: Tensor) -> Tensor:
+        """(E, B, I) -> (E, B, O); fewer than E stacked inputs use the first members only."""
+        used, last = len(x_EBI), len(self.weights) - 1
+        for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            x_EBI = torch.baddbmm(bias[:used], x_EBI, weight[:used])
+            if layer < last:
+                x_EBI = x_EBI.relu_()
+        return x_EBI
+
+
+def mlp(inputs: int, hidden: int, layers: int, outputs: int) -> nn.Sequential:
+    """A plain ReLU MLP with `layers` hidden layers."""
+    sizes = [inputs, *[hidden] * layers]
+    blocks: list[nn.Module] = []
+    for fan_in, fan_out in zip(sizes[:-1], sizes[1:], strict=True):
+        blocks += [nn.Linear(fan_in, fan_out), nn.ReLU(inplace=True)]
+    return nn.Sequential(*blocks, nn.Linear(sizes[-1], outputs))

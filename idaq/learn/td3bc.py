@@ -1,0 +1,65 @@
+"""TD3+BC conditioned on a latent task belief z (Fujimoto & Gu, NeurIPS 2021; z as in FOCAL, detached).
+
+Shapes: R rows of a flattened meta-batch, X = [s, z], A action in [-1, 1]. Losses are pure functions.
+"""
+
+import copy
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from idaq.learn.config import Td3BcConfig
+from idaq.learn.networks import EnsembleMLP, mlp
+
+
+def td_target(reward_R: Tensor, terminated_R: Tensor, next_q_2R: Tensor, gamma: float) -> Tensor:
+    """y = r + gamma (1 - terminated) min over critics of Q'(s', a') (TD3 eq. 10). Truncation bootstraps. -> (R,)"""
+    return reward_R + gamma * (1 - terminated_R) * next_q_2R.amin(dim=0)
+
+
+def critic_loss(q_2R: Tensor, target_R: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    """Sum over both critics of mean (Q - y)^2 (TD3, algorithm 1)."""
+    loss = F.mse_loss(q_2R, target_R.expand_as(q_2R)) * q_2R.shape[0]
+    return loss, {"critic_loss": loss.detach(), "q": q_2R.detach().mean()}
+
+
+def actor_loss(q_R: Tensor, action_RA: Tensor, data_action_RA: Tensor, alpha: float) -> tuple[Tensor, dict[str, Tensor]]:
+    """-lambda mean Q(s, pi) + mean (pi - a)^2 with lambda = alpha / mean |Q| held constant (TD3+BC eq. 3-5)."""
+    scale = alpha / q_R.detach().abs().mean().clamp_min(1e-6)
+    cloning = F.mse_loss(action_RA, data_action_RA)
+    loss = cloning - scale * q_R.mean()
+    return loss, {"actor_loss": loss.detach(), "cloning": cloning.detach()}
+
+
+class Td3Bc(nn.Module):
+    """Actor, twin critics as one batched product, and their targets."""
+
+    def __init__(self, config: Td3BcConfig, input_size: int, action_size: int) -> None:
+        super().__init__()
+        self.config = config
+        self.actor = mlp(input_size, config.hidden, config.layers, action_size)
+        self.critic = EnsembleMLP(2, input_size + action_size, config.hidden, config.layers, 1)
+        self.target_actor = copy.deepcopy(self.actor).requires_grad_(False)
+        self.target_critic = copy.deepcopy(self.critic).requires_grad_(False)
+
+    def act(self, x_RX: Tensor) -> Tensor:
+        """Actions (R, A) in (-1, 1)."""
+        return self.actor(x_RX).tanh()
+
+    def q(self, critic: EnsembleMLP, x_RX: Tensor, action_RA: Tensor, critics: int = 2) -> Tensor:
+        """Values by the first `critics` of the twin critics, (critics, R)."""
+        return critic(torch.cat([x_RX, action_RA], -1).expand(critics, -1, -1)).squeeze(-1)
+
+    @torch.no_grad()
+    def target(self, reward_R: Tensor, terminated_R: Tensor, next_x_RX: Tensor, noise_RA: Tensor) -> Tensor:
+        """TD target with target-policy smoothing; `noise_RA` is standard normal."""
+        noise_RA = (noise_RA * self.config.policy_noise).clamp(-self.config.noise_clip, self.config.noise_clip)
+        action_RA = (self.target_actor(next_x_RX).tanh() + noise_RA).clamp(-1, 1)
+        return td_target(reward_R, terminated_R, self.q(self.target_critic, next_x_RX, action_RA), self.config.gamma)
+
+    @torch.no_grad()
+    def follow(self) -> None:
+        """Move the targets by tau towards their networks."""
+        for target, source in ((self.target_actor, self.actor), (self.target_critic, self.critic)):
+            torch._foreach_lerp_(list(target.parameters()), list(source.parameters()), self.config.tau)

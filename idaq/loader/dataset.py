@@ -1,0 +1,164 @@
+"""Open a dataset by id or path; filter by task, split, behaviour or return without touching the data."""
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from idaq.core.errors import CorruptDatasetError, DatasetError, unknown_name
+from idaq.core.types import Episode, Task
+from idaq.format.columns import Columns, column_bytes, get_episode, load_columns, map_columns
+from idaq.format.documents import Manifest
+from idaq.format.foreign import read_foreign
+from idaq.format.reader import EpisodeTable, is_idaq_dataset, open_stored
+from idaq.format.store import find_dataset
+from idaq.loader.table import TransitionTable
+
+Where = Literal["auto", "map", "ram"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """Some or all episodes of a dataset. Cheap: data is read when asked for."""
+
+    dataset_id: str
+    path: Path
+    all_tasks: tuple[Task, ...]
+    episodes: EpisodeTable
+    """of the whole dataset; `numbers` says which are selected"""
+    columns: Columns
+    numbers: NDArray[np.int64]
+    """selected episodes, ascending, hence sorted by task"""
+    action_low: NDArray[np.float32]
+    action_high: NDArray[np.float32]
+    manifest: Manifest | None
+    """None for datasets of other makers"""
+    mapped: bool
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    @cached_property
+    def tasks(self) -> tuple[Task, ...]:
+        """Tasks with at least one selected episode, by index."""
+        present = set(self.episodes.task_index[self.numbers].tolist())
+        return tuple(task for task in self.all_tasks if task.task_index in present)
+
+    def select(
+        self,
+        *,
+        split: str | None = None,
+        tasks: Iterable[int | str] | None = None,
+        behaviour: str | None = None,
+        min_return: float | None = None,
+        max_return: float | None = None,
+    ) -> "Dataset":
+        """The selected episodes that meet every condition given; tasks by index or id. Reads no data.
+
+        Raises UnknownNameError for a split, task or behaviour that the dataset does not have.
+        """
+        table, keep = self.episodes, np.zeros(len(self.episodes), bool)
+        keep[self.numbers] = True
+        if split is not None:
+            _known("split", split, {task.split for task in self.all_tasks})
+            keep &= np.isin(table.task_index, [t.task_index for t in self.all_tasks if t.split == split])
+        if tasks is not None:
+            keep &= np.isin(table.task_index, [self._task_index(task) for task in tasks])
+        if behaviour is not None:
+            _known("behaviour", behaviour, set(table.behaviour.tolist()))
+            keep &= table.behaviour == behaviour
+        if min_return is not None:
+            keep &= table.total_reward >= min_return
+        if max_return is not None:
+            keep &= table.total_reward <= max_return
+        return replace(self, numbers=np.flatnonzero(keep))
+
+    def episode(self, position: int) -> Episode:
+        """Copy out the `position`-th selected episode; negative positions count from the end. Raises IndexError."""
+        number = int(self.numbers[position])
+        return get_episode(self.columns, number, int(self.episodes.length[number]))
+
+    def __iter__(self) -> Iterator[Episode]:
+        return (self.episode(position) for position in range(len(self)))
+
+    def transitions(self, where: Where = "auto") -> TransitionTable:
+        """All transitions of the selected episodes, by memory map or from RAM.
+
+        "auto" takes RAM when the whole dataset fits in a quarter of the free memory. Raises DatasetError for an empty
+        selection, and for "map" where the dataset cannot be mapped.
+        """
+        if not len(self):
+            raise DatasetError(f"no episode of {self.dataset_id} is selected", hint="loosen select(...)")
+        if where == "map" and not self.mapped:
+            raise DatasetError(f"{self.dataset_id} was not written by idaq: it cannot be mapped", hint='use where="ram"')
+        columns = self.columns
+        if self.mapped and where == "ram" or where == "auto" and self._fits():
+            columns = load_columns(columns, self.episodes.length)
+        return TransitionTable(columns, self.episodes, self.numbers)
+
+    def _fits(self) -> bool:
+        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        return column_bytes(self.columns, self.episodes.length) < free / 4
+
+    def _task_index(self, task: int | str) -> int:
+        by_name: dict[int | str, int] = {t.task_id: t.task_index for t in self.all_tasks}
+        by_name |= {t.task_index: t.task_index for t in self.all_tasks}
+        if task not in by_name:
+            raise unknown_name("task", str(task), [t.task_id for t in self.all_tasks])
+        return by_name[task]
+
+
+def open_dataset(id_or_path: str | Path, root: str | Path | None = None) -> Dataset:
+    """Open a dataset by id (below `root`, else $MINARI_DATASETS_PATH, else Minari's default) or by path.
+
+    Datasets of other makers load too: one task, columns read into RAM. Raises DatasetNotFoundError,
+    FormatVersionError or CorruptDatasetError.
+    """
+    path = find_dataset(id_or_path, root)
+    if not is_idaq_dataset(path):
+        foreign = read_foreign(path)
+        return Dataset(
+            dataset_id=foreign.dataset_id,
+            path=path,
+            all_tasks=(foreign.task,),
+            episodes=foreign.episodes,
+            columns=foreign.columns,
+            numbers=np.arange(len(foreign.episodes)),
+            action_low=foreign.action_low,
+            action_high=foreign.action_high,
+            manifest=None,
+            mapped=False,
+        )
+    stored = open_stored(path)
+    low, high = _bounds(stored.metadata["action_space"], path)
+    return Dataset(
+        dataset_id=stored.manifest.dataset_id,
+        path=path,
+        all_tasks=stored.tasks,
+        episodes=stored.episodes,
+        columns=map_columns(stored),
+        numbers=np.arange(len(stored.episodes)),
+        action_low=low,
+        action_high=high,
+        manifest=stored.manifest,
+        mapped=True,
+    )
+
+
+def _bounds(space_json: str, path: Path) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    try:
+        space = json.loads(space_json)
+        return np.array(space["low"], np.float32).ravel(), np.array(space["high"], np.float32).ravel()
+    except (ValueError, KeyError, TypeError):
+        raise CorruptDatasetError(f"{path}: the action space is not a Box with low and high") from None
+
+
+def _known(kind: str, name: str, known: set[str]) -> None:
+    if name not in known:
+        raise unknown_name(kind, name, known)

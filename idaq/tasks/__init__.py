@@ -1,0 +1,22 @@
+"""Task families: what there is to solve. A family = a list of tasks + a Gymnasium env that takes one."""
+
+from collections.abc import Callable
+
+from idaq.core.errors import unknown_name
+from idaq.tasks import point
+from idaq.tasks.family import Family, LockstepEnv, StepBatch
+
+FAMILIES: dict[str, Callable[[], Family]] = {
+    "point-robot": point.point_robot,
+    "point-robot-sparse": point.point_robot_sparse,
+    "point-robot-wind": point.point_robot_wind,
+}
+
+__all__ = ["FAMILIES", "Family", "LockstepEnv", "StepBatch", "get_family"]
+
+
+def get_family(name: str) -> Family:
+    """Look a family up by name. Raises UnknownNameError with the nearest names."""
+    if name not in FAMILIES:
+        raise unknown_name("task family", name, FAMILIES)
+    return FAMILIES[name]()

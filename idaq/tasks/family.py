@@ -1,0 +1,62 @@
+"""What every task family provides. Shapes: B batch of environments, D observation, A action."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.envs.registration import EnvSpec
+from numpy.typing import NDArray
+
+from idaq.core.types import Array, Task
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepBatch:
+    """What one lock-step of B environments returns."""
+
+    observations: Array
+    """(B, D)"""
+    rewards: Array
+    """(B,)"""
+    terminated: NDArray[np.bool_]
+    """(B,)"""
+    truncated: NDArray[np.bool_]
+    """(B,)"""
+    success: NDArray[np.bool_]
+    """(B,) the task's success definition, as of this step"""
+
+
+class LockstepEnv(Protocol):
+    """B independent environments stepped together; returns exactly what B single ones would."""
+
+    def reset(self, task_indices: NDArray[np.int64], seeds: NDArray[np.uint64]) -> Array:
+        """Start one episode for each task index; returns observations (B, D)."""
+        ...
+
+    def step(self, actions: Array) -> StepBatch:
+        """Step all environments with actions (B, A). What an ended one returns is to be ignored."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Family:
+    """A list of tasks, the environment that takes one, and the scripted controller that knows it."""
+
+    name: str
+    description: str
+    tasks: tuple[Task, ...]
+    horizon: int
+    """steps until the time limit truncates an episode"""
+    env_spec: EnvSpec
+    lockstep: Callable[[], LockstepEnv]
+    controller: Callable[[Array, NDArray[np.int64]], Array]
+    """privileged scripted policy: observations (B, D), task indices (B,) -> actions (B, A) in units of the
+    largest action, before noise and clipping"""
+    task_changes_dynamics: bool
+    """whether s' depends on the task (a context then needs s')"""
+
+    def make(self, task: int = 0, render_mode: str | None = None) -> gym.Env[Array, Array]:
+        """A single Gymnasium environment, time limit included, that starts on task `task`."""
+        return gym.make(self.env_spec, task=task, render_mode=render_mode)
