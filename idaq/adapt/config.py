@@ -16,7 +16,7 @@ class AdaptConfig:
 
     episodes: Count = 20
     """adaptation episodes on each test task"""
-    reference: Count = 10
+    reference: Count = 12
     """n_r: episodes of the reference stage"""
     keep: Count = 3
     """how many of the best episodes count as in-distribution: what calibrates IDAQ's threshold"""
@@ -28,6 +28,10 @@ class AdaptConfig:
     """fresh episodes are run after this many adaptation episodes"""
     seeds: Count = 4
     """adaptation seeds for each test task"""
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    """what the adaptation seeds are derived from"""
+    offline_context: Annotated[int, Field(ge=2)] = 400
+    """offline transitions behind each belief of the prior and of the oracle"""
     split: str = "test"
     threads: Annotated[int, Field(ge=0)] = 0
 

@@ -91,21 +91,33 @@ def belief(trial: Trial, accepted_nP: Mask, draws: int) -> Floats:
     return trial.agent.encode(context.reshape(problems * draws, size)).reshape(problems, draws, -1)
 
 
-def accepted_by_idaq(scores_nP: Scores, keep: int) -> Mask:
-    """Which episodes are in-distribution: Q <= delta, with delta the `keep`-th best score so far.
+def accepted_by_idaq(scores_nP: Scores, tried_nPZ: Floats, keep: int) -> Mask:
+    """Which episodes are in-distribution: the `keep` with the lowest Q, so delta is the keep-th best score so far.
 
     The reference stage calibrates delta; it tightens as better episodes are accepted. Rejection changes nothing else.
+    Equal scores (a sparse reward not met) are ranked by the distance of their latents to the best episode's.
     """
-    delta = np.sort(scores_nP, 0)[min(keep, len(scores_nP)) - 1]
-    return scores_nP <= delta
+    problem = np.arange(scores_nP.shape[1])
+    to_best = ((tried_nPZ - tried_nPZ[scores_nP.argmin(0), problem]) ** 2).sum(-1)
+    order = np.lexsort((to_best, scores_nP), axis=0)
+    accepted = np.zeros(scores_nP.shape, bool)
+    np.put_along_axis(accepted, order[:keep], True, axis=0)
+    return accepted
 
 
 def idaq_explore(trial: Trial) -> Floats:
-    """Reference stage: spread over the prior. Iterative stage: spread over the belief of the accepted episodes."""
+    """Reference stage: spread over the prior. Iterative stage: spread over the belief of the accepted episodes.
+
+    Where the scores single nothing out (the best is the median), delta cannot be calibrated and the reference stage goes on.
+    """
+    prior = from_prior(trial)
     if len(trial.episodes) < trial.config.reference:
-        return from_prior(trial)
-    accepted = accepted_by_idaq(np.stack(trial.scores), trial.config.keep)
-    return farthest(belief(trial, accepted, trial.config.candidates), trial.tried)
+        return prior
+    scores = np.stack(trial.scores)
+    accepted = accepted_by_idaq(scores, np.stack(trial.tried), trial.config.keep)
+    posterior = farthest(belief(trial, accepted, trial.config.candidates), trial.tried)
+    uncalibrated = scores.min(0) == np.median(scores, 0)
+    return np.where(uncalibrated[:, None], prior, posterior)
 
 
 def best_episode(trial: Trial) -> Floats:

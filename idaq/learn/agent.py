@@ -101,6 +101,14 @@ class Optimisation:
         ]
         self.main = torch.optim.Adam(groups, fused=True)
         self.actor = torch.optim.Adam(agent.policy.actor.parameters(), lr=config.learner.lr, fused=True)
+        self._rates = {name: [group["lr"] for group in optimiser.param_groups] for name, optimiser in self.named()}
+
+    def decay(self, step: int) -> None:
+        """Set the learning rates of a step: a pure function of it."""
+        share = max(1 - step / self.agent.config.steps, self.agent.config.lr_end)
+        for name, optimiser in self.named():
+            for group, rate in zip(optimiser.param_groups, self._rates[name], strict=True):
+                group["lr"] = rate * share
 
     def named(self) -> Iterator[tuple[str, torch.optim.Adam]]:
         """The optimisers by name, for checkpoints."""
@@ -113,6 +121,7 @@ class Optimisation:
         term of FOCAL needs. The policy and the predictors see the mean of both, detached.
         """
         agent, policy = self.agent, self.agent.policy
+        self.decay(step)
         halves = agent.context_rows(agent.columns(context)).unflatten(1, (2, -1))
         z_halves = agent.encoder(halves)
         labels = torch.as_tensor(tasks_N).repeat_interleave(2).to(z_halves.device)

@@ -17,7 +17,7 @@ class FocalConfig:
     latent: Positive = 20
     hidden: Positive = 200
     layers: Positive = 3
-    lr: Rate = 3e-4
+    lr: Rate = 1e-3
     next_observation: bool = False
     """whether the context holds s' - s: needed where dynamics differ between tasks"""
 
@@ -28,7 +28,7 @@ class Td3BcConfig:
 
     hidden: Positive = 256
     layers: Positive = 2
-    lr: Rate = 3e-4
+    lr: Rate = 1e-3
     gamma: Annotated[float, Field(ge=0, lt=1)] = 0.99
     tau: Annotated[float, Field(gt=0, le=1)] = 0.005
     alpha: Annotated[float, Field(ge=0)] = 2.5
@@ -60,6 +60,10 @@ class TrainConfig:
     """transitions for each task"""
     context: Annotated[int, Field(ge=2)] = 100
     """context transitions for each task"""
+    lr_end: Annotated[float, Field(gt=0, le=1)] = 0.02
+    """all learning rates fall linearly to this share of themselves by the last step"""
+    split: str = "train"
+    """tasks to learn from"""
     checkpoint_every: Positive = 1000
     log_every: Positive = 100
     threads: Annotated[int, Field(ge=0)] = 0

@@ -1,0 +1,195 @@
+"""The protocol: adapt to all test tasks and seeds in lock-step, and score fresh episodes along the way.
+
+Shapes: P = N * S problems (N test tasks x S adaptation seeds, task-major), E adaptation episodes, Z latent.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from idaq.adapt.config import AdaptConfig
+from idaq.adapt.lockstep import EpisodeBatch, Policy, latent_policy, run_episodes
+from idaq.adapt.results import Results, StrategyResult, TestTask
+from idaq.adapt.strategies import STRATEGIES, Strategy, Trial
+from idaq.adapt.uncertainty import UNCERTAINTIES
+from idaq.core.errors import DatasetError, RunError, unknown_name
+from idaq.core.seeds import episode_seed, generator
+from idaq.core.types import Advance, Array, ignore_progress
+from idaq.format.documents import TaskRecord
+from idaq.learn.agent import Agent
+from idaq.loader import Dataset
+from idaq.loader.sampling import task_contexts
+from idaq.loader.transitions import Floats
+from idaq.tasks import Family, get_family
+
+_FRESH = 1_000_000  # fresh episodes take their seeds from beyond the adaptation episodes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problems:
+    """What is adapted to."""
+
+    family: Family
+    tasks: tuple[TaskRecord, ...]
+    seeds: int
+    prior: Floats
+    """(M, Z) beliefs of the training tasks from their offline data"""
+    prior_tasks: NDArray[np.int64]
+    """(M,) task index of each"""
+    oracle: Floats
+    """(N, Z) beliefs of the test tasks from their offline data"""
+
+    @property
+    def task_indices(self) -> NDArray[np.int64]:
+        """(P,)"""
+        return np.repeat([task.task_index for task in self.tasks], self.seeds)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adapted:
+    """Results, and the trial of each strategy for those who draw it."""
+
+    results: Results
+    problems: Problems
+    trials: dict[str, Trial]
+    final: dict[str, EpisodeBatch]
+    """fresh episodes at the end"""
+
+
+def adapt(
+    agent: Agent,
+    dataset: Dataset,
+    config: AdaptConfig,
+    *,
+    strategies: Iterable[str] = tuple(STRATEGIES),
+    progress: Advance = ignore_progress,
+) -> Adapted:
+    """Run every strategy on every task of `config.split`; `progress` counts lock-step episodes.
+
+    All strategies draw from the same random numbers. Raises UnknownNameError for a strategy, DatasetError for a dataset
+    without test tasks or whose tasks are not the installed family's.
+    """
+    problems = pose(agent, dataset, config)
+    trials, results, final = {}, {}, {}
+    for name in strategies:
+        if name not in STRATEGIES:
+            raise unknown_name("strategy", name, STRATEGIES)
+        trials[name], results[name], final[name] = _run(agent, problems, config, STRATEGIES[name], progress)
+    manifest = dataset.manifest
+    assert manifest is not None  # pose() refused datasets of other makers
+    document = Results(
+        dataset_id=dataset.dataset_id,
+        content_digest=manifest.content_digest,
+        train_seed=agent.config.seed,
+        train_steps=agent.config.steps,
+        config=config,
+        tasks=[_test_task(task) for task in problems.tasks],
+        strategies=results,
+    )
+    return Adapted(results=document, problems=problems, trials=trials, final=final)
+
+
+def pose(agent: Agent, dataset: Dataset, config: AdaptConfig) -> Problems:
+    """Everything adaptation starts from. Raises DatasetError or RunError as `adapt` says."""
+    if dataset.manifest is None:
+        raise DatasetError(f"{dataset.dataset_id} was not written by idaq: it does not say what its tasks are")
+    family = get_family(dataset.manifest.family)
+    tests = dataset.select(split=config.split)
+    tasks = tuple(task for task in tests.tasks if isinstance(task, TaskRecord))
+    if not tasks:
+        raise DatasetError(f"{dataset.dataset_id} has no tasks in split {config.split!r}")
+    for task in tasks:
+        _check_same(family, task)
+    known = dataset.select(split=agent.config.split).transitions()
+    offline = tests.transitions()
+    if agent.spec.observation_size != offline.gather(np.zeros(1, np.int64)).observations.shape[1]:
+        raise RunError(f"the agent was trained on other observations than {dataset.dataset_id} holds")
+    size = config.offline_context
+    return Problems(
+        family=family,
+        tasks=tasks,
+        seeds=config.seeds,
+        prior=agent.encode(task_contexts(known, np.arange(len(known.task_indices)), size, config.seed)),
+        prior_tasks=known.task_indices,
+        oracle=agent.encode(task_contexts(offline, np.arange(len(offline.task_indices)), size, config.seed)),
+    )
+
+
+def episodes_to_run(config: AdaptConfig, strategies: int) -> int:
+    """Lock-step episodes of an adaptation: what `progress` counts up to."""
+    return strategies * (config.episodes + len(config.report_at))
+
+
+def _run(
+    agent: Agent, problems: Problems, config: AdaptConfig, strategy: Strategy, progress: Advance
+) -> tuple[Trial, StrategyResult, EpisodeBatch]:
+    trial = Trial(
+        agent=agent,
+        config=config,
+        prior=problems.prior,
+        oracle=problems.oracle.repeat(config.seeds, 0),
+        rng=generator(config.seed),
+    )
+    fresh: list[EpisodeBatch] = []
+    for number in range(config.episodes):
+        latents = strategy.explore(trial)
+        policy = random_policy(problems, trial) if latents is None else latent_policy(agent.act, latents)
+        tried = np.full_like(trial.oracle, np.nan) if latents is None else latents
+        episodes = run_episodes(problems.family, problems.task_indices, _seeds(problems, config, number), policy)
+        trial.tried.append(tried)
+        trial.episodes.append(episodes)
+        trial.scores.append(UNCERTAINTIES[strategy.uncertainty](agent, episodes, tried))
+        progress(1)
+        if number + 1 in config.report_at:
+            policy = latent_policy(agent.act, strategy.deploy(trial))
+            fresh.append(
+                run_episodes(problems.family, problems.task_indices, _seeds(problems, config, _FRESH + number), policy)
+            )
+            progress(1)
+    shape = (-1, len(problems.tasks), config.seeds)
+    result = StrategyResult(
+        returns=np.stack([batch.returns for batch in fresh]).reshape(shape).tolist(),
+        success=np.stack([batch.success for batch in fresh]).reshape(shape).tolist(),
+        explored=np.stack([batch.returns for batch in trial.episodes]).reshape(shape).tolist(),
+    )
+    return trial, result, fresh[-1]
+
+
+def random_policy(problems: Problems, trial: Trial) -> Policy:
+    """Uniform random actions in the agent's action bounds."""
+    spec = trial.agent.spec
+    centre, scale = np.array(spec.action_centre), np.array(spec.action_scale)
+    shape = (trial.problems, spec.action_size)
+
+    def act(_observations: Array, _step: int) -> Array:
+        return (centre + scale * trial.rng.uniform(-1, 1, shape)).astype(np.float32)
+
+    return act
+
+
+def _seeds(problems: Problems, config: AdaptConfig, number: int) -> NDArray[np.uint64]:
+    return np.array(
+        [episode_seed(config.seed, task.task_index, s, number) for task in problems.tasks for s in range(config.seeds)],
+        np.uint64,
+    )
+
+
+def _check_same(family: Family, task: TaskRecord) -> None:
+    there = {t.task_index: t.params for t in family.tasks}.get(task.task_index)
+    if there != task.params:
+        raise DatasetError(
+            f"task {task.task_id} of the dataset has {task.params}; the installed family {family.name} has {there}",
+            hint="collect the dataset again with this version of idaq",
+        )
+
+
+def _test_task(task: TaskRecord) -> TestTask:
+    return TestTask(
+        task_id=task.task_id,
+        task_index=task.task_index,
+        params=task.params,
+        random=task.reference.random.mean,
+        behaviour=task.reference.behaviour.mean,
+    )

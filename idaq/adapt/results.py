@@ -1,0 +1,70 @@
+"""results.json: what every strategy reached on every test task. Plain data; evaluate/ turns it into statistics."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from idaq.adapt.config import AdaptConfig
+from idaq.core.config import config, from_mapping, to_mapping
+from idaq.core.errors import ConfigError, CorruptDatasetError, RunError
+from idaq.core.files import read_json, write_json
+
+RESULTS = "results.json"
+TRACE = "trace.safetensors"
+
+
+@config
+class TestTask:
+    """A test task and its reference returns."""
+
+    __test__ = False  # not a test case, whatever pytest thinks of the name
+
+    task_id: str
+    task_index: int
+    params: dict[str, float | list[float]]
+    random: float
+    """mean return of random actions"""
+    behaviour: float
+    """mean return of the task's behaviour policies"""
+
+
+@config
+class StrategyResult:
+    """One strategy. R reports, N test tasks, S adaptation seeds, E adaptation episodes."""
+
+    returns: list[list[list[float]]]
+    """(R, N, S) return of a fresh episode after `report_at[r]` adaptation episodes"""
+    success: list[list[list[bool]]]
+    """(R, N, S) of the same episodes"""
+    explored: list[list[list[float]]]
+    """(E, N, S) return of each adaptation episode"""
+
+
+@config
+class Results:
+    """The document."""
+
+    results_version: Literal[1] = 1
+    dataset_id: str
+    content_digest: str
+    train_seed: int
+    train_steps: int
+    config: AdaptConfig
+    tasks: Annotated[list[TestTask], Field(min_length=1)]
+    strategies: dict[str, StrategyResult]
+
+
+def write_results(run: Path, results: Results) -> None:
+    """Replace results.json of a run directory."""
+    write_json(run / RESULTS, to_mapping(results))
+
+
+def read_results(run: Path) -> Results:
+    """results.json of a run directory. Raises RunError if it is missing or damaged."""
+    if not (run / RESULTS).is_file():
+        raise RunError(f"{run} has no {RESULTS}", hint=f"idaq adapt {run} makes it")
+    try:
+        return from_mapping(Results, read_json(run / RESULTS), where=str(run / RESULTS))
+    except (ConfigError, CorruptDatasetError) as error:
+        raise RunError(error.message, hint=f"idaq adapt {run} makes it anew") from None

@@ -1,0 +1,59 @@
+"""trace.safetensors: one adaptation in full, for those who draw it. Seed 0 of every test task, strategy idaq-return.
+
+Tensors, N test tasks, E adaptation episodes, T the family's horizon:
+`observations` (N, E + 1, T + 1, D), the last episode being the fresh one; `returns` (N, E + 1); `z` (N, E + 1, Z);
+`valid` (N, E + 1, T); `prior` (M, Z), `prior_tasks` (M,); `oracle` (N, Z), `test_tasks` (N,); `reference` () episodes.
+"""
+
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from idaq.adapt.adapt import Adapted
+from idaq.adapt.results import TRACE
+from idaq.adapt.strategies import best_episode
+from idaq.core.errors import RunError
+from idaq.core.files import replacing
+from idaq.core.types import Array
+
+STRATEGY = "idaq-return"
+
+
+def write_trace(run: Path, adapted: Adapted) -> bool:
+    """Write the trace of `idaq-return`, if that strategy ran; returns whether it did."""
+    if STRATEGY not in adapted.trials:
+        return False
+    trial, problems = adapted.trials[STRATEGY], adapted.problems
+    first = np.arange(len(problems.tasks)) * problems.seeds
+    horizon = problems.family.horizon
+    batches = [*trial.episodes, adapted.final[STRATEGY]]
+    seen, valid = [], []
+    for batch in batches:
+        data, short = batch.transitions, horizon - batch.valid.shape[1]
+        rows = np.concatenate([data.observations[first], data.next_observations[first, -1:]], 1)
+        seen.append(np.pad(rows, ((0, 0), (0, short), (0, 0)), mode="edge"))
+        valid.append(np.pad(batch.valid[first], ((0, 0), (0, short))))
+    tensors = {
+        "observations": np.stack(seen, 1),
+        "returns": np.stack([batch.returns[first] for batch in batches], 1),
+        "z": np.stack([z[first] for z in [*trial.tried, best_episode(trial)]], 1),
+        "valid": np.stack(valid, 1),
+        "prior": problems.prior,
+        "prior_tasks": problems.prior_tasks,
+        "oracle": problems.oracle,
+        "test_tasks": np.array([task.task_index for task in problems.tasks]),
+        "reference": np.array(trial.config.reference),
+    }
+    with replacing(run / TRACE) as temporary:
+        save_file({name: np.ascontiguousarray(value) for name, value in tensors.items()}, temporary)
+    return True
+
+
+def read_trace(run: Path) -> dict[str, Array]:
+    """The tensors by name. Raises RunError if the file is missing or damaged."""
+    try:
+        return load_file(run / TRACE)
+    except (OSError, SafetensorError) as error:
+        raise RunError(f"{run / TRACE} cannot be read: {error}", hint=f"idaq adapt {run} makes it anew") from None

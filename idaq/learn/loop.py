@@ -1,0 +1,125 @@
+"""The one training loop: batches by (seed, step), checkpoints, exact resume, and a stop at the first NaN."""
+
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from idaq.core.errors import NonFiniteError
+from idaq.core.seeds import generator
+from idaq.core.types import Advance, ignore_progress
+from idaq.learn.agent import Agent, Optimisation
+from idaq.learn.checkpoint import checkpoints, restore, save_checkpoint
+from idaq.learn.config import AgentSpec, TrainConfig
+from idaq.learn.run import CHECKPOINTS, append_metrics, new_record, start_or_resume, truncate_metrics
+from idaq.loader import Dataset, MetaBatches, TransitionTable
+
+_NOISE_STREAM = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """What a call to `train` came to."""
+
+    agent: Agent
+    resumed_at: int
+    """step that this call started from"""
+
+
+def train(
+    dataset: Dataset, config: TrainConfig, out: Path, *, progress: Advance = ignore_progress, device: str | None = None
+) -> Trained:
+    """Meta-train an agent into the run directory `out`, resuming what is there; `progress` counts steps.
+
+    Bit-exact on CPU: 2k steps equal k steps, an interruption at any moment, and the rest. Raises RunError if `out` holds
+    another run, NonFiniteError (the last good checkpoint is kept) when a loss or a weight is NaN or infinite.
+    """
+    use_threads(config.threads)
+    table = dataset.select(split=config.split).transitions()
+    spec = agent_spec(dataset, table)
+    digest = dataset.manifest.content_digest if dataset.manifest else ""
+    start_or_resume(out, new_record(dataset.dataset_id, digest, dataset.path, config, spec))
+    agent, optimisation = build(config, spec, device or default_device())
+    first = restore(out, agent, optimisation)
+    truncate_metrics(out, first)
+    progress(first)
+    batches = MetaBatches(
+        table, meta_batch=config.meta_batch, batch=config.batch, context=config.context // 2 * 2, seed=config.seed
+    )
+    for step in range(first, config.steps):
+        info = training_step(optimisation, batches, step)
+        if step % config.log_every == 0 or step == config.steps - 1:
+            values = {name: float(value) for name, value in info.items()}
+            _check_losses(out, step, values)
+            append_metrics(out, step, values)
+        if (step + 1) % config.checkpoint_every == 0 or step + 1 == config.steps:
+            _check_weights(out, step, agent)
+            save_checkpoint(out, step + 1, agent, optimisation)
+        progress(1)
+    return Trained(agent=agent.eval(), resumed_at=first)
+
+
+def training_step(optimisation: Optimisation, batches: MetaBatches, step: int) -> dict[str, torch.Tensor]:
+    """One step, from nothing but the parameters and (seed, step)."""
+    config = optimisation.agent.config
+    drawn = batches.at(step)
+    shape = (config.meta_batch * config.batch, optimisation.agent.spec.action_size)
+    noise = generator(config.seed, step, _NOISE_STREAM).standard_normal(shape, dtype=np.float32)
+    device = optimisation.agent.observation_mean.device
+    return optimisation.step(step, drawn.transitions, drawn.context, drawn.tasks, torch.as_tensor(noise, device=device))
+
+
+def build(config: TrainConfig, spec: AgentSpec, device: str = "cpu") -> tuple[Agent, Optimisation]:
+    """A fresh agent, its weights drawn from the config's seed, and its optimisers."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        agent = Agent(config, spec).to(device)
+    return agent, Optimisation(agent)
+
+
+def agent_spec(dataset: Dataset, table: TransitionTable) -> AgentSpec:
+    """Sizes and normalisation of what the agent learns from."""
+    statistics = table.statistics()
+    low, high = dataset.action_low.astype(np.float64), dataset.action_high.astype(np.float64)
+    return AgentSpec(
+        observation_mean=statistics.observation_mean.tolist(),
+        observation_std=statistics.observation_std.tolist(),
+        change_std=statistics.change_std.tolist(),
+        reward_mean=statistics.reward_mean,
+        reward_std=statistics.reward_std,
+        action_centre=((low + high) / 2).tolist(),
+        action_scale=((high - low) / 2).tolist(),
+    )
+
+
+def use_threads(threads: int) -> None:
+    """Set torch's CPU threads; 0 = the cores this process may use, at most 8."""
+    torch.set_num_threads(threads or min(len(os.sched_getaffinity(0)), 8))
+
+
+def default_device() -> str:
+    """CUDA when present."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _check_losses(out: Path, step: int, values: dict[str, float]) -> None:
+    bad = {name: value for name, value in values.items() if not math.isfinite(value)}
+    if bad:
+        raise NonFiniteError(f"step {step}: {bad}{_last_good(out)}", hint=_MEND)
+
+
+def _check_weights(out: Path, step: int, agent: Agent) -> None:
+    bad = [name for name, value in agent.state_dict().items() if not torch.isfinite(value).all()]
+    if bad:
+        raise NonFiniteError(f"step {step}: NaN or infinity in weights {bad[:3]}{_last_good(out)}", hint=_MEND)
+
+
+_MEND = "train into another --out with lower learning rates (--set learner.lr=1e-4) or check the data: idaq dataset verify"
+
+
+def _last_good(out: Path) -> str:
+    files = checkpoints(out)
+    return f"; the last good checkpoint is {out / CHECKPOINTS / files[-1].name}" if files else "; no checkpoint yet"

@@ -1,0 +1,107 @@
+"""A run directory: run.json (what was asked for), metrics.jsonl (what happened), checkpoint/ (what was learned)."""
+
+import json
+import platform
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Literal
+
+import idaq
+from idaq.core.config import config, from_mapping, to_mapping
+from idaq.core.errors import ConfigError, CorruptDatasetError, RunError
+from idaq.core.files import read_json, write_json, write_text
+from idaq.learn.config import AgentSpec, TrainConfig
+
+RUN, METRICS, CHECKPOINTS = "run.json", "metrics.jsonl", "checkpoint"
+
+
+@config
+class RunRecord:
+    """run.json: everything that determines the run, and what it ran on."""
+
+    run_version: Literal[1] = 1
+    dataset_id: str
+    content_digest: str
+    """of the dataset; empty for datasets of other makers"""
+    dataset_path: str
+    config: TrainConfig
+    spec: AgentSpec
+    created: str
+    versions: dict[str, str]
+
+
+def new_record(dataset_id: str, content_digest: str, dataset_path: Path, config: TrainConfig, spec: AgentSpec) -> RunRecord:
+    """A record stamped with time and versions."""
+    names = ("torch", "numpy", "safetensors")
+    return RunRecord(
+        dataset_id=dataset_id,
+        content_digest=content_digest,
+        dataset_path=str(dataset_path),
+        config=config,
+        spec=spec,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        versions={"idaq": idaq.__version__, "python": platform.python_version(), **{n: version(n) for n in names}},
+    )
+
+
+def read_run(out: Path) -> RunRecord:
+    """run.json of a run directory. Raises RunError if there is none or it cannot be understood."""
+    if not (out / RUN).is_file():
+        raise RunError(f"{out} is not a run directory: it has no {RUN}", hint="idaq train --dataset ID --out DIR makes one")
+    try:
+        return from_mapping(RunRecord, read_json(out / RUN), where=str(out / RUN))
+    except (ConfigError, CorruptDatasetError) as error:
+        raise RunError(error.message, hint="train again into another directory") from None
+
+
+def start_or_resume(out: Path, record: RunRecord) -> None:
+    """Claim `out` for a run, or check that the run already there is the same one. Raises RunError if it is not."""
+    if (out / RUN).exists():
+        there = read_run(out)
+        if there.content_digest != record.content_digest or there.dataset_id != record.dataset_id:
+            raise RunError(f"{out} holds a run on {there.dataset_id} with other content", hint="choose another --out")
+        differing = _differences(to_mapping(there.config), to_mapping(record.config))
+        if differing:
+            raise RunError(
+                f"{out} holds a run with another config: {', '.join(differing)}",
+                hint="give the same settings to resume it, or choose another --out",
+            )
+        return
+    out.mkdir(parents=True, exist_ok=True)
+    write_json(out / RUN, to_mapping(record))
+
+
+def truncate_metrics(out: Path, step: int) -> None:
+    """Keep the lines before `step`: what a resumed run will not write again."""
+    path = out / METRICS
+    kept = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []:
+        try:
+            if json.loads(line)["step"] < step:
+                kept.append(line + "\n")
+        except (ValueError, KeyError, TypeError):
+            break  # torn by a kill; nothing whole follows it
+    write_text(path, "".join(kept))
+
+
+def append_metrics(out: Path, step: int, values: dict[str, float]) -> None:
+    """One line of JSON."""
+    with (out / METRICS).open("a", encoding="utf-8") as file:
+        file.write(json.dumps({"step": step, **values}, allow_nan=False) + "\n")
+
+
+def read_metrics(out: Path) -> list[dict[str, float]]:
+    """All lines of metrics.jsonl."""
+    return [json.loads(line) for line in (out / METRICS).read_text(encoding="utf-8").splitlines()]
+
+
+def _differences(there: dict[str, object], asked: dict[str, object], prefix: str = "") -> list[str]:
+    found = []
+    for key in sorted({*there, *asked}):
+        a, b = there.get(key), asked.get(key)
+        if isinstance(a, dict) and isinstance(b, dict):
+            found += _differences(a, b, f"{prefix}{key}.")
+        elif a != b:
+            found.append(f"{prefix}{key} is {a}, not {b}")
+    return found
