@@ -68,18 +68,6 @@ def map_columns(stored: StoredDataset) -> Columns:
     return columns
 
 
-def load_columns(columns: Columns, lengths: NDArray[np.int64]) -> Columns:
-    """Copy every column into one array in RAM, episodes end to end."""
-    return {name: _load(column, lengths) for name, column in columns.items()}
-
-
-def column_bytes(columns: Columns, lengths: NDArray[np.int64]) -> int:
-    """Bytes of all rows: what `load_columns` would allocate."""
-    return sum(
-        int((lengths + column.extra_row).sum()) * column.width * column.flat.dtype.itemsize for column in columns.values()
-    )
-
-
 def get_episode(columns: Columns, episode: int, length: int) -> Episode:
     """Copy one episode out."""
     read: Callable[[str], Array] = lambda name: columns[name].rows(episode, length).copy()  # noqa: E731
@@ -90,15 +78,6 @@ def get_episode(columns: Columns, episode: int, length: int) -> Episode:
         terminated=read("terminated").astype(bool),
         truncated=read("truncated").astype(bool),
     )
-
-
-def _load(column: FlatColumn, lengths: NDArray[np.int64]) -> FlatColumn:
-    counts = (lengths + column.extra_row) * column.width
-    offsets = np.concatenate([[0], counts.cumsum()[:-1]]).astype(np.int64)
-    flat = np.empty(int(counts.sum()), column.flat.dtype)
-    for source, target, count in zip(column.offsets, offsets, counts, strict=True):
-        flat[target : target + count] = column.flat[source : source + count]
-    return FlatColumn(flat=flat, offsets=offsets, shape=column.shape, extra_row=column.extra_row)
 
 
 def _check_offsets(stored: StoredDataset, name: str, column: Column, size: int) -> None:

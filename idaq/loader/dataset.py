@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from idaq.core.errors import CorruptDatasetError, DatasetError, unknown_name
 from idaq.core.types import Episode, Task
-from idaq.format.columns import Columns, column_bytes, get_episode, load_columns, map_columns
+from idaq.format.columns import Columns, get_episode, map_columns
 from idaq.format.documents import Manifest
 from idaq.format.foreign import read_foreign
 from idaq.format.reader import EpisodeTable, is_idaq_dataset, open_stored
@@ -90,21 +90,20 @@ class Dataset:
     def transitions(self, where: Where = "auto") -> TransitionTable:
         """All transitions of the selected episodes, by memory map or from RAM.
 
-        "auto" takes RAM when the whole dataset fits in a quarter of the free memory. Raises DatasetError for an empty
+        "auto" takes RAM when the transitions fit in a quarter of the free memory. Raises DatasetError for an empty
         selection, and for "map" where the dataset cannot be mapped.
         """
         if not len(self):
             raise DatasetError(f"no episode of {self.dataset_id} is selected", hint="loosen select(...)")
         if where == "map" and not self.mapped:
             raise DatasetError(f"{self.dataset_id} was not written by idaq: it cannot be mapped", hint='use where="ram"')
-        columns = self.columns
-        if self.mapped and where == "ram" or where == "auto" and self._fits():
-            columns = load_columns(columns, self.episodes.length)
-        return TransitionTable(columns, self.episodes, self.numbers)
+        in_ram = where == "ram" or (where == "auto" and (self._fits() or not self.mapped))
+        return TransitionTable(self.columns, self.episodes, self.numbers, in_ram)
 
     def _fits(self) -> bool:
         free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        return column_bytes(self.columns, self.episodes.length) < free / 4
+        row = 2 * self.columns["observations"].width + self.columns["actions"].width + 2
+        return 4 * row * int(self.episodes.length[self.numbers].sum()) < free / 4
 
     def _task_index(self, task: int | str) -> int:
         by_name: dict[int | str, int] = {t.task_id: t.task_index for t in self.all_tasks}

@@ -15,6 +15,7 @@ from idaq.format.reader import EpisodeTable
 from idaq.loader.transitions import Floats, Transitions
 
 _CHUNK = 1 << 16
+_USED = ("observations", "actions", "rewards", "terminated")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,41 +33,70 @@ class Statistics:
 
 
 class TransitionTable:
-    """All transitions of some episodes."""
+    """All transitions of some episodes, read where they lie or, with `in_ram`, from one packed array."""
 
-    def __init__(self, columns: Columns, episodes: EpisodeTable, numbers: NDArray[np.int64]) -> None:
+    def __init__(
+        self, columns: Columns, episodes: EpisodeTable, numbers: NDArray[np.int64], in_ram: bool = False
+    ) -> None:
         lengths = episodes.length[numbers]
-        self._first = np.concatenate([[0], lengths.cumsum()]).astype(np.int64)
+        first = np.concatenate([[0], lengths.cumsum()]).astype(np.int64)
+        self._size = int(first[-1])
         self._episode = np.repeat(np.arange(len(numbers), dtype=np.int32), lengths)
-        self._observations = _Gather(columns["observations"], numbers, rows=2)
-        self._actions = _Gather(columns["actions"], numbers)
-        self._rewards = _Gather(columns["rewards"], numbers)
-        self._terminated = _Gather(columns["terminated"], numbers)
+        self._columns = {name: _Column(columns[name], numbers, first[:-1]) for name in _USED}
+        self._packed = self._pack() if in_ram else None
         tasks, starts = np.unique(episodes.task_index[numbers], return_index=True)
         self.task_indices: NDArray[np.int64] = tasks
         """task index of each task, ascending; positions in this array are what `ranges` is indexed by"""
-        edges = np.append(self._first[starts], self._first[-1])
+        edges = np.append(first[starts], self._size)
         self.ranges: NDArray[np.int64] = np.stack([edges[:-1], edges[1:]], 1)
         """(tasks, 2) first and one past the last transition of each task"""
 
     def __len__(self) -> int:
-        return int(self._first[-1])
+        return self._size
+
+    @property
+    def in_ram(self) -> bool:
+        """Whether rows come from the packed array."""
+        return self._packed is not None
 
     def gather(self, rows: NDArray[np.int64]) -> Transitions:
         """The transitions numbered `rows`, of any shape (...); columns are (..., D) and so on. Raises IndexError."""
         flat = rows.ravel()
-        if flat.size and (flat.min() < 0 or flat.max() >= len(self)):
-            raise IndexError(f"transition numbers must lie in [0, {len(self)}), got {flat.min()} to {flat.max()}")
-        episode = self._episode[flat]
-        step = flat - self._first[episode]
-        pair = self._observations(episode, step)
-        size = pair.shape[1] // 2
+        if flat.size and (flat.min() < 0 or flat.max() >= self._size):
+            raise IndexError(f"transition numbers must lie in [0, {self._size}), got {flat.min()} to {flat.max()}")
+        found = self._read(flat) if self._packed is None else self._unpack(self._packed.take(flat, axis=0))
+        return found.reshape(*rows.shape)
+
+    def _read(self, flat: NDArray[np.int64]) -> Transitions:
+        episode, columns = self._episode.take(flat), self._columns
         return Transitions(
-            observations=pair[:, :size].reshape(*rows.shape, size),
-            actions=self._actions(episode, step).reshape(*rows.shape, -1),
-            rewards=self._rewards(episode, step).reshape(rows.shape),
-            next_observations=pair[:, size:].reshape(*rows.shape, size),
-            terminated=self._terminated(episode, step).astype(bool).reshape(rows.shape),
+            observations=columns["observations"](episode, flat).astype(np.float32, copy=False),
+            actions=columns["actions"](episode, flat).astype(np.float32, copy=False),
+            rewards=columns["rewards"](episode, flat)[:, 0].astype(np.float32, copy=False),
+            next_observations=columns["observations"](episode, flat, following=1).astype(np.float32, copy=False),
+            terminated=columns["terminated"](episode, flat)[:, 0].astype(bool, copy=False),
+        )
+
+    def _pack(self) -> Floats:
+        """All transitions as rows [s, a, s', r, terminated]: one copy of memory serves a whole transition."""
+        size, action = self._columns["observations"].width, self._columns["actions"].width
+        packed = np.empty((self._size, 2 * size + action + 2), np.float32)
+        for start in range(0, self._size, _CHUNK):
+            rows = self._read(np.arange(start, min(start + _CHUNK, self._size)))
+            flags = np.stack([rows.rewards, rows.terminated], 1)
+            packed[start : start + len(rows)] = np.concatenate(
+                [rows.observations, rows.actions, rows.next_observations, flags], 1
+            )
+        return packed
+
+    def _unpack(self, packed: Floats) -> Transitions:
+        size, action = self._columns["observations"].width, self._columns["actions"].width
+        return Transitions(
+            observations=packed[:, :size],
+            actions=packed[:, size : size + action],
+            next_observations=packed[:, size + action : -2],
+            rewards=packed[:, -2],
+            terminated=packed[:, -1].astype(bool),
         )
 
     def of_task(self, position: int) -> NDArray[np.int64]:
@@ -100,21 +130,28 @@ class TransitionTable:
         )
 
 
-class _Gather:
-    """Rows of one column by (episode, step): the flat numbers seen as overlapping rows, one fancy index a call.
+class _Column:
+    """Rows of one column by transition: rows of an episode follow each other, so row = base[episode] + transition.
 
-    `rows=2` reads each row together with the next one: s and s' are neighbours on disk.
+    Where every episode starts at a whole number of rows (on disk: rows of up to 64 bytes whose size is a power of two)
+    the column is a matrix and `take` copies rows. Elsewhere the numbers are seen as overlapping
+    rows, one starting at each number, which costs a fancy index but no copy of the file.
     """
 
-    def __init__(self, column: FlatColumn, numbers: NDArray[np.int64], rows: int = 1) -> None:
+    def __init__(self, column: FlatColumn, numbers: NDArray[np.int64], first: NDArray[np.int64]) -> None:
         flat, width = column.flat, column.width
-        item = flat.dtype.itemsize
-        self._stride = width
-        self._start = column.offsets[numbers]
-        count = max(len(flat) - width * rows + 1, 0)
-        self._windows = as_strided(flat, (count, width * rows), (item, item), writeable=False)
-        self._is_bool = flat.dtype == bool
+        start, item = column.offsets[numbers], flat.dtype.itemsize
+        self.width = width
+        self._is_matrix = not (start % width).any()
+        self._stride = 1 if self._is_matrix else width
+        self._base = start // width - first if self._is_matrix else start - first * width
+        if self._is_matrix:
+            self._rows = flat[: len(flat) // width * width].reshape(-1, width)
+        else:
+            self._rows = as_strided(flat, (len(flat) - width + 1, width), (item, item), writeable=False)
 
-    def __call__(self, episode: NDArray[np.int32], step: NDArray[np.int64]) -> Array:
-        rows = self._windows[self._start[episode] + step * self._stride]
-        return rows if self._is_bool else rows.astype(np.float32, copy=False)
+    def __call__(self, episode: NDArray[np.int32], transition: NDArray[np.int64], following: int = 0) -> Array:
+        """The rows (R, width) of transitions, or of the row `following` places later in the same episode."""
+        index = self._base.take(episode)
+        index += (transition + following) * self._stride if self._stride > 1 or following else transition
+        return self._rows.take(index, axis=0) if self._is_matrix else self._rows[index]

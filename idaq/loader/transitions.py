@@ -36,6 +36,8 @@ class Transitions:
     def reshape(self, *shape: int) -> "Transitions":
         """Reshape the leading dimensions."""
         lead = self.rewards.ndim
+        if shape == self.rewards.shape:
+            return self
         columns = {f.name: getattr(self, f.name) for f in fields(self)}
         return Transitions(**{name: c.reshape(*shape, *c.shape[lead:]) for name, c in columns.items()})
 
