@@ -1,0 +1,43 @@
+# make demo: the tour. make test: every test. Both create .venv and install first.
+PYTHON ?= python3
+BIN := .venv/bin
+export MINARI_DATASETS_PATH ?= $(CURDIR)/data
+
+.PHONY: setup demo test check bench reproduce schemas test-interop clean
+
+setup: .venv/installed
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev]'
+	touch $@
+
+demo: setup
+	$(BIN)/idaq collect point-robot
+	$(BIN)/idaq dataset show idaq/point-robot/expert-v0
+	$(BIN)/idaq dataset verify idaq/point-robot/expert-v0
+	$(BIN)/idaq train --dataset idaq/point-robot/expert-v0 --out runs/demo
+	$(BIN)/idaq adapt runs/demo
+	$(BIN)/idaq report runs/demo
+
+test: setup
+	$(BIN)/pytest
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/basedpyright
+	$(BIN)/lint-imports
+
+bench: setup
+	$(BIN)/pytest tests/bench --override-ini addopts= -q
+
+reproduce: setup
+	$(BIN)/idaq reproduce
+
+schemas: setup
+	$(BIN)/python -m idaq.cli.schemas
+
+clean:
+	rm -rf .venv build dist *.egg-info

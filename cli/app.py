@@ -1,0 +1,61 @@
+"""The Typer app. Commands import what they need when they run, so that help is instant."""
+
+import sys
+
+import typer
+
+from . import adapt, collect, dataset, report, reproduce, train
+from .output import fail
+
+app = typer.Typer(
+    name="idaq",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    help="""Datasets for learning to adapt: collect them, check them, learn from them, adapt online.
+
+[bold]A first tour[/bold]
+
+  idaq collect point-robot
+  idaq dataset verify idaq/point-robot/expert-v0
+  idaq train --dataset idaq/point-robot/expert-v0 --out runs/point
+  idaq adapt runs/point
+  idaq report runs/point
+
+Datasets live below $MINARI_DATASETS_PATH (default ~/.minari/datasets), where plain Minari finds them too.
+Exit codes: 0 done, 1 failed, 2 the request was not understood, 130 interrupted.""",
+)
+app.command("collect")(collect.collect)
+app.add_typer(dataset.app, name="dataset")
+app.command("train")(train.train)
+app.command("adapt")(adapt.adapt)
+app.command("report")(report.report)
+app.command("reproduce")(reproduce.reproduce)
+
+
+@app.callback(invoke_without_command=True)
+def _main(version: bool = typer.Option(False, "--version", help="Print the version and exit.")) -> None:
+    if version:
+        import idaq
+
+        print(f"idaq {idaq.__version__}")
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run the app; turn our errors into a message, a hint and an exit code."""
+    from idaq.core.errors import IdaqError
+
+    try:
+        code = app(standalone_mode=False)
+    except IdaqError as error:
+        fail(str(error), error.exit_code)
+    except typer.TyperException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        fail("interrupted; what was finished is kept, the same command goes on from there", 130)
+    except BrokenPipeError:
+        sys.exit(1)
+    sys.exit(code if isinstance(code, int) else 0)

@@ -1,0 +1,53 @@
+"""idaq collect"""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from idaq.core.errors import UsageError
+
+from .output import Json, Root, Settings, print_json, progress
+
+
+def collect(
+    family: Annotated[str | None, typer.Argument(help="A task family of the catalogue, for example point-robot.")] = None,
+    quality: Annotated[str, typer.Option(help="expert, medium or mixed.")] = "expert",
+    recipe: Annotated[Path | None, typer.Option(help="A recipe file of your own instead of the catalogue's.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Worker processes.")] = len(os.sched_getaffinity(0)),
+    settings: Settings = [],  # noqa: B006 - Typer copies it
+    root: Root = None,
+    as_json: Json = False,
+) -> None:
+    """Collect a dataset from its recipe. Interrupted, the same command goes on where it stopped.
+
+    [bold]Examples[/bold]
+
+      idaq collect point-robot                        makes idaq/point-robot/expert-v0
+      idaq collect point-robot-wind --quality mixed
+      idaq collect point-robot --set episodes=2       two episodes of every behaviour on every task
+      idaq collect point-robot --set id=idaq/point-robot/noisy-v0 --set behaviours.expert.noise=1
+      idaq collect --recipe my.toml --workers 8
+
+    The same recipe gives the same content digest, whatever the workers or interruptions.
+    """
+    from idaq.collect.catalogue import load_recipe, recipe_path
+    from idaq.collect.collect import collect as run
+    from idaq.collect.collect import episode_count
+    from idaq.core.ids import datasets_root
+
+    if (family is None) == (recipe is None):
+        raise UsageError("give either a family or --recipe", hint="idaq collect point-robot")
+    chosen = load_recipe(recipe or recipe_path(str(family), quality), settings)
+    with progress(f"collecting {chosen.id}", episode_count(chosen), "episodes") as advance:
+        done = run(chosen, datasets_root(root), workers=workers, progress=advance)
+    if as_json:
+        keys = ("content_digest", "cells", "resumed", "existed")
+        print_json({"id": chosen.id, "path": str(done.path), **{key: getattr(done, key) for key in keys}})
+        return
+    if done.existed:
+        print(f"{chosen.id} is already there, collected from this very recipe")
+    elif done.resumed:
+        print(f"{chosen.id}: resumed, {done.resumed} of {done.cells} cells were already collected")
+    print(f"{done.path}\ncontent digest {done.content_digest}")

@@ -1,0 +1,161 @@
+"""idaq dataset list | show | verify | plot"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from idaq.core.errors import CorruptDatasetError
+
+from .output import Json, Root, print_json, print_table, progress
+
+if TYPE_CHECKING:
+    from idaq.format.reader import StoredDataset
+
+app = typer.Typer(no_args_is_help=True, help="Look at datasets, check them, draw them.")
+Id = Annotated[str, typer.Argument(metavar="ID", help="A dataset id, or the path of its folder.")]
+
+
+@app.command("list")
+def list_(root: Root = None, as_json: Json = False) -> None:
+    """List the datasets below the root, other makers' Minari datasets included.
+
+    [bold]Example[/bold]
+
+      idaq dataset list --json | jq '.[].id'
+    """
+    from idaq.core.ids import datasets_root
+    from idaq.format.store import list_datasets
+
+    found = [_summary(listing.dataset_id, listing.by_idaq, listing.metadata) for listing in list_datasets(root)]
+    if as_json:
+        print_json(found)
+    elif not found:
+        print(f"no datasets in {datasets_root(root)}; idaq collect point-robot makes one")
+    else:
+        rows = [[str(value) for value in entry.values()] for entry in found]
+        print_table(f"Datasets in {datasets_root(root)}", list(found[0]), rows)
+
+
+@app.command()
+def show(dataset: Id, root: Root = None, as_json: Json = False) -> None:
+    """Show what a dataset holds: tasks, splits, behaviours, returns, digest.
+
+    [bold]Examples[/bold]
+
+      idaq dataset show idaq/point-robot/expert-v0
+      idaq dataset show idaq/point-robot/expert-v0 --json | jq .content_digest
+    """
+    from idaq.format.reader import is_idaq_dataset, open_stored, read_metadata
+    from idaq.format.store import find_dataset
+
+    path = find_dataset(dataset, root)
+    if not is_idaq_dataset(path):
+        metadata = read_metadata(path)
+        if as_json:
+            print_json(metadata)
+        else:
+            print_table(dataset, ["", ""], [[key, str(value)[:120]] for key, value in metadata.items()])
+        return
+    stored = open_stored(path)
+    if as_json:
+        from idaq.core.config import to_mapping
+
+        print_json({**to_mapping(stored.manifest), "path": str(path), "tasks": [to_mapping(t) for t in stored.tasks]})
+        return
+    _show(stored)
+
+
+@app.command()
+def verify(dataset: Id, root: Root = None, as_json: Json = False) -> None:
+    """Check every byte of a dataset against what it states; exit code 1 if anything is wrong.
+
+    [bold]Example[/bold]
+
+      idaq dataset verify idaq/point-robot/expert-v0 && idaq train --dataset idaq/point-robot/expert-v0
+    """
+    from idaq.format.reader import is_idaq_dataset
+    from idaq.format.store import find_dataset
+    from idaq.format.verify import verify as run
+
+    path = find_dataset(dataset, root)
+    if not is_idaq_dataset(path):
+        raise CorruptDatasetError(f"{dataset} has no manifest to verify against", hint="only datasets by idaq have one")
+    with progress("verifying", _episodes(path), "episodes") as advance:
+        problems = run(path, advance)
+    if as_json:
+        print_json({"path": str(path), "sound": not problems, "problems": [vars(p) for p in problems]})
+        raise typer.Exit(bool(problems))
+    if problems:
+        listed = "\n".join(f"  - {problem}" for problem in problems)
+        raise CorruptDatasetError(
+            f"{dataset} is damaged:\n{listed}", hint=f"remove {path} and collect it again (same digest) or fetch it again"
+        )
+    print(f"{dataset} is sound: every file, episode and document agrees")
+
+
+@app.command()
+def plot(
+    dataset: Id,
+    out: Annotated[Path | None, typer.Option(help="PNG or SVG file. [default: <name>-returns.png]")] = None,
+    root: Root = None,
+) -> None:
+    """Draw the returns of every task.
+
+    [bold]Example[/bold]
+
+      idaq dataset plot idaq/point-robot/expert-v0 --out returns.svg
+    """
+    from idaq.evaluate.figures import dataset_returns, save
+    from idaq.loader import open_dataset
+
+    opened = open_dataset(dataset, root)
+    target = out or Path(opened.dataset_id.replace("/", "-") + "-returns.png")
+    save(dataset_returns(opened), target)
+    print(target)
+
+
+def _episodes(path: Path) -> int:
+    from idaq.format.reader import read_metadata
+
+    total = read_metadata(path).get("total_episodes")
+    return total if isinstance(total, int) else 0
+
+
+def _summary(dataset_id: str, by_idaq: bool, metadata: dict[str, Any]) -> dict[str, Any]:
+    counts = metadata["idaq"]["counts"] if by_idaq else {}
+    return {
+        "id": dataset_id,
+        "format": f"idaq {metadata['idaq']['format_version']}" if by_idaq else "minari",
+        "tasks": counts.get("tasks", 1),
+        "episodes": metadata.get("total_episodes"),
+        "steps": metadata.get("total_steps"),
+        "size_mb": metadata.get("dataset_size"),
+    }
+
+
+def _show(stored: "StoredDataset") -> None:
+    manifest, counts = stored.manifest, stored.manifest.counts
+    table, splits = stored.episodes, stored.manifest.splits
+    facts = [
+        ["path", str(stored.path)],
+        ["family", manifest.family],
+        ["description", manifest.recipe.description],
+        ["tasks", f"{counts.tasks} ({', '.join(f'{len(tasks)} {name}' for name, tasks in splits.items())})"],
+        ["episodes, steps", f"{counts.episodes}, {counts.steps}"],
+        ["size", f"{stored.hdf5.stat().st_size / 1e6:.1f} MB"],
+        ["content digest", manifest.content_digest],
+        ["collected", f"{manifest.provenance.created} by idaq {manifest.provenance.idaq}"],
+    ]
+    print_table(manifest.dataset_id, ["", ""], facts)
+    rows = []
+    for behaviour in manifest.recipe.behaviours:
+        mine = table.behaviour == behaviour.name
+        returns = table.total_reward[mine]
+        rows.append(
+            [behaviour.name, behaviour.kind, str(int(mine.sum())), f"{returns.mean():.3f}", f"{returns.std():.3f}"]
+            + [f"{returns.min():.3f}", f"{returns.max():.3f}", f"{table.success[mine].mean():.2f}"]
+        )
+    random = sum(task.reference.random.mean for task in stored.tasks) / len(stored.tasks)
+    rows.append(["random (reference)", "random", "-", f"{random:.3f}", "-", "-", "-", "-"])
+    print_table("Returns", ["behaviour", "kind", "episodes", "mean", "std", "min", "max", "success"], rows)

@@ -1,0 +1,69 @@
+"""What every command prints with: tables and JSON on stdout, progress and errors on stderr."""
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from idaq.core.types import Advance
+
+Settings = Annotated[
+    list[str], typer.Option("--set", metavar="KEY=VALUE", help="Change a setting; dots go deeper. May be repeated.")
+]
+Root = Annotated[
+    Path | None, typer.Option(help="Folder of datasets. [default: $MINARI_DATASETS_PATH or ~/.minari/datasets]")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout, nothing else.")]
+
+
+def fail(message: str, code: int) -> NoReturn:
+    """Print an error and exit."""
+    from rich.console import Console
+    from rich.text import Text
+
+    Console(stderr=True, soft_wrap=True).print(Text.assemble(("error: ", "bold red"), message))
+    sys.exit(code)
+
+
+def print_json(value: object) -> None:
+    """One JSON document on stdout."""
+    print(json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False))
+
+
+def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table; all columns but the first are right-aligned. Cells are plain text."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=Text(title), box=SIMPLE_HEAD, title_justify="left")
+    for number, name in enumerate(header):
+        table.add_column(Text(name), justify="right" if number else "left", no_wrap=number == 0)
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    # A pipe or a file has no width to respect: nothing is cut there.
+    Console(width=None if sys.stdout.isatty() else 200).print(table)
+
+
+@contextmanager
+def progress(label: str, total: int, unit: str) -> Iterator["Advance"]:
+    """A progress bar with rate and time left, on stderr."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        def render(self, task: object) -> Text:
+            speed = getattr(task, "finished_speed", None) or getattr(task, "speed", None)
+            return Text(f"{speed:,.0f} {unit}/s" if speed else f"- {unit}/s")
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        job = bar.add_task(label, total=total)
+        yield lambda count: bar.advance(job, count)

@@ -1,0 +1,33 @@
+"""idaq report"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from idaq.core.errors import IdaqError
+
+from .adapt import run_dataset
+from .output import Root
+
+
+def report(
+    runs: Annotated[list[Path], typer.Argument(help="Run directories, adapted.")],
+    out: Annotated[Path | None, typer.Option(help="HTML file. [default: report.html in the first run]")] = None,
+    root: Root = None,
+) -> None:
+    """Write one self-contained HTML file: table, figures, data, settings and how to do it again.
+
+    [bold]Examples[/bold]
+
+      idaq report runs/point
+      idaq report runs/point-seed* --out point.html
+    """
+    from idaq.evaluate.report import write_report
+
+    try:
+        dataset = run_dataset(runs[0], root)
+    except IdaqError as error:
+        typer.echo(f"the report will lack the dataset's figure: {error}", err=True)
+        dataset = None
+    print(write_report(runs, dataset, out or runs[0] / "report.html"))

@@ -1,0 +1,54 @@
+"""idaq train"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .output import Json, Root, Settings, print_json, progress
+
+
+def train(
+    dataset: Annotated[str, typer.Option(help="A dataset id, or the path of its folder.")],
+    out: Annotated[Path | None, typer.Option(help="Run directory. [default: runs/<dataset>-seed<seed>]")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of weights and batches.")] = 0,
+    config: Annotated[Path | None, typer.Option(help="A TOML file with settings.")] = None,
+    settings: Settings = [],  # noqa: B006 - Typer copies it
+    device: Annotated[str | None, typer.Option(help="cpu or cuda. [default: cuda when present]")] = None,
+    root: Root = None,
+    as_json: Json = False,
+) -> None:
+    """Meta-train an agent from a dataset. Interrupted, the same command resumes, to the same bits on CPU.
+
+    Settings are idaq's defaults, then the dataset recipe's [cyan]train[/cyan] table, then --config, then --set.
+
+    [bold]Examples[/bold]
+
+      idaq train --dataset idaq/point-robot/expert-v0 --out runs/point
+      idaq train --dataset idaq/point-robot/expert-v0 --seed 3 --set steps=8000 --set learner.alpha=1
+    """
+    from idaq.core.config import from_mapping, override, read_toml
+    from idaq.learn.config import TrainConfig
+    from idaq.learn.loop import train as run
+    from idaq.loader import open_dataset
+
+    opened = open_dataset(dataset, root)
+    mapping = opened.manifest.recipe.train if opened.manifest else {}
+    for extra in [read_toml(config)] if config else []:
+        mapping = _merge(mapping, extra)
+    chosen = from_mapping(TrainConfig, override({**mapping, "seed": seed}, settings), where="training settings")
+    target = out or Path("runs") / f"{opened.dataset_id.replace('/', '-')}-seed{seed}"
+    with progress(f"training {target}", chosen.steps, "steps") as advance:
+        done = run(opened, chosen, target, progress=advance, device=device)
+    if as_json:
+        print_json({"run": str(target), "steps": chosen.steps, "resumed_at": done.resumed_at})
+    else:
+        print(f"{target}: {chosen.steps} steps" + (f", resumed at {done.resumed_at}" if done.resumed_at else ""))
+
+
+def _merge(base: dict[str, object], extra: dict[str, object]) -> dict[str, object]:
+    merged = dict(base)
+    for key, value in extra.items():
+        old = merged.get(key)
+        merged[key] = _merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return merged
