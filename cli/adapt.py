@@ -31,10 +31,13 @@ def adapt(
       idaq adapt runs/point-seed* --strategies idaq-return,posterior --set seeds=8
       idaq adapt runs/point --set episodes=10 --set reference=5 --set "report_at=[1, 2, 5, 10]"
     """
-    from idaq.adapt.strategies import STRATEGIES
     from idaq.evaluate.protocol import HEADER, summarise, summary_rows
 
-    names = list(STRATEGIES) if strategies == "all" else [name.strip() for name in strategies.split(",") if name.strip()]
+    from idaq.adapt.strategies import STRATEGIES
+
+    names = (
+        list(STRATEGIES) if strategies == "all" else [name.strip() for name in strategies.split(",") if name.strip()]
+    )
     if not names:
         raise UsageError("no strategy is named", hint=f"some of {', '.join(STRATEGIES)}, or all")
     results = [adapt_run(run, names, settings, root) for run in runs]

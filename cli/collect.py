@@ -12,7 +12,9 @@ from .output import Json, Root, Settings, print_json, progress
 
 
 def collect(
-    family: Annotated[str | None, typer.Argument(help="A task family of the catalogue, for example point-robot.")] = None,
+    family: Annotated[
+        str | None, typer.Argument(help="A task family of the catalogue, for example point-robot.")
+    ] = None,
     quality: Annotated[str, typer.Option(help="expert, medium or mixed.")] = "expert",
     recipe: Annotated[Path | None, typer.Option(help="A recipe file of your own instead of the catalogue's.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Worker processes.")] = len(os.sched_getaffinity(0)),

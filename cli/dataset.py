@@ -89,7 +89,8 @@ def verify(dataset: Id, root: Root = None, as_json: Json = False) -> None:
     if problems:
         listed = "\n".join(f"  - {problem}" for problem in problems)
         raise CorruptDatasetError(
-            f"{dataset} is damaged:\n{listed}", hint=f"remove {path} and collect it again (same digest) or fetch it again"
+            f"{dataset} is damaged:\n{listed}",
+            hint=f"remove {path} and collect it again (same digest) or fetch it again",
         )
     print(f"{dataset} is sound: every file, episode and document agrees")
 
@@ -107,6 +108,7 @@ def plot(
       idaq dataset plot idaq/point-robot/expert-v0 --out returns.svg
     """
     from idaq.evaluate.figures import dataset_returns, save
+
     from idaq.loader import open_dataset
 
     opened = open_dataset(dataset, root)

@@ -35,10 +35,11 @@ def reproduce(
       idaq reproduce                                   all three point-robot families, six seeds
       idaq reproduce point-robot/expert --seeds 2 --catalogue /tmp/catalogue
     """
+    from idaq.evaluate.protocol import HEADER, summarise, summary_rows
+
     from idaq.core.config import to_mapping
     from idaq.core.ids import datasets_root
     from idaq.core.resources import resource_root
-    from idaq.evaluate.protocol import HEADER, summarise, summary_rows
 
     base = datasets_root(root)
     datasets = {entry: _collect(entry, base) for entry in entries}
@@ -113,14 +114,18 @@ def _run_one(dataset_id: str, seed: int, run: Path, root: Path) -> "Results":
 
 def _write(catalogue: Path, entry: str, dataset_id: str, summary: object, root: Path) -> None:
     """baselines.json and card.md of a catalogue entry."""
+    from idaq.evaluate.protocol import Summary, markdown_table
+
     from idaq.core.config import to_mapping
     from idaq.core.files import write_json, write_text
     from idaq.core.ids import dataset_path
-    from idaq.evaluate.protocol import Summary, markdown_table
 
     assert isinstance(summary, Summary)
     folder = catalogue / entry
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "baselines.json", to_mapping(summary))
     card = (dataset_path(dataset_id, root) / "README.md").read_text(encoding="utf-8")
-    write_text(folder / "card.md", f"{card}\n## Baselines\n\n`idaq reproduce {entry}` prints and writes this table.\n\n{markdown_table(summary)}\n")
+    write_text(
+        folder / "card.md",
+        f"{card}\n## Baselines\n\n`idaq reproduce {entry}` prints and writes this table.\n\n{markdown_table(summary)}\n",
+    )

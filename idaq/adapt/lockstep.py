@@ -34,7 +34,9 @@ class EpisodeBatch:
         return np.where(self.valid, self.transitions.rewards, 0).sum(1, dtype=np.float64)
 
 
-def run_episodes(family: Family, tasks_P: NDArray[np.int64], seeds_P: NDArray[np.uint64], policy: Policy) -> EpisodeBatch:
+def run_episodes(
+    family: Family, tasks_P: NDArray[np.int64], seeds_P: NDArray[np.uint64], policy: Policy
+) -> EpisodeBatch:
     """Run one episode of every problem to its end or the time limit."""
     env = family.lockstep()
     observations = env.reset(tasks_P, seeds_P)
@@ -64,7 +66,9 @@ def run_episodes(family: Family, tasks_P: NDArray[np.int64], seeds_P: NDArray[np
     )
 
 
-def _solved(family: Family, tasks_P: NDArray[np.int64], success_PT: NDArray[np.bool_], valid_PT: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def _solved(
+    family: Family, tasks_P: NDArray[np.int64], success_PT: NDArray[np.bool_], valid_PT: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
     any_step = {task.task_index: task.success.when == "any-step" for task in family.tasks}
     last = success_PT[np.arange(len(tasks_P)), valid_PT.sum(1) - 1]
     return np.where([any_step[int(task)] for task in tasks_P], (success_PT & valid_PT).any(1), last)

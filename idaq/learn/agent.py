@@ -41,7 +41,10 @@ class Agent(nn.Module):
 
     def columns(self, data: Transitions) -> dict[str, Tensor]:
         """A batch as normalised tensors on the agent's device: obs, action, reward, next_obs, change, terminated."""
-        raw = {name: self._tensor(getattr(data, name)) for name in ("observations", "actions", "rewards", "next_observations")}
+        raw = {
+            name: self._tensor(getattr(data, name))
+            for name in ("observations", "actions", "rewards", "next_observations")
+        }
         return {
             "obs": self._normal(raw["observations"]),
             "next_obs": self._normal(raw["next_observations"]),
@@ -114,7 +117,9 @@ class Optimisation:
         """The optimisers by name, for checkpoints."""
         yield from (("main", self.main), ("actor", self.actor))
 
-    def step(self, step: int, batch: Transitions, context: Transitions, tasks_N: NDArray[np.int64], noise: Tensor) -> Metrics:
+    def step(
+        self, step: int, batch: Transitions, context: Transitions, tasks_N: NDArray[np.int64], noise: Tensor
+    ) -> Metrics:
         """One update from transitions (N, B) and context (N, K); `noise` (N * B, A) is standard normal.
 
         The context is encoded in two halves: each task then has a same-task pair in every batch, which the pull
@@ -149,7 +154,9 @@ class Optimisation:
         policy = self.agent.policy
         parameters = list(policy.actor.parameters())
         action = policy.act(x)
-        loss, info = actor_loss(policy.q(policy.critic, x, action, critics=1)[0], action, data_action, policy.config.alpha)
+        loss, info = actor_loss(
+            policy.q(policy.critic, x, action, critics=1)[0], action, data_action, policy.config.alpha
+        )
         for parameter, gradient in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
             parameter.grad = gradient
         self.actor.step()

@@ -4,7 +4,6 @@ Every member trains, each on its own share of the batch, so members differ in da
 Shapes: E members, R rows, P = 1 + D predicted numbers (normalised reward, normalised change of observation).
 """
 
-import torch
 from torch import Tensor, nn
 
 from idaq.learn.config import EnsembleConfig

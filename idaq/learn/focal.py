@@ -10,7 +10,9 @@ from idaq.learn.config import FocalConfig
 from idaq.learn.networks import mlp
 
 
-def focal_loss(z_MZ: Tensor, task_M: Tensor, *, eps: float = 1e-3, floor: float = 0.1) -> tuple[Tensor, dict[str, Tensor]]:
+def focal_loss(
+    z_MZ: Tensor, task_M: Tensor, *, eps: float = 1e-3, floor: float = 0.1
+) -> tuple[Tensor, dict[str, Tensor]]:
     """Pull latents of the same task together, push others apart (FOCAL eq. 13; constants of the IDAQ reference code).
 
     With d = mean over Z of (z_i - z_j)^2, over all pairs i < j of the M latents:

@@ -117,7 +117,9 @@ def _check_weights(out: Path, step: int, agent: Agent) -> None:
         raise NonFiniteError(f"step {step}: NaN or infinity in weights {bad[:3]}{_last_good(out)}", hint=_MEND)
 
 
-_MEND = "train into another --out with lower learning rates (--set learner.lr=1e-4) or check the data: idaq dataset verify"
+_MEND = (
+    "train into another --out with lower learning rates (--set learner.lr=1e-4) or check the data: idaq dataset verify"
+)
 
 
 def _last_good(out: Path) -> str:

@@ -31,7 +31,9 @@ class RunRecord:
     versions: dict[str, str]
 
 
-def new_record(dataset_id: str, content_digest: str, dataset_path: Path, config: TrainConfig, spec: AgentSpec) -> RunRecord:
+def new_record(
+    dataset_id: str, content_digest: str, dataset_path: Path, config: TrainConfig, spec: AgentSpec
+) -> RunRecord:
     """A record stamped with time and versions."""
     names = ("torch", "numpy", "safetensors")
     return RunRecord(
@@ -48,7 +50,9 @@ def new_record(dataset_id: str, content_digest: str, dataset_path: Path, config:
 def read_run(out: Path) -> RunRecord:
     """run.json of a run directory. Raises RunError if there is none or it cannot be understood."""
     if not (out / RUN).is_file():
-        raise RunError(f"{out} is not a run directory: it has no {RUN}", hint="idaq train --dataset ID --out DIR makes one")
+        raise RunError(
+            f"{out} is not a run directory: it has no {RUN}", hint="idaq train --dataset ID --out DIR makes one"
+        )
     try:
         return from_mapping(RunRecord, read_json(out / RUN), where=str(out / RUN))
     except (ConfigError, CorruptDatasetError) as error:

@@ -24,7 +24,9 @@ def critic_loss(q_2R: Tensor, target_R: Tensor) -> tuple[Tensor, dict[str, Tenso
     return loss, {"critic_loss": loss.detach(), "q": q_2R.detach().mean()}
 
 
-def actor_loss(q_R: Tensor, action_RA: Tensor, data_action_RA: Tensor, alpha: float) -> tuple[Tensor, dict[str, Tensor]]:
+def actor_loss(
+    q_R: Tensor, action_RA: Tensor, data_action_RA: Tensor, alpha: float
+) -> tuple[Tensor, dict[str, Tensor]]:
     """-lambda mean Q(s, pi) + mean (pi - a)^2 with lambda = alpha / mean |Q| held constant (TD3+BC eq. 3-5)."""
     scale = alpha / q_R.detach().abs().mean().clamp_min(1e-6)
     cloning = F.mse_loss(action_RA, data_action_RA)

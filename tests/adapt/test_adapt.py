@@ -1,0 +1,133 @@
+"""The protocol on a really trained agent and real environments."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from idaq.adapt.adapt import Adapted, adapt, episodes_to_run, pose
+from idaq.adapt.config import AdaptConfig
+from idaq.adapt.lockstep import latent_policy, run_episodes
+from idaq.adapt.results import read_results, write_results
+from idaq.adapt.strategies import STRATEGIES
+from idaq.adapt.trace import read_trace, write_trace
+from idaq.collect.collect import Collected
+from idaq.core.errors import DatasetError, RunError, UnknownNameError
+from idaq.learn.agent import Agent
+from idaq.learn.loop import train
+from idaq.loader import Dataset, open_dataset
+from idaq.tasks import get_family
+from tests.learn.test_loop import small_config
+
+CONFIG = AdaptConfig(
+    episodes=5, reference=3, candidates=4, context=20, report_at=[1, 3, 5], seeds=2, offline_context=30
+)
+
+
+@pytest.fixture(scope="module")
+def dataset(collected: Collected) -> Dataset:
+    return open_dataset(collected.path)
+
+
+@pytest.fixture(scope="module")
+def agent(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Agent:
+    return train(dataset, small_config(steps=300), tmp_path_factory.mktemp("runs") / "agent").agent
+
+
+@pytest.fixture(scope="module")
+def adapted(agent: Agent, dataset: Dataset) -> Adapted:
+    return adapt(agent, dataset, CONFIG)
+
+
+def test_every_strategy_reports_every_task_and_seed(adapted: Adapted) -> None:
+    assert set(adapted.results.strategies) == set(STRATEGIES)
+    for result in adapted.results.strategies.values():
+        assert np.shape(result.returns) == np.shape(result.success) == (3, 2, 2)
+        assert np.shape(result.explored) == (5, 2, 2)
+        assert np.isfinite(result.returns).all()
+
+
+def test_adaptation_is_reproducible_and_seeds_differ(agent: Agent, dataset: Dataset, adapted: Adapted) -> None:
+    assert adapt(agent, dataset, CONFIG).results == adapted.results
+    other = adapt(agent, dataset, AdaptConfig(**{**CONFIG.__dict__, "seed": 1}), strategies=["idaq-return"])
+    assert other.results.strategies["idaq-return"] != adapted.results.strategies["idaq-return"]
+
+
+def test_progress_counts_up_to_what_was_announced(agent: Agent, dataset: Dataset) -> None:
+    counted: list[int] = []
+    adapt(agent, dataset, CONFIG, strategies=["oracle", "random-first"], progress=counted.append)
+    assert sum(counted) == episodes_to_run(CONFIG, 2)
+
+
+def test_idaq_deploys_what_its_best_episode_tried(adapted: Adapted) -> None:
+    """Environment and policy are deterministic, so the fresh episode repeats the best one exactly."""
+    for name in ("idaq-return", "best-of-prior"):
+        result = adapted.results.strategies[name]
+        np.testing.assert_allclose(result.returns[-1], np.max(result.explored, axis=0), rtol=1e-5)
+
+
+def test_the_oracle_does_not_learn_and_others_share_its_random_numbers(adapted: Adapted) -> None:
+    oracle = adapted.results.strategies["oracle"].returns
+    assert oracle[0] == oracle[-1]
+    first = {
+        name: adapted.results.strategies[name].explored[0] for name in ("idaq-return", "best-of-prior", "posterior")
+    }
+    assert first["idaq-return"] == first["best-of-prior"] == first["posterior"]
+
+
+def test_lockstep_episodes_are_what_single_environments_give(agent: Agent, dataset: Dataset) -> None:
+    family = get_family("point-robot-wind")
+    tasks, z = np.array([3, 17, 42]), np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
+    batch = run_episodes(family, tasks, np.zeros(3, np.uint64), latent_policy(agent.act, z))
+    for row, task in enumerate(tasks.tolist()):
+        env = family.make(task)
+        observation, _ = env.reset()
+        rewards, done = [], False
+        while not done:
+            action = batch.transitions.actions[row, len(rewards)]
+            observation, reward, terminated, truncated, info = env.step(action)
+            np.testing.assert_array_equal(observation, batch.transitions.next_observations[row, len(rewards)])
+            rewards.append(reward)
+            done = terminated or truncated
+        assert batch.transitions.rewards[row].tolist() == rewards
+        assert batch.success[row] == info["success"]
+
+
+def test_results_survive_the_disk(adapted: Adapted, tmp_path: Path) -> None:
+    write_results(tmp_path, adapted.results)
+    assert read_results(tmp_path) == adapted.results
+    (tmp_path / "results.json").write_text((tmp_path / "results.json").read_text()[:200])
+    with pytest.raises(RunError, match="not valid JSON"):
+        read_results(tmp_path)
+    with pytest.raises(RunError, match="idaq adapt"):
+        read_results(tmp_path / "nowhere")
+
+
+def test_the_trace_holds_one_adaptation_in_full(adapted: Adapted, tmp_path: Path) -> None:
+    assert write_trace(tmp_path, adapted)
+    trace = read_trace(tmp_path)
+    horizon = get_family("point-robot").horizon
+    assert trace["observations"].shape == (2, 6, horizon + 1, 2)
+    explored = np.array(adapted.results.strategies["idaq-return"].explored)[:, :, 0].T
+    np.testing.assert_allclose(trace["returns"][:, :-1], explored)
+    goals = np.array([task.params["goal"] for task in adapted.problems.tasks])
+    away = np.linalg.norm(trace["observations"][:, :, 1:] - goals[:, None, None], axis=-1)
+    np.testing.assert_allclose(-away.sum(-1), trace["returns"], rtol=1e-4)  # the positions are the ones rewarded
+    np.testing.assert_array_equal(trace["observations"][:, :, 0], 0)
+
+
+def test_what_cannot_be_adapted_to_is_refused(agent: Agent, dataset: Dataset) -> None:
+    with pytest.raises(UnknownNameError, match="unknown strategy 'idaq-retrun'") as caught:
+        adapt(agent, dataset, CONFIG, strategies=["idaq-retrun"])
+    assert "idaq-return" in str(caught.value)
+    with pytest.raises(UnknownNameError, match="unknown split 'tests'"):
+        adapt(agent, dataset, AdaptConfig(**{**CONFIG.__dict__, "split": "tests"}))
+    with pytest.raises(DatasetError, match="does not say what its tasks are"):
+        pose(agent, replace(dataset, manifest=None), CONFIG)
+
+
+def test_a_dataset_whose_tasks_are_not_the_familys_is_refused(agent: Agent, dataset: Dataset) -> None:
+    moved = tuple(replace(task, params={"goal": [0.0, 0.5]}) for task in dataset.all_tasks)
+    with pytest.raises(DatasetError, match=r"the dataset has .*0\.5.*; the installed family point-robot has"):
+        pose(agent, replace(dataset, all_tasks=moved), CONFIG)

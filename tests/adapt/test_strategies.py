@@ -1,0 +1,190 @@
+"""Strategies by value: farthest draws, acceptance, beliefs."""
+
+import numpy as np
+import pytest
+
+from idaq.adapt.config import AdaptConfig
+from idaq.adapt.lockstep import EpisodeBatch
+from idaq.adapt.strategies import (
+    STRATEGIES,
+    Trial,
+    accepted_by_idaq,
+    belief,
+    best_episode,
+    everything,
+    farthest,
+    from_prior,
+    idaq_explore,
+    posterior_explore,
+    random_explore,
+)
+from idaq.core.config import from_mapping
+from idaq.core.errors import ConfigError
+from idaq.core.seeds import generator
+from idaq.learn.agent import Agent
+from idaq.learn.config import AgentSpec, FocalConfig, TrainConfig
+from idaq.loader.transitions import Floats, Transitions
+
+SPEC = AgentSpec(
+    observation_mean=[0.0],
+    observation_std=[1.0],
+    change_std=[1.0],
+    reward_mean=0.0,
+    reward_std=1.0,
+    action_centre=[0.0],
+    action_scale=[1.0],
+)
+
+
+class EchoEncoder(Agent):
+    """An agent whose belief is the mean reward of the context: what went into it can be read off."""
+
+    def encode(self, context: Transitions) -> Floats:
+        return context.rewards.mean(-1, keepdims=True)
+
+
+def episodes(rewards_PT: list[list[float]], lengths: list[int] | None = None) -> EpisodeBatch:
+    rewards = np.array(rewards_PT, np.float32)
+    shape = (*rewards.shape, 1)
+    lengths = lengths or [rewards.shape[1]] * len(rewards)
+    return EpisodeBatch(
+        transitions=Transitions(
+            observations=np.zeros(shape, np.float32),
+            actions=np.zeros(shape, np.float32),
+            rewards=rewards,
+            next_observations=np.zeros(shape, np.float32),
+            terminated=np.zeros(rewards.shape, bool),
+        ),
+        valid=np.arange(rewards.shape[1]) < np.array(lengths)[:, None],
+        success=np.zeros(len(rewards), bool),
+    )
+
+
+def trial(problems: int = 1, **changes: object) -> Trial:
+    config = AdaptConfig(**{"episodes": 4, "reference": 2, "keep": 2, "candidates": 3, "report_at": [4], **changes})  # type: ignore[arg-type]
+    return Trial(
+        agent=EchoEncoder(TrainConfig(encoder=FocalConfig(latent=1, hidden=4)), SPEC),
+        config=config,
+        prior=np.array([[0.0], [1.0], [2.0]], np.float32),
+        oracle=np.full((problems, 1), 9.0, np.float32),
+        rng=generator(0),
+    )
+
+
+def record(state: Trial, z: list[float], rewards_PT: list[list[float]], lengths: list[int] | None = None) -> None:
+    batch = episodes(rewards_PT, lengths)
+    state.tried.append(np.array(z, np.float32)[:, None])
+    state.episodes.append(batch)
+    state.scores.append(-batch.returns)
+
+
+def test_farthest_is_the_candidate_whose_nearest_tried_latent_is_farthest() -> None:
+    candidates = np.array([[[0.1], [5.0], [2.6]], [[0.1], [5.0], [2.6]]])
+    tried = [np.array([[0.0], [5.1]]), np.array([[5.0], [0.0]])]
+    assert farthest(candidates, tried)[:, 0].tolist() == [2.6, 2.6]
+    assert farthest(candidates, [])[:, 0].tolist() == [0.1, 0.1]
+    assert farthest(candidates, tried[:1])[:, 0].tolist() == [5.0, 0.1]
+
+
+@pytest.mark.parametrize(
+    ("scores", "tried", "keep", "accepted"),
+    [
+        ([3.0, 1.0, 2.0], [0.0, 1.0, 2.0], 1, [False, True, False]),
+        ([3.0, 1.0, 2.0], [0.0, 1.0, 2.0], 2, [False, True, True]),
+        ([3.0, 1.0], [0.0, 1.0], 5, [True, True]),
+        ([0.0, -1.0, 0.0, 0.0], [5.0, 0.0, 9.0, 1.0], 2, [False, True, False, True]),  # ties: the nearest latent
+    ],
+)
+def test_the_best_episodes_are_accepted(
+    scores: list[float], tried: list[float], keep: int, accepted: list[bool]
+) -> None:
+    mask = accepted_by_idaq(np.array(scores)[:, None], np.array(tried)[:, None, None], keep)
+    assert mask[:, 0].tolist() == accepted
+
+
+def test_a_better_episode_tightens_the_threshold_and_a_worse_one_changes_nothing() -> None:
+    scores, tried = np.array([[3.0], [1.0], [2.0]]), np.arange(3.0)[:, None, None]
+    before = accepted_by_idaq(scores, tried, 2)
+    worse = accepted_by_idaq(np.vstack([scores, [[2.5]]]), np.arange(4.0)[:, None, None], 2)
+    better = accepted_by_idaq(np.vstack([scores, [[0.5]]]), np.arange(4.0)[:, None, None], 2)
+    assert worse[:, 0].tolist() == [*before[:, 0].tolist(), False]
+    assert better[:, 0].tolist() == [False, True, False, True]
+
+
+def test_belief_sees_accepted_episodes_only_and_never_beyond_an_episodes_end() -> None:
+    state = trial(problems=2)
+    record(state, [0, 0], [[1, 1, 777], [5, 5, 5]], lengths=[2, 3])
+    record(state, [1, 1], [[9, 9, 9], [3, 3, 3]])
+    accepted = np.array([[True, False], [False, True]])
+    draws = belief(state, accepted, 4)
+    assert draws.shape == (2, 4, 1)
+    np.testing.assert_allclose(draws[0], 1.0)
+    np.testing.assert_allclose(draws[1], 3.0)
+
+
+def test_beliefs_of_several_accepted_episodes_spread_between_them() -> None:
+    state = trial(context=500)
+    record(state, [0], [[0.0, 0.0]])
+    record(state, [1], [[1.0, 1.0]])
+    draws = belief(state, np.ones((2, 1), bool), 200)[0, :, 0]
+    assert draws.min() < 0.1
+    assert draws.max() > 0.9
+    assert abs(draws.mean() - 0.5) < 0.08  # a flat Dirichlet over two episodes is uniform
+
+
+def test_best_episode_is_taken_problem_by_problem() -> None:
+    state = trial(problems=2)
+    record(state, [0, 0], [[1.0], [4.0]])
+    record(state, [7, 7], [[2.0], [3.0]])
+    assert best_episode(state)[:, 0].tolist() == [7.0, 0.0]
+
+
+def test_idaq_explores_the_prior_first_then_the_belief() -> None:
+    state = trial()
+    record(state, [0], [[-5.0]])
+    assert idaq_explore(state)[0, 0] in (0.0, 1.0, 2.0)
+    record(state, [2], [[-1.0]])
+    z = idaq_explore(state)[0, 0]
+    assert -5.0 <= z <= -1.0  # the echo of the accepted rewards, which no prior latent is
+
+
+def test_idaq_keeps_to_the_reference_stage_while_no_episode_stands_out() -> None:
+    state = trial()
+    for z in (0, 1, 2):
+        record(state, [z], [[0.0]])
+    assert idaq_explore(state)[0, 0] in (0.0, 1.0, 2.0)
+    record(state, [1], [[0.25]])
+    assert 0.0 <= idaq_explore(state)[0, 0] <= 0.25
+
+
+def test_posterior_believes_everything_and_random_first_acts_at_random_for_half_the_budget() -> None:
+    state = trial()
+    assert posterior_explore(state)[0, 0] in (0.0, 1.0, 2.0)
+    assert random_explore(state) is None
+    record(state, [0], [[4.0, 4.0]])
+    assert posterior_explore(state)[0, 0] == 4.0
+    record(state, [0], [[4.0, 4.0]])
+    assert random_explore(state) == np.array([[4.0]])
+    assert everything(state)[0, 0] == 4.0
+
+
+def test_only_the_oracle_looks_at_offline_data_of_the_test_task() -> None:
+    state = trial()
+    record(state, [0], [[0.5]])
+    record(state, [1], [[0.25]])
+    for name, strategy in STRATEGIES.items():
+        explored, deployed = strategy.explore(state), strategy.deploy(state)
+        looked = {9.0} & {float(z[0, 0]) for z in (explored, deployed) if z is not None}
+        assert bool(looked) == (name == "oracle"), name
+
+
+def test_prior_draws_spread() -> None:
+    state = trial(candidates=50)
+    for _ in range(3):
+        state.tried.append(from_prior(state))
+    assert sorted(z[0, 0] for z in state.tried) == [0.0, 1.0, 2.0]
+
+
+def test_reports_must_lie_within_the_budget() -> None:
+    with pytest.raises(ConfigError, match="report_at must rise and end by episodes = 5"):
+        from_mapping(AdaptConfig, {"episodes": 5}, where="settings")

@@ -1,0 +1,96 @@
+"""The agent speaks the dataset's units at its edges and normalised ones inside."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from idaq.collect.collect import Collected
+from idaq.learn.agent import Agent
+from idaq.learn.config import AgentSpec, EnsembleConfig, FocalConfig, Td3BcConfig, TrainConfig
+from idaq.learn.loop import agent_spec, build, training_step
+from idaq.loader import MetaBatches, open_dataset
+from idaq.loader.transitions import Transitions
+
+SPEC = AgentSpec(
+    observation_mean=[1.0, -1.0],
+    observation_std=[2.0, 0.5],
+    change_std=[0.1, 0.2],
+    reward_mean=-3.0,
+    reward_std=2.0,
+    action_centre=[0.5],
+    action_scale=[1.5],
+)
+CONFIG = TrainConfig(
+    encoder=FocalConfig(hidden=8, latent=3), learner=Td3BcConfig(hidden=8), ensemble=EnsembleConfig(hidden=8, members=3)
+)
+
+
+def one_transition() -> Transitions:
+    return Transitions(
+        observations=np.array([[3.0, -1.5]], np.float32),
+        actions=np.array([[2.0]], np.float32),
+        rewards=np.array([1.0], np.float32),
+        next_observations=np.array([[3.2, -1.4]], np.float32),
+        terminated=np.array([True]),
+    )
+
+
+def test_normalisation_by_value() -> None:
+    columns = Agent(CONFIG, SPEC).columns(one_transition())
+    torch.testing.assert_close(columns["obs"], torch.tensor([[1.0, -1.0]]))
+    torch.testing.assert_close(columns["action"], torch.tensor([[1.0]]))
+    torch.testing.assert_close(columns["reward"], torch.tensor([0.5]))  # scaled, not shifted: a target must not move
+    torch.testing.assert_close(columns["outcome"], torch.tensor([[2.0, 2.0, 0.5]]))  # centred r, then s' - s
+    torch.testing.assert_close(columns["terminated"], torch.tensor([1.0]))
+
+
+def test_the_context_holds_the_change_of_observation_only_when_asked() -> None:
+    without = Agent(CONFIG, SPEC)
+    config = TrainConfig(encoder=FocalConfig(hidden=8, latent=3, next_observation=True))
+    with_change = Agent(config, SPEC)
+    assert without.context_rows(without.columns(one_transition())).tolist() == [[1.0, -1.0, 1.0, 2.0]]
+    assert with_change.context_rows(with_change.columns(one_transition())).shape == (1, 6)
+
+
+def test_actions_stay_inside_the_action_space() -> None:
+    torch.manual_seed(0)
+    agent = Agent(CONFIG, SPEC)
+    with torch.no_grad():
+        for parameter in agent.policy.actor.parameters():
+            parameter.mul_(1000)
+    rng = np.random.default_rng(0)
+    actions = agent.act(rng.normal(size=(100, 2)), rng.normal(size=(100, 3)).astype(np.float32))
+    assert actions.shape == (100, 1)
+    assert (actions >= -1.0).all()
+    assert (actions <= 2.0).all()
+    assert np.ptp(actions) > 2.9
+
+
+def test_the_encoder_learns_from_the_metric_loss_alone(collected: Collected, tmp_path: Path) -> None:
+    """z is detached: with the encoder's learning rate all but zero, nothing else may move its weights."""
+    dataset = open_dataset(collected.path)
+    table = dataset.select(split="train").transitions()
+    config = TrainConfig(
+        batch=8,
+        meta_batch=4,
+        context=10,
+        encoder=FocalConfig(hidden=8, latent=3, lr=1e-30),
+        learner=Td3BcConfig(hidden=8),
+    )
+    agent, optimisation = build(config, agent_spec(dataset, table))
+    before = [parameter.clone() for parameter in agent.encoder.parameters()]
+    batches = MetaBatches(table, meta_batch=4, batch=8, context=10, seed=0)
+    for step in range(3):
+        training_step(optimisation, batches, step)
+    torch.testing.assert_close(list(agent.encoder.parameters()), before)
+    assert all(p.grad is not None for p in agent.ensemble.parameters())
+
+
+def test_learning_rates_fall_linearly_to_their_end() -> None:
+    _, optimisation = build(CONFIG, SPEC)
+    shares = []
+    for step in (0, 1000, 2000, 3999):
+        optimisation.decay(step)
+        shares.append(optimisation.actor.param_groups[0]["lr"] / CONFIG.learner.lr)
+    np.testing.assert_allclose(shares, [1.0, 0.75, 0.5, 0.02], rtol=1e-6)

@@ -1,0 +1,238 @@
+"""Training: the same bits from the same seed, through interruptions, and a stop at the first NaN."""
+
+import json
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from idaq.collect.collect import Collected
+from idaq.core.config import to_mapping
+from idaq.core.errors import CheckpointError, NonFiniteError, RunError
+from idaq.learn.checkpoint import checkpoints, load_agent
+from idaq.learn.config import EnsembleConfig, FocalConfig, Td3BcConfig, TrainConfig
+from idaq.learn.loop import agent_spec, build, train
+from idaq.learn.run import METRICS, RUN, read_metrics, read_run
+from idaq.loader import Dataset, open_dataset
+
+
+def small_config(**changes: object) -> TrainConfig:
+    base = TrainConfig(
+        batch=8,
+        meta_batch=4,
+        context=10,
+        threads=1,
+        steps=60,
+        checkpoint_every=20,
+        log_every=5,
+        encoder=FocalConfig(hidden=16, latent=4),
+        learner=Td3BcConfig(hidden=16),
+        ensemble=EnsembleConfig(hidden=8),
+    )
+    return TrainConfig(**{**base.__dict__, **changes})
+
+
+@pytest.fixture(scope="module")
+def dataset(collected: Collected) -> Dataset:
+    return open_dataset(collected.path)
+
+
+@pytest.fixture(scope="module")
+def finished(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An uninterrupted run of `small_config()`."""
+    out = tmp_path_factory.mktemp("runs") / "finished"
+    train(dataset, small_config(), out)
+    return out
+
+
+def weights(out: Path) -> bytes:
+    return checkpoints(out)[-1].read_bytes()
+
+
+def test_the_same_seed_gives_the_same_bits(dataset: Dataset, finished: Path, tmp_path: Path) -> None:
+    train(dataset, small_config(), tmp_path / "again")
+    assert (tmp_path / "again" / METRICS).read_bytes() == (finished / METRICS).read_bytes()
+    assert weights(tmp_path / "again") == weights(finished)
+
+
+def test_another_seed_gives_others(dataset: Dataset, finished: Path, tmp_path: Path) -> None:
+    train(dataset, small_config(seed=1), tmp_path / "other")
+    assert weights(tmp_path / "other") != weights(finished)
+
+
+def test_where_the_rows_come_from_changes_nothing(
+    dataset: Dataset, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Dataset, "_fits", lambda self: False)
+    train(dataset, small_config(), tmp_path / "mapped")
+    assert weights(tmp_path / "mapped") == weights(finished)
+
+
+@pytest.mark.parametrize("stop_at", [1, 19, 20, 21, 45, 59])
+def test_resuming_equals_never_stopping(dataset: Dataset, finished: Path, tmp_path: Path, stop_at: int) -> None:
+    class Stop(Exception):
+        pass
+
+    seen = 0
+
+    def stop(count: int) -> None:
+        nonlocal seen
+        seen += count
+        if seen >= stop_at:
+            raise Stop
+
+    out = tmp_path / "stopped"
+    with pytest.raises(Stop):
+        train(dataset, small_config(), out, progress=stop)
+    resumed = train(dataset, small_config(), out)
+    assert resumed.resumed_at == stop_at // 20 * 20
+    assert (out / METRICS).read_bytes() == (finished / METRICS).read_bytes()
+    assert weights(out) == weights(finished)
+
+
+def test_a_finished_run_is_left_alone(dataset: Dataset, finished: Path) -> None:
+    before = weights(finished)
+    assert train(dataset, small_config(), finished).resumed_at == 60
+    assert weights(finished) == before
+
+
+def test_thirty_kills_end_in_the_same_loss_trace(collected: Collected, tmp_path: Path) -> None:
+    """SIGKILL at random moments of a real process, each followed by the same command."""
+    config = small_config(steps=1200, checkpoint_every=40, log_every=10)
+    reference = tmp_path / "reference"
+    train(open_dataset(collected.path), config, reference)
+    code = (
+        "import json, sys; from pathlib import Path\n"
+        "from idaq.core.config import from_mapping; from idaq.learn.config import TrainConfig\n"
+        "from idaq.learn.loop import train; from idaq.loader import open_dataset\n"
+        "dataset, config = open_dataset(Path(sys.argv[1])), from_mapping(TrainConfig, json.loads(sys.argv[2]), where='')\n"
+        "for out in sys.argv[3:]:\n    print('start', flush=True); train(dataset, config, Path(out)); print('end', flush=True)\n"
+    )
+    outs = [tmp_path / f"killed-{i}" for i in range(10)]
+    rng, kills = random.Random(7), 0
+    arguments = [sys.executable, "-c", code, str(collected.path), json.dumps(to_mapping(config)), *map(str, outs)]
+    while True:
+        process = subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        if kills < 30:
+            process.stdout.readline()  # imports are done
+            time.sleep(rng.uniform(0.0, 0.6))
+            process.send_signal(signal.SIGKILL)
+        process.communicate()
+        if process.returncode == 0:
+            break
+        assert process.returncode == -signal.SIGKILL
+        kills += 1
+    assert kills == 30
+    for out in outs:
+        assert (out / METRICS).read_bytes() == (reference / METRICS).read_bytes()
+        assert weights(out) == weights(reference)
+
+
+def test_nan_stops_with_the_last_good_checkpoint_kept(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from idaq.learn import loop
+
+    real = loop.training_step
+
+    def poisoned(optimisation: loop.Optimisation, batches: loop.MetaBatches, step: int) -> dict[str, torch.Tensor]:
+        if step == 33:
+            with torch.no_grad():
+                next(optimisation.agent.policy.critic.parameters()).fill_(float("nan"))
+        return real(optimisation, batches, step)
+
+    monkeypatch.setattr(loop, "training_step", poisoned)
+    with pytest.raises(
+        NonFiniteError, match=r"step 35: .*critic_loss.*last good checkpoint is .*step-00000020"
+    ) as caught:
+        train(dataset, small_config(), tmp_path / "nan")
+    assert caught.value.hint is not None
+    assert "learner.lr" in caught.value.hint
+    assert [path.name for path in checkpoints(tmp_path / "nan")] == ["step-00000020.safetensors"]
+    assert all(np.isfinite(list(line.values())).all() for line in read_metrics(tmp_path / "nan"))
+
+
+def test_nan_in_a_weight_that_no_logged_loss_shows_is_never_checkpointed(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from idaq.learn import loop
+
+    real = loop.training_step
+
+    def poisoned(optimisation: loop.Optimisation, batches: loop.MetaBatches, step: int) -> dict[str, torch.Tensor]:
+        info = real(optimisation, batches, step)
+        if step == 19:
+            with torch.no_grad():
+                next(optimisation.agent.encoder.parameters()).view(-1)[0] = float("inf")
+        return info
+
+    monkeypatch.setattr(loop, "training_step", poisoned)
+    with pytest.raises(NonFiniteError, match="step 19: NaN or infinity in weights"):
+        train(dataset, small_config(), tmp_path / "inf")
+    assert not checkpoints(tmp_path / "inf")
+
+
+def test_another_config_or_dataset_is_refused(dataset: Dataset, collected_mixed: Collected, finished: Path) -> None:
+    with pytest.raises(RunError, match=r"another config: learner.alpha is 2.5, not 1.0") as caught:
+        train(dataset, small_config(learner=Td3BcConfig(hidden=16, alpha=1.0)), finished)
+    assert "another --out" in str(caught.value)
+    with pytest.raises(RunError, match="other content"):
+        train(open_dataset(collected_mixed.path), small_config(), finished)
+
+
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(dataset: Dataset, finished: Path, tmp_path: Path) -> None:
+    out = tmp_path / "damaged"
+    shutil.copytree(finished, out)
+    newest = checkpoints(out)[-1]
+    newest.write_bytes(newest.read_bytes()[:100])
+    assert train(dataset, small_config(), out).resumed_at == 40
+    assert weights(out) == weights(finished)
+    for path in checkpoints(out):
+        path.write_bytes(b"not a checkpoint")
+    with pytest.raises(CheckpointError, match="none of the 2 checkpoints"):
+        load_agent(out)
+
+
+def test_a_run_that_is_none_says_so(tmp_path: Path, finished: Path) -> None:
+    with pytest.raises(RunError, match="is not a run directory"):
+        read_run(tmp_path)
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / RUN).write_text("{")
+    with pytest.raises(RunError, match="is not valid JSON"):
+        read_run(broken)
+    shutil.copy(finished / RUN, broken / RUN)
+    with pytest.raises(CheckpointError, match="no checkpoint yet"):
+        load_agent(broken)
+
+
+def test_checkpoints_hold_targets_optimisers_and_normalisation(dataset: Dataset, finished: Path) -> None:
+    from safetensors import safe_open
+
+    with safe_open(checkpoints(finished)[-1], framework="np") as file:
+        names = set(file.keys())
+    assert {"agent.observation_mean", "agent.policy.target_critic.weights.0", "optimiser.main.0.exp_avg"} <= names
+    loaded = load_agent(finished)
+    fresh, _ = build(small_config(), agent_spec(dataset, dataset.select(split="train").transitions()))
+    assert loaded.state_dict().keys() == fresh.state_dict().keys()
+
+
+def test_only_training_tasks_are_learned_from(dataset: Dataset, finished: Path) -> None:
+    table = dataset.select(split="train").transitions()
+    assert read_run(finished).spec == agent_spec(dataset, table)
+    assert set(table.task_indices.tolist()) == set(dataset.manifest.splits["train"])  # type: ignore[union-attr]
+
+
+def test_losses_fall(dataset: Dataset, tmp_path: Path) -> None:
+    train(dataset, small_config(steps=400, log_every=20), tmp_path / "run")
+    lines = read_metrics(tmp_path / "run")
+    for name in ("focal_push", "critic_loss", "prediction_loss", "cloning"):
+        assert np.mean([line[name] for line in lines[-5:]]) < 0.8 * lines[0][name], name
