@@ -88,7 +88,7 @@ def run_dataset(run: Path, root: Path | None) -> "Dataset":
     digest = dataset.manifest.content_digest if dataset.manifest else ""
     if digest != record.content_digest:
         raise RunError(
-            f"{run} was trained on {record.dataset_id} with content {record.content_digest[:12]}…, found {digest[:12]}…",
+            f"{run} was trained on {record.dataset_id} with content {record.content_digest[:12]}, found {digest[:12]}",
             hint="give the right --root, or train again",
         )
     return dataset

@@ -154,10 +154,9 @@ def _show(stored: "StoredDataset") -> None:
     for behaviour in manifest.recipe.behaviours:
         mine = table.behaviour == behaviour.name
         returns = table.total_reward[mine]
-        rows.append(
-            [behaviour.name, behaviour.kind, str(int(mine.sum())), f"{returns.mean():.3f}", f"{returns.std():.3f}"]
-            + [f"{returns.min():.3f}", f"{returns.max():.3f}", f"{table.success[mine].mean():.2f}"]
-        )
+        spread = [f"{value:.3f}" for value in (returns.mean(), returns.std(), returns.min(), returns.max())]
+        success = f"{table.success[mine].mean():.2f}"
+        rows.append([behaviour.name, behaviour.kind, str(int(mine.sum())), *spread, success])
     random = sum(task.reference.random.mean for task in stored.tasks) / len(stored.tasks)
     rows.append(["random (reference)", "random", "-", f"{random:.3f}", "-", "-", "-", "-"])
     print_table("Returns", ["behaviour", "kind", "episodes", "mean", "std", "min", "max", "success"], rows)

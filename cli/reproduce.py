@@ -125,7 +125,5 @@ def _write(catalogue: Path, entry: str, dataset_id: str, summary: object, root: 
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "baselines.json", to_mapping(summary))
     card = (dataset_path(dataset_id, root) / "README.md").read_text(encoding="utf-8")
-    write_text(
-        folder / "card.md",
-        f"{card}\n## Baselines\n\n`idaq reproduce {entry}` prints and writes this table.\n\n{markdown_table(summary)}\n",
-    )
+    command = f"`idaq reproduce {entry}` prints and writes this table."
+    write_text(folder / "card.md", f"{card}\n## Baselines\n\n{command}\n\n{markdown_table(summary)}\n")

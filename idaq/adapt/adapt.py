@@ -140,6 +140,7 @@ def _run(
         episodes = run_episodes(problems.family, problems.task_indices, _seeds(problems, config, number), policy)
         trial.tried.append(tried)
         trial.episodes.append(episodes)
+        trial.embeddings.append(agent.embed(episodes.transitions))
         trial.scores.append(UNCERTAINTIES[strategy.uncertainty](agent, episodes, tried))
         progress(1)
         if number + 1 in config.report_at:

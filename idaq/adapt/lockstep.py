@@ -37,32 +37,37 @@ class EpisodeBatch:
 def run_episodes(
     family: Family, tasks_P: NDArray[np.int64], seeds_P: NDArray[np.uint64], policy: Policy
 ) -> EpisodeBatch:
-    """Run one episode of every problem to its end or the time limit."""
-    env = family.lockstep()
+    """Run one episode of every problem to its end or the time limit; T is the horizon, zeros follow an early end."""
+    env, problems, horizon = family.lockstep(), len(tasks_P), family.horizon
     observations = env.reset(tasks_P, seeds_P)
-    alive = np.ones(len(tasks_P), bool)
-    seen, actions, results, valid = [observations], [], [], []
-    for step in range(family.horizon):
+    seen = np.zeros((problems, horizon + 1, *observations.shape[1:]), np.float32)
+    rewards = np.zeros((problems, horizon), np.float32)
+    flags = np.zeros((3, problems, horizon), bool)  # valid, terminated, success
+    actions: list[Array] = []
+    alive = np.ones(problems, bool)
+    seen[:, 0] = observations
+    for step in range(horizon):
         actions.append(policy(observations, step))
-        results.append(env.step(actions[-1]))
-        observations = results[-1].observations
-        seen.append(observations)
-        valid.append(alive)
-        alive = alive & ~(results[-1].terminated | results[-1].truncated)
+        result = env.step(actions[-1])
+        observations = result.observations
+        seen[:, step + 1], rewards[:, step] = observations, result.rewards
+        flags[:, :, step] = alive, result.terminated, result.success
+        alive = alive & ~(result.terminated | result.truncated)
         if not alive.any():
             break
-    columns = np.stack(seen, 1).astype(np.float32)
-    mask = np.stack(valid, 1)
+    acted = np.zeros((problems, horizon, actions[0].shape[1]), np.float32)
+    acted[:, : len(actions)] = np.stack(actions, 1)
+    valid, terminated, success = flags
     return EpisodeBatch(
         transitions=Transitions(
-            observations=columns[:, :-1],
-            actions=np.stack(actions, 1).astype(np.float32),
-            rewards=np.stack([r.rewards for r in results], 1).astype(np.float32),
-            next_observations=columns[:, 1:],
-            terminated=np.stack([r.terminated for r in results], 1),
+            observations=seen[:, :-1],
+            actions=acted,
+            rewards=rewards,
+            next_observations=seen[:, 1:],
+            terminated=terminated,
         ),
-        valid=mask,
-        success=_solved(family, tasks_P, np.stack([r.success for r in results], 1), mask),
+        valid=valid,
+        success=_solved(family, tasks_P, success, valid),
     )
 
 

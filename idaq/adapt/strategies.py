@@ -1,6 +1,7 @@
 """Adaptation strategies: which latent z to try next, and which to deploy. IDAQ and its rivals, as equals.
 
-All work on P problems (test task x seed) at once. Shapes: P problems, n episodes so far, T steps, Z latent, C candidates.
+All work on P problems (test task x seed) at once. Shapes: P problems, n episodes so far, T steps, Z latent,
+C candidates.
 A strategy is two functions of the trial so far; it holds no state of its own.
 """
 
@@ -14,7 +15,7 @@ from idaq.adapt.config import AdaptConfig, UncertaintyName
 from idaq.adapt.lockstep import EpisodeBatch
 from idaq.adapt.uncertainty import Scores
 from idaq.learn.agent import Agent
-from idaq.loader.transitions import Floats, stack
+from idaq.loader.transitions import Floats
 
 Mask = NDArray[np.bool_]
 
@@ -34,6 +35,8 @@ class Trial:
     """n x (P, Z)"""
     episodes: list[EpisodeBatch] = field(default_factory=list)
     """n x P episodes"""
+    embeddings: list[Floats] = field(default_factory=list)
+    """n x (P, T, Z): every transition passes the encoder once, however many beliefs are drawn from it"""
     scores: list[Scores] = field(default_factory=list)
     """n x (P,) uncertainty of each episode, lower is better"""
 
@@ -76,9 +79,9 @@ def from_prior(trial: Trial) -> Floats:
 def belief(trial: Trial, accepted_nP: Mask, draws: int) -> Floats:
     """`draws` beliefs of each problem, each from a Bayesian bootstrap of its accepted episodes. -> (P, draws, Z)
 
-    The encoder is deterministic, so the belief is a distribution only through its context: each draw weighs the accepted
-    episodes by a flat Dirichlet sample and takes `config.context` of their transitions. Draws thus spread between the
-    latents that the accepted episodes point to.
+    The encoder is deterministic, so the belief is a distribution only through its context: each draw weighs the
+    accepted episodes by a flat Dirichlet sample and takes `config.context` of their transitions. Draws thus spread
+    between the latents that the accepted episodes point to.
     """
     problems, size = trial.problems, trial.config.context
     weights = trial.rng.exponential(size=(problems, draws, len(accepted_nP))) * accepted_nP.T[:, None]
@@ -87,8 +90,7 @@ def belief(trial: Trial, accepted_nP: Mask, draws: int) -> Floats:
     p = np.arange(problems)[:, None, None]
     lengths_nP = np.stack([batch.valid.sum(1) for batch in trial.episodes])
     step = (trial.rng.random(episode.shape) * lengths_nP[episode, p]).astype(np.int64)
-    context = stack([batch.transitions for batch in trial.episodes])[episode, p, step]
-    return trial.agent.encode(context.reshape(problems * draws, size)).reshape(problems, draws, -1)
+    return np.stack(trial.embeddings)[episode, p, step].mean(2)
 
 
 def accepted_by_idaq(scores_nP: Scores, tried_nPZ: Floats, keep: int) -> Mask:
@@ -108,7 +110,8 @@ def accepted_by_idaq(scores_nP: Scores, tried_nPZ: Floats, keep: int) -> Mask:
 def idaq_explore(trial: Trial) -> Floats:
     """Reference stage: spread over the prior. Iterative stage: spread over the belief of the accepted episodes.
 
-    Where the scores single nothing out (the best is the median), delta cannot be calibrated and the reference stage goes on.
+    Where the scores single nothing out (the best is the median), delta cannot be calibrated and the reference stage
+    goes on.
     """
     prior = from_prior(trial)
     if len(trial.episodes) < trial.config.reference:

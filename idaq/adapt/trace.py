@@ -27,19 +27,16 @@ def write_trace(run: Path, adapted: Adapted) -> bool:
         return False
     trial, problems = adapted.trials[STRATEGY], adapted.problems
     first = np.arange(len(problems.tasks)) * problems.seeds
-    horizon = problems.family.horizon
     batches = [*trial.episodes, adapted.final[STRATEGY]]
-    seen, valid = [], []
-    for batch in batches:
-        data, short = batch.transitions, horizon - batch.valid.shape[1]
-        rows = np.concatenate([data.observations[first], data.next_observations[first, -1:]], 1)
-        seen.append(np.pad(rows, ((0, 0), (0, short), (0, 0)), mode="edge"))
-        valid.append(np.pad(batch.valid[first], ((0, 0), (0, short))))
+    seen = [
+        np.concatenate([batch.transitions.observations[first], batch.transitions.next_observations[first, -1:]], 1)
+        for batch in batches
+    ]
     tensors = {
         "observations": np.stack(seen, 1),
         "returns": np.stack([batch.returns[first] for batch in batches], 1),
         "z": np.stack([z[first] for z in [*trial.tried, best_episode(trial)]], 1),
-        "valid": np.stack(valid, 1),
+        "valid": np.stack([batch.valid[first] for batch in batches], 1),
         "prior": problems.prior,
         "prior_tasks": problems.prior_tasks,
         "oracle": problems.oracle,

@@ -74,9 +74,13 @@ class Agent(nn.Module):
     # -- acting --------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
+    def embed(self, transitions: Transitions) -> Floats:
+        """What each transition says of z; the belief of a context is the mean over it. (...) -> (..., Z)"""
+        return self.encoder.embed(self.context_rows(self.columns(transitions))).cpu().numpy()
+
     def encode(self, context: Transitions) -> Floats:
         """Belief z of each context: transitions (P, K) -> (P, Z)."""
-        return self.encoder(self.context_rows(self.columns(context))).cpu().numpy()
+        return self.embed(context).mean(-2)
 
     @torch.no_grad()
     def act(self, observations_PD: NDArray[np.generic], z_PZ: Floats) -> Floats:

@@ -30,12 +30,16 @@ def focal_loss(
 
 
 class FocalEncoder(nn.Module):
-    """z = mean over context transitions of tanh(MLP(transition)); a set function, so order does not matter."""
+    """z = mean over context transitions of embed(transition); a set function, so order does not matter."""
 
     def __init__(self, config: FocalConfig, transition_size: int) -> None:
         super().__init__()
         self.net = mlp(transition_size, config.hidden, config.layers, config.latent)
 
+    def embed(self, transitions: Tensor) -> Tensor:
+        """tanh(MLP(transition)): (..., I) -> (..., Z)"""
+        return self.net(transitions).tanh()
+
     def forward(self, context_NKI: Tensor) -> Tensor:
         """(N, K, I) -> (N, Z)"""
-        return self.net(context_NKI).tanh().mean(dim=-2)
+        return self.embed(context_NKI).mean(dim=-2)

@@ -34,8 +34,8 @@ def train(
 ) -> Trained:
     """Meta-train an agent into the run directory `out`, resuming what is there; `progress` counts steps.
 
-    Bit-exact on CPU: 2k steps equal k steps, an interruption at any moment, and the rest. Raises RunError if `out` holds
-    another run, NonFiniteError (the last good checkpoint is kept) when a loss or a weight is NaN or infinite.
+    Bit-exact on CPU: 2k steps equal k steps, an interruption at any moment, and the rest. Raises RunError if `out`
+    holds another run, NonFiniteError (the last good checkpoint is kept) when a loss or a weight is NaN or infinite.
     """
     use_threads(config.threads)
     table = dataset.select(split=config.split).transitions()

@@ -1,6 +1,7 @@
 """Networks shared by algorithms. Shapes: E members, B rows, I inputs, O outputs."""
 
 import math
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +15,7 @@ class EnsembleMLP(nn.Module):
         sizes = [inputs, *[hidden] * layers, outputs]
         self.weights = nn.ParameterList()
         self.biases = nn.ParameterList()
-        for fan_in, fan_out in zip(sizes[:-1], sizes[1:], strict=True):
+        for fan_in, fan_out in pairwise(sizes):
             bound = 1 / math.sqrt(fan_in)
             self.weights.append(nn.Parameter(torch.empty(members, fan_in, fan_out).uniform_(-bound, bound)))
             self.biases.append(nn.Parameter(torch.empty(members, 1, fan_out).uniform_(-bound, bound)))
@@ -33,6 +34,6 @@ def mlp(inputs: int, hidden: int, layers: int, outputs: int) -> nn.Sequential:
     """A plain ReLU MLP with `layers` hidden layers."""
     sizes = [inputs, *[hidden] * layers]
     blocks: list[nn.Module] = []
-    for fan_in, fan_out in zip(sizes[:-1], sizes[1:], strict=True):
+    for fan_in, fan_out in pairwise(sizes):
         blocks += [nn.Linear(fan_in, fan_out), nn.ReLU(inplace=True)]
     return nn.Sequential(*blocks, nn.Linear(sizes[-1], outputs))

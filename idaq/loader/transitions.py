@@ -57,8 +57,3 @@ def concatenate(parts: list[Transitions]) -> Transitions:
     """Join along the first dimension."""
     names = [f.name for f in fields(Transitions)]
     return Transitions(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
-
-
-def stack(parts: list[Transitions]) -> Transitions:
-    """Join along a new first dimension."""
-    return Transitions(**{f.name: np.stack([getattr(part, f.name) for part in parts]) for f in fields(Transitions)})

@@ -39,8 +39,8 @@ SPEC = AgentSpec(
 class EchoEncoder(Agent):
     """An agent whose belief is the mean reward of the context: what went into it can be read off."""
 
-    def encode(self, context: Transitions) -> Floats:
-        return context.rewards.mean(-1, keepdims=True)
+    def embed(self, transitions: Transitions) -> Floats:
+        return transitions.rewards[..., None]
 
 
 def episodes(rewards_PT: list[list[float]], lengths: list[int] | None = None) -> EpisodeBatch:
@@ -75,6 +75,7 @@ def record(state: Trial, z: list[float], rewards_PT: list[list[float]], lengths:
     batch = episodes(rewards_PT, lengths)
     state.tried.append(np.array(z, np.float32)[:, None])
     state.episodes.append(batch)
+    state.embeddings.append(state.agent.embed(batch.transitions))
     state.scores.append(-batch.returns)
 
 

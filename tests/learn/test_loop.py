@@ -112,8 +112,10 @@ def test_thirty_kills_end_in_the_same_loss_trace(collected: Collected, tmp_path:
         "import json, sys; from pathlib import Path\n"
         "from idaq.core.config import from_mapping; from idaq.learn.config import TrainConfig\n"
         "from idaq.learn.loop import train; from idaq.loader import open_dataset\n"
-        "dataset, config = open_dataset(Path(sys.argv[1])), from_mapping(TrainConfig, json.loads(sys.argv[2]), where='')\n"
-        "for out in sys.argv[3:]:\n    print('start', flush=True); train(dataset, config, Path(out)); print('end', flush=True)\n"
+        "dataset = open_dataset(Path(sys.argv[1]))\n"
+        "config = from_mapping(TrainConfig, json.loads(sys.argv[2]), where='')\n"
+        "print('start', flush=True)\n"
+        "for out in sys.argv[3:]:\n    train(dataset, config, Path(out))\n"
     )
     outs = [tmp_path / f"killed-{i}" for i in range(10)]
     rng, kills = random.Random(7), 0

@@ -1,0 +1,51 @@
+"""Adaptation against the bare environment steps it contains."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+
+from idaq.adapt.adapt import adapt
+from idaq.adapt.config import AdaptConfig
+from idaq.learn.config import TrainConfig
+from idaq.learn.loop import agent_spec, build
+from idaq.loader import Dataset
+from idaq.tasks import get_family
+from tests.bench.conftest import seconds
+
+
+@pytest.mark.parametrize("name", ["oracle", "best-of-prior", "idaq-return"])
+def test_adaptation_against_bare_steps(say: Callable[[str], None], dataset: Dataset, name: str) -> None:
+    """20 tasks x 4 seeds x 25 episodes of 20 steps. A bare step of this family is a handful of additions."""
+    torch.set_num_threads(2)
+    family, config = get_family("point-robot"), AdaptConfig()
+    agent, _ = build(TrainConfig(), agent_spec(dataset, dataset.transitions()))
+    problems = 20 * config.seeds
+    episodes = config.episodes + len(config.report_at)
+    tasks, actions = np.repeat(np.arange(20), config.seeds), np.zeros((problems, 2), np.float32)
+    single = family.make().unwrapped
+
+    def lockstep() -> None:
+        env = family.lockstep()
+        for _ in range(episodes):
+            env.reset(tasks, np.zeros(problems, np.uint64))
+            for _ in range(family.horizon):
+                env.step(actions)
+
+    def one_by_one() -> None:
+        for _ in range(episodes):
+            single.reset()
+            for _ in range(family.horizon):
+                single.step(actions[0])
+
+    ours, together, alone = seconds(
+        lambda: adapt(agent.eval(), dataset, config, strategies=[name]), lockstep, one_by_one, repeats=3
+    )
+    steps = problems * episodes * family.horizon
+    say(
+        f"{name}: {ours:.2f} s for {steps:,} steps ({steps / ours:,.0f}/s); bare lock-step {together:.3f} s "
+        f"({ours / together:.0f}x), bare single environments {alone * problems:.2f} s "
+        f"({ours / (alone * problems):.2f}x)"
+    )
+    assert ours < 5 * alone * problems
