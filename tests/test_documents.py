@@ -1,0 +1,56 @@
+"""README.md and schemas/FORMAT.md are true: their code blocks and commands run, their links lead somewhere."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from mktestdocs import check_md_file
+
+from idaq.collect.collect import Collected
+from tests.cli.conftest import BRIEF, QUICK, SMALL, Idaq, settings
+
+CHECKOUT = Path(__file__).parent.parent
+PAGES = [CHECKOUT / "README.md", CHECKOUT / "schemas" / "FORMAT.md"]
+# Full-size commands, cut to a size that a test can wait for. Nothing else about them changes.
+SHORTER = {"collect": list(SMALL), "train": settings(QUICK), "adapt": settings(BRIEF)}
+
+
+def commands(page: Path) -> list[list[str]]:
+    """Every `idaq ...` line of a page's shell blocks, comments removed, in order."""
+    blocks = re.findall(r"```(?:bash|sh|console)\n(.*?)```", page.read_text(), re.DOTALL)
+    lines = [shlex.split(line, comments=True) for block in blocks for line in block.splitlines()]
+    return [line for line in lines if line and line[0] == "idaq"]
+
+
+def test_format_code_blocks_run(collected: Collected, datasets_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(datasets_root))
+    check_md_file(PAGES[1], memory=True)
+
+
+def test_readme_code_blocks_run(collected: Collected, datasets_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(datasets_root))
+    check_md_file(PAGES[0], memory=True)
+
+
+def test_readme_commands_run(idaq: Idaq, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "datasets"))
+    found = commands(PAGES[0])
+    assert {"collect", "dataset", "train", "adapt", "report"} <= {command[1] for command in found}
+    for command in found:
+        done = idaq(*command[1:], *SHORTER.get(command[1], []))
+        assert done.code == 0, (command, done.err)
+
+
+def test_make_targets_named_in_the_readme_exist() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (CHECKOUT / "Makefile").read_text(), re.MULTILINE))
+    named = set(re.findall(r"`?make ([a-z-]+)", PAGES[0].read_text()))
+    assert {"demo", "test"} <= named <= targets
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+        if not target.startswith("http"):
+            assert (page.parent / target).exists(), target

@@ -1,0 +1,106 @@
+"""What is installed works: the wheel from an empty directory, the import contracts, and the schemas."""
+
+import json
+import os
+import subprocess
+import sys
+import venv
+import zipfile
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from idaq.collect.catalogue import load_recipe, recipe_names, recipe_path
+from idaq.collect.collect import Collected
+from idaq.core.config import to_mapping
+from idaq.core.resources import resource_root
+
+CHECKOUT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(CHECKOUT)]
+    subprocess.run(command, check=True, capture_output=True, env={**os.environ, "PYTHONWARNINGS": "default"})
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+def test_the_wheel_holds_code_catalogue_and_schemas_and_no_tests(wheel: Path) -> None:
+    names = zipfile.ZipFile(wheel).namelist()
+    for wanted in (
+        "idaq/cli/app.py",
+        "idaq/py.typed",
+        "idaq/datasets/point-robot/expert/recipe.toml",
+        "idaq/schemas/FORMAT.md",
+        "idaq/schemas/manifest.json",
+        "idaq/evaluate/report.html.jinja",
+    ):
+        assert wanted in names
+    assert not [name for name in names if name.startswith(("tests/", "cli/", "datasets/"))]
+
+
+def test_from_a_wheel_in_an_empty_directory_collect_finds_its_recipe(wheel: Path, tmp_path: Path) -> None:
+    """A virtual environment with the wheel alone; its dependencies are those already installed here."""
+    venv.create(tmp_path / "env", with_pip=False)
+    site = next((tmp_path / "env").glob("lib/python*/site-packages"))
+    zipfile.ZipFile(wheel).extractall(site)
+    here = next(path for path in map(Path, sys.path) if path.name == "site-packages" and (path / "numpy").is_dir())
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    code = (
+        f"import sys; sys.path.append({str(here)!r})\n"
+        "import idaq; from idaq.cli import main; from idaq.core.resources import resource_root\n"
+        f"assert idaq.__file__.startswith({str(site)!r}), idaq.__file__\n"
+        f"assert str(resource_root('schemas')).startswith({str(site)!r})\n"
+        "sys.argv = ['idaq', 'collect', 'point-robot', '--workers', '1', '--set', 'episodes=2', '--root', 'data']\n"
+        "main()\n"
+    )
+    python = tmp_path / "env" / "bin" / "python"
+    done = subprocess.run([str(python), "-I", "-c", code], cwd=empty, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (empty / "data/idaq/point-robot/expert-v0/data/metadata.json").is_file()
+
+
+def test_in_a_checkout_the_resources_are_the_checkouts() -> None:
+    assert resource_root("datasets") == CHECKOUT / "datasets"
+    assert resource_root("schemas") == CHECKOUT / "schemas"
+
+
+def test_every_recipe_of_the_catalogue_is_valid_and_has_its_id() -> None:
+    names = recipe_names()
+    assert len(names) == 9
+    seeds = set()
+    for family, quality in names:
+        recipe = load_recipe(recipe_path(family, quality))
+        assert recipe.id == f"idaq/{family}/{quality}-v0"
+        assert recipe.family == family
+        assert sum(behaviour.episodes for behaviour in recipe.behaviours) == 45
+        seeds.add(recipe.seed)
+    assert len(seeds) == 9
+
+
+def test_schemas_are_generated_from_the_documents() -> None:
+    from idaq.cli.schemas import schemas
+
+    stored = {path.name: path.read_text() for path in resource_root("schemas").glob("*.json")}
+    assert stored == schemas(), "run `make schemas` and commit the result"
+
+
+def test_an_independent_validator_accepts_what_is_written(collected: Collected) -> None:
+    data = collected.path / "data"
+    schema = {path.stem: json.loads(path.read_text()) for path in resource_root("schemas").glob("*.json")}
+    for value in schema.values():
+        jsonschema.Draft202012Validator.check_schema(value)
+    manifest = json.loads((data / "idaq/manifest.json").read_text())
+    jsonschema.validate(manifest, schema["manifest"])
+    jsonschema.validate(manifest["recipe"], schema["recipe"])
+    jsonschema.validate(json.loads((data / "metadata.json").read_text())["idaq"], schema["metadata-idaq"])
+    for line in (data / "idaq/tasks.jsonl").read_text().splitlines():
+        jsonschema.validate(json.loads(line), schema["task"])
+    for family, quality in recipe_names():
+        jsonschema.validate(to_mapping(load_recipe(recipe_path(family, quality))), schema["recipe"])
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({**manifest, "extra": 1}, schema["manifest"])
