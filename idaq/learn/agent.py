@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from idaq.core.config import to_mapping
 from idaq.learn.config import AgentSpec, TrainConfig
 from idaq.learn.ensemble import PredictorEnsemble
 from idaq.learn.focal import FocalEncoder, focal_loss
@@ -24,6 +25,14 @@ Metrics = dict[str, Tensor]
 class Agent(nn.Module):
     """Networks and normalisation. Everything that acting needs is in its `state_dict`."""
 
+    observation_mean: Tensor
+    observation_std: Tensor
+    change_std: Tensor
+    action_centre: Tensor
+    action_scale: Tensor
+    reward_mean: Tensor
+    reward_std: Tensor
+
     def __init__(self, config: TrainConfig, spec: AgentSpec) -> None:
         super().__init__()
         self.config, self.spec = config, spec
@@ -32,10 +41,8 @@ class Agent(nn.Module):
         self.encoder = FocalEncoder(config.encoder, size + action + 1 + extra)
         self.policy = Td3Bc(config.learner, size + latent, action)
         self.ensemble = PredictorEnsemble(config.ensemble, size + latent + action, size)
-        for name in ("observation_mean", "observation_std", "change_std", "action_centre", "action_scale"):
-            self.register_buffer(name, torch.tensor(getattr(spec, name), dtype=torch.float32))
-        for name in ("reward_mean", "reward_std"):
-            self.register_buffer(name, torch.tensor(getattr(spec, name), dtype=torch.float32))
+        for name, value in to_mapping(spec).items():
+            self.register_buffer(name, torch.tensor(value, dtype=torch.float32))
 
     # -- units ---------------------------------------------------------------------------------------------------
 

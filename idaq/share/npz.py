@@ -1,0 +1,37 @@
+"""All transitions of a dataset as one NumPy archive, without pickle. S transitions, D observation, A action.
+
+Arrays: `observations` (S, D), `actions` (S, A), `rewards` (S,), `next_observations` (S, D), `terminated` (S,),
+`truncated` (S,), `task_index` (S,), `episode` (S,). Rows keep the dataset's order; an episode's rows are contiguous.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from idaq.core.files import replacing
+from idaq.core.types import Array
+from idaq.format.columns import Columns, FlatColumn, map_columns
+from idaq.format.reader import StoredDataset
+
+
+def export_npz(stored: StoredDataset, target: Path) -> int:
+    """Write `target` atomically; returns the number of transitions. Peak memory is about twice the data."""
+    columns, lengths = map_columns(stored), stored.episodes.length
+    observations = _stack(columns, "observations", lengths.tolist())
+    last = np.cumsum(lengths + 1) - 1  # row of each episode's s_T, which starts no transition
+    first = last - lengths  # row of each episode's s_0, which ends none
+    arrays: dict[str, Array] = {
+        "observations": np.delete(observations, last, axis=0),
+        "next_observations": np.delete(observations, first, axis=0),
+        **{name: _stack(columns, name, lengths.tolist()) for name in ("actions", "rewards", "terminated", "truncated")},
+        "task_index": stored.episodes.task_index.repeat(lengths),
+        "episode": np.arange(len(lengths)).repeat(lengths),
+    }
+    with replacing(target) as temporary, temporary.open("wb") as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]
+    return len(arrays["rewards"])
+
+
+def _stack(columns: Columns, name: str, lengths: list[int]) -> Array:
+    column: FlatColumn = columns[name]
+    return np.concatenate([column.rows(number, length) for number, length in enumerate(lengths)])

@@ -1,0 +1,42 @@
+"""The NumPy archive holds every (s, a, r, s') of every task, in place."""
+
+from pathlib import Path
+
+import numpy as np
+
+from idaq.collect.collect import Collected
+from idaq.format.reader import open_stored
+from idaq.loader import open_dataset
+from idaq.share.npz import export_npz
+
+
+def test_every_transition_is_in_its_place(collected_mixed: Collected, tmp_path: Path) -> None:
+    dataset = open_dataset(collected_mixed.path)
+    count = export_npz(open_stored(collected_mixed.path), tmp_path / "all.npz")
+    with np.load(tmp_path / "all.npz", allow_pickle=False) as archive:
+        arrays = {name: archive[name] for name in archive.files}
+    table = dataset.transitions("map")
+    expected = table.gather(np.arange(len(table)))
+    assert count == len(table)
+    for name in ("observations", "actions", "rewards", "next_observations", "terminated"):
+        np.testing.assert_array_equal(arrays[name], getattr(expected, name), err_msg=name)
+    for number, episode in enumerate(dataset):
+        mine = arrays["episode"] == number
+        assert (arrays["task_index"][mine] == dataset.episodes.task_index[number]).all()
+        np.testing.assert_array_equal(arrays["truncated"][mine], episode.truncated)
+
+
+def test_a_failed_export_leaves_the_old_file(collected: Collected, tmp_path: Path) -> None:
+    target = tmp_path / "kept.npz"
+    target.write_bytes(b"old")
+    stored = open_stored(collected.path)
+    stored.episodes.length.flags.writeable = True
+    try:
+        stored.episodes.length[0] += 1_000_000_000
+        raised = False
+        export_npz(stored, target)
+    except ValueError:
+        raised = True
+    assert raised
+    assert target.read_bytes() == b"old"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["kept.npz"]
