@@ -52,8 +52,8 @@ def main() -> None:
     except IdaqError as error:
         fail(str(error), error.exit_code)
     except typer.TyperException as error:
-        error.show()
-        sys.exit(error.exit_code)
+        getattr(error, "show", lambda: None)()
+        sys.exit(getattr(error, "exit_code", 2))
     except (KeyboardInterrupt, typer.Abort):
         fail("interrupted; what was finished is kept, the same command goes on from there", 130)
     except BrokenPipeError:

@@ -80,6 +80,7 @@ def _run_all(datasets: dict[str, str], seeds: int, out: Path, jobs: int, root: P
     with progress("training and adapting", len(work), "runs") as advance:
         done = joblib.Parallel(n_jobs=min(jobs, len(work)), return_as="generator")(calls)
         for (entry, _), result in zip(work, done, strict=True):
+            assert result is not None  # joblib's own type allows for it
             results[entry].append(result)
             advance(1)
     return results

@@ -9,7 +9,7 @@ A **task** is one member of a family; an **episode** is T transitions (s, a, r, 
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ from pydantic import Field, StringConstraints
 
 from idaq.core.config import config
 
-Array = NDArray[np.generic]
+Array = NDArray[Any]
 Advance = Callable[[int], None]
 """Progress callback: called with how many units were just finished."""
 

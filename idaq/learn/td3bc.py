@@ -64,5 +64,5 @@ class Td3Bc(nn.Module):
     def follow(self) -> None:
         """Move the targets by tau towards their networks."""
         for target, source in ((self.target_actor, self.actor), (self.target_critic, self.critic)):
-            pairs = list(target.parameters()), list(source.parameters())
-            torch._foreach_lerp_(*pairs, self.config.tau)  # pyright: ignore[reportPrivateImportUsage]
+            for follower, leader in zip(target.parameters(), source.parameters(), strict=True):
+                follower.lerp_(leader, self.config.tau)

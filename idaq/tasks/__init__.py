@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from idaq.core.errors import unknown_name
 from idaq.tasks import point
-from idaq.tasks.family import Family, LockstepEnv, StepBatch
+from idaq.tasks.family import Family, LockstepEnv, Singles, StepBatch
 
 FAMILIES: dict[str, Callable[[], Family]] = {
     "point-robot": point.point_robot,
@@ -12,7 +12,7 @@ FAMILIES: dict[str, Callable[[], Family]] = {
     "point-robot-wind": point.point_robot_wind,
 }
 
-__all__ = ["FAMILIES", "Family", "LockstepEnv", "StepBatch", "get_family"]
+__all__ = ["FAMILIES", "Family", "LockstepEnv", "Singles", "StepBatch", "get_family"]
 
 
 def get_family(name: str) -> Family:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import gymnasium as gym
 import numpy as np
@@ -38,6 +38,41 @@ class LockstepEnv(Protocol):
     def step(self, actions: Array) -> StepBatch:
         """Step all environments with actions (B, A). What an ended one returns is to be ignored."""
         ...
+
+
+class Singles:
+    """Lock-step for a family without a batched form: single environments stepped one after the other.
+
+    `make` gives one environment, time limit included, that takes `reset(options={"task": i})` and says `info["success"]`.
+    """
+
+    def __init__(self, make: Callable[[], gym.Env[Array, Array]]) -> None:
+        self._make = make
+        self._envs: list[gym.Env[Array, Array]] = []
+
+    def reset(self, task_indices: NDArray[np.int64], seeds: NDArray[np.uint64]) -> Array:
+        self._envs += [self._make() for _ in range(len(task_indices) - len(self._envs))]
+        starts = [
+            env.reset(seed=seed, options={"task": task})[0]
+            for env, task, seed in zip(self._envs, task_indices.tolist(), seeds.tolist(), strict=False)
+        ]
+        self._last: list[tuple[Array, float, bool, bool, dict[str, Any]]] = [(s, 0.0, False, False, {}) for s in starts]
+        return np.stack(starts)
+
+    def step(self, actions: Array) -> StepBatch:
+        for number, action in enumerate(actions):
+            _, _, terminated, truncated, _ = self._last[number]
+            if not (terminated or truncated):
+                observation, reward, terminated, truncated, info = self._envs[number].step(action)
+                self._last[number] = observation, float(reward), terminated, truncated, info
+        observations, rewards, terminated, truncated, infos = zip(*self._last, strict=True)
+        return StepBatch(
+            observations=np.stack(observations),
+            rewards=np.array(rewards),
+            terminated=np.array(terminated, bool),
+            truncated=np.array(truncated, bool),
+            success=np.array([bool(info.get("success", False)) for info in infos]),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
