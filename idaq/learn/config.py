@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from idaq.core.config import config
 
@@ -71,6 +71,12 @@ class TrainConfig:
     encoder: FocalConfig = Field(default_factory=FocalConfig)
     learner: Td3BcConfig = Field(default_factory=Td3BcConfig)
     ensemble: EnsembleConfig = Field(default_factory=EnsembleConfig)
+
+    @model_validator(mode="after")
+    def _every_logged_step_updates_the_policy(self) -> "TrainConfig":
+        if self.log_every % self.learner.policy_delay:
+            raise ValueError(f"log_every must be a multiple of learner.policy_delay = {self.learner.policy_delay}")
+        return self
 
 
 @config

@@ -51,7 +51,7 @@ def train(
     )
     for step in range(first, config.steps):
         info = training_step(optimisation, batches, step)
-        if step % config.log_every == 0 or step == config.steps - 1:
+        if step % config.log_every == 0:
             values = {name: float(value) for name, value in info.items()}
             _check_losses(out, step, values)
             append_metrics(out, step, values)

@@ -28,7 +28,7 @@ def export_npz(stored: StoredDataset, target: Path) -> int:
         "episode": np.arange(len(lengths)).repeat(lengths),
     }
     with replacing(target) as temporary, temporary.open("wb") as file:
-        np.savez(file, **arrays)  # type: ignore[arg-type]
+        np.savez(file, allow_pickle=False, **arrays)  # type: ignore[arg-type]
     return len(arrays["rewards"])
 
 

@@ -43,7 +43,8 @@ class LockstepEnv(Protocol):
 class Singles:
     """Lock-step for a family without a batched form: single environments stepped one after the other.
 
-    `make` gives one environment, time limit included, that takes `reset(options={"task": i})` and says `info["success"]`.
+    `make` gives one environment, time limit included, that takes `reset(options={"task": i})` and may say
+    `info["success"]`.
     """
 
     def __init__(self, make: Callable[[], gym.Env[Array, Array]]) -> None:

@@ -57,7 +57,9 @@ def load_variant(name: str) -> Variant:
     raise unknown_name("point-robot variant", name, ("point-robot", "point-robot-sparse", "point-robot-wind"))
 
 
-def move(positions: Floats, actions: Array, goals: Floats, winds: Floats, sparse: bool) -> tuple[Floats, Floats, Floats]:
+def move(
+    positions: Floats, actions: Array, goals: Floats, winds: Floats, sparse: bool
+) -> tuple[Floats, Floats, Floats]:
     """One step of B robots, all in float32: (new positions (B, 2), rewards (B,), distances to the goal (B,)).
 
     Only correctly rounded element-wise operations, so that a batch and a single robot agree to the bit.

@@ -101,7 +101,9 @@ def test_train_adapt_report(idaq: Idaq, world: Path) -> None:
     assert adapted.code == 0, adapted.err
     for name in ("idaq-return", "idaq-prediction-error", "posterior", "best-of-prior", "random-first", "oracle"):
         assert name in adapted.out
-    summary = json.loads(idaq("adapt", "runs/point", *settings(BRIEF), "--strategies", "oracle, posterior", "--json").out)
+    summary = json.loads(
+        idaq("adapt", "runs/point", *settings(BRIEF), "--strategies", "oracle, posterior", "--json").out
+    )
     assert summary["dataset_id"] == ID
     assert idaq("adapt", "runs/point", *settings(BRIEF)).code == 0
     report = idaq("report", "runs/point")
@@ -121,7 +123,9 @@ def test_reproduce_writes_baselines_and_card(idaq: Idaq, world: Path, monkeypatc
     folder.mkdir(parents=True)
     text = text.replace("train = 80, test = 20", "train = 6, test = 2").replace("episodes = 45", "episodes = 3")
     quick = "[train]\nsteps = 40\nbatch = 8\nmeta_batch = 4\ncontext = 10\n\n[adapt]\nepisodes = 4\nreference = 2\n"
-    (folder / "recipe.toml").write_text(text.replace("[train.learner]", quick + "report_at = [1, 4]\n\n[train.learner]"))
+    (folder / "recipe.toml").write_text(
+        text.replace("[train.learner]", quick + "report_at = [1, 4]\n\n[train.learner]")
+    )
     monkeypatch.setattr(catalogue, "resource_root", lambda kind: world / "catalogue")
     command = ("reproduce", "point-robot/expert", "--seeds", "2", "--jobs", "1", "--catalogue", world / "catalogue")
     options = ("--out", "runs/study", "--root", "study")
@@ -187,7 +191,9 @@ def test_a_moved_or_altered_dataset_is_noticed(idaq: Idaq, world: Path) -> None:
 
 def test_ctrl_c_says_how_to_go_on_and_the_same_command_does(world: Path) -> None:
     command = [str(PROGRAM), "collect", "point-robot", "--workers", "2", "--root", "interrupted", "--json"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
     staging = world / "interrupted" / ".idaq" / "collect"
     while not list(staging.glob("*/*.npz")):
         time.sleep(0.01)

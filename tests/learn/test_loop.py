@@ -1,12 +1,11 @@
 """Training: the same bits from the same seed, through interruptions, and a stop at the first NaN."""
 
-import json
+import multiprocessing
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import time
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,6 @@ import pytest
 import torch
 
 from idaq.collect.collect import Collected
-from idaq.core.config import to_mapping
 from idaq.core.errors import CheckpointError, NonFiniteError, RunError
 from idaq.learn.checkpoint import checkpoints, load_agent
 from idaq.learn.config import EnsembleConfig, FocalConfig, Td3BcConfig, TrainConfig
@@ -31,7 +29,7 @@ def small_config(**changes: object) -> TrainConfig:
         threads=1,
         steps=60,
         checkpoint_every=20,
-        log_every=5,
+        log_every=4,
         encoder=FocalConfig(hidden=16, latent=4),
         learner=Td3BcConfig(hidden=16),
         ensemble=EnsembleConfig(hidden=8),
@@ -103,35 +101,32 @@ def test_a_finished_run_is_left_alone(dataset: Dataset, finished: Path) -> None:
     assert weights(finished) == before
 
 
+def train_in_turn(dataset: Path, config: TrainConfig, outs: list[Path], started: Event) -> None:
+    """What the killed processes run."""
+    started.set()
+    for out in outs:
+        train(open_dataset(dataset), config, out)
+
+
 def test_thirty_kills_end_in_the_same_loss_trace(collected: Collected, tmp_path: Path) -> None:
     """SIGKILL at random moments of a real process, each followed by the same command."""
-    config = small_config(steps=1200, checkpoint_every=40, log_every=10)
-    reference = tmp_path / "reference"
+    config = small_config(steps=400, checkpoint_every=40, log_every=10)
+    reference, outs = tmp_path / "reference", [tmp_path / f"killed-{i}" for i in range(10)]
     train(open_dataset(collected.path), config, reference)
-    code = (
-        "import json, sys; from pathlib import Path\n"
-        "from idaq.core.config import from_mapping; from idaq.learn.config import TrainConfig\n"
-        "from idaq.learn.loop import train; from idaq.loader import open_dataset\n"
-        "dataset = open_dataset(Path(sys.argv[1]))\n"
-        "config = from_mapping(TrainConfig, json.loads(sys.argv[2]), where='')\n"
-        "print('start', flush=True)\n"
-        "for out in sys.argv[3:]:\n    train(dataset, config, Path(out))\n"
-    )
-    outs = [tmp_path / f"killed-{i}" for i in range(10)]
-    rng, kills = random.Random(7), 0
-    arguments = [sys.executable, "-c", code, str(collected.path), json.dumps(to_mapping(config)), *map(str, outs)]
-    while True:
-        process = subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True)
-        assert process.stdout is not None
+    processes = multiprocessing.get_context("forkserver")  # torch is imported once, in the server
+    processes.set_forkserver_preload(["idaq.learn.loop"])
+    rng, kills, code = random.Random(7), 0, None
+    while code != 0:
+        started = processes.Event()
+        process = processes.Process(target=train_in_turn, args=(collected.path, config, outs, started))
+        process.start()
         if kills < 30:
-            process.stdout.readline()  # imports are done
-            time.sleep(rng.uniform(0.0, 0.6))
-            process.send_signal(signal.SIGKILL)
-        process.communicate()
-        if process.returncode == 0:
-            break
-        assert process.returncode == -signal.SIGKILL
-        kills += 1
+            started.wait()
+            time.sleep(rng.uniform(0.0, 0.5))
+            process.kill()
+        process.join()
+        code, kills = process.exitcode, kills + (process.exitcode == -signal.SIGKILL)
+        assert code in (0, -signal.SIGKILL)
     assert kills == 30
     for out in outs:
         assert (out / METRICS).read_bytes() == (reference / METRICS).read_bytes()
@@ -153,7 +148,7 @@ def test_nan_stops_with_the_last_good_checkpoint_kept(
 
     monkeypatch.setattr(loop, "training_step", poisoned)
     with pytest.raises(
-        NonFiniteError, match=r"step 35: .*critic_loss.*last good checkpoint is .*step-00000020"
+        NonFiniteError, match=r"step 36: .*critic_loss.*last good checkpoint is .*step-00000020"
     ) as caught:
         train(dataset, small_config(), tmp_path / "nan")
     assert caught.value.hint is not None
@@ -234,7 +229,7 @@ def test_only_training_tasks_are_learned_from(dataset: Dataset, finished: Path) 
 
 
 def test_losses_fall(dataset: Dataset, tmp_path: Path) -> None:
-    train(dataset, small_config(steps=400, log_every=20), tmp_path / "run")
+    train(dataset, small_config(steps=400, log_every=20, batch=64), tmp_path / "run")
     lines = read_metrics(tmp_path / "run")
     for name in ("focal_push", "critic_loss", "prediction_loss", "cloning"):
         assert np.mean([line[name] for line in lines[-5:]]) < 0.8 * lines[0][name], name

@@ -2,15 +2,22 @@
 
 import re
 import shlex
+import sys
+import types
 from pathlib import Path
+from typing import Any
 
 import pytest
+from gymnasium.utils.env_checker import check_env
 from mktestdocs import check_md_file
 
-from idaq.collect.collect import Collected
+from idaq.collect.catalogue import load_recipe, recipe_path
+from idaq.collect.collect import Collected, collect
+from idaq.loader import open_dataset
+from idaq.tasks import FAMILIES
 from tests.cli.conftest import BRIEF, QUICK, SMALL, Idaq, settings
 
-CHECKOUT = Path(__file__).parent.parent
+CHECKOUT = Path(__file__).parents[2]
 PAGES = [CHECKOUT / "README.md", CHECKOUT / "schemas" / "FORMAT.md"]
 # Full-size commands, cut to a size that a test can wait for. Nothing else about them changes.
 SHORTER = {"collect": list(SMALL), "train": settings(QUICK), "adapt": settings(BRIEF)}
@@ -43,6 +50,27 @@ def test_readme_commands_run(idaq: Idaq, tmp_path: Path, monkeypatch: pytest.Mon
         assert done.code == 0, (command, done.err)
 
 
+def test_the_readmes_task_family_is_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """It passes Gymnasium's checker and can be collected."""
+    blocks = re.findall(r"```python\n(.*?)```", PAGES[0].read_text(), re.DOTALL)
+    module: Any = types.ModuleType("idaq.tasks.cart")
+    exec(next(block for block in blocks if "class Cart" in block), vars(module))
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setitem(FAMILIES, "cart", module.cart)
+    check_env(module.Cart(), skip_render_check=True)
+    family: dict[str, Any] = {"id": "idaq/cart/expert-v0", "family": "cart", "splits.sizes": {"train": 8, "test": 2}}
+    recipe = load_recipe(recipe_path("point-robot", "expert"), [f"{k}={_toml(v)}" for k, v in family.items()])
+    dataset = open_dataset(collect(recipe, tmp_path).path)
+    assert len(dataset) == 450
+    assert dataset.episodes.success.mean() > 0.9
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key} = {item}" for key, item in value.items()) + "}"
+    return f'"{value}"'
+
+
 def test_make_targets_named_in_the_readme_exist() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (CHECKOUT / "Makefile").read_text(), re.MULTILINE))
     named = set(re.findall(r"`?make ([a-z-]+)", PAGES[0].read_text()))
@@ -51,6 +79,7 @@ def test_make_targets_named_in_the_readme_exist() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page: Path) -> None:
-    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+    prose = re.sub(r"```.*?```|`[^`]*`", "", page.read_text(), flags=re.DOTALL)
+    for target in re.findall(r"\]\(([^)#]+)\)", prose):
         if not target.startswith("http"):
             assert (page.parent / target).exists(), target

@@ -1,0 +1,45 @@
+"""What many tests share: small datasets, collected once a session by the real code."""
+
+import shutil
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+from idaq.collect.collect import Collected, collect
+from idaq.loader import Dataset, open_dataset
+from tests.recipes import small_recipe
+
+hypothesis.settings.register_profile("idaq", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("idaq")
+
+
+@pytest.fixture(scope="session")
+def datasets_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A datasets root; what stands below it is shared, so no test may alter it."""
+    return tmp_path_factory.mktemp("datasets")
+
+
+@pytest.fixture(scope="session")
+def collected(datasets_root: Path) -> Collected:
+    """point-robot/expert: 8 tasks, 3 episodes each."""
+    return collect(small_recipe(), datasets_root)
+
+
+@pytest.fixture(scope="session")
+def collected_mixed(datasets_root: Path) -> Collected:
+    """point-robot-sparse/mixed: 8 tasks, 3 behaviours of 3 episodes each."""
+    return collect(small_recipe("point-robot-sparse", "mixed"), datasets_root)
+
+
+@pytest.fixture(scope="session")
+def mixed(collected_mixed: Collected) -> Dataset:
+    return open_dataset(collected_mixed.path)
+
+
+@pytest.fixture
+def own_copy(collected: Collected, datasets_root: Path, tmp_path: Path) -> Path:
+    """A copy of the point-robot/expert dataset, in a root of its own, to be damaged."""
+    target = tmp_path / "root" / collected.path.relative_to(datasets_root)
+    shutil.copytree(collected.path, target)
+    return target

@@ -1,0 +1,11 @@
+"""Recipes small enough to collect in a test."""
+
+from idaq.collect.catalogue import load_recipe, recipe_path
+from idaq.format.recipe import Recipe
+
+SMALL = ("episodes=3", "splits.sizes.train=6", "splits.sizes.test=2", "reference.random_episodes=2")
+
+
+def small_recipe(family: str = "point-robot", quality: str = "expert", *settings: str) -> Recipe:
+    """A recipe of the catalogue, cut down to 8 tasks of 3 episodes a behaviour; `settings` come on top."""
+    return load_recipe(recipe_path(family, quality), [*SMALL, *settings])
