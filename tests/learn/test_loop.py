@@ -232,4 +232,4 @@ def test_losses_fall(dataset: Dataset, tmp_path: Path) -> None:
     train(dataset, small_config(steps=400, log_every=20, batch=64), tmp_path / "run")
     lines = read_metrics(tmp_path / "run")
     for name in ("focal_push", "critic_loss", "prediction_loss", "cloning"):
-        assert np.mean([line[name] for line in lines[-5:]]) < 0.8 * lines[0][name], name
+        assert np.mean([line[name] for line in lines[-5:]]) < 0.9 * lines[0][name], name
