@@ -31,7 +31,7 @@ def adapt(
       idaq adapt runs/point-seed* --strategies idaq-return,posterior --set seeds=8
       idaq adapt runs/point --set episodes=10 --set reference=5 --set "report_at=[1, 2, 5, 10]"
     """
-    from idaq.evaluate.protocol import HEADER, summarise, summary_rows
+    from idaq.evaluate.protocol import summarise, summary_columns, summary_rows
 
     from idaq.adapt.strategies import STRATEGIES
 
@@ -47,7 +47,7 @@ def adapt(
 
         print_json(to_mapping(summary))
         return
-    print_table(f"Return of fresh episodes on {results[0].dataset_id}", HEADER, summary_rows(summary))
+    print_table(f"Return of fresh episodes on {results[0].dataset_id}", summary_columns(summary), summary_rows(summary))
 
 
 def adapt_run(run: Path, names: list[str], settings: list[str], root: Path | None) -> "Results":

@@ -107,7 +107,8 @@ def plot(
 
       idaq dataset plot idaq/point-robot/expert-v0 --out returns.svg
     """
-    from idaq.evaluate.figures import dataset_returns, save
+    from idaq.evaluate.figures import dataset_returns
+    from idaq.evaluate.style import save
 
     from idaq.loader import open_dataset
 

@@ -35,7 +35,7 @@ def reproduce(
       idaq reproduce                                   all three point-robot families, six seeds
       idaq reproduce point-robot/expert --seeds 2 --catalogue /tmp/catalogue
     """
-    from idaq.evaluate.protocol import HEADER, summarise, summary_rows
+    from idaq.evaluate.protocol import summarise, summary_columns, summary_rows
 
     from idaq.core.config import to_mapping
     from idaq.core.ids import datasets_root
@@ -49,7 +49,7 @@ def reproduce(
         summaries[entry] = summarise(found)
         _write(catalogue or resource_root("datasets"), entry, datasets[entry], summaries[entry], base)
         if not as_json:
-            print_table(f"{entry}: {seeds} training seeds", HEADER, summary_rows(summaries[entry]))
+            print_table(f"{entry}: {seeds} training seeds", summary_columns(summaries[entry]), summary_rows(summaries[entry]))
     if as_json:
         print_json({entry: to_mapping(summary) for entry, summary in summaries.items()})
 
