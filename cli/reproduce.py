@@ -11,6 +11,7 @@ from .output import Json, Root, print_json, print_table, progress
 
 if TYPE_CHECKING:
     from idaq.adapt.results import Results
+    from idaq.evaluate.protocol import Summary
 
 EXPERTS = ["point-robot/expert", "point-robot-sparse/expert", "point-robot-wind/expert"]
 
@@ -28,7 +29,7 @@ def reproduce(
 ) -> None:
     """Run the study behind the published table: collect, train several seeds, adapt, and write down what came out.
 
-    Writes baselines.json and card.md into the catalogue entry. Interrupted, the same command goes on.
+    Writes baselines.json, card.md and returns.png into the catalogue entry. Interrupted, the same command goes on.
 
     [bold]Examples[/bold]
 
@@ -46,10 +47,10 @@ def reproduce(
     results = _run_all(datasets, seeds, out, jobs, base)
     summaries = {}
     for entry, found in results.items():
-        summaries[entry] = summarise(found)
-        _write(catalogue or resource_root("datasets"), entry, datasets[entry], summaries[entry], base)
+        summary = summaries[entry] = summarise(found, [f"idaq reproduce {entry} --seeds {seeds}"])
+        _write(catalogue or resource_root("datasets"), entry, datasets[entry], summary, base)
         if not as_json:
-            print_table(f"{entry}: {seeds} training seeds", summary_columns(summaries[entry]), summary_rows(summaries[entry]))
+            print_table(f"{entry}: {seeds} training seeds", summary_columns(summary), summary_rows(summary))
     if as_json:
         print_json({entry: to_mapping(summary) for entry, summary in summaries.items()})
 
@@ -113,18 +114,19 @@ def _run_one(dataset_id: str, seed: int, run: Path, root: Path) -> "Results":
     return adapted.results
 
 
-def _write(catalogue: Path, entry: str, dataset_id: str, summary: object, root: Path) -> None:
-    """baselines.json and card.md of a catalogue entry."""
-    from idaq.evaluate.protocol import Summary, markdown_table
-
+def _write(catalogue: Path, entry: str, dataset_id: str, summary: "Summary", root: Path) -> None:
+    """baselines.json, card.md and returns.png of a catalogue entry."""
     from idaq.core.config import to_mapping
     from idaq.core.files import write_json, write_text
     from idaq.core.ids import dataset_path
+    from idaq.evaluate.figures import adaptation_curves
+    from idaq.evaluate.protocol import markdown_table
+    from idaq.evaluate.style import save
 
-    assert isinstance(summary, Summary)
     folder = catalogue / entry
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "baselines.json", to_mapping(summary))
+    save(adaptation_curves(summary), folder / "returns.png")
     card = (dataset_path(dataset_id, root) / "README.md").read_text(encoding="utf-8")
     command = f"`idaq reproduce {entry}` prints and writes this table."
     write_text(folder / "card.md", f"{card}\n## Baselines\n\n{command}\n\n{markdown_table(summary)}\n")
