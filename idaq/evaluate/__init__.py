@@ -1,0 +1,1 @@
+"""What the results say: statistics, figures and the report. Reads runs and datasets; writes neither."""

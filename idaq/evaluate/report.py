@@ -1,0 +1,225 @@
+"""One self-contained HTML file that says what was measured, how to read it, and how to make it again."""
+
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+from idaq.core.config import to_mapping
+from idaq.core.errors import RunError
+from idaq.core.files import write_text
+from idaq.core.types import Array, Task
+from idaq.evaluate.commands import collect_command, leaves
+from idaq.evaluate.figures import adaptation_curves, dataset_returns, training_losses
+from idaq.evaluate.protocol import Summary, number, summary_columns, summary_rows, verdict
+from idaq.evaluate.runs import Run, load_runs, summarise_runs
+from idaq.evaluate.style import GRID, INK, MUTED, PAPER, svg_text
+from idaq.evaluate.trace_figures import beliefs, trajectories
+from idaq.learn.run import read_metrics
+from idaq.loader import Dataset
+
+Trace = Mapping[str, Array]
+_TEMPLATE = "report.html.jinja"
+_NEUTRALS = {INK: "var(--ink)", MUTED: "var(--muted)", GRID: "var(--grid)", PAPER: "var(--paper)"}
+_OFFLINE_SHOWN = 10
+_PATHS_TITLE, _BELIEFS_TITLE = "Episodes on one new task", "What the encoder believes about tasks"
+_CURVES = """Each point is the mean return of fresh episodes, run after that many adaptation episodes on a task never
+seen in training; nothing is learned from fresh episodes. The band (headline strategy) and the bars (others) are 95%
+intervals. They span differences between tasks too: to compare two strategies take the share in the table, which pairs
+tasks. Dashed: the oracle, which is given the task's offline data. Dotted: random actions."""
+_PATHS = """The test task of median final return ({whose}). Thin grey: the reference stage tries latents far apart.
+Coloured, dark first: the iterative stage draws from the belief given the most in-distribution episodes. The thick
+line beneath is the fresh episode with the latent that was deployed."""
+_BELIEFS = """Latents of all tasks from their offline data, on the first two principal components of the training
+tasks'. Numbers are the latents tried on the same task ({whose}), in order: left the reference stage; right, nearer,
+the iterative stage, if there was one. A good encoder orders tasks as their colours are ordered; a good adaptation ends
+at the ring."""
+_NO_TRACE = "There is no usable trace of the run's adaptation."
+_NO_PARAMS = " Training tasks are grey: their parameters are in the dataset, which is not at hand."
+_DATA = """Undiscounted returns of the dataset's episodes, one column a task: thin line the whole range, thick line the
+middle half, circle the median. Below, on a scale of its own, what random actions get on the same tasks."""
+_LOSSES = """Every logged quantity against training steps, as its learner names it. Vertical axes are logarithmic where
+a positive quantity changes by more than a factor of 20."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Panel:
+    """A figure with its caption, or what is missing and the command that makes it."""
+
+    title: str
+    caption: str = ""
+    figure: Figure | None = None
+    missing: str = ""
+    command: str = ""
+
+
+def write_report(runs: Sequence[Path], dataset: Dataset | None, out: Path) -> Path:
+    """Write the report on one or several runs to `out`, atomically; returns `out`.
+
+    A missing dataset, trace or log leaves a note and the command that makes it. Raises RunError for runs without
+    results, for runs that do not belong together, and for a dataset with other content than theirs.
+    """
+    loaded = load_runs(runs)
+    recipe = dataset.manifest.recipe if dataset is not None and dataset.manifest else None
+    summary = summarise_runs(loaded, recipe)
+    _check_same_data(summary, dataset)
+    panels = [_curves(summary), *_trace_panels(loaded[0], dataset), _data(summary, dataset), _training(loaded, summary)]
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    page = environment.get_template(_TEMPLATE).render(
+        summary=summary,
+        random=number(summary.random),
+        behaviour=number(summary.behaviour),
+        verdict=verdict(summary),
+        columns=summary_columns(summary),
+        rows=summary_rows(summary),
+        panels=[(panel, _inline(panel.figure, f"f{i}-")) for i, panel in enumerate(panels)],
+        data=_data_facts(summary, dataset),
+        settings=list(leaves({"train": to_mapping(loaded[0].record.config), "adapt": to_mapping(summary.config)})),
+        versions=loaded[0].record.versions,
+        created=loaded[0].record.created,
+    )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_text(out, page)
+    return out
+
+
+def _check_same_data(summary: Summary, dataset: Dataset | None) -> None:
+    manifest = dataset.manifest if dataset else None
+    if dataset and (manifest is None or manifest.content_digest != summary.content_digest):
+        raise RunError(
+            f"the runs are on {summary.dataset_id} with content {summary.content_digest[:12]}; the dataset given,"
+            f" {dataset.dataset_id}, holds other content",
+            hint="give the dataset that the runs were trained on, or none",
+        )
+
+
+def _curves(summary: Summary) -> Panel:
+    return Panel(title="Return against online episodes", caption=_CURVES, figure=adaptation_curves(summary))
+
+
+def _trace_panels(run: Run, dataset: Dataset | None) -> list[Panel]:
+    """Trajectories and beliefs on one test task; a family that a figure does not suit goes without."""
+    trace = read_whole_trace(run)
+    if trace is None:
+        command = shlex.join(["idaq", "adapt", str(run.path)])
+        return [Panel(title=title, missing=_NO_TRACE, command=command) for title in (_PATHS_TITLE, _BELIEFS_TITLE)]
+    tasks: dict[int, Task] = {task.task_index: task for task in dataset.all_tasks} if dataset else {}
+    params = {t.task_index: t.params for t in run.results.tasks} | {i: t.params for i, t in tasks.items()}
+    chosen = median_task(trace)
+    paths = trajectories(
+        trace,
+        chosen,
+        params=params[chosen],
+        success=tasks[chosen].success if chosen in tasks else None,
+        offline=_best_offline(dataset, chosen) if dataset else (),
+    )
+    whose = f"training seed {run.record.config.seed}, adaptation seed 0, strategy idaq-return"
+    panels = [
+        Panel(title=_PATHS_TITLE, caption=_PATHS.format(whose=whose), figure=paths),
+        Panel(
+            title=_BELIEFS_TITLE,
+            caption=_BELIEFS.format(whose=whose) + ("" if dataset else _NO_PARAMS),
+            figure=beliefs(trace, chosen, params),
+        ),
+    ]
+    return [panel for panel in panels if panel.figure is not None]
+
+
+def read_whole_trace(run: Run) -> Trace | None:
+    """trace.safetensors if it is there, whole, finite, and of this run's test tasks."""
+    from idaq.adapt.trace import read_trace  # imports torch, which nothing else here needs
+
+    try:
+        trace = read_trace(run.path)
+        tests, config = [task.task_index for task in run.results.tasks], run.results.config
+        whole = (
+            {trace[name].shape[:2] for name in ("observations", "returns", "z", "valid")}
+            == {(len(tests), config.episodes + 1)}
+            and trace["test_tasks"].tolist() == tests
+            and trace["oracle"].shape[:1] == trace["test_tasks"].shape
+            and trace["prior"].shape[:1] == trace["prior_tasks"].shape
+            and trace["reference"].size == 1
+            and all(np.isfinite(trace[name]).all() for name in ("observations", "returns", "z", "oracle", "prior"))
+        )
+    except (RunError, KeyError):
+        return None
+    return trace if whole else None
+
+
+def median_task(trace: Trace) -> int:
+    """Index of the test task whose fresh episode is the median one."""
+    order = np.argsort(trace["returns"][:, -1], kind="stable")
+    return int(trace["test_tasks"][order[len(order) // 2]])
+
+
+def _best_offline(dataset: Dataset, task: int) -> list[Array]:
+    own = dataset.select(tasks=[task])
+    order = np.argsort(own.episodes.total_reward[own.numbers])[-_OFFLINE_SHOWN:]
+    return [own.episode(int(position)).observations for position in order]
+
+
+def _data(summary: Summary, dataset: Dataset | None) -> Panel:
+    title = "The data"
+    if dataset is None:
+        missing = f"The dataset {summary.dataset_id} is not at hand."
+        return Panel(title=title, missing=missing, command=collect_command(summary.dataset_id, None))
+    return Panel(title=title, caption=_DATA, figure=dataset_returns(dataset))
+
+
+def _training(runs: Sequence[Run], summary: Summary) -> Panel:
+    title = "Training"
+    try:
+        figure = training_losses({f"seed {run.record.config.seed}": read_metrics(run.path) for run in runs})
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        figure = None
+    if figure is None:
+        commands = [command for command in summary.measured.commands if command.startswith("idaq train")]
+        missing = "There is no usable training log (metrics.jsonl)."
+        return Panel(title=title, missing=missing, command="\n".join(commands))
+    return Panel(title=title, caption=_LOSSES, figure=figure)
+
+
+def _data_facts(summary: Summary, dataset: Dataset | None) -> list[tuple[str, str]]:
+    facts = [
+        ("dataset", summary.dataset_id),
+        ("content digest", summary.content_digest),
+        ("test tasks", str(summary.measured.tasks)),
+        ("mean return, random actions", number(summary.random)),
+        ("mean return, behaviour policies", number(summary.behaviour)),
+    ]
+    if dataset is None or dataset.manifest is None:
+        return facts
+    manifest = dataset.manifest
+    splits = ", ".join(f"{len(tasks)} {name}" for name, tasks in manifest.splits.items())
+    behaviours = "; ".join(
+        f"{b.name}: {b.kind}, {b.quality}, noise {b.noise:g}, random share {b.random_share:g}, {b.episodes} a task"
+        for b in manifest.recipe.behaviours
+    )
+    return [
+        *facts,
+        ("description", manifest.recipe.description),
+        ("family", manifest.family),
+        ("tasks", splits),
+        ("episodes", f"{manifest.counts.episodes} ({manifest.counts.steps} steps)"),
+        ("behaviour policies", behaviours),
+        ("recipe", f"seed {manifest.recipe.seed}, digest {manifest.recipe_digest}"),
+    ]
+
+
+def _inline(figure: Figure | None, prefix: str) -> Markup | None:
+    """The figure as an <svg> that takes the page's neutral colours and whose ids no other figure has."""
+    if figure is None:
+        return None
+    svg = re.sub(r"<!--.*?-->", "", svg_text(figure), flags=re.DOTALL)
+    svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{prefix}", svg)
+    for colour, variable in _NEUTRALS.items():
+        svg = svg.replace(colour, variable)
+    return Markup(svg)  # our own drawing: matplotlib escapes the text in it

@@ -1,0 +1,101 @@
+"""Means, interquartile means and normalised scores, with 95% bootstrap intervals.
+
+Shapes: R training runs, N test tasks, B resamples. A score of (run, task) is a mean over adaptation seeds.
+
+**What is resampled.** Runs and tasks, independently, each with replacement: one resample keeps the scores where a
+drawn run and a drawn task cross (the two-way bootstrap of Owen, "The pigeonhole bootstrap", 2007). Intervals thus speak
+of new training seeds *and* new tasks of the family; with one run they speak of new tasks alone. Agarwal et al. ("Deep
+RL at the edge of the statistical precipice", 2021) resample runs within each task, for their tasks are a fixed
+benchmark; here the test tasks are a sample of the family, and a single run would get intervals of no width. Adaptation
+seeds are averaged, never resampled: they are repetitions of one (run, task), and counting them as samples would narrow
+the intervals falsely. The interquartile mean is theirs, over all (run, task) scores. Percentile intervals of 10 to 20
+tasks and a few runs are a little narrow: on normal scores they hold the truth 90 to 94 times in 100 (the tests count).
+"""
+
+import functools
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import trim_mean
+
+from idaq.core.config import config
+from idaq.core.seeds import generator
+
+Scores = NDArray[np.float64]
+Statistic = Callable[..., Scores]
+"""arrays (..., R, N) -> (...)"""
+
+RESAMPLES = 2000
+LEVEL = 0.95
+_BOOTSTRAP_SEED = 0
+
+
+@config
+class Estimate:
+    """A statistic and its bootstrap interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def mean(scores: Scores) -> Scores:
+    """Mean over runs and tasks. (..., R, N) -> (...)"""
+    return _flat(scores).mean(-1)
+
+
+def interquartile_mean(scores: Scores) -> Scores:
+    """Mean of the middle half: the 25% trimmed mean over runs and tasks (Agarwal et al., 2021). (..., R, N) -> (...)"""
+    return trim_mean(_flat(scores), 0.25, axis=-1)
+
+
+def mean_difference(scores: Scores, others: Scores) -> Scores:
+    """Mean of paired differences. (..., R, N) twice -> (...)"""
+    return mean(scores - others)
+
+
+def normalised(scores: Scores, random: Scores, oracle: Scores) -> Scores:
+    """Share of the way from `random` (0) to `oracle` (1) for a task set: a ratio of means. (..., R, N) each -> (...)
+
+    Means are divided, not tasks' scores: a task on which the oracle hardly beats random would drown the others.
+    """
+    low = mean(random)
+    return (mean(scores) - low) / (mean(oracle) - low)
+
+
+def estimate(statistic: Statistic, *scores: Scores) -> Estimate:
+    """`statistic` of scores (R, N) with its percentile bootstrap interval; all arrays share each resample.
+
+    Deterministic. A sample that cannot vary (all equal, or one run of one task) has an interval of no width.
+    """
+    resampled = _resampled(statistic, *scores)
+    tail = (1 - LEVEL) / 2
+    low, high = np.quantile(resampled[1:], [tail, 1 - tail])
+    return Estimate(value=float(resampled[0]), low=float(low), high=float(high))
+
+
+def estimate_share(scores: Scores, random: Scores, oracle: Scores) -> Estimate | None:
+    """The normalised score and its interval; None where the oracle does not beat random actions in every resample."""
+    if _resampled(mean_difference, oracle, random).min() <= 0:
+        return None
+    return estimate(normalised, scores, random, oracle)
+
+
+def _resampled(statistic: Statistic, *scores: Scores) -> Scores:
+    """`statistic` of the sample itself, then of each resample. -> (1 + B,)"""
+    runs, tasks = _draws(*scores[0].shape)
+    return statistic(*(array[runs, tasks] for array in scores))
+
+
+@functools.cache
+def _draws(runs: int, tasks: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Row and column numbers, (1 + B, R, 1) and (1 + B, 1, N); the first resample is the sample itself."""
+    rng = generator(_BOOTSTRAP_SEED, runs, tasks)
+    rows, columns = rng.integers(runs, size=(1 + RESAMPLES, runs)), rng.integers(tasks, size=(1 + RESAMPLES, tasks))
+    rows[0], columns[0] = np.arange(runs), np.arange(tasks)
+    return rows[:, :, None], columns[:, None, :]
+
+
+def _flat(scores: Scores) -> Scores:
+    return scores.reshape(*scores.shape[:-2], -1)

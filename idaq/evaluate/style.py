@@ -1,0 +1,122 @@
+"""How figures look: one palette, one blank figure, one way to a file. Object-oriented matplotlib, no pyplot state.
+
+Colours are those of Okabe and Ito, which people with any colour vision tell apart, the light ones darkened until they
+read on white as well as on black; lines differ in marker too. The four neutral colours are each used for one purpose,
+so that the report can turn them into its own light or dark ones.
+"""
+
+import io
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.colors import Colormap, LinearSegmentedColormap
+from matplotlib.figure import Figure
+
+from idaq.core.errors import UsageError
+from idaq.core.files import replacing
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+INK, MUTED, GRID, PAPER = "#1c2127", "#6a7380", "#dfe3e8", "#ffffff"
+BLUE, ORANGE, GREEN, RED = "#0072b2", "#c08400", "#009e73", "#d55e00"
+PURPLE, SKY, OLIVE = "#cc79a7", "#2f97d3", "#8f8300"
+PALETTE = (BLUE, SKY, PURPLE, RED, GREEN, ORANGE, OLIVE)
+SUFFIXES = (".png", ".svg")
+MARKERS = "osD^vPX"
+_RC: dict[Any, Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 10,
+    "axes.titlesize": 11.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.labelcolor": INK,
+    "axes.titlecolor": INK,
+    "text.color": INK,
+    "axes.edgecolor": MUTED,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.8,
+    "figure.facecolor": PAPER,
+    "axes.facecolor": PAPER,
+    "savefig.facecolor": PAPER,
+    "legend.frameon": False,
+    "figure.constrained_layout.h_pad": 0.06,
+    "figure.constrained_layout.w_pad": 0.06,
+    "legend.fontsize": 9,
+    "text.parse_math": False,  # names come from documents: a $ in one is a dollar sign
+    "svg.hashsalt": "idaq",  # the same figure, the same bytes
+    "svg.fonttype": "path",
+}
+
+
+def styled(draw: Callable[P, T]) -> Callable[P, T]:
+    """Decorator: draw in our style, leaving matplotlib's settings as they were."""
+
+    @wraps(draw)
+    def in_style(*args: P.args, **kwargs: P.kwargs) -> T:
+        with matplotlib.rc_context(_RC):
+            return draw(*args, **kwargs)
+
+    return in_style
+
+
+def blank(width: float = 7.2, height: float = 4.6) -> tuple[Figure, Axes]:
+    """An empty figure with one pair of axes; sizes in inches."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.add_subplot()
+
+
+def entitle(axes: Axes, title: str, subtitle: str) -> None:
+    """A bold title, and below it what the figure is of."""
+    axes.set_title(title, pad=24)
+    axes.annotate(
+        subtitle, (0, 1), (0, 10), xycoords="axes fraction", textcoords="offset points", fontsize=9.5, color=MUTED
+    )
+
+
+def sequence() -> Colormap:
+    """Colours for an order or a quantity, dark to light; the ends that vanish on black or white are left out."""
+    colours = matplotlib.colormaps["viridis"]
+    return LinearSegmentedColormap.from_list("sequence", [colours(0.2 + 0.68 * i / 15) for i in range(16)])
+
+
+def shown(text: str) -> str:
+    """A name from a document as the figures' font can show it."""
+    plain = "".join(c if c.isascii() and c.isprintable() else "?" for c in text)
+    return plain if len(plain) <= 60 else plain[:57] + "..."
+
+
+def svg_text(figure: Figure) -> str:
+    """The figure as an <svg> element, the same for the same data."""
+    buffer = io.StringIO()
+    _write(figure, buffer, "svg")
+    text = buffer.getvalue()
+    return text[text.index("<svg") :]
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a PNG or SVG by suffix, atomically. Raises UsageError for another suffix."""
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise UsageError(f"{path}: figures are written as {' or '.join(SUFFIXES)}, not {suffix or 'without a suffix'}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
+        _write(figure, temporary, suffix[1:])
+
+
+@styled
+def _write(figure: Figure, target: Path | io.StringIO, kind: str) -> None:
+    nothing = {"Date": None, "Creator": None, "Format": None, "Type": None} if kind == "svg" else {"Software": None}
+    figure.savefig(target, format=kind, dpi=160, metadata=nothing)

@@ -1,0 +1,197 @@
+"""Summaries: right numbers, one document, and no mixing of what does not belong together."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from idaq.core.config import from_mapping, to_mapping
+from idaq.core.errors import IdaqError, RunError
+from idaq.evaluate.protocol import (
+    Summary,
+    headline,
+    markdown_table,
+    number,
+    summarise,
+    summary_columns,
+    summary_rows,
+    verdict,
+)
+from idaq.evaluate.runs import load_runs, summarise_runs
+from tests.evaluate.factory import LEVELS, REPORT_AT, make_results, make_run
+
+
+def test_a_summary_holds_the_means_of_every_strategy_and_report() -> None:
+    results = [make_results(train_seed=seed) for seed in range(3)]
+    summary = summarise(results, ["idaq adapt x"])
+    for name in LEVELS:
+        returns = np.array([r.strategies[name].returns for r in results])
+        success = np.array([r.strategies[name].success for r in results])
+        for i, report in enumerate(summary.strategies[name]):
+            assert report.episodes == REPORT_AT[i]
+            assert report.mean.value == pytest.approx(returns[:, i].mean())
+            assert report.success.value == pytest.approx(success[:, i].mean())
+            assert report.mean.low <= report.mean.value <= report.mean.high
+    assert summary.strategies["oracle"][-1].share is not None
+    assert summary.strategies["oracle"][-1].share.value == pytest.approx(1)
+    assert (summary.random, summary.behaviour) == (-20, -4.5)
+    measured = summary.measured
+    assert (measured.runs, measured.tasks, measured.adaptation_seeds) == (3, 6, 2)
+    assert (measured.train_seeds, measured.commands) == ([0, 1, 2], ["idaq adapt x"])
+
+
+def test_a_summary_is_a_document() -> None:
+    summary = summarise([make_results()])
+    text = json.dumps(to_mapping(summary), allow_nan=False)
+    assert from_mapping(Summary, json.loads(text), where="baselines.json") == summary
+    assert summary == summarise([make_results()])
+
+
+def test_adaptation_seeds_are_no_samples() -> None:
+    """The same task scores, seen by 2 or by 20 adaptation seeds, have the same interval."""
+    few = make_results(seeds=2, noise=0)
+    strategy = few.strategies["posterior"]
+    spread = np.random.default_rng(0).normal(size=(3, 6, 1))
+    two = replace(strategy, returns=spread.repeat(2, 2).tolist())
+    twenty = replace(strategy, returns=spread.repeat(20, 2).tolist(), success=np.zeros((3, 6, 20), bool).tolist())
+    narrow = replace(few, strategies={"posterior": two})
+    wide = replace(few, strategies={"posterior": twenty}, config=replace(few.config, seeds=20))
+    narrow, wide = (summarise([r]).strategies["posterior"][-1].mean for r in (narrow, wide))
+    assert (narrow.value, narrow.low, narrow.high) == pytest.approx((wide.value, wide.low, wide.high))
+
+
+def test_the_lead_is_over_the_best_rival_and_paired() -> None:
+    lead = summarise([make_results()]).lead
+    assert lead is not None
+    assert (lead.strategy, lead.rival) == ("idaq-return", "best-of-prior")
+    assert lead.difference.low > 0.5
+    assert lead.difference.high < 1.5
+    assert summarise([make_results(levels={"idaq-return": -4.0, "oracle": -3.0})]).lead is None
+
+
+@pytest.mark.parametrize(
+    ("names", "chosen"),
+    [
+        (["oracle", "posterior", "idaq-prediction-error", "idaq-return"], "idaq-prediction-error"),
+        (["oracle", "posterior", "best-of-prior"], "posterior"),
+        (["oracle"], "oracle"),
+    ],
+)
+def test_the_headline_strategy(names: list[str], chosen: str) -> None:
+    assert headline(names) == chosen
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"dataset_id": "idaq/point-robot-wind/expert-v0"}, "dataset"),
+        ({"digest": "cd" * 32}, "dataset"),
+        ({"tasks": 5}, "test tasks"),
+        ({"seeds": 3}, "adaptation config"),
+        ({"levels": {"oracle": -3.5}}, "strategies"),
+        ({"random": -21.0}, "test tasks"),
+    ],
+)
+def test_mixtures_are_refused(changes: dict[str, object], said: str) -> None:
+    with pytest.raises(IdaqError, match=f"seeds 0 and 1 differ in .*{said}"):
+        summarise([make_results(), make_results(train_seed=1, **changes)])  # type: ignore[arg-type]
+
+
+def test_training_steps_and_repeated_seeds_are_refused() -> None:
+    with pytest.raises(RunError, match="training steps"):
+        summarise([make_results(), replace(make_results(train_seed=1), train_steps=41)])
+    with pytest.raises(RunError, match="a seed stands twice"):
+        summarise([make_results(), make_results()])
+    with pytest.raises(RunError, match="no results"):
+        summarise([])
+
+
+def test_threads_do_not_make_another_protocol() -> None:
+    other = make_results(train_seed=1)
+    assert summarise([make_results(), replace(other, config=replace(other.config, threads=3))]).measured.runs == 2
+
+
+@pytest.mark.parametrize("damage", [[[[1.0, 2.0]]], [[[1.0], [2.0, 3.0]]], []])
+def test_results_of_another_shape_are_refused(damage: list[list[list[float]]]) -> None:
+    results = make_results()
+    broken = replace(results, strategies={"oracle": replace(results.strategies["oracle"], returns=damage)})
+    with pytest.raises(RunError, match="'oracle' does not hold 3 reports x 6 tasks x 2 seeds"):
+        summarise([broken])
+
+
+def test_one_task_one_seed_one_strategy() -> None:
+    summary = summarise([make_results(tasks=1, seeds=1, levels={"posterior": -5.0})])
+    (row,) = summary_rows(summary)
+    assert (row[0], row[-1]) == ("posterior", "")  # no oracle, no share
+    assert "posterior reaches a return of" in verdict(summary)
+
+
+def test_rows_are_best_first_and_fit_the_columns() -> None:
+    summary = summarise([make_results()])
+    columns, rows = summary_columns(summary), summary_rows(summary)
+    assert columns == [
+        "strategy",
+        "after 1",
+        "after 2",
+        "after 4",
+        "95% interval",
+        "IQM",
+        "success",
+        "random to oracle",
+    ]
+    assert [row[0] for row in rows] == ["oracle", "idaq-return", "best-of-prior", "posterior"]
+    assert all(len(row) == len(columns) for row in rows)
+    assert rows[0][-2:] == ["100%", "100% (100 to 100)"]
+
+
+def test_the_markdown_table_keeps_its_columns_whatever_the_names() -> None:
+    table = markdown_table(summarise([make_results(levels={"a|b\n| c": -1.0, "oracle": -0.5})]))
+    lines = table.splitlines()
+    assert len(lines) == 4
+    assert "a\\|b \\| c" in table
+    assert {line.replace("\\|", "").count("|") for line in lines} == {9}
+
+
+def test_the_verdict_says_ahead_behind_or_undecided() -> None:
+    ahead, behind = verdict(summarise([make_results()])), {**LEVELS, "idaq-return": -9.0}
+    assert "After 4 online episodes on each of 6 new tasks, idaq-return reaches" in ahead
+    assert "ahead of the best rival, best-of-prior (-4.9" in ahead
+    assert "behind the best rival" in verdict(summarise([make_results(levels=behind)]))
+    level = {"idaq-return": -5.0, "posterior": -5.0, "oracle": -3.0}
+    assert "cannot be told apart" in verdict(summarise([make_results(levels=level, noise=1)]))
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(-3.876, "-3.88"), (-0.001, "0.00"), (0.0, "0.00"), (-171.53, "-171.5"), (4805.2, "4805"), (99.996, "100.0")],
+)
+def test_numbers(value: float, text: str) -> None:
+    assert number(value) == text
+
+
+def test_runs_are_loaded_by_seed_and_must_be_trained_alike(tmp_path: Path) -> None:
+    paths = [make_run(tmp_path / str(seed), make_results(train_seed=seed)) for seed in (1, 0)]
+    runs = load_runs(paths)
+    assert [run.record.config.seed for run in runs] == [0, 1]
+    summary = summarise_runs(runs)
+    assert summary.measured.train_seeds == [0, 1]
+    assert summary.measured.commands[-1].startswith("idaq report runs/idaq-point-robot-expert-v0-seed0 ")
+    document = json.loads((paths[0] / "run.json").read_text())
+    document["config"]["learner"]["alpha"] = 9
+    (paths[0] / "run.json").write_text(json.dumps(document))
+    with pytest.raises(RunError, match="other settings"):
+        load_runs(paths)
+
+
+def test_results_of_another_dataset_than_the_run_are_refused(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", make_results())
+    document = json.loads((run / "run.json").read_text())
+    document["content_digest"] = "cd" * 32
+    (run / "run.json").write_text(json.dumps(document))
+    with pytest.raises(RunError, match="another dataset"):
+        load_runs([run])
+    (run / "results.json").unlink()
+    with pytest.raises(RunError, match="idaq adapt"):
+        load_runs([run])
