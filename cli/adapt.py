@@ -31,9 +31,8 @@ def adapt(
       idaq adapt runs/point-seed* --strategies idaq-return,posterior --set seeds=8
       idaq adapt runs/point --set episodes=10 --set reference=5 --set "report_at=[1, 2, 5, 10]"
     """
-    from idaq.evaluate.protocol import summarise, summary_columns, summary_rows
-
     from idaq.adapt.strategies import STRATEGIES
+    from idaq.evaluate.protocol import summarise, summary_columns, summary_rows
 
     names = (
         list(STRATEGIES) if strategies == "all" else [name.strip() for name in strategies.split(",") if name.strip()]

@@ -109,7 +109,6 @@ def plot(
     """
     from idaq.evaluate.figures import dataset_returns
     from idaq.evaluate.style import save
-
     from idaq.loader import open_dataset
 
     opened = open_dataset(dataset, root)

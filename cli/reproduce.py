@@ -36,11 +36,10 @@ def reproduce(
       idaq reproduce                                   all three point-robot families, six seeds
       idaq reproduce point-robot/expert --seeds 2 --catalogue /tmp/catalogue
     """
-    from idaq.evaluate.protocol import summarise, summary_columns, summary_rows
-
     from idaq.core.config import to_mapping
     from idaq.core.ids import datasets_root
     from idaq.core.resources import resource_root
+    from idaq.evaluate.protocol import summarise, summary_columns, summary_rows
 
     base = datasets_root(root)
     datasets = {entry: _collect(entry, base) for entry in entries}
