@@ -3,12 +3,11 @@
 import json
 from pathlib import Path
 
-from idaq.evaluate.protocol import Summary
-
 from idaq.adapt.config import AdaptConfig
 from idaq.adapt.results import Results
 from idaq.core.config import json_schema
 from idaq.core.resources import resource_root
+from idaq.evaluate.protocol import Summary
 from idaq.format.documents import Manifest, MetadataIdaq, TaskRecord
 from idaq.format.recipe import Recipe
 from idaq.learn.config import TrainConfig

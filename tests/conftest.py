@@ -5,6 +5,9 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from jaxtyping import install_import_hook
+
+install_import_hook(["idaq.learn", "idaq.adapt"], "beartype.beartype")  # shapes and types are checked in every test
 
 from idaq.collect.collect import Collected, collect
 from idaq.loader import Dataset, open_dataset

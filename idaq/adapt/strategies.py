@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
+from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 
 from idaq.adapt.config import AdaptConfig, UncertaintyName
@@ -60,7 +61,9 @@ class Strategy:
     uncertainty: UncertaintyName = "return"
 
 
-def farthest(candidates_PCZ: Floats, tried: list[Floats]) -> Floats:
+def farthest(
+    candidates_PCZ: Float[np.ndarray, "P C Z"], tried: list[Float[np.ndarray, "P Z"]]
+) -> Float[np.ndarray, "P Z"]:
     """Of each problem's candidates, the one whose nearest tried latent is farthest (max-min distance). -> (P, Z)"""
     rows = np.arange(len(candidates_PCZ))
     if not tried:
@@ -76,7 +79,7 @@ def from_prior(trial: Trial) -> Floats:
     return farthest(trial.prior[draws], trial.tried)
 
 
-def belief(trial: Trial, accepted_nP: Mask, draws: int) -> Floats:
+def belief(trial: Trial, accepted_nP: Bool[np.ndarray, "n P"], draws: int) -> Float[np.ndarray, "P {draws} Z"]:
     """`draws` beliefs of each problem, each from a Bayesian bootstrap of its accepted episodes. -> (P, draws, Z)
 
     The encoder is deterministic, so the belief is a distribution only through its context: each draw weighs the
@@ -93,7 +96,9 @@ def belief(trial: Trial, accepted_nP: Mask, draws: int) -> Floats:
     return np.stack(trial.embeddings)[episode, p, step].mean(2)
 
 
-def accepted_by_idaq(scores_nP: Scores, tried_nPZ: Floats, keep: int) -> Mask:
+def accepted_by_idaq(
+    scores_nP: Float[np.ndarray, "n P"], tried_nPZ: Float[np.ndarray, "n P Z"], keep: int
+) -> Bool[np.ndarray, "n P"]:
     """Which episodes are in-distribution: the `keep` with the lowest Q, so delta is the keep-th best score so far.
 
     The reference stage calibrates delta; it tightens as better episodes are accepted. Rejection changes nothing else.

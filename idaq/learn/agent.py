@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
+from jaxtyping import Float32, Shaped
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -81,22 +82,26 @@ class Agent(nn.Module):
     # -- acting --------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def embed(self, transitions: Transitions) -> Floats:
+    def embed(self, transitions: Transitions) -> Float32[np.ndarray, "*lead Z"]:
         """What each transition says of z; the belief of a context is the mean over it. (...) -> (..., Z)"""
         return self.encoder.embed(self.context_rows(self.columns(transitions))).cpu().numpy()
 
-    def encode(self, context: Transitions) -> Floats:
+    def encode(self, context: Transitions) -> Float32[np.ndarray, "P Z"]:
         """Belief z of each context: transitions (P, K) -> (P, Z)."""
         return self.embed(context).mean(-2)
 
     @torch.no_grad()
-    def act(self, observations_PD: NDArray[np.generic], z_PZ: Floats) -> Floats:
+    def act(
+        self, observations_PD: Shaped[np.ndarray, "P D"], z_PZ: Float32[np.ndarray, "P Z"]
+    ) -> Float32[np.ndarray, "P A"]:
         """Deterministic actions (P, A) in the environment's units."""
         x = torch.cat([self._normal(self._tensor(observations_PD)), self._tensor(z_PZ)], -1)
         return (self.policy.act(x) * self.action_scale + self.action_centre).cpu().numpy()
 
     @torch.no_grad()
-    def predict(self, data: Transitions, z: Floats) -> tuple[Floats, Floats]:
+    def predict(
+        self, data: Transitions, z: Float32[np.ndarray, "R Z"]
+    ) -> tuple[Float32[np.ndarray, "E R Q"], Float32[np.ndarray, "R Q"]]:
         """Predicted and true outcomes in normalised units: transitions (R), z (R, Z) -> (E, R, 1 + D), (R, 1 + D)."""
         columns = self.columns(data)
         x = torch.cat([columns["obs"], self._tensor(z), columns["action"]], -1)

@@ -4,13 +4,16 @@ Every member trains, each on its own share of the batch, so members differ in da
 Shapes: E members, R rows, P = 1 + D predicted numbers (normalised reward, normalised change of observation).
 """
 
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from idaq.learn.config import EnsembleConfig
 from idaq.learn.networks import EnsembleMLP
 
 
-def prediction_loss(predicted_ERP: Tensor, target_ERP: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+def prediction_loss(
+    predicted_ERP: Float[Tensor, "E R P"], target_ERP: Float[Tensor, "E R P"]
+) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
     """Sum over members of mean squared error: the gradient of one member does not depend on the others."""
     per_member = (predicted_ERP - target_ERP).square().mean(dim=(1, 2))
     loss = per_member.sum()
@@ -25,15 +28,17 @@ class PredictorEnsemble(nn.Module):
         self.members = config.members
         self.net = EnsembleMLP(config.members, input_size, config.hidden, config.layers, 1 + observation_size)
 
-    def forward(self, x_RI: Tensor) -> Tensor:
+    def forward(self, x_RI: Float[Tensor, "R I"]) -> Float[Tensor, "E R P"]:
         """The same rows to every member: (R, I) -> (E, R, P)"""
         return self.net(x_RI.expand(self.members, -1, -1))
 
-    def split(self, rows: Tensor) -> Tensor:
+    def split(self, rows: Shaped[Tensor, "R *rest"]) -> Shaped[Tensor, "E S *rest"]:
         """Deal rows out to the members like cards: (R, ...) -> (E, R // E, ...)"""
         share = len(rows) // self.members
         return rows[: share * self.members].unflatten(0, (share, self.members)).transpose(0, 1)
 
-    def loss(self, x_RI: Tensor, target_RP: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(
+        self, x_RI: Float[Tensor, "R I"], target_RP: Float[Tensor, "R P"]
+    ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
         """Train every member on its own share of the rows."""
         return prediction_loss(self.net(self.split(x_RI)), self.split(target_RP))

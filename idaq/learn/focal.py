@@ -4,6 +4,7 @@ Shapes: N tasks in a meta-batch, K context transitions, Z latent.
 """
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from idaq.learn.config import FocalConfig
@@ -11,8 +12,8 @@ from idaq.learn.networks import mlp
 
 
 def focal_loss(
-    z_MZ: Tensor, task_M: Tensor, *, eps: float = 1e-3, floor: float = 0.1
-) -> tuple[Tensor, dict[str, Tensor]]:
+    z_MZ: Float[Tensor, "M Z"], task_M: Int[Tensor, "M"], *, eps: float = 1e-3, floor: float = 0.1
+) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
     """Pull latents of the same task together, push others apart (FOCAL eq. 13; constants of the IDAQ reference code).
 
     With d = mean over Z of (z_i - z_j)^2, over all pairs i < j of the M latents:
@@ -36,10 +37,10 @@ class FocalEncoder(nn.Module):
         super().__init__()
         self.net = mlp(transition_size, config.hidden, config.layers, config.latent)
 
-    def embed(self, transitions: Tensor) -> Tensor:
+    def embed(self, transitions: Float[Tensor, "*lead I"]) -> Float[Tensor, "*lead Z"]:
         """tanh(MLP(transition)): (..., I) -> (..., Z)"""
         return self.net(transitions).tanh()
 
-    def forward(self, context_NKI: Tensor) -> Tensor:
-        """(N, K, I) -> (N, Z)"""
-        return self.embed(context_NKI).mean(dim=-2)
+    def forward(self, context: Float[Tensor, "*lead K I"]) -> Float[Tensor, "*lead Z"]:
+        """The belief of each context of K transitions."""
+        return self.embed(context).mean(dim=-2)

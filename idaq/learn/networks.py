@@ -4,6 +4,7 @@ import math
 from itertools import pairwise
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 
@@ -20,8 +21,8 @@ class EnsembleMLP(nn.Module):
             self.weights.append(nn.Parameter(torch.empty(members, fan_in, fan_out).uniform_(-bound, bound)))
             self.biases.append(nn.Parameter(torch.empty(members, 1, fan_out).uniform_(-bound, bound)))
 
-    def forward(self, x_EBI: Tensor) -> Tensor:
-        """(E, B, I) -> (E, B, O); fewer than E stacked inputs use the first members only."""
+    def forward(self, x_EBI: Float[Tensor, "E B I"]) -> Float[Tensor, "E B O"]:
+        """Fewer than E stacked inputs use the first members only."""
         used, last = len(x_EBI), len(self.weights) - 1
         for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
             x_EBI = torch.baddbmm(bias[:used], x_EBI, weight[:used])

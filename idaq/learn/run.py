@@ -95,7 +95,7 @@ def append_metrics(out: Path, step: int, values: dict[str, float]) -> None:
         file.write(json.dumps({"step": step, **values}, allow_nan=False) + "\n")
 
 
-def read_metrics(out: Path) -> list[dict[str, float]]:
+def read_metrics(out: Path) -> list[dict[str, int | float]]:
     """All lines of metrics.jsonl."""
     return [json.loads(line) for line in (out / METRICS).read_text(encoding="utf-8").splitlines()]
 

@@ -7,26 +7,31 @@ import copy
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from idaq.learn.config import Td3BcConfig
 from idaq.learn.networks import EnsembleMLP, mlp
 
 
-def td_target(reward_R: Tensor, terminated_R: Tensor, next_q_2R: Tensor, gamma: float) -> Tensor:
+def td_target(
+    reward_R: Float[Tensor, "R"], terminated_R: Float[Tensor, "R"], next_q_2R: Float[Tensor, "2 R"], gamma: float
+) -> Float[Tensor, "R"]:
     """y = r + gamma (1 - terminated) min over critics of Q'(s', a') (TD3 eq. 10). Truncation bootstraps. -> (R,)"""
     return reward_R + gamma * (1 - terminated_R) * next_q_2R.amin(dim=0)
 
 
-def critic_loss(q_2R: Tensor, target_R: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+def critic_loss(
+    q_2R: Float[Tensor, "2 R"], target_R: Float[Tensor, "R"]
+) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
     """Sum over both critics of mean (Q - y)^2 (TD3, algorithm 1)."""
     loss = F.mse_loss(q_2R, target_R.expand_as(q_2R)) * q_2R.shape[0]
     return loss, {"critic_loss": loss.detach(), "q": q_2R.detach().mean()}
 
 
 def actor_loss(
-    q_R: Tensor, action_RA: Tensor, data_action_RA: Tensor, alpha: float
-) -> tuple[Tensor, dict[str, Tensor]]:
+    q_R: Float[Tensor, "R"], action_RA: Float[Tensor, "R A"], data_action_RA: Float[Tensor, "R A"], alpha: float
+) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
     """-lambda mean Q(s, pi) + mean (pi - a)^2 with lambda = alpha / mean |Q| held constant (TD3+BC eq. 3-5)."""
     scale = alpha / q_R.detach().abs().mean().clamp_min(1e-6)
     cloning = F.mse_loss(action_RA, data_action_RA)
@@ -45,16 +50,24 @@ class Td3Bc(nn.Module):
         self.target_actor = copy.deepcopy(self.actor).requires_grad_(False)
         self.target_critic = copy.deepcopy(self.critic).requires_grad_(False)
 
-    def act(self, x_RX: Tensor) -> Tensor:
+    def act(self, x_RX: Float[Tensor, "R X"]) -> Float[Tensor, "R A"]:
         """Actions (R, A) in (-1, 1)."""
         return self.actor(x_RX).tanh()
 
-    def q(self, critic: EnsembleMLP, x_RX: Tensor, action_RA: Tensor, critics: int = 2) -> Tensor:
+    def q(
+        self, critic: EnsembleMLP, x_RX: Float[Tensor, "R X"], action_RA: Float[Tensor, "R A"], critics: int = 2
+    ) -> Float[Tensor, "{critics} R"]:
         """Values by the first `critics` of the twin critics, (critics, R)."""
         return critic(torch.cat([x_RX, action_RA], -1).expand(critics, -1, -1)).squeeze(-1)
 
     @torch.no_grad()
-    def target(self, reward_R: Tensor, terminated_R: Tensor, next_x_RX: Tensor, noise_RA: Tensor) -> Tensor:
+    def target(
+        self,
+        reward_R: Float[Tensor, "R"],
+        terminated_R: Float[Tensor, "R"],
+        next_x_RX: Float[Tensor, "R X"],
+        noise_RA: Float[Tensor, "R A"],
+    ) -> Float[Tensor, "R"]:
         """TD target with target-policy smoothing; `noise_RA` is standard normal."""
         noise_RA = (noise_RA * self.config.policy_noise).clamp(-self.config.noise_clip, self.config.noise_clip)
         action_RA = (self.target_actor(next_x_RX).tanh() + noise_RA).clamp(-1, 1)
