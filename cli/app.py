@@ -7,6 +7,8 @@ import typer
 from . import adapt, collect, dataset, report, reproduce, train
 from .output import fail
 
+INTERRUPTED = 130
+
 app = typer.Typer(
     name="idaq",
     no_args_is_help=True,
@@ -55,7 +57,9 @@ def main() -> None:
         getattr(error, "show", lambda: None)()
         sys.exit(getattr(error, "exit_code", 2))
     except (KeyboardInterrupt, typer.Abort):
-        fail("interrupted; what was finished is kept, the same command goes on from there", 130)
+        code = INTERRUPTED
     except BrokenPipeError:
         sys.exit(1)
+    if code == INTERRUPTED:  # Typer turns Ctrl-C into this code
+        fail("interrupted; what was finished is kept, the same command goes on from there", INTERRUPTED)
     sys.exit(code if isinstance(code, int) else 0)

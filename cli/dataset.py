@@ -12,7 +12,16 @@ from .output import Json, Root, print_json, print_table, progress
 if TYPE_CHECKING:
     from idaq.format.reader import StoredDataset
 
-app = typer.Typer(no_args_is_help=True, help="Look at datasets, check them, draw them.")
+app = typer.Typer(
+    no_args_is_help=True,
+    help="""Look at datasets, check them, draw them, hand them on.
+
+    [bold]Examples[/bold]
+
+      idaq dataset list
+      idaq dataset show idaq/point-robot/expert-v0
+      idaq dataset verify idaq/point-robot/expert-v0""",
+)
 Id = Annotated[str, typer.Argument(metavar="ID", help="A dataset id, or the path of its folder.")]
 
 

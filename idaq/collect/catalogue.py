@@ -30,8 +30,8 @@ def load_recipe(path: Path, settings: Iterable[str] = ()) -> Recipe:
     """Read a recipe and apply `key=value` settings; `episodes=N` sets every behaviour's. Raises ConfigError."""
     mapping: dict[str, Any] = read_toml(path)
     for setting in settings:
-        key, _, value = setting.partition("=")
-        if key.strip() == "episodes" and isinstance(mapping.get("behaviours"), list):
+        key, equals, value = setting.partition("=")
+        if equals and key.strip() == "episodes" and isinstance(mapping.get("behaviours"), list):
             every = [f"behaviours.{i}.episodes={value}" for i in range(len(mapping["behaviours"]))]
             mapping = override(mapping, every)
         elif key.strip() == "recipe_version":
