@@ -1,12 +1,15 @@
 """One definition for code, TOML, `--set a.b=1` and JSON Schema: frozen, keyword-only, nothing extra allowed."""
 
+import copy
 import dataclasses
 import functools
 import json
 import tomllib
-from collections.abc import Iterable, Mapping
+import typing
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar, dataclass_transform
+from types import UnionType
+from typing import Annotated, Any, TypeVar, Union, dataclass_transform
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as pydantic_dataclass
@@ -28,9 +31,14 @@ def _adapter(cls: type[T]) -> TypeAdapter[T]:
     return TypeAdapter(cls)
 
 
-def from_mapping(cls: type[T], mapping: object, *, where: str) -> T:
-    """Build `cls` from plain data. Raises ConfigError naming `where`, the field, the rule and near names."""
+def from_mapping(cls: type[T], mapping: object, *, where: str, strict: bool = False) -> T:
+    """Build `cls` from plain data. Raises ConfigError naming `where`, the field, the rule and near names.
+
+    `strict` is for documents, which must mean to every JSON reader what they mean here: no "3" and no true for 3.
+    """
     try:
+        if strict:
+            return _adapter(cls).validate_json(json.dumps(mapping), strict=True)
         return _adapter(cls).validate_python(mapping)
     except ValidationError as error:
         raise _explain(cls, error, where) from None
@@ -57,7 +65,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"{path} is not TOML: {error}") from None
 
 
@@ -66,7 +74,7 @@ def override(mapping: Mapping[str, Any], settings: Iterable[str]) -> dict[str, A
 
     Values are TOML (`0.5`, `true`, `[1, 2]`, `"text"`); what is not TOML is taken as text.
     """
-    result: dict[str, Any] = json.loads(json.dumps(mapping))
+    result: dict[str, Any] = copy.deepcopy(dict(mapping))
     for setting in settings:
         key, equals, text = setting.partition("=")
         if not equals or not key.strip():
@@ -96,28 +104,31 @@ def _index(items: list[Any], part: str, setting: str) -> int:
     names = [item.get("name") if isinstance(item, dict) else None for item in items]
     if part in names:
         return names.index(part)
-    if part.isdigit() and int(part) < len(items):
-        return int(part)
+    indices = [str(index) for index in range(len(items))]
+    if part in indices:
+        return indices.index(part)
     raise ConfigError(f"--set {setting!r}: no item {part!r}", hint=f"an index below {len(items)} or one of {names}")
 
 
 def _value(text: str) -> Any:
     try:
-        return tomllib.loads(f"value = {text}")["value"]
+        parsed = tomllib.loads(f"value = {text}")
     except tomllib.TOMLDecodeError:
         return text
+    return parsed["value"] if len(parsed) == 1 else text
 
 
 def _explain(cls: type[Any], error: ValidationError, where: str) -> ConfigError:
-    lines, hint = [], None
+    lines, hints = [], []
     for item in error.errors(include_url=False)[:8]:
         place = ".".join(str(part) for part in item["loc"]) or "(top)"
         if item["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
-            hint = hint or unknown_name("field", str(item["loc"][-1]), _field_names(cls, item["loc"][:-1])).hint
+            hints.append(unknown_name("field", str(item["loc"][-1]), _field_names(cls, item["loc"][:-1])).hint or "")
             lines.append(f"{place}: there is no such field")
         else:
-            lines.append(f"{place}: {item['msg']} (got {_short(item['input'])})")
-    return ConfigError(f"{where}: " + "; ".join(lines), hint=hint)
+            lines.append(f"{place}: {item['msg'].removeprefix('Value error, ')} (got {_short(item['input'])})")
+    hints.sort(key=lambda hint: not hint.startswith("did you mean"))
+    return ConfigError(f"{where}: " + "; ".join(lines), hint=hints[0] if hints else None)
 
 
 def _short(value: object) -> str:
@@ -126,9 +137,38 @@ def _short(value: object) -> str:
 
 
 def _field_names(cls: Any, location: tuple[int | str, ...]) -> list[str]:
+    """Fields of the config that stands at `location` below `cls`."""
+    hints = [cls]
     for part in location:
-        candidates = [cls, *getattr(cls, "__args__", ())]
-        fields = {f.name: f.type for c in candidates if dataclasses.is_dataclass(c) for f in dataclasses.fields(c)}
-        cls = fields.get(str(part), cls) if isinstance(part, str) else cls
-    candidates = [cls, *getattr(cls, "__args__", ())]
-    return [f.name for c in candidates if dataclasses.is_dataclass(c) for f in dataclasses.fields(c)]
+        hints = [below for hint in hints for below in _below(hint, part)]
+    return [field.name for hint in hints for alternative in _alternatives(hint) for field in _fields(alternative)]
+
+
+def _below(hint: Any, part: int | str) -> Iterator[Any]:
+    """Types of what stands at `part` of a value of type `hint`: a field, an item of a list, a value of a dict."""
+    for alternative in _alternatives(hint):
+        inner = typing.get_args(alternative)
+        types = {field.name: field.type for field in _fields(alternative)}
+        if part in types:
+            yield types[str(part)]
+        elif types and part == alternative.__name__:  # how pydantic tells the members of a union apart
+            yield alternative
+        elif isinstance(part, int) and inner:
+            yield inner[0]
+        elif typing.get_origin(alternative) is dict:
+            yield inner[1]
+
+
+def _alternatives(hint: Any) -> Iterator[Any]:
+    """The members of a union, annotations stripped; anything else is its own only alternative."""
+    if typing.get_origin(hint) is Annotated:
+        yield from _alternatives(typing.get_args(hint)[0])
+    elif typing.get_origin(hint) in (Union, UnionType):
+        for member in typing.get_args(hint):
+            yield from _alternatives(member)
+    else:
+        yield hint
+
+
+def _fields(hint: Any) -> tuple[dataclasses.Field[Any], ...]:
+    return dataclasses.fields(hint) if dataclasses.is_dataclass(hint) else ()

@@ -26,10 +26,12 @@ class DatasetId:
 def parse_id(text: str) -> DatasetId:
     """Parse `namespace/family/name-vN`. Raises UsageError for anything else: no dots, no `..`, no absolute paths."""
     match = _PATTERN.fullmatch(text)
-    if match is None:
+    # A folder that holds data/ is a dataset to every reader, and a dataset holds no other dataset.
+    if match is None or any(re.fullmatch(r"data|.*-v[0-9]+", part) for part in match["namespace"].split("/")):
         raise UsageError(
             f"{text[:200]!r} is not a dataset id",
-            hint="ids look like idaq/point-robot/expert-v0: letters, digits, - and _, a namespace, and -v with a number",
+            hint="ids look like idaq/point-robot/expert-v0: letters, digits, - and _, a namespace (no part of it data "
+            "or ending in -v and a number), and -v with a number",
         )
     return DatasetId(namespace=match["namespace"], name=match["name"], version=int(match["version"]))
 

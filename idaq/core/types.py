@@ -13,9 +13,9 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, StringConstraints
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 
-from idaq.core.config import config
+from idaq.core.config import canonical_json, config
 
 Array = NDArray[Any]
 Advance = Callable[[int], None]
@@ -23,6 +23,27 @@ Advance = Callable[[int], None]
 
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?$")]
 """Lower-case letters, digits, `.`, `_`, `-`; 1 to 64 characters. Safe as a file name and in a URL."""
+
+
+def _is_plain(value: dict[str, Any]) -> dict[str, Any]:
+    try:
+        canonical_json(value)
+    except (TypeError, ValueError, RecursionError):
+        raise ValueError("must be plain data that JSON can hold: no NaN, infinity or dates") from None
+    return value
+
+
+def _is_integer(value: object) -> object:
+    if type(value) is not int:
+        raise ValueError("must be the integer 1")
+    return value
+
+
+PlainData = Annotated[dict[str, Any], AfterValidator(_is_plain)]
+"""Any JSON object."""
+
+VersionOne = Annotated[Literal[1], BeforeValidator(_is_integer)]
+"""The integer 1, neither true nor 1.0."""
 
 
 def ignore_progress(_count: int) -> None:

@@ -1,12 +1,13 @@
 """The recipe: everything that determines a dataset's content. A TOML file in the catalogue; stored whole in the manifest."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from idaq.core.config import config
+from idaq.core.errors import UsageError
 from idaq.core.ids import parse_id
-from idaq.core.types import Slug
+from idaq.core.types import PlainData, Slug, VersionOne
 
 
 @config
@@ -44,7 +45,7 @@ class Reference:
 class Recipe:
     """What to collect, and the settings that suit learning from it."""
 
-    recipe_version: Literal[1] = 1
+    recipe_version: VersionOne = 1
     id: str
     """namespace/family/name-vN"""
     family: str
@@ -53,15 +54,18 @@ class Recipe:
     splits: Splits
     behaviours: Annotated[list[Behaviour], Field(min_length=1)]
     reference: Reference = Field(default_factory=Reference)
-    train: dict[str, Any] = Field(default_factory=dict)
+    train: PlainData = Field(default_factory=dict)
     """defaults of `idaq train` for this dataset"""
-    adapt: dict[str, Any] = Field(default_factory=dict)
+    adapt: PlainData = Field(default_factory=dict)
     """defaults of `idaq adapt` for this dataset"""
 
     @field_validator("id")
     @classmethod
     def _id_is_wellformed(cls, value: str) -> str:
-        return str(parse_id(value))
+        try:
+            return str(parse_id(value))
+        except UsageError as error:
+            raise ValueError(f"is not a dataset id; {error.hint}") from None
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> "Recipe":
