@@ -18,7 +18,7 @@ def episode_digest(episode: Episode, *, task_index: int, seed: int) -> str:
     """
     state = hashlib.sha256()
     for name in COLUMNS:
-        array = _little_endian(getattr(episode, name))
+        array = little_endian(getattr(episode, name))
         state.update(f"{name}:{array.dtype.str}:{','.join(map(str, array.shape))};".encode())
         state.update(array.tobytes())
     state.update(f"task:{task_index};seed:{seed}".encode())
@@ -32,8 +32,10 @@ def dataset_digest(episode_digests: Iterable[str]) -> str:
 
 def value_digest(value: object) -> str:
     """SHA-256 of plain data (a recipe, a config) in canonical JSON."""
-    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+    # A lone surrogate is no text, but a hostile document may hold one: it must digest, not raise.
+    return hashlib.sha256(canonical_json(value).encode(errors="surrogatepass")).hexdigest()
 
 
-def _little_endian(array: Array) -> Array:
+def little_endian(array: Array) -> Array:
+    """The values in C order and little-endian bytes, as they are digested and stored."""
     return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +10,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from idaq.core.errors import CorruptDatasetError, DatasetError
+
+_LONGEST_PATH = 255
+"""bytes; a longer name could not stand in one folder on most file systems"""
 
 
 def fsync_folder(folder: Path) -> None:
@@ -56,10 +60,16 @@ def read_json(path: Path) -> Any:
 
 
 def parse_json(text: str, where: str) -> Any:
-    """Parse strict JSON: no NaN, no Infinity, no duplicate keys. Raises CorruptDatasetError."""
+    """Parse strict JSON: no NaN, no Infinity (nor 1e999), no duplicate keys. Raises CorruptDatasetError."""
 
     def no_constant(name: str) -> None:
         raise ValueError(f"{name} is not JSON")
+
+    def finite(digits: str) -> float:
+        value = float(digits)
+        if not math.isfinite(value):
+            raise ValueError(f"{digits} is too large for a number")
+        return value
 
     def no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         result = dict(pairs)
@@ -68,7 +78,7 @@ def parse_json(text: str, where: str) -> Any:
         return result
 
     try:
-        return json.loads(text, parse_constant=no_constant, object_pairs_hook=no_duplicates)
+        return json.loads(text, parse_constant=no_constant, parse_float=finite, object_pairs_hook=no_duplicates)
     except (ValueError, RecursionError) as error:
         raise CorruptDatasetError(f"{where} is not valid JSON: {error}") from None
 
@@ -82,9 +92,11 @@ def sha256_file(path: Path) -> str:
 def inside(root: Path, relative: str) -> Path:
     """`root / relative` for a path read from a document. Raises DatasetError if it would leave `root`."""
     pure = PurePosixPath(relative)
-    if not relative or pure.is_absolute() or ".." in pure.parts or "\\" in relative or "\0" in relative:
-        raise DatasetError(f"{relative!r} is not a path inside {root}")
+    hostile = not relative.isprintable() or "\\" in relative or len(relative.encode(errors="replace")) > _LONGEST_PATH
+    if hostile or not pure.parts or pure.is_absolute() or ".." in pure.parts:
+        raise DatasetError(f"{relative[:200]!r} is not a path inside {root}")
     path = root.joinpath(*pure.parts)
-    if not path.resolve().is_relative_to(root.resolve()):
+    # realpath, because Path.resolve raises RuntimeError where links run in a circle
+    if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root)):
         raise DatasetError(f"{relative!r} leads out of {root} through a link")
     return path

@@ -1,11 +1,11 @@
 """The documents of a dataset. schemas/*.json are generated from these definitions."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
 from idaq.core.config import config
-from idaq.core.types import Slug, Task
+from idaq.core.types import PlainData, Slug, Task, VersionOne
 from idaq.format.recipe import Recipe
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -18,7 +18,7 @@ class EnvReference:
 
     id: str
     entry_point: str
-    kwargs: dict[str, Any]
+    kwargs: PlainData
     max_episode_steps: Annotated[int, Field(ge=1)] | None
 
 
@@ -45,7 +45,7 @@ class TaskRecord(Task):
     """One line of idaq/tasks.jsonl: the task, its environment, and its reference returns."""
 
     env: EnvReference
-    reset_options: dict[str, Any]
+    reset_options: PlainData
     """what `env.reset(options=...)` takes to start this task"""
     reference: References
 
@@ -54,7 +54,7 @@ class TaskRecord(Task):
 class Column:
     """One column of an episode's group in the HDF5."""
 
-    dtype: Annotated[str, StringConstraints(pattern=r"^[<|][a-z][0-9]+$")]
+    dtype: Literal["|b1", "|i1", "|u1", "<i2", "<u2", "<i4", "<u4", "<i8", "<u8", "<f2", "<f4", "<f8"]
     """NumPy notation, little-endian, for example <f4; |b1 is one byte, 0 or 1"""
     shape: list[Annotated[int, Field(ge=1)]]
     """shape of one row; [] for a scalar"""
@@ -94,7 +94,7 @@ class Provenance:
 class Manifest:
     """idaq/manifest.json: written last; its own sha256 stands in metadata.json."""
 
-    format_version: Literal[1]
+    format_version: VersionOne
     dataset_id: str
     family: Slug
     recipe: Recipe
@@ -119,6 +119,6 @@ class Manifest:
 class MetadataIdaq:
     """The "idaq" object in Minari's metadata.json."""
 
-    format_version: Literal[1]
+    format_version: VersionOne
     manifest_sha256: Sha256
     counts: Counts
