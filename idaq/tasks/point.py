@@ -36,8 +36,8 @@ class Variant:
 
     @property
     def bound(self) -> float:
-        """No position can be farther than this from the origin, on either axis."""
-        return float(np.ceil(self.horizon * (MAX_ACTION + np.abs(self.winds).max())))
+        """No position can be farther from the origin than this, on either axis: in whole metres, above rounding."""
+        return float(np.floor(self.horizon * (MAX_ACTION + np.abs(self.winds).max())) + 1)
 
 
 @functools.cache
