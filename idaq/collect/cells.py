@@ -93,14 +93,14 @@ def read_shard(folder: Path, cell: Cell) -> Shard:
     """Read a shard back. Raises CollectError if it is damaged."""
     path = folder / cell.shard
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
         return Shard(
             episodes=list(_unpack(arrays)),
             seeds=[int(seed) for seed in arrays["seeds"]],
             successes=[bool(s) for s in arrays["successes"]],
         )
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile) as error:
         raise CollectError(f"shard {path} is damaged: {error}", hint=f"remove {path} and run the same command again") from None
 
 

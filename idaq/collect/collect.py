@@ -47,9 +47,11 @@ def collect(recipe: Recipe, root: Path, *, workers: int = 1, progress: Advance =
     family, tasks = _tasks_of(recipe)
     slug = recipe.id.replace("/", "--")
     with _locked(root / ".idaq" / f"{slug}.lock"), _clear_errors():
-        if (root / recipe.id).exists():
-            return _existing(root / recipe.id, digest)
         folder = root / ".idaq" / "collect" / f"{slug}-{digest[:12]}"
+        if (root / recipe.id).exists():
+            existing = _existing(root / recipe.id, digest)
+            shutil.rmtree(folder, ignore_errors=True)  # left by a kill between the dataset's rename and its removal
+            return existing
         folder.mkdir(parents=True, exist_ok=True)
         cells = [Cell(task_index=t, behaviour_index=b) for t in tasks for b in range(len(behaviours_of(recipe)))]
         resumed = _collect_cells(recipe, cells, folder, workers, progress)
@@ -169,7 +171,7 @@ def _clear_errors() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise
         raise CollectError(f"the disk is full: {error}", hint=f"free some space; {kept}") from error
     except joblib.externals.loky.process_executor.BrokenProcessPool as error:

@@ -1,11 +1,14 @@
 """Names and shapes on disk, in one place."""
 
+import math
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
-from idaq.core.types import Episode
+from idaq.core.config import from_mapping
+from idaq.core.errors import ConfigError, DatasetError
+from idaq.core.types import Array, Episode
 from idaq.format.documents import Column
 
 METADATA = "metadata.json"
@@ -50,15 +53,20 @@ def data_folder(dataset: Path) -> Path:
 
 
 def columns_of(episode: Episode) -> dict[str, Column]:
-    """The column table of a dataset, read off one of its episodes."""
-    return {
-        name: Column(
-            dtype=np.dtype(array.dtype).newbyteorder("<").str,
-            shape=list(array.shape[1:]),
-            rows="T+1" if name == "observations" else "T",
-        )
-        for name, array in ((name, getattr(episode, field)) for name, field in COLUMNS.items())
+    """The column table of a dataset, read off one of its episodes. Raises DatasetError for what has no column."""
+    return {name: _column_of(name, getattr(episode, field)) for name, field in COLUMNS.items()}
+
+
+def _column_of(name: str, array: Array) -> Column:
+    column = {
+        "dtype": array.dtype.newbyteorder("<").str,
+        "shape": list(array.shape[1:]),
+        "rows": "T+1" if name == "observations" else "T",
     }
+    try:
+        return from_mapping(Column, column, where=f"column {name}")
+    except ConfigError as error:
+        raise DatasetError(error.message) from None
 
 
 def row_bytes(column: Column) -> int:
@@ -68,7 +76,7 @@ def row_bytes(column: Column) -> int:
 
 def row_width(column: Column) -> int:
     """Numbers in one row."""
-    return int(np.prod(column.shape, dtype=np.int64))
+    return math.prod(column.shape)
 
 
 def rows_of(column: Column, length: int) -> int:

@@ -11,6 +11,7 @@ import platform
 import shutil
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,13 +26,14 @@ from minari.serialization import serialize_space
 
 import idaq
 from idaq.core.config import canonical_json, to_mapping
-from idaq.core.digest import dataset_digest, episode_digest, value_digest
-from idaq.core.errors import DatasetExistsError, DatasetError
+from idaq.core.digest import dataset_digest, episode_digest, little_endian, value_digest
+from idaq.core.errors import DatasetError, DatasetExistsError
 from idaq.core.files import fsync_folder, sha256_file, write_json, write_text
 from idaq.core.ids import parse_id
 from idaq.core.types import Advance, Episode, ignore_progress
 from idaq.format import FORMAT_VERSION, layout
 from idaq.format.documents import Counts, FileRecord, Manifest, MetadataIdaq, Provenance, TaskRecord
+from idaq.format.output import Output
 from idaq.format.recipe import Recipe
 
 
@@ -61,7 +63,8 @@ class DatasetSource:
 def write_dataset(source: DatasetSource, root: Path, card: str, progress: Advance = ignore_progress) -> Path:
     """Write `source` as `<root>/<id>`, visible only once whole; returns its folder.
 
-    One writer an id at a time is the caller's to ensure. Raises DatasetExistsError if the id is taken, DatasetError for entries out of order or of unequal columns.
+    One writer an id at a time is the caller's to ensure. Raises DatasetExistsError if the id is taken, DatasetError for
+    entries out of order, of unequal columns or unequal lengths, OSError where the disk is full.
     """
     target = root / str(parse_id(source.recipe.id))
     if target.exists():
@@ -88,24 +91,39 @@ def write_dataset(source: DatasetSource, root: Path, card: str, progress: Advanc
 def _write_hdf5(path: Path, source: DatasetSource, progress: Advance) -> tuple[pa.Table, dict[str, Any]]:
     """Write all episodes; returns the episode table and the column table."""
     rows: list[dict[str, Any]] = []
-    columns: dict[str, Any] | None = None
+    columns: dict[str, Any] = {}
     task_ids = {task.task_index: task.task_id for task in source.tasks}
-    with h5py.File(
-        path, "w", alignment_threshold=1, alignment_interval=layout.ALIGNMENT, fs_strategy="none"
-    ) as file:
-        for number, entry in enumerate(source.entries):
-            found = layout.columns_of(entry.episode)
-            columns = columns or found
-            if found != columns:
-                raise DatasetError(f"episode {number} of task {entry.task_index} has columns {found}, not {columns}")
-            if rows and entry.task_index < rows[-1]["task_index"]:
-                raise DatasetError(f"episode {number} of task {entry.task_index} comes after a later task")
-            offsets = _write_episode(file, number, entry, task_ids[entry.task_index])
-            rows.append(_row(number, entry, offsets))
-            progress(1)
-    if columns is None:
+    with closing(Output(path)) as output:
+        with h5py.File(
+            output, "w", alignment_threshold=1, alignment_interval=layout.ALIGNMENT, fs_strategy="none"
+        ) as file:
+            for number, entry in enumerate(source.entries):
+                columns = columns or layout.columns_of(entry.episode)
+                last_task = rows[-1]["task_index"] if rows else 0
+                fault = _fault(entry, columns, last_task, task_ids)
+                if fault:
+                    raise DatasetError(f"episode {number} of task {entry.task_index} {fault}")
+                offsets = _write_episode(file, number, entry, task_ids[entry.task_index])
+                output.raise_failure()
+                rows.append(_row(number, entry, offsets))
+                progress(1)
+        output.raise_failure()
+    if not rows:
         raise DatasetError("a dataset needs at least one episode")
     return pa.Table.from_pylist(rows, schema=layout.EPISODE_SCHEMA), columns
+
+
+def _fault(entry: EpisodeEntry, columns: dict[str, Any], last_task: int, task_ids: dict[int, str]) -> str | None:
+    """What keeps an episode from being written after one of `last_task` in a file of `columns`."""
+    found, length = layout.columns_of(entry.episode), len(entry.episode)
+    rows = {name: len(getattr(entry.episode, field)) for name, field in layout.COLUMNS.items()}
+    if found != columns:
+        return f"has columns {found}, not {columns}"
+    if length == 0 or rows != {name: layout.rows_of(column, length) for name, column in columns.items()}:
+        return f"must have T + 1 observations and T of everything else, at least one, not {rows}"
+    if entry.task_index not in task_ids:
+        return "belongs to no task of the dataset"
+    return "comes after a later task" if entry.task_index < last_task else None
 
 
 def _write_episode(file: h5py.File, number: int, entry: EpisodeEntry, task_id: str) -> dict[str, int]:
@@ -123,7 +141,7 @@ def _write_episode(file: h5py.File, number: int, entry: EpisodeEntry, task_id: s
         group.attrs.create(name, value)
     offsets = {}
     for name, field in layout.COLUMNS.items():
-        dataset = group.create_dataset(name, data=getattr(entry.episode, field))
+        dataset = group.create_dataset(name, data=little_endian(getattr(entry.episode, field)))
         offsets[name] = dataset.id.get_offset()
     return offsets
 
