@@ -4,6 +4,7 @@ The same description serves the memory-mapped file (offsets into the HDF5) and a
 concatenation), so whoever gathers rows need not know which it is.
 """
 
+import math
 import mmap
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -34,7 +35,7 @@ class FlatColumn:
 
     @property
     def width(self) -> int:
-        return int(np.prod(self.shape, dtype=np.int64))
+        return math.prod(self.shape)
 
     def rows(self, episode: int, length: int) -> Array:
         """An episode's rows, without a copy: (T or T + 1, *shape)."""
@@ -50,16 +51,18 @@ Columns = dict[str, FlatColumn]
 def map_columns(stored: StoredDataset) -> Columns:
     """Map the HDF5 file and describe its columns; reads nothing yet.
 
-    Raises CorruptDatasetError if an offset is unaligned or a column would leave the file.
+    Raises CorruptDatasetError if a column is not as the format has it, unaligned, or would leave the file.
     """
     size = stored.hdf5.stat().st_size
+    _check_columns(stored, size)
+    for name in layout.COLUMNS:
+        _check_offsets(stored, name, stored.manifest.columns[name], size)
     with stored.hdf5.open("rb") as file:
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     columns = {}
     for name, field in layout.COLUMNS.items():
         column = stored.manifest.columns[name]
         offsets = stored.episodes.offsets[name]
-        _check_offsets(stored, name, column, size)
         dtype = np.dtype(column.dtype)
         flat = np.frombuffer(mapped, dtype=dtype, count=size // dtype.itemsize)
         columns[field] = FlatColumn(
@@ -80,13 +83,30 @@ def get_episode(columns: Columns, episode: int, length: int) -> Episode:
     )
 
 
+def _check_columns(stored: StoredDataset, size: int) -> None:
+    """The columns are those of format 1: names, rows, flags that are flags, no row larger than the file."""
+    place = layout.data_folder(stored.path) / layout.MANIFEST
+    columns = stored.manifest.columns
+    if set(columns) != set(layout.COLUMNS):
+        raise CorruptDatasetError(f"{place}: its columns are {sorted(columns)}, not {sorted(layout.COLUMNS)}")
+    for name, column in columns.items():
+        rows = "T+1" if name == "observations" else "T"
+        scalar = name not in ("observations", "actions")
+        flag = name in ("terminations", "truncations")
+        sound = column.rows == rows and not (scalar and column.shape) and flag == (column.dtype == "|b1")
+        if not sound or layout.row_bytes(column) > size:
+            found = f"{column.rows} rows of {column.dtype} and shape {column.shape}"
+            raise CorruptDatasetError(f"{place}: column {name} cannot have {found}")
+
+
 def _check_offsets(stored: StoredDataset, name: str, column: Column, size: int) -> None:
     offsets, lengths = stored.episodes.offsets[name], stored.episodes.length
-    ends = offsets + (lengths + (column.rows == "T+1")) * layout.row_bytes(column)
-    bad = np.flatnonzero((offsets % layout.ALIGNMENT != 0) | (offsets < 0) | (lengths < 1) | (ends > size))
+    # Rows that fit, not bytes that are needed: no length can overflow that.
+    fitting = (size - offsets) // layout.row_bytes(column) - (column.rows == "T+1")
+    bad = np.flatnonzero((offsets % layout.ALIGNMENT != 0) | (offsets < 0) | (lengths < 1) | (lengths > fitting))
     if len(bad):
         raise CorruptDatasetError(
-            f"{stored.path / layout.EPISODES}: episode {bad[0]}, column {name}: "
+            f"{layout.data_folder(stored.path) / layout.EPISODES}: episode {bad[0]}, column {name}: "
             f"offset {offsets[bad[0]]} is not a {layout.ALIGNMENT}-byte aligned place inside {_name(stored.hdf5)}",
             hint=f"idaq dataset verify {stored.path}",
         )

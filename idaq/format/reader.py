@@ -74,9 +74,19 @@ def read_metadata(path: Path) -> dict[str, Any]:
 
 def open_stored(path: Path) -> StoredDataset:
     """Open a dataset folder. Raises DatasetNotFoundError, FormatVersionError or CorruptDatasetError."""
+    try:
+        return _open_stored(path)
+    except (OSError, RecursionError) as error:
+        raise CorruptDatasetError(f"{path} cannot be read: {error}", hint=_mend(path)) from None
+
+
+def _open_stored(path: Path) -> StoredDataset:
     data = layout.data_folder(path)
     metadata = read_metadata(path)
     manifest = read_manifest(path, metadata)
+    files = [record.path for record in manifest.files]
+    if sorted(files) != sorted(layout.HASHED_FILES):
+        raise CorruptDatasetError(f"{data / layout.MANIFEST}: its files are {files}, not {list(layout.HASHED_FILES)}")
     for record in manifest.files:
         file = inside(data, record.path)
         size = file.stat().st_size if file.is_file() else None
@@ -99,10 +109,10 @@ def read_manifest(path: Path, metadata: dict[str, Any]) -> Manifest:
     data = layout.data_folder(path)
     stated = metadata.get("idaq")
     version = stated.get("format_version") if isinstance(stated, dict) else None
-    if version != FORMAT_VERSION or isinstance(version, bool):
+    if type(version) is not int or version != FORMAT_VERSION:
         raise FormatVersionError(
             f"{path} is written in format {version!r}; this idaq reads format {FORMAT_VERSION}",
-            hint="pip install --upgrade idaq" if isinstance(version, int) else "it may not be an idaq dataset",
+            hint="pip install --upgrade idaq" if type(version) is int else "it may not be an idaq dataset",
         )
     file = data / layout.MANIFEST
     if not file.is_file():
@@ -123,13 +133,16 @@ def _mend(path: Path) -> str:
 
 def _document(cls: type[T], value: object, where: str) -> T:
     try:
-        return from_mapping(cls, value, where=where)
+        return from_mapping(cls, value, where=where, strict=True)
     except ConfigError as error:
         raise CorruptDatasetError(error.message, hint=error.hint) from None
 
 
 def _read_tasks(path: Path) -> tuple[TaskRecord, ...]:
-    lines = path.read_text(encoding="utf-8").splitlines()
+    try:
+        lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")  # splitlines would split at U+2028 too
+    except UnicodeDecodeError as error:
+        raise CorruptDatasetError(f"{path} is not UTF-8: {error}") from None
     values = [(parse_json(line, f"{path} line {i + 1}"), i + 1) for i, line in enumerate(lines)]
     return tuple(_document(TaskRecord, value, f"{path} line {number}") for value, number in values)
 
@@ -142,6 +155,8 @@ def _read_episodes(path: Path) -> EpisodeTable:
     if not table.schema.equals(layout.EPISODE_SCHEMA):
         raise CorruptDatasetError(f"{path} has columns {table.schema.names}, not {layout.EPISODE_SCHEMA.names}")
     column: dict[str, Array] = {name: table[name].to_numpy() for name in table.schema.names}
+    if not np.array_equal(column["episode"], np.arange(len(table))):
+        raise CorruptDatasetError(f"{path} does not list the episodes 0 to {len(table) - 1} in order")
     return EpisodeTable(
         task_index=column["task_index"],
         behaviour=column["behaviour"].astype(str),
