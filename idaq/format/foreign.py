@@ -42,7 +42,9 @@ def read_foreign(path: Path) -> Foreign:
         _check_observations(dataset.observation_space, path)
         pairs = [_episode(raw, dataset.observation_space) for raw in dataset.iterate_episodes()]
         metadata = list(dataset.storage.get_episode_metadata(range(len(pairs))))
-    except (OSError, ValueError, KeyError, AssertionError) as error:
+    except DatasetError:
+        raise
+    except Exception as error:  # a broken dataset leads Minari and h5py to errors of any kind
         raise CorruptDatasetError(f"Minari cannot read {path}: {error}") from error
     if not pairs:
         raise DatasetError(f"{path} has no episodes")

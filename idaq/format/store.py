@@ -1,5 +1,6 @@
 """Which datasets are there: the folders below the root that Minari would list too."""
 
+import os
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from idaq.core.errors import DatasetError, DatasetNotFoundError, unknown_name
-from idaq.core.files import read_json
+from idaq.core.files import inside, read_json
 from idaq.core.ids import datasets_root
 from idaq.format import layout
 
@@ -40,21 +41,31 @@ def list_datasets(root: str | Path | None = None) -> list[Listing]:
 
 def find_dataset(id_or_path: str | Path, root: str | Path | None = None) -> Path:
     """The folder of a dataset given its id or its path. Raises DatasetNotFoundError with near ids."""
-    direct = Path(id_or_path).expanduser()
-    if isinstance(id_or_path, Path) or direct.is_absolute() or str(id_or_path).startswith("."):
-        if layout.data_folder(direct).is_dir():
+    text = str(id_or_path)
+    if isinstance(id_or_path, Path) or text.startswith(("/", ".", "~")):
+        direct = Path(os.path.expanduser(text))
+        if _holds_data(direct):
             return direct
         raise DatasetNotFoundError(f"there is no dataset at {direct}", hint="the folder that holds data/ is meant")
     base = datasets_root(root)
     # Ids of other makers may have no namespace, so only what cannot leave the root is asked of them.
-    pure = Path(str(id_or_path))
-    if ".." not in pure.parts and layout.data_folder(base / pure).is_dir():
-        return base / pure
+    try:
+        if _holds_data(inside(base, text)):
+            return base / text
+    except DatasetError:
+        pass
     known = [listing.dataset_id for listing in list_datasets(root)]
     near = unknown_name("dataset", str(id_or_path), known).hint if known else None
     raise DatasetNotFoundError(
         f"there is no dataset {str(id_or_path)[:200]!r} in {base}", hint=near or "idaq collect point-robot makes one"
     )
+
+
+def _holds_data(path: Path) -> bool:
+    try:
+        return layout.data_folder(path).is_dir()
+    except OSError:  # a name too long, a folder that is not ours to look into
+        return False
 
 
 def _dataset_folders(folder: Path) -> Iterator[Path]:

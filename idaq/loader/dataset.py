@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -135,7 +135,7 @@ def open_dataset(id_or_path: str | Path, root: str | Path | None = None) -> Data
             mapped=False,
         )
     stored = open_stored(path)
-    low, high = _bounds(stored.metadata["action_space"], path)
+    low, high = _bounds(stored.metadata, path)
     return Dataset(
         dataset_id=stored.manifest.dataset_id,
         path=path,
@@ -150,9 +150,9 @@ def open_dataset(id_or_path: str | Path, root: str | Path | None = None) -> Data
     )
 
 
-def _bounds(space_json: str, path: Path) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _bounds(metadata: dict[str, Any], path: Path) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     try:
-        space = json.loads(space_json)
+        space = json.loads(metadata["action_space"])
         return np.array(space["low"], np.float32).ravel(), np.array(space["high"], np.float32).ravel()
     except (ValueError, KeyError, TypeError):
         raise CorruptDatasetError(f"{path}: the action space is not a Box with low and high") from None
