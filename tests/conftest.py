@@ -1,4 +1,4 @@
-"""What many tests share: small datasets, collected once a session by the real code."""
+"""What many tests share: small datasets, collected or written once a session by the real code."""
 
 import shutil
 from pathlib import Path
@@ -10,7 +10,9 @@ from jaxtyping import install_import_hook
 install_import_hook(["idaq.learn", "idaq.adapt"], "beartype.beartype")  # shapes and types are checked in every test
 
 from idaq.collect.collect import Collected, collect
+from idaq.format.writer import write_dataset
 from idaq.loader import Dataset, open_dataset
+from tests.format.made import made_source
 from tests.recipes import small_recipe
 
 hypothesis.settings.register_profile("idaq", deadline=None, derandomize=True)
@@ -45,4 +47,25 @@ def own_copy(collected: Collected, datasets_root: Path, tmp_path: Path) -> Path:
     """A copy of the point-robot/expert dataset, in a root of its own, to be damaged."""
     target = tmp_path / "root" / collected.path.relative_to(datasets_root)
     shutil.copytree(collected.path, target)
+    return target
+
+
+@pytest.fixture(scope="session")
+def made_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("made")
+    write_dataset(made_source(), root, "# made by hand\n")
+    return root
+
+
+@pytest.fixture(scope="session")
+def made(made_root: Path) -> Path:
+    """A dataset of tagged values; no test may alter it."""
+    return made_root / "idaq/made/tagged-v0"
+
+
+@pytest.fixture
+def damaged(made: Path, made_root: Path, tmp_path: Path) -> Path:
+    """A copy of the hand-made dataset, to be damaged."""
+    target = tmp_path / "damaged" / made.relative_to(made_root)
+    shutil.copytree(made, target)
     return target
