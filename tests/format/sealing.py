@@ -1,0 +1,107 @@
+"""Alter a dataset and seal its chain of hashes again, so that only the deep checks can find what was altered."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from idaq.core.config import canonical_json
+from idaq.core.digest import dataset_digest, episode_digest, value_digest
+from idaq.core.files import sha256_file
+from idaq.core.types import Episode
+from idaq.format import layout
+from idaq.format.verify import verify
+
+Alter = Callable[[Any], Any]
+
+
+def reseal(dataset: Path, alter_manifest: Alter = lambda manifest: None) -> None:
+    """Make sizes, hashes and digests of the documents true again; `alter_manifest` has the last word."""
+    data = layout.data_folder(dataset)
+    metadata = json.loads((data / layout.METADATA).read_text())
+    manifest = json.loads((data / layout.MANIFEST).read_text())
+    for record in manifest["files"]:
+        record["size"] = (data / record["path"]).stat().st_size
+        record["sha256"] = sha256_file(data / record["path"])
+    rest = {key: value for key, value in metadata.items() if key != "idaq"}
+    manifest["metadata_digest"] = value_digest(rest)
+    manifest["recipe_digest"] = value_digest(manifest["recipe"])
+    alter_manifest(manifest)
+    (data / layout.MANIFEST).write_text(json.dumps(manifest))
+    metadata["idaq"]["manifest_sha256"] = sha256_file(data / layout.MANIFEST)
+    (data / layout.METADATA).write_text(json.dumps(metadata))
+
+
+def alter_metadata(dataset: Path, alter: Alter) -> None:
+    """Alter metadata.json (not its "idaq" object) and seal."""
+    path = layout.data_folder(dataset) / layout.METADATA
+    metadata = json.loads(path.read_text())
+    alter(metadata)
+    path.write_text(json.dumps(metadata))
+    reseal(dataset)
+
+
+def alter_tasks(dataset: Path, alter: Alter) -> None:
+    """Alter the list of tasks of tasks.jsonl and seal."""
+    path = layout.data_folder(dataset) / layout.TASKS
+    tasks = [json.loads(line) for line in path.read_text().splitlines()]
+    alter(tasks)
+    path.write_text("".join(canonical_json(task) + "\n" for task in tasks))
+    reseal(dataset)
+
+
+def alter_episodes(dataset: Path, alter: Alter) -> None:
+    """Alter the table of episodes.parquet, as a dict of lists by column, and seal, the content digest too."""
+    path = layout.data_folder(dataset) / layout.EPISODES
+    table = pq.read_table(path).to_pydict()
+    alter(table)
+    pq.write_table(pa.table(table, schema=layout.EPISODE_SCHEMA), path)
+    reseal(dataset, lambda manifest: manifest.update(content_digest=dataset_digest(table["digest"])))
+
+
+def alter_hdf5(dataset: Path, alter: Alter) -> None:
+    """Alter the open HDF5 file and seal; digests of episodes stay as they were."""
+    with h5py.File(layout.data_folder(dataset) / layout.HDF5, "r+") as file:
+        alter(file)
+    reseal(dataset)
+
+
+def redigest(dataset: Path, number: int) -> None:
+    """Make the digest of one episode in episodes.parquet that of the values in the HDF5, and seal."""
+    with h5py.File(layout.data_folder(dataset) / layout.HDF5) as file:
+        group = file[f"episode_{number}"]
+        fields = {field: group[name][()] for name, field in layout.COLUMNS.items()}
+
+    def alter(table: dict[str, list[Any]]) -> None:
+        episode = Episode(**fields)
+        table["digest"][number] = episode_digest(
+            episode, task_index=table["task_index"][number], seed=table["seed"][number]
+        )
+
+    alter_episodes(dataset, alter)
+
+
+def set_value(dataset: Path, number: int, column: str, index: Any, value: Any) -> None:
+    """Set one value of one episode, in place, and seal with a true digest."""
+
+    def alter(file: h5py.File) -> None:
+        file[f"episode_{number}"][column][index] = value
+
+    alter_hdf5(dataset, alter)
+    redigest(dataset, number)
+
+
+def problems(dataset: Path) -> str:
+    """All that verify finds, one a line."""
+    return "\n".join(map(str, verify(dataset)))
+
+
+def flip(path: Path, position: int, mask: int) -> None:
+    """Alter one byte."""
+    content = bytearray(path.read_bytes())
+    content[position] ^= mask
+    path.write_bytes(content)
