@@ -13,8 +13,10 @@ def dataset_card(recipe: Recipe, tasks: tuple[TaskRecord, ...]) -> str:
     episodes = len(tasks) * sum(b.episodes for b in recipe.behaviours)
     splits = ", ".join(f"{size} {name}" for name, size in recipe.splits.sizes.items())
     behaviours = "\n".join(
-        f"| {b.name} | {b.kind} | {b.quality} | {b.noise:g} | {b.random_share:g} | {b.episodes} |" for b in recipe.behaviours
+        f"| {b.name} | {b.kind} | {b.quality} | {b.noise:g} | {b.random_share:g} | {b.episodes} |"
+        for b in recipe.behaviours
     )
+    spread = f"behaviour {behaviour.mean():.3f} (from {behaviour.min():.3f} to {behaviour.max():.3f})"
     return f"""---
 license: mit
 task_categories:
@@ -30,12 +32,13 @@ tags:
 {recipe.description}
 
 - family `{recipe.family}`: {len(tasks)} tasks ({splits}), {episodes} episodes, recipe seed {recipe.seed}
-- mean return over tasks: behaviour {behaviour.mean():.3f} (from {behaviour.min():.3f} to {behaviour.max():.3f}), random {random.mean():.3f}
+- mean return over tasks: {spread}, random {random.mean():.3f}
 
 | behaviour | kind | quality | noise | random share | episodes a task |
 |---|---|---|---|---|---|
 {behaviours}
 
 Load it with `minari.load_dataset("{recipe.id}")`, or task by task with `idaq.loader.open_dataset("{recipe.id}")`.
-Check it with `idaq dataset verify {recipe.id}`; make it again, to the same content digest, from `data/idaq/manifest.json`'s recipe.
+Check it with `idaq dataset verify {recipe.id}`. The recipe in `data/idaq/manifest.json` makes it again, to the same
+content digest.
 """

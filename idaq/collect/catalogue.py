@@ -12,7 +12,8 @@ from idaq.format.recipe import Recipe
 
 def recipe_names() -> list[tuple[str, str]]:
     """Every (family, quality) of the catalogue."""
-    return sorted((path.parent.parent.name, path.parent.name) for path in resource_root("datasets").glob("*/*/recipe.toml"))
+    recipes = resource_root("datasets").glob("*/*/recipe.toml")
+    return sorted((path.parent.parent.name, path.parent.name) for path in recipes)
 
 
 def recipe_path(family: str, quality: str) -> Path:

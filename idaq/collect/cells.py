@@ -1,7 +1,7 @@
 """A cell = all episodes of one behaviour on one task: collected by one worker, kept as one shard, noted in the journal.
 
-A shard appears whole or not at all: temporary file -> fsync -> rename -> journal line. Shards are NumPy archives without
-pickles; they live only until the dataset is written.
+A shard appears whole or not at all: temporary file -> fsync -> rename -> journal line. Shards are NumPy archives
+without pickles; they live only until the dataset is written.
 """
 
 import hashlib
@@ -101,7 +101,8 @@ def read_shard(folder: Path, cell: Cell) -> Shard:
             successes=[bool(s) for s in arrays["successes"]],
         )
     except (OSError, EOFError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile) as error:
-        raise CollectError(f"shard {path} is damaged: {error}", hint=f"remove {path} and run the same command again") from None
+        hint = f"remove {path} and run the same command again"
+        raise CollectError(f"shard {path} is damaged: {error}", hint=hint) from None
 
 
 def _pack(shard: Shard) -> bytes:

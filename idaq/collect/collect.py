@@ -6,9 +6,11 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 
 import joblib
+from joblib.externals.loky.process_executor import BrokenProcessPool
 import numpy as np
 
 from idaq.collect.card import dataset_card
@@ -100,7 +102,7 @@ def _collect_cells(recipe: Recipe, cells: list[Cell], folder: Path, workers: int
     progress(sum(episodes[cell.behaviour_index] for cell in set(cells) - set(missing)))
     jobs = (joblib.delayed(collect_cell)(recipe, cell, folder) for cell in missing)
     for count in joblib.Parallel(n_jobs=min(workers, max(1, len(missing))), return_as="generator_unordered")(jobs):
-        progress(count)
+        progress(count or 0)
     return len(cells) - len(missing)
 
 
@@ -138,12 +140,17 @@ def _task_record(recipe: Recipe, family: Family, index: int, split: str, folder:
         split=split,
         success=family.tasks[index].success,
         env=EnvReference(
-            id=spec.id, entry_point=str(spec.entry_point), kwargs=dict(spec.kwargs), max_episode_steps=spec.max_episode_steps
+            id=spec.id,
+            entry_point=str(spec.entry_point),
+            kwargs=dict(spec.kwargs),
+            max_episode_steps=spec.max_episode_steps,
         ),
         reset_options={"task": index},
         reference=References(
             random=_statistics(returns[-1], "uniform random actions, measured at collection; not in the dataset"),
-            behaviour=_statistics(sum(returns[:-1], []), "the dataset's own episodes of this task, all behaviours"),
+            behaviour=_statistics(
+                list(chain(*returns[:-1])), "the dataset's own episodes of this task, all behaviours"
+            ),
         ),
     )
 
@@ -174,5 +181,5 @@ def _clear_errors() -> Iterator[None]:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise
         raise CollectError(f"the disk is full: {error}", hint=f"free some space; {kept}") from error
-    except joblib.externals.loky.process_executor.BrokenProcessPool as error:
+    except BrokenProcessPool as error:
         raise CollectError(f"a worker was lost: {error}", hint=kept) from error

@@ -36,7 +36,9 @@ def draw_noise(seeds: NDArray[np.uint64], steps: int, action_size: int) -> Noise
     return Noise(gaussian=np.stack(gaussian, 1), uniform=np.stack(uniform, 1), choice=np.stack(choice, 1))
 
 
-def act(behaviour: Behaviour, family: Family, observations: Array, tasks: NDArray[np.int64], noise: Noise, step: int) -> Array:
+def act(
+    behaviour: Behaviour, family: Family, observations: Array, tasks: NDArray[np.int64], noise: Noise, step: int
+) -> Array:
     """Actions (B, A) in [-1, 1] of a behaviour policy at time `step`."""
     if behaviour.kind == "random":
         return noise.uniform[step]
@@ -74,9 +76,7 @@ def rollout(
     episodes = [_cut({name: column[b] for name, column in stacked.items()}) for b in range(len(tasks))]
     successes = np.stack([r.success for r in results], 1)
     when = {task.task_index: task.success.when for task in family.tasks}
-    solved = [
-        _solved(successes[b, : len(episode)], when[int(tasks[b])]) for b, episode in enumerate(episodes)
-    ]
+    solved = [_solved(successes[b, : len(episode)], when[int(tasks[b])]) for b, episode in enumerate(episodes)]
     return episodes, np.array(solved)
 
 

@@ -8,7 +8,10 @@ from pathlib import Path
 from idaq.core.errors import UsageError
 
 _SEGMENT = r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,62}[A-Za-z0-9])?"
-_PATTERN = re.compile(rf"(?P<namespace>{_SEGMENT}(?:/{_SEGMENT}){{0,7}})/(?P<name>{_SEGMENT}?)-v(?P<version>0|[1-9][0-9]{{0,5}})")
+_VERSION = r"0|[1-9][0-9]{0,5}"
+_PATTERN = re.compile(
+    rf"(?P<namespace>{_SEGMENT}(?:/{_SEGMENT}){{0,7}})/(?P<name>{_SEGMENT}?)-v(?P<version>{_VERSION})"
+)
 
 
 @dataclass(frozen=True, kw_only=True)

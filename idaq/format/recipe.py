@@ -1,4 +1,4 @@
-"""The recipe: everything that determines a dataset's content. A TOML file in the catalogue; stored whole in the manifest."""
+"""The recipe: all that determines a dataset's content. A TOML file in the catalogue; stored whole in the manifest."""
 
 from typing import Annotated, Literal
 

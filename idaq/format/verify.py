@@ -16,8 +16,8 @@ from typing import Any
 import h5py
 import numpy as np
 
-from idaq.core.digest import COLUMNS, dataset_digest, episode_digest, value_digest
 from idaq.core.config import to_mapping
+from idaq.core.digest import COLUMNS, dataset_digest, episode_digest, value_digest
 from idaq.core.errors import DatasetError
 from idaq.core.files import inside, sha256_file
 from idaq.core.types import Advance, Episode, ignore_progress
@@ -89,39 +89,58 @@ def _files_that_differ(path: Path) -> Iterator[Problem]:
 
 def _check_documents(stored: StoredDataset) -> Iterator[Problem]:
     """Counts, splits, digests and order, document against document."""
-    manifest, episodes = stored.manifest, stored.episodes
     place = str(layout.data_folder(stored.path) / layout.MANIFEST)
-    counts = manifest.counts
-    folder = Path(os.path.abspath(stored.path)).parts  # so that "." has a name too
-    behaviours = {behaviour.name for behaviour in manifest.recipe.behaviours}
-    indices = [task.task_index for task in stored.tasks]
-    truth = {
-        "dataset id (folder)": (manifest.dataset_id, "/".join(folder[-manifest.dataset_id.count("/") - 1 :])),
-        "dataset id (metadata.json)": (manifest.dataset_id, stored.metadata.get("dataset_id")),
-        "dataset id (recipe)": (manifest.dataset_id, manifest.recipe.id),
-        "family": (manifest.family, manifest.recipe.family),
-        "recipe digest": (manifest.recipe_digest, value_digest(to_mapping(manifest.recipe))),
-        "content digest": (manifest.content_digest, dataset_digest(episodes.digest.tolist())),
-        "observation space": (manifest.observation_space_sha256, value_digest(stored.metadata.get("observation_space"))),
-        "action space": (manifest.action_space_sha256, value_digest(stored.metadata.get("action_space"))),
-        "number of tasks": (counts.tasks, len(stored.tasks)),
-        "number of episodes": (counts.episodes, len(episodes)),
-        "number of steps": (counts.steps, int(episodes.length.sum())),
-        "Minari's total_episodes": (counts.episodes, stored.metadata.get("total_episodes")),
-        "Minari's total_steps": (counts.steps, stored.metadata.get("total_steps")),
-        "order of episodes": (sorted(episodes.task_index.tolist()), episodes.task_index.tolist()),
-        "tasks of episodes": (set(), set(episodes.task_index.tolist()) - set(indices)),
-        "behaviours of episodes": (set(), set(episodes.behaviour.tolist()) - behaviours),
-        "splits": (manifest.splits, {s: [t.task_index for t in stored.tasks if t.split == s] for s in manifest.splits}),
-        "task ids": (len(stored.tasks), len({task.task_id for task in stored.tasks})),
-        "task indices": (sorted(set(indices)), indices),
-        "splits of tasks": (set(), {task.split for task in stored.tasks} - set(manifest.splits)),
-    }
-    for name, (stated, found) in truth.items():
+    for name, (stated, found) in {**_identity(stored), **_counts(stored), **_membership(stored)}.items():
         if stated != found:
             yield Problem(where=place, what=f"{name}: stated {_short(stated)}, found {_short(found)}")
     for task in stored.tasks:
         yield from _check_reference(stored, task)
+
+
+StatedAndFound = dict[str, tuple[object, object]]
+
+
+def _identity(stored: StoredDataset) -> StatedAndFound:
+    """Names and digests."""
+    manifest, metadata = stored.manifest, stored.metadata
+    folder = Path(os.path.abspath(stored.path)).parts  # so that "." has a name too
+    return {
+        "dataset id (folder)": (manifest.dataset_id, "/".join(folder[-manifest.dataset_id.count("/") - 1 :])),
+        "dataset id (metadata.json)": (manifest.dataset_id, metadata.get("dataset_id")),
+        "dataset id (recipe)": (manifest.dataset_id, manifest.recipe.id),
+        "family": (manifest.family, manifest.recipe.family),
+        "recipe digest": (manifest.recipe_digest, value_digest(to_mapping(manifest.recipe))),
+        "content digest": (manifest.content_digest, dataset_digest(stored.episodes.digest.tolist())),
+        "observation space": (manifest.observation_space_sha256, value_digest(metadata.get("observation_space"))),
+        "action space": (manifest.action_space_sha256, value_digest(metadata.get("action_space"))),
+    }
+
+
+def _counts(stored: StoredDataset) -> StatedAndFound:
+    counts, metadata = stored.manifest.counts, stored.metadata
+    return {
+        "number of tasks": (counts.tasks, len(stored.tasks)),
+        "number of episodes": (counts.episodes, len(stored.episodes)),
+        "number of steps": (counts.steps, int(stored.episodes.length.sum())),
+        "Minari's total_episodes": (counts.episodes, metadata.get("total_episodes")),
+        "Minari's total_steps": (counts.steps, metadata.get("total_steps")),
+    }
+
+
+def _membership(stored: StoredDataset) -> StatedAndFound:
+    """Which tasks, splits and behaviours there are, and that every episode belongs to one; order."""
+    tasks, splits = stored.tasks, stored.manifest.splits
+    behaviours = {behaviour.name for behaviour in stored.manifest.recipe.behaviours}
+    indices, used = [task.task_index for task in tasks], stored.episodes.task_index.tolist()
+    return {
+        "order of episodes": (sorted(used), used),
+        "tasks of episodes": (set(), set(used) - set(indices)),
+        "behaviours of episodes": (set(), set(stored.episodes.behaviour.tolist()) - behaviours),
+        "splits": (splits, {name: [t.task_index for t in tasks if t.split == name] for name in splits}),
+        "task ids": (len(tasks), len({task.task_id for task in tasks})),
+        "task indices": (sorted(set(indices)), indices),
+        "splits of tasks": (set(), {task.split for task in tasks} - set(splits)),
+    }
 
 
 def _check_reference(stored: StoredDataset, task: TaskRecord) -> Iterator[Problem]:
@@ -139,7 +158,8 @@ def _check_episode(stored: StoredDataset, columns: Columns, number: int) -> Iter
     """One episode's values against its row in episodes.parquet."""
     table = stored.episodes
     episode = get_episode(columns, number, int(table.length[number]))
-    raw_flags = [columns[name].rows(number, int(table.length[number])).view(np.uint8) for name in ("terminated", "truncated")]
+    ends = (columns["terminated"], columns["truncated"])
+    raw_flags = [column.rows(number, int(table.length[number])).view(np.uint8) for column in ends]
     digest = episode_digest(episode, task_index=int(table.task_index[number]), seed=int(table.seed[number]))
     if digest != table.digest[number] or any((flags > 1).any() for flags in raw_flags):
         yield f"values do not match their digest (stated {table.digest[number][:12]}…, found {digest[:12]}…)"
@@ -176,7 +196,8 @@ def _check_groups(stored: StoredDataset, tasks: dict[int, TaskRecord]) -> Iterat
             return
         for number in range(len(table)):
             group = _own_member(file, f"episode_{number}")
-            for what in _check_group(stored, group, tasks, number) if isinstance(group, h5py.Group) else ["is no group"]:
+            is_group = isinstance(group, h5py.Group)
+            for what in _check_group(stored, group, tasks, number) if is_group else ["is no group"]:
                 yield Problem(where=_place(stored, tasks, number), what=what)
 
 

@@ -96,7 +96,8 @@ class Dataset:
         if not len(self):
             raise DatasetError(f"no episode of {self.dataset_id} is selected", hint="loosen select(...)")
         if where == "map" and not self.mapped:
-            raise DatasetError(f"{self.dataset_id} was not written by idaq: it cannot be mapped", hint='use where="ram"')
+            message = f"{self.dataset_id} was not written by idaq: it cannot be mapped"
+            raise DatasetError(message, hint='use where="ram"')
         in_ram = where == "ram" or (where == "auto" and (self._fits() or not self.mapped))
         return TransitionTable(self.columns, self.episodes, self.numbers, in_ram)
 
