@@ -10,8 +10,8 @@ from itertools import chain
 from pathlib import Path
 
 import joblib
-from joblib.externals.loky.process_executor import BrokenProcessPool
 import numpy as np
+from joblib.externals.loky.process_executor import BrokenProcessPool
 
 from idaq.collect.card import dataset_card
 from idaq.collect.cells import Cell, behaviours_of, collect_cell, finished_cells, is_whole, read_shard

@@ -1,4 +1,4 @@
-"""Reads a dataset's documents once, into typed objects; checks what is cheap: versions, sizes, hashes of small files."""
+"""Reads a dataset's documents once, into typed objects; checks what is cheap: version, sizes, small files."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
