@@ -39,7 +39,7 @@ class Transitions:
         if shape == self.rewards.shape:
             return self
         columns = {f.name: getattr(self, f.name) for f in fields(self)}
-        return Transitions(**{name: c.reshape(*shape, *c.shape[lead:]) for name, c in columns.items()})
+        return Transitions(**{name: c.reshape((*shape, *c.shape[lead:])) for name, c in columns.items()})
 
 
 def from_episode(episode: Episode) -> Transitions:

@@ -12,7 +12,7 @@ import pytest
 from idaq.core.digest import COLUMNS
 from idaq.core.types import Episode
 from idaq.format import layout
-from idaq.format.columns import column_bytes, get_episode, load_columns, map_columns
+from idaq.format.columns import get_episode, map_columns
 from idaq.format.reader import open_stored
 from idaq.loader import Transitions, open_dataset
 from idaq.loader.transitions import from_episode
@@ -39,14 +39,6 @@ def test_the_memory_map_gives_each_episode_as_it_was_written(made: Path) -> None
     columns = map_columns(stored)
     for number, entry in enumerate(ENTRIES):
         assert_same(get_episode(columns, number, int(stored.episodes.length[number])), entry.episode)
-
-
-def test_columns_in_ram_give_each_episode_as_it_was_written(made: Path) -> None:
-    stored = open_stored(made)
-    columns = load_columns(map_columns(stored), stored.episodes.length)
-    assert sum(column.flat.nbytes for column in columns.values()) == column_bytes(columns, stored.episodes.length)
-    for number, entry in enumerate(ENTRIES):
-        assert_same(get_episode(columns, number, len(entry.episode)), entry.episode)
 
 
 def test_plain_hdf5_gives_each_episode_as_it_was_written(made: Path) -> None:

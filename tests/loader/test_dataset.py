@@ -153,6 +153,7 @@ def test_auto_takes_ram_where_there_is_room_and_the_map_where_there_is_not(
     real = os.sysconf
     monkeypatch.setattr(os, "sysconf", lambda name: free_pages if name == "SC_AVPHYS_PAGES" else real(name))
     table = open_dataset(own_copy).transitions("auto")
+    assert table.in_ram == in_ram
     before = table.gather(np.arange(len(table))).rewards
     hdf5 = own_copy / "data" / "main_data.hdf5"
     hdf5.write_bytes(bytes(hdf5.stat().st_size))

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from idaq.loader import Dataset, Transitions, TransitionTable
-from idaq.loader.transitions import concatenate, from_episode, stack
+from idaq.loader.transitions import concatenate, from_episode
 
 NAMES = [field.name for field in fields(Transitions)]
 
@@ -100,11 +100,10 @@ def test_a_table_in_ram_is_read_only_through_copies(mixed: Dataset) -> None:
     assert (table.gather(np.arange(4)).observations != 99).all()
 
 
-def test_transitions_are_indexed_reshaped_joined_and_stacked_column_by_column(mixed: Dataset) -> None:
+def test_transitions_are_indexed_reshaped_and_joined_column_by_column(mixed: Dataset) -> None:
     rows = mixed.transitions("map").gather(np.arange(24))
     assert len(rows) == 24
     assert_bitwise(rows.reshape(4, 6)[1], rows[6:12])
     assert_bitwise(rows.reshape(4, 6).reshape(24), rows)
     assert_bitwise(concatenate([rows[:5], rows[5:]]), rows)
-    assert_bitwise(stack([rows[:12], rows[12:]]), rows.reshape(2, 12))
     assert rows.reshape(2, 3, 4).observations.shape == (2, 3, 4, 2)
