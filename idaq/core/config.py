@@ -78,7 +78,8 @@ def override(mapping: Mapping[str, Any], settings: Iterable[str]) -> dict[str, A
     for setting in settings:
         key, equals, text = setting.partition("=")
         if not equals or not key.strip():
-            raise ConfigError(f"--set {setting!r} is not of the form key=value", hint="as in --set train.steps=2000")
+            message = f"--set {setting!r} is not of the form key=value"
+            raise ConfigError(message, hint="for example --set train.steps=2000")
         *parents, last = key.strip().split(".")
         node: Any = result
         for part in parents:
