@@ -101,7 +101,7 @@ def _table(episodes: list[Episode], seeds: list[int]) -> EpisodeTable:
         length=np.array([len(e) for e in episodes], np.int64),
         total_reward=np.array([e.total_reward for e in episodes]),
         success=np.zeros(count, bool),
-        terminated=np.array([bool(e.terminated[-1]) for e in episodes]),
+        terminated=np.array([bool(e.terminated.any()) for e in episodes]),  # some makers go on after a termination
         truncated=np.array([bool(e.truncated[-1]) for e in episodes]),
         offsets={},
         digest=np.array(digests),

@@ -41,7 +41,8 @@ class TransitionTable:
         lengths = episodes.length[numbers]
         first = np.concatenate([[0], lengths.cumsum()]).astype(np.int64)
         self._size = int(first[-1])
-        self._episode = np.repeat(np.arange(len(numbers), dtype=np.int32), lengths)
+        self._episode = np.repeat(np.arange(len(numbers)), lengths)
+        self._terminates = bool(episodes.terminated[numbers].any())
         self._columns = {name: _Column(columns[name], numbers, first[:-1]) for name in _USED}
         self._packed = self._pack() if in_ram else None
         tasks, starts = np.unique(episodes.task_index[numbers], return_index=True)
@@ -69,12 +70,16 @@ class TransitionTable:
 
     def _read(self, flat: NDArray[np.int64]) -> Transitions:
         episode, columns = self._episode.take(flat), self._columns
+        if self._terminates:
+            terminated = columns["terminated"](episode, flat)[:, 0].astype(bool, copy=False)
+        else:
+            terminated = np.zeros(len(flat), bool)  # the table of episodes says so: no need to read it
         return Transitions(
             observations=columns["observations"](episode, flat).astype(np.float32, copy=False),
             actions=columns["actions"](episode, flat).astype(np.float32, copy=False),
             rewards=columns["rewards"](episode, flat)[:, 0].astype(np.float32, copy=False),
             next_observations=columns["observations"](episode, flat, following=1).astype(np.float32, copy=False),
-            terminated=columns["terminated"](episode, flat)[:, 0].astype(bool, copy=False),
+            terminated=terminated,
         )
 
     def _pack(self) -> Floats:
@@ -134,8 +139,8 @@ class _Column:
     """Rows of one column by transition: rows of an episode follow each other, so row = base[episode] + transition.
 
     Where every episode starts at a whole number of rows (on disk: rows of up to 64 bytes whose size is a power of two)
-    the column is a matrix and `take` copies rows. Elsewhere the numbers are seen as overlapping
-    rows, one starting at each number, which costs a fancy index but no copy of the file.
+    the column is a matrix and `take` copies rows. Elsewhere the numbers are seen as overlapping rows, one starting at
+    each number, which costs a fancy index but no copy of the file.
     """
 
     def __init__(self, column: FlatColumn, numbers: NDArray[np.int64], first: NDArray[np.int64]) -> None:
@@ -150,8 +155,10 @@ class _Column:
         else:
             self._rows = as_strided(flat, (len(flat) - width + 1, width), (item, item), writeable=False)
 
-    def __call__(self, episode: NDArray[np.int32], transition: NDArray[np.int64], following: int = 0) -> Array:
+    def __call__(self, episode: NDArray[np.int64], transition: NDArray[np.int64], following: int = 0) -> Array:
         """The rows (R, width) of transitions, or of the row `following` places later in the same episode."""
         index = self._base.take(episode)
-        index += (transition + following) * self._stride if self._stride > 1 or following else transition
+        index += transition * self._stride if self._stride > 1 else transition
+        if following:
+            index += following * self._stride
         return self._rows.take(index, axis=0) if self._is_matrix else self._rows[index]
