@@ -130,6 +130,19 @@ def test_a_collection_killed_at_any_moment_is_invisible_and_resumes_to_the_same_
     assert resumed > 0
 
 
+def test_a_dataset_appears_all_at_once(forks: Forks, tmp_path: Path) -> None:
+    """Watched as closely as can be: at the instant its folder is there, so is all that is in it."""
+    for number in range(3):
+        root = tmp_path / str(number)
+        path = root / small_recipe().id
+        forks.start(root, 1)
+        while not path.exists():
+            pass
+        assert {"README.md", "metadata.json", "manifest.json"} <= {file.name for file in path.rglob("*")}
+        assert verify(path) == []
+        forks.wait()
+
+
 def test_a_collection_killed_again_and_again_still_ends(
     forks: Forks, tmp_path: Path, collected: Collected, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,6 +17,14 @@ def test_a_file_is_replaced_and_nothing_else_is_left_beside_it(tmp_path: Path) -
     assert os.listdir(tmp_path) == ["a.txt"]
 
 
+def test_whoever_reads_while_a_file_is_replaced_sees_the_old_content_or_the_new(tmp_path: Path) -> None:
+    write_text(tmp_path / "a.txt", "old")
+    with (tmp_path / "a.txt").open() as reader:
+        write_text(tmp_path / "a.txt", "new")
+        assert reader.read() == "old"
+    assert (tmp_path / "a.txt").read_text() == "new"
+
+
 def test_a_write_that_fails_midway_leaves_the_old_content(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("old")

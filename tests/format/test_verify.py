@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from idaq.core.digest import episode_digest
 from idaq.core.errors import CorruptDatasetError
 from idaq.format.verify import verify
 from idaq.loader import open_dataset
@@ -263,6 +264,9 @@ def test_a_flag_byte_that_is_neither_0_nor_1_is_found(damaged: Path) -> None:
     path.write_bytes(content)
     reseal(damaged)
     assert "task task-2, episode 0: values do not match their digest" in problems(damaged)
+    digest = episode_digest(open_dataset(damaged).episode(0), task_index=2, seed=int(stored.seed[0]))
+    alter_episodes(damaged, put("digest.0", digest))
+    assert problems(damaged).endswith("task task-2, episode 0: terminated holds bytes other than 0 and 1")
 
 
 def relink(file: h5py.File, link: Any) -> None:
