@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export MINARI_DATASETS_PATH ?= $(CURDIR)/data
 
-.PHONY: setup demo test check bench reproduce schemas test-interop clean
+.PHONY: setup demo test check bench reproduce schemas clean
 
 setup: .venv/installed
 
@@ -31,6 +31,7 @@ check: setup
 	$(BIN)/lint-imports
 
 bench: setup
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[bench]'
 	$(BIN)/pytest tests/bench --override-ini addopts= -q
 
 reproduce: setup
