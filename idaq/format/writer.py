@@ -168,24 +168,7 @@ def _write_documents(data: Path, source: DatasetSource, table: pa.Table, columns
     recipe = source.recipe
     steps = sum(table["length"].to_pylist())
     counts = Counts(tasks=len(source.tasks), episodes=len(table), steps=steps)
-    metadata = {
-        "dataset_id": recipe.id,
-        "description": recipe.description,
-        "total_episodes": counts.episodes,
-        "total_steps": counts.steps,
-        "data_format": "hdf5",
-        "observation_space": serialize_space(source.observation_space),
-        "action_space": serialize_space(source.action_space),
-        "env_spec": source.env_spec_json,
-        "algorithm_name": ", ".join(b.name for b in recipe.behaviours),
-        "author": ["the idaq contributors"],
-        "author_email": [],
-        "code_permalink": "",
-        "requirements": ["idaq"],
-        "minari_version": layout.MINARI_VERSION,
-        "jpeg_encoding": False,
-        "dataset_size": round((data / layout.HDF5).stat().st_size / 1e6, 1),
-    }
+    metadata = _minari_metadata(data, source, counts)
     manifest = Manifest(
         format_version=FORMAT_VERSION,
         dataset_id=recipe.id,
@@ -207,6 +190,29 @@ def _write_documents(data: Path, source: DatasetSource, table: pa.Table, columns
         format_version=FORMAT_VERSION, manifest_sha256=sha256_file(data / layout.MANIFEST), counts=counts
     )
     write_json(data / layout.METADATA, {**metadata, "idaq": to_mapping(idaq_object)})
+
+
+def _minari_metadata(data: Path, source: DatasetSource, counts: Counts) -> dict[str, Any]:
+    """The keys that Minari itself would write."""
+    recipe = source.recipe
+    return {
+        "dataset_id": recipe.id,
+        "description": recipe.description,
+        "total_episodes": counts.episodes,
+        "total_steps": counts.steps,
+        "data_format": "hdf5",
+        "observation_space": serialize_space(source.observation_space),
+        "action_space": serialize_space(source.action_space),
+        "env_spec": source.env_spec_json,
+        "algorithm_name": ", ".join(b.name for b in recipe.behaviours),
+        "author": ["the idaq contributors"],
+        "author_email": [],
+        "code_permalink": "",
+        "requirements": ["idaq"],
+        "minari_version": layout.MINARI_VERSION,
+        "jpeg_encoding": False,
+        "dataset_size": round((data / layout.HDF5).stat().st_size / 1e6, 1),
+    }
 
 
 def _splits(source: DatasetSource) -> dict[str, list[int]]:
