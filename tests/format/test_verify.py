@@ -129,6 +129,8 @@ def test_false_metadata_is_found(damaged: Path, path: str, value: Any, text: str
         (put("0.split", "valid"), "splits of tasks: stated set(), found {'valid'}"),
         (put("1.task_id", "task-2"), "task ids: stated 3, found 2"),
         (put("1.task_index", 2), "task indices: stated [2, 9], found [2, 2, 9]"),
+        (put("1.task_index", "5"), "tasks.jsonl line 2: task_index: Input should be a valid integer (got '5')"),
+        (put("1.reference.behaviour.n", True), "reference.behaviour.n: Input should be a valid integer (got True)"),
         (put("1.task_index", 6), "tasks of episodes: stated set(), found {5}"),
         (lambda tasks: tasks.reverse(), "task indices: stated [2, 5, 9], found [9, 5, 2]"),
         (lambda tasks: tasks.pop(), "number of tasks: stated 3, found 2"),
@@ -195,6 +197,7 @@ def test_a_unicode_line_separator_in_a_task_does_not_break_its_line(damaged: Pat
         (put("offset_rewards.6", 2**62), "episode 6, column rewards: offset"),
         (put("offset_rewards.6", -(2**63)), "episode 6, column rewards: offset"),
         (put("offset_rewards.6", 65), "episode 6, column rewards: offset 65 is not a 64-byte aligned place inside"),
+        (put("offset_rewards.6", 32), "episode 6, column rewards: offset 32 is not a 64-byte aligned place inside"),
         (put("offset_rewards.6", 0), "episode 6: values do not match their digest"),
     ],
 )
