@@ -218,13 +218,18 @@ def test_the_card_gives_front_matter_and_figures(collected: Collected) -> None:
 def test_a_worker_that_is_killed_is_reported_and_its_cells_are_collected_later(tmp_path: Path) -> None:
     recipe = small_recipe("point-robot", "expert", "episodes=200")
 
+    killed: list[int] = []
+
     def progress(count: int) -> None:
-        for pid in worker_pids() if count else []:
-            os.kill(pid, 9)
+        if count and not killed:
+            killed.extend(worker_pids())
+            for pid in killed:
+                os.kill(pid, 9)
 
     with pytest.raises(CollectError, match="a worker was lost") as caught:
         collect(recipe, tmp_path, workers=2, progress=progress)
     assert caught.value.hint == "finished cells are kept: run the same command again to go on"
+    assert len(killed) == 2
     assert 0 < collect(recipe, tmp_path).resumed < 16
 
 
