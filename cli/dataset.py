@@ -7,7 +7,7 @@ import typer
 
 from idaq.core.errors import CorruptDatasetError, UsageError
 
-from .output import Json, Root, print_json, print_table, progress
+from .output import Json, Root, print_json, print_table, progress, working
 
 if TYPE_CHECKING:
     from idaq.format.reader import StoredDataset
@@ -90,7 +90,7 @@ def verify(dataset: Id, root: Root = None, as_json: Json = False) -> None:
     path = find_dataset(dataset, root)
     if not is_idaq_dataset(path):
         raise CorruptDatasetError(f"{dataset} has no manifest to verify against", hint="only datasets by idaq have one")
-    with progress("verifying", _episodes(path), "episodes") as advance:
+    with progress("verifying", 2 * _episodes(path), "episodes") as advance:
         problems = run(path, advance)
     if as_json:
         print_json({"path": str(path), "sound": not problems, "problems": [vars(p) for p in problems]})
@@ -122,7 +122,8 @@ def plot(
 
     opened = open_dataset(dataset, root)
     target = out or Path(opened.dataset_id.replace("/", "-") + "-returns.png")
-    save(dataset_returns(opened), target)
+    with working(f"drawing {target}"):
+        save(dataset_returns(opened), target)
     print(target)
 
 

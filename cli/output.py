@@ -67,3 +67,12 @@ def progress(label: str, total: int, unit: str) -> Iterator["Advance"]:
     with Progress(*columns, console=Console(stderr=True)) as bar:
         job = bar.add_task(label, total=total)
         yield lambda count: bar.advance(job, count)
+
+
+@contextmanager
+def working(label: str) -> Iterator[None]:
+    """A spinner on stderr for what takes seconds but cannot be counted."""
+    from rich.console import Console
+
+    with Console(stderr=True).status(label):
+        yield

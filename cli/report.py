@@ -8,7 +8,7 @@ import typer
 from idaq.core.errors import IdaqError
 
 from .adapt import run_dataset
-from .output import Root
+from .output import Root, working
 
 
 def report(
@@ -30,4 +30,7 @@ def report(
     except IdaqError as error:
         typer.echo(f"the report will lack the dataset's figure: {error}", err=True)
         dataset = None
-    print(write_report(runs, dataset, out or runs[0] / "report.html"))
+    target = out or runs[0] / "report.html"
+    with working(f"drawing {target}"):
+        write_report(runs, dataset, target)
+    print(target)

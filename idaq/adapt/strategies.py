@@ -10,15 +10,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Bool, Float
-from numpy.typing import NDArray
 
 from idaq.adapt.config import AdaptConfig, UncertaintyName
 from idaq.adapt.lockstep import EpisodeBatch
 from idaq.adapt.uncertainty import Scores
 from idaq.learn.agent import Agent
 from idaq.loader.transitions import Floats
-
-Mask = NDArray[np.bool_]
 
 
 @dataclass(kw_only=True)

@@ -58,7 +58,7 @@ def collect(recipe: Recipe, root: Path, *, workers: int = 1, progress: Advance =
         cells = [Cell(task_index=t, behaviour_index=b) for t in tasks for b in range(len(behaviours_of(recipe)))]
         resumed = _collect_cells(recipe, cells, folder, workers, progress)
         source = _source(recipe, family, tasks, folder)
-        path = write_dataset(source, root, dataset_card(recipe, source.tasks))
+        path = write_dataset(source, root, dataset_card(recipe, source.tasks), progress)
         shutil.rmtree(folder)
         content_digest = open_stored(path).manifest.content_digest
     return Collected(path=path, content_digest=content_digest, cells=len(cells), resumed=resumed, existed=False)
@@ -75,8 +75,9 @@ def assign_splits(recipe: Recipe, family: Family) -> dict[int, str]:
 
 
 def episode_count(recipe: Recipe) -> int:
-    """Episodes that a collection rolls out, random reference included: what `progress` counts up to."""
-    return sum(recipe.splits.sizes.values()) * sum(behaviour.episodes for behaviour in behaviours_of(recipe))
+    """What `progress` counts up to: episodes rolled out, random reference included, and episodes written."""
+    per_task = sum(b.episodes for b in behaviours_of(recipe)) + sum(b.episodes for b in recipe.behaviours)
+    return sum(recipe.splits.sizes.values()) * per_task
 
 
 def _tasks_of(recipe: Recipe) -> tuple[Family, dict[int, str]]:

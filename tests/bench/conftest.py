@@ -3,7 +3,6 @@
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -46,8 +45,3 @@ def seconds(*functions: Callable[[], object], repeats: int = 7, calls: int = 1) 
                 function()
             taken.append((time.perf_counter() - start) / calls)
     return [statistics.median(taken) for taken in times]
-
-
-def folder_size(path: Path) -> int:
-    """Bytes below a folder."""
-    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())

@@ -116,6 +116,6 @@ def test_splits_of_no_tasks_or_too_many_are_refused(sizes: dict[str, int]) -> No
         assign_splits(recipe, get_family("point-robot"))
 
 
-def test_episodes_are_counted_with_the_random_reference() -> None:
+def test_episodes_are_counted_as_rolled_out_with_the_random_reference_and_as_written() -> None:
     recipe: Recipe = small_recipe("point-robot", "mixed")
-    assert episode_count(recipe) == 8 * (3 * 3 + 2)
+    assert episode_count(recipe) == 8 * (3 * 3 + 2) + 8 * 3 * 3
