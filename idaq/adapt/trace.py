@@ -2,7 +2,8 @@
 
 Tensors, N test tasks, E adaptation episodes, T the family's horizon:
 `observations` (N, E + 1, T + 1, D), the last episode being the fresh one; `returns` (N, E + 1); `z` (N, E + 1, Z);
-`valid` (N, E + 1, T); `prior` (M, Z), `prior_tasks` (M,); `oracle` (N, Z), `test_tasks` (N,); `reference` () episodes.
+`valid` (N, E + 1, T); `prior` (M, Z), `prior_tasks` (M,); `oracle` (N, Z), `test_tasks` (N,); `reference` (1,), the
+episodes of the reference stage.
 """
 
 from pathlib import Path

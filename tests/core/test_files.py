@@ -176,3 +176,10 @@ def test_readable_json_ends_in_a_newline_and_keeps_its_letters(tmp_path: Path) -
     text = (tmp_path / "a.json").read_text(encoding="utf-8")
     assert text == '{\n  "ü": 1\n}\n'
     assert json.loads(text) == {"ü": 1}
+
+
+def test_a_replaced_file_has_the_mode_of_any_new_file(tmp_path: Path) -> None:
+    (tmp_path / "ordinary").touch()
+    with replacing(tmp_path / "replaced") as temporary:
+        os.close(os.open(temporary, os.O_CREAT, mode=0o600))
+    assert (tmp_path / "replaced").stat().st_mode == (tmp_path / "ordinary").stat().st_mode
