@@ -13,7 +13,7 @@ from .output import Json, Root, Settings, print_json, progress
 
 def collect(
     family: Annotated[
-        str | None, typer.Argument(help="A task family of the catalogue, for example point-robot.")
+        str | None, typer.Argument(help="A task family of the catalogue, for example point-robot or ml1/reach.")
     ] = None,
     quality: Annotated[str, typer.Option(help="expert, medium or mixed.")] = "expert",
     recipe: Annotated[Path | None, typer.Option(help="A recipe file of your own instead of the catalogue's.")] = None,
@@ -28,20 +28,21 @@ def collect(
 
       idaq collect point-robot                        makes idaq/point-robot/expert-v0
       idaq collect point-robot-wind --quality mixed
+      idaq collect ml1/reach                          one of the 50 sets of Meta-World ML1
       idaq collect point-robot --set episodes=2       two episodes of every behaviour on every task
       idaq collect point-robot --set id=idaq/point-robot/noisy-v0 --set behaviours.expert.noise=1
       idaq collect --recipe my.toml --workers 8
 
     The same recipe gives the same content digest, whatever the workers or interruptions.
     """
-    from idaq.collect.catalogue import load_recipe, recipe_path
+    from idaq.collect.catalogue import catalogue_recipe, load_recipe
     from idaq.collect.collect import collect as run
     from idaq.collect.collect import episode_count
     from idaq.core.ids import datasets_root
 
     if (family is None) == (recipe is None):
         raise UsageError("give either a family or --recipe", hint="idaq collect point-robot")
-    chosen = load_recipe(recipe or recipe_path(str(family), quality), settings)
+    chosen = load_recipe(recipe, settings) if recipe else catalogue_recipe(str(family), quality, settings)
     with progress(f"collecting {chosen.id}", episode_count(chosen), "episodes") as advance:
         done = run(chosen, datasets_root(root), workers=workers, progress=advance)
     if as_json:

@@ -56,13 +56,13 @@ def reproduce(
 
 def _collect(entry: str, root: Path) -> str:
     """Collect the entry's dataset unless it is there; returns its id."""
-    from idaq.collect.catalogue import load_recipe, recipe_path
+    from idaq.collect.catalogue import catalogue_recipe
     from idaq.collect.collect import collect, episode_count
 
-    family, slash, quality = entry.partition("/")
+    family, slash, quality = entry.rpartition("/")
     if not slash:
         raise UsageError(f"{entry!r} is not a catalogue entry", hint="family/quality, for example point-robot/expert")
-    recipe = load_recipe(recipe_path(family, quality))
+    recipe = catalogue_recipe(family, quality)
     with progress(f"collecting {recipe.id}", episode_count(recipe), "episodes") as advance:
         collect(recipe, root, progress=advance)
     return recipe.id

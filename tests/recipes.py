@@ -8,4 +8,4 @@ SMALL = ("episodes=3", "splits.sizes.train=6", "splits.sizes.test=2", "reference
 
 def small_recipe(family: str = "point-robot", quality: str = "expert", *settings: str) -> Recipe:
     """A recipe of the catalogue, cut down to 8 tasks of 3 episodes a behaviour; `settings` come on top."""
-    return load_recipe(recipe_path(family, quality), [*SMALL, *settings])
+    return catalogue_recipe(family, quality, [*SMALL, *settings])

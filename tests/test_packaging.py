@@ -74,7 +74,7 @@ def test_every_recipe_of_the_catalogue_is_valid_and_has_its_id() -> None:
     assert len(names) == 9
     seeds = set()
     for family, quality in names:
-        recipe = load_recipe(recipe_path(family, quality))
+        recipe = catalogue_recipe(family, quality)
         assert recipe.id == f"idaq/{family}/{quality}-v0"
         assert recipe.family == family
         assert sum(behaviour.episodes for behaviour in recipe.behaviours) == 45
@@ -101,6 +101,6 @@ def test_an_independent_validator_accepts_what_is_written(collected: Collected) 
     for line in (data / "idaq/tasks.jsonl").read_text().splitlines():
         jsonschema.validate(json.loads(line), schema["task"])
     for family, quality in recipe_names():
-        jsonschema.validate(to_mapping(load_recipe(recipe_path(family, quality))), schema["recipe"])
+        jsonschema.validate(to_mapping(catalogue_recipe(family, quality)), schema["recipe"])
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate({**manifest, "extra": 1}, schema["manifest"])

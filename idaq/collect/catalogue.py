@@ -1,6 +1,11 @@
-"""The catalogue's recipes: datasets/<family>/<quality>/recipe.toml makes idaq/<family>/<quality>-v0."""
+"""The catalogue's recipes: datasets/<family>/<quality>/recipe.toml makes idaq/<family>/<quality>-v0.
+
+A suite is many families with one recipe: datasets/ml1/<quality>/recipe.toml, whose every `*` stands for the name in
+`ml1/<name>`; its datasets are idaq/ml1-<name>/<quality>-v0.
+"""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -8,28 +13,64 @@ from idaq.core.config import from_mapping, override, read_toml
 from idaq.core.errors import ConfigError, unknown_name
 from idaq.core.resources import resource_root
 from idaq.format.recipe import Recipe
+from idaq.tasks import FAMILIES
 
 
-def recipe_names() -> list[tuple[str, str]]:
-    """Every (family, quality) of the catalogue."""
-    recipes = resource_root("datasets").glob("*/*/recipe.toml")
-    return sorted((path.parent.parent.name, path.parent.name) for path in recipes)
+@dataclass(frozen=True)
+class Entry:
+    """One dataset of the catalogue."""
+
+    family: str
+    quality: str
+
+    @property
+    def folder(self) -> Path:
+        """Where the recipe lies; the same for all families of a suite."""
+        return resource_root("datasets") / self.family.partition("/")[0] / self.quality
+
+    def __str__(self) -> str:
+        return f"{self.family}/{self.quality}"
 
 
-def recipe_path(family: str, quality: str) -> Path:
-    """The recipe file of a catalogue entry. Raises UnknownNameError with near names."""
-    names = recipe_names()
-    qualities = [q for f, q in names if f == family]
+def entries() -> list[Entry]:
+    """Every dataset of the catalogue, by name."""
+    folders = sorted(path.parent for path in resource_root("datasets").glob("*/*/recipe.toml"))
+    suites = {folder.parent.name for folder in folders}
+    families = {suite: [f for f in FAMILIES if f.partition("/")[0] == suite] or [suite] for suite in suites}
+    return [Entry(family, folder.name) for folder in folders for family in families[folder.parent.name]]
+
+
+def find_entry(family: str, quality: str) -> Entry:
+    """A catalogue entry by its names. Raises UnknownNameError with near names."""
+    known = entries()
+    qualities = [entry.quality for entry in known if entry.family == family]
     if not qualities:
-        raise unknown_name("dataset family", family, {f for f, _ in names})
+        raise unknown_name("dataset family", family, {entry.family for entry in known})
     if quality not in qualities:
         raise unknown_name(f"quality of {family}", quality, qualities)
-    return resource_root("datasets") / family / quality / "recipe.toml"
+    return Entry(family, quality)
+
+
+def catalogue_recipe(family: str, quality: str, settings: Iterable[str] = ()) -> Recipe:
+    """The recipe of a catalogue entry, with `key=value` settings applied as `load_recipe` does."""
+    entry = find_entry(family, quality)
+    path = entry.folder / "recipe.toml"
+    return _configured(_filled(read_toml(path), family.partition("/")[2]), settings, path)
 
 
 def load_recipe(path: Path, settings: Iterable[str] = ()) -> Recipe:
     """Read a recipe and apply `key=value` settings; `episodes=N` sets every behaviour's. Raises ConfigError."""
-    mapping: dict[str, Any] = read_toml(path)
+    return _configured(read_toml(path), settings, path)
+
+
+def _filled(value: Any, name: str) -> Any:
+    """A suite's recipe with its `*` filled in, at any depth."""
+    if isinstance(value, dict):
+        return {key: _filled(inner, name) for key, inner in value.items()}
+    return value.replace("*", name) if name and isinstance(value, str) else value
+
+
+def _configured(mapping: dict[str, Any], settings: Iterable[str], path: Path) -> Recipe:
     for setting in settings:
         key, equals, value = setting.partition("=")
         if equals and key.strip() == "episodes" and isinstance(mapping.get("behaviours"), list):

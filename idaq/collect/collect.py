@@ -45,13 +45,13 @@ def collect(recipe: Recipe, root: Path, *, workers: int = 1, progress: Advance =
 
     Raises DatasetExistsError if another recipe's dataset has the id, CollectError on a full disk or a lost worker.
     """
-    digest = value_digest(to_mapping(recipe))
     family, tasks = _tasks_of(recipe)
+    digest = _digest(recipe, family)
     slug = recipe.id.replace("/", "--")
     with _locked(root / ".idaq" / f"{slug}.lock"), _clear_errors():
         folder = root / ".idaq" / "collect" / f"{slug}-{digest[:12]}"
         if (root / recipe.id).exists():
-            existing = _existing(root / recipe.id, digest)
+            existing = _existing(root / recipe.id, recipe)
             shutil.rmtree(folder, ignore_errors=True)  # left by a kill between the dataset's rename and its removal
             return existing
         folder.mkdir(parents=True, exist_ok=True)
@@ -85,9 +85,19 @@ def _tasks_of(recipe: Recipe) -> tuple[Family, dict[int, str]]:
     return family, assign_splits(recipe, family)
 
 
-def _existing(path: Path, digest: str) -> Collected:
+def _content(recipe: Recipe) -> dict[str, object]:
+    """What determines the data; [train] and [adapt] only say how best to learn from it."""
+    return {key: value for key, value in to_mapping(recipe).items() if key not in ("train", "adapt")}
+
+
+def _digest(recipe: Recipe, family: Family) -> str:
+    """Of the recipe and the tasks as installed here: what one version of a simulator began, another does not finish."""
+    return value_digest([_content(recipe), [dict(task.params) for task in family.tasks]])
+
+
+def _existing(path: Path, recipe: Recipe) -> Collected:
     stored = open_stored(path)
-    if stored.manifest.recipe_digest != digest:
+    if _content(stored.manifest.recipe) != _content(recipe):
         raise DatasetExistsError(
             f"{path} exists already and was collected from another recipe",
             hint="collect under another id: --set id=idaq/.../name-v1, or remove that folder",

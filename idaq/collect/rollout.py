@@ -10,7 +10,7 @@ from idaq.core.errors import CollectError
 from idaq.core.seeds import generator
 from idaq.core.types import Array, Episode
 from idaq.format.recipe import Behaviour
-from idaq.tasks import Family
+from idaq.tasks import Family, LockstepEnv
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,12 +37,12 @@ def draw_noise(seeds: NDArray[np.uint64], steps: int, action_size: int) -> Noise
 
 
 def act(
-    behaviour: Behaviour, family: Family, observations: Array, tasks: NDArray[np.int64], noise: Noise, step: int
+    behaviour: Behaviour, family: Family, env: LockstepEnv, tasks: NDArray[np.int64], noise: Noise, step: int
 ) -> Array:
     """Actions (B, A) in [-1, 1] of a behaviour policy at time `step`."""
     if behaviour.kind == "random":
         return noise.uniform[step]
-    scripted = np.clip(family.controller(observations, tasks) + behaviour.noise * noise.gaussian[step], -1, 1)
+    scripted = np.clip(family.controller(env.privileged(), tasks) + behaviour.noise * noise.gaussian[step], -1, 1)
     if behaviour.kind == "scripted":
         return scripted
     return np.where((noise.choice[step] < behaviour.random_share)[:, None], noise.uniform[step], scripted)
@@ -51,33 +51,47 @@ def act(
 def rollout(
     family: Family, behaviour: Behaviour, tasks: NDArray[np.int64], seeds: NDArray[np.uint64]
 ) -> tuple[list[Episode], NDArray[np.bool_]]:
-    """Run B episodes in lock-step: the episodes and, for each, its success by the family's definition.
+    """Run B episodes in lock-step, or in several parts: the episodes and, for each, its success by the family's word.
 
     Episode b is a pure function of (family, behaviour, tasks[b], seeds[b]). Raises CollectError on NaN or infinity.
     """
-    space = _action_space(family)
+    env, space = family.lockstep(), _action_space(family)
+    episodes: list[Episode] = []
+    successes: list[bool] = []
+    for start in range(0, len(tasks), family.lockstep_width):
+        part = slice(start, start + family.lockstep_width)
+        columns, solved = _run(family, behaviour, env, space, tasks[part], seeds[part])
+        when = {task.task_index: task.success.when for task in family.tasks}
+        for b, task in enumerate(tasks[part].tolist()):
+            episodes.append(_cut({name: column[b] for name, column in columns.items()}))
+            successes.append(_solved(solved[b, : len(episodes[-1])], when[task]))
+    return episodes, np.array(successes)
+
+
+def _run(
+    family: Family,
+    behaviour: Behaviour,
+    env: LockstepEnv,
+    space: gym.spaces.Box,
+    tasks: NDArray[np.int64],
+    seeds: NDArray[np.uint64],
+) -> tuple[dict[str, Array], NDArray[np.bool_]]:
+    """Columns (B, T, ...), whatever follows an episode's end included, and success at each step (B, T)."""
     noise = draw_noise(seeds, family.horizon, int(np.prod(space.shape)))
-    env = family.lockstep()
-    observations = env.reset(tasks, seeds)
-    seen, actions, results = [observations], [], []
+    seen, actions, results = [env.reset(tasks, seeds)], [], []
     for step in range(family.horizon):
-        unit = act(behaviour, family, observations, tasks, noise, step)
+        unit = act(behaviour, family, env, tasks, noise, step)
         actions.append((space.low + (unit + 1) / 2 * (space.high - space.low)).astype(space.dtype))
         results.append(env.step(actions[-1]))
-        observations = results[-1].observations
-        seen.append(observations)
-    stacked = {
+        seen.append(results[-1].observations)
+    columns = {
         "observations": np.stack(seen, 1),
         "actions": np.stack(actions, 1),
         "rewards": np.stack([r.rewards for r in results], 1),
         "terminated": np.stack([r.terminated for r in results], 1),
         "truncated": np.stack([r.truncated for r in results], 1),
     }
-    episodes = [_cut({name: column[b] for name, column in stacked.items()}) for b in range(len(tasks))]
-    successes = np.stack([r.success for r in results], 1)
-    when = {task.task_index: task.success.when for task in family.tasks}
-    solved = [_solved(successes[b, : len(episode)], when[int(tasks[b])]) for b, episode in enumerate(episodes)]
-    return episodes, np.array(solved)
+    return columns, np.stack([r.success for r in results], 1)
 
 
 def _solved(steps: NDArray[np.bool_], when: str) -> bool:

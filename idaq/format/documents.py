@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints
 
 from idaq.core.config import config
-from idaq.core.types import PlainData, Slug, Task, VersionOne
+from idaq.core.types import FamilyName, PlainData, Slug, Task, VersionOne
 from idaq.format.recipe import Recipe
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -96,7 +96,7 @@ class Manifest:
 
     format_version: VersionOne
     dataset_id: str
-    family: Slug
+    family: FamilyName
     recipe: Recipe
     recipe_digest: Sha256
     """of the recipe's canonical JSON"""

@@ -39,6 +39,10 @@ class LockstepEnv(Protocol):
         """Step all environments with actions (B, A). What an ended one returns is to be ignored."""
         ...
 
+    def privileged(self) -> Array:
+        """(B, P): what the controller sees now; the latest observations, and what they hide from the agent."""
+        ...
+
 
 class Singles:
     """Lock-step for a family without a batched form: single environments stepped one after the other.
@@ -59,6 +63,9 @@ class Singles:
         ]
         self._last: list[tuple[Array, float, bool, bool, dict[str, Any]]] = [(s, 0.0, False, False, {}) for s in starts]
         return np.stack(starts)
+
+    def privileged(self) -> Array:
+        return np.stack([last[0] for last in self._last])
 
     def step(self, actions: Array) -> StepBatch:
         for number, action in enumerate(actions):
@@ -88,10 +95,12 @@ class Family:
     env_spec: EnvSpec
     lockstep: Callable[[], LockstepEnv]
     controller: Callable[[Array, NDArray[np.int64]], Array]
-    """privileged scripted policy: observations (B, D), task indices (B,) -> actions (B, A) in units of the
-    largest action, before noise and clipping"""
+    """scripted policy that knows the task: privileged observations (B, P), task indices (B,) -> actions (B, A) in
+    units of the largest action, before noise and clipping"""
     task_changes_dynamics: bool
     """whether s' depends on the task (a context then needs s')"""
+    lockstep_width: int = 1_000_000
+    """the most environments that are best stepped together, where one holds much memory"""
 
     def make(self, task: int = 0, render_mode: str | None = None) -> gym.Env[Array, Array]:
         """A single Gymnasium environment, time limit included, that starts on task `task`."""

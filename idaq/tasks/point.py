@@ -86,6 +86,9 @@ class PointRobotLockstep:
         self._elapsed = 0
         return self._positions
 
+    def privileged(self) -> Array:
+        return self._positions
+
     def step(self, actions: Array) -> StepBatch:
         self._positions, rewards, distances = move(
             self._positions, actions, self._goals, self._winds, self._variant.sparse

@@ -14,7 +14,7 @@ from idaq.loader import Dataset, open_dataset
 @pytest.fixture(scope="session")
 def full_size(tmp_path_factory: pytest.TempPathFactory) -> Collected:
     """point-robot expert: 100 tasks, 4,500 episodes, 90,000 steps."""
-    return collect(load_recipe(recipe_path("point-robot", "expert")), tmp_path_factory.mktemp("bench"), workers=1)
+    return collect(catalogue_recipe("point-robot", "expert"), tmp_path_factory.mktemp("bench"), workers=1)
 
 
 @pytest.fixture(scope="session")

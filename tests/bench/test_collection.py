@@ -16,7 +16,7 @@ from idaq.tasks import Family, get_family
 from tests.bench.conftest import seconds
 
 EPISODES = 45
-RECIPE = load_recipe(recipe_path("point-robot", "expert"))
+RECIPE = catalogue_recipe("point-robot", "expert")
 
 
 def plain_loop(family: Family, env: object, episodes: int) -> None:

@@ -60,7 +60,7 @@ def test_the_readmes_task_family_is_one(monkeypatch: pytest.MonkeyPatch, tmp_pat
     check_env(module.Cart(), skip_render_check=True)
     family: dict[str, Any] = {"id": "idaq/cart/expert-v0", "family": "cart", "splits.sizes": {"train": 8, "test": 2}}
     family["behaviours.expert.noise"] = 0.02
-    recipe = load_recipe(recipe_path("point-robot", "expert"), [f"{k}={_toml(v)}" for k, v in family.items()])
+    recipe = catalogue_recipe("point-robot", "expert", [f"{k}={_toml(v)}" for k, v in family.items()])
     dataset = open_dataset(collect(recipe, tmp_path).path)
     assert len(dataset) == 450
     assert dataset.episodes.success.mean() > 0.9

@@ -15,7 +15,7 @@ MIXED = recipe_path("point-robot", "mixed")
 
 @pytest.mark.parametrize(("family", "quality"), recipe_names())
 def test_every_recipe_of_the_catalogue_makes_the_dataset_it_is_named_after(family: str, quality: str) -> None:
-    recipe = load_recipe(recipe_path(family, quality))
+    recipe = catalogue_recipe(family, quality)
     assert recipe.id == f"idaq/{family}/{quality}-v0"
     assert recipe.family == family
     assert set(assign_splits(recipe, get_family(family)).values()) == set(recipe.splits.sizes)

@@ -27,22 +27,22 @@ def record(tmp_path: Path) -> RunRecord:
 
 @pytest.mark.parametrize(("family", "quality"), recipe_names())
 def test_a_catalogue_dataset_needs_no_settings(family: str, quality: str) -> None:
-    recipe = load_recipe(recipe_path(family, quality))
+    recipe = catalogue_recipe(family, quality)
     assert collect_command(recipe.id, recipe) == f"idaq collect {family} --quality {quality}"
     assert collect_command(recipe.id, None) == f"idaq collect {family} --quality {quality}"
 
 
 def test_changed_recipes_are_told_by_settings_that_make_them() -> None:
     changes = ["id=idaq/point-robot/noisy-v1", "episodes=3", "behaviours.expert.noise=1", "splits.sizes.train=6"]
-    recipe = load_recipe(recipe_path("point-robot", "mixed"), changes)
+    recipe = catalogue_recipe("point-robot", "mixed", changes)
     command = collect_command(recipe.id, recipe)
     quality = shlex.split(command)[4]
-    assert load_recipe(recipe_path("point-robot", quality), _options(command)) == recipe
+    assert catalogue_recipe("point-robot", quality, _options(command)) == recipe
 
 
 @pytest.mark.parametrize("change", [{"family": "../../etc"}, {"family": "/etc"}, {"behaviours": 2}])
 def test_what_no_setting_expresses_is_said(change: dict[str, object]) -> None:
-    recipe = load_recipe(recipe_path("point-robot", "expert"))
+    recipe = catalogue_recipe("point-robot", "expert")
     if "behaviours" in change:
         change = {"behaviours": [replace(recipe.behaviours[0], name=name) for name in "abcd"]}
     assert collect_command("idaq/x/y-v0", replace(recipe, **change)).startswith("idaq collect --recipe recipe.toml  #")
@@ -57,7 +57,7 @@ def test_settings_rebuild_a_config() -> None:
 
 
 def test_train_and_adapt_settings_are_told_against_the_recipe(record: RunRecord) -> None:
-    recipe = load_recipe(recipe_path("point-robot", "expert"))
+    recipe = catalogue_recipe("point-robot", "expert")
     trained = from_mapping(TrainConfig, {**recipe.train, "steps": 40, "seed": 3}, where="test")
     commands = reproduce([replace(record, config=trained)], AdaptConfig(seeds=2), recipe)
     run = "runs/idaq-point-robot-expert-v0-seed3"

@@ -27,7 +27,7 @@ SMALL = ["episodes=3", "splits.sizes={train = 5, test = 3}", "reference.random_e
 
 @pytest.fixture(scope="module", params=["point-robot/expert", "point-robot/mixed", "point-robot-wind/expert"])
 def dataset(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    recipe = load_recipe(recipe_path(*request.param.split("/")), SMALL)
+    recipe = catalogue_recipe(*request.param.split("/"), SMALL)
     return open_dataset(collect(recipe, tmp_path_factory.mktemp("data")).path)
 
 

@@ -63,7 +63,7 @@ class Page(HTMLParser):
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     settings = ["episodes=3", "splits.sizes={train = 5, test = 3}", "reference.random_episodes=2"]
-    recipe = load_recipe(recipe_path("point-robot", "expert"), settings)
+    recipe = catalogue_recipe("point-robot", "expert", settings)
     return open_dataset(collect(recipe, tmp_path_factory.mktemp("data")).path)
 
 

@@ -1,0 +1,275 @@
+"""Meta-World ML1: one robot arm, 50 kinds of job, each a family of 50 tasks whose goal the agent cannot see.
+
+A family `ml1/<name>` has the 50 training tasks of `ML1("<name>-v3", seed=1337)`. The scripted policy sees the goal; the
+observations of the data, and of the environment, have zeros in its place (last three of 39 numbers).
+Shapes: B environments in lock-step, D = 39 observation numbers.
+"""
+
+import functools
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.envs.registration import EnvSpec
+from numpy.typing import NDArray
+
+from idaq.core.errors import UsageError, unknown_name
+from idaq.core.types import Array, Success, Task
+from idaq.tasks.family import Family, StepBatch
+
+# fmt: off
+NAMES = (
+    "assembly", "basketball", "bin-picking", "box-close", "button-press", "button-press-topdown",
+    "button-press-topdown-wall", "button-press-wall", "coffee-button", "coffee-pull", "coffee-push", "dial-turn",
+    "disassemble", "door-close", "door-lock", "door-open", "door-unlock", "drawer-close", "drawer-open", "faucet-close",
+    "faucet-open", "hammer", "hand-insert", "handle-press", "handle-press-side", "handle-pull", "handle-pull-side",
+    "lever-pull", "peg-insert-side", "peg-unplug-side", "pick-out-of-hole", "pick-place", "pick-place-wall",
+    "plate-slide", "plate-slide-back", "plate-slide-back-side", "plate-slide-side", "push", "push-back", "push-wall",
+    "reach", "reach-wall", "shelf-place", "soccer", "stick-pull", "stick-push", "sweep", "sweep-into", "window-close",
+    "window-open",
+)
+# fmt: on
+HORIZON = 500
+TASK_SEED = 1337
+
+
+@functools.cache
+def benchmark(name: str) -> Any:
+    """Meta-World's ML1 of a name: its environment class and its tasks (about a second, once a process)."""
+    import metaworld
+
+    if name not in NAMES:
+        raise unknown_name("ML1 set", name, NAMES)
+    return metaworld.ML1(f"{name}-v3", seed=TASK_SEED)
+
+
+@functools.cache
+def rand_vecs(name: str) -> Array:
+    """(50, 3) or (50, 6) float64: what distinguishes the tasks, in metres: object position, goal, or both."""
+    vectors = []
+    env = _env_class(name)()
+    for task in benchmark(name).train_tasks:
+        env.set_task(task)
+        vectors.append(np.array(env._last_rand_vec))
+        _unhide(env)
+    env.close()
+    return np.stack(vectors)
+
+
+@functools.cache
+def scripted_policy(name: str) -> Any:
+    """Meta-World's scripted policy of that name; stateless."""
+    from metaworld.policies import ENV_POLICY_MAP
+
+    from idaq.tasks import sawyer
+
+    cls = ENV_POLICY_MAP[f"{name}-v3"]
+    return (sawyer.accelerated_policy(cls) if sawyer.supported() else cls)()
+
+
+def controller(name: str, observations: Array, task_indices: NDArray[np.int64]) -> Array:
+    """The scripted policy's actions (B, 4) float32; observations (B, 39) with the goal."""
+    policy = scripted_policy(name)
+    return np.stack([policy.get_action(observation) for observation in observations])
+
+
+@functools.cache
+def _env_class(name: str) -> Any:
+    from idaq.tasks import sawyer
+
+    (cls,) = benchmark(name).train_classes.values()
+    return sawyer.accelerated(cls) if sawyer.supported() else cls
+
+
+def _unhide(env: Any) -> None:
+    """Let the environment show the goal. Its observation space is cached, and clips: drop and recompute it."""
+    env._partially_observable = False
+    vars(env).pop("sawyer_observation_space", None)
+    env.observation_space = env.sawyer_observation_space
+
+
+@dataclass(frozen=True)
+class Start:
+    """An environment at the first step of a task: enough to go back there."""
+
+    task: int
+    state: Array
+    attributes: dict[str, Any]
+    observation: Array
+
+
+class Arm:
+    """One robot arm that starts any task afresh: an episode depends on nothing that happened before it."""
+
+    def __init__(self, name: str, **render: Any) -> None:
+        self._name, self._render, self._start = name, render, None
+        self.env: Any = None
+
+    def reset(self, task: int) -> Array:
+        """Start `task`; returns the observation (39,) float64, goal included."""
+        if self._start is None or self._start.task != task or not hasattr(self.env, "prepare"):
+            self._make(task)
+        start = self._start
+        assert start is not None
+        if hasattr(self.env, "prepare"):
+            _restore(self.env, start)
+        return start.observation.copy()
+
+    def step(self, action: Array) -> tuple[Array, float, bool]:
+        """Observation (39,) float64, goal included; reward; success at this step."""
+        observation, reward, _, _, info = self.env.step(action)
+        return observation, float(reward), bool(info["success"])
+
+    def close(self) -> None:
+        if self.env is not None:
+            self.env.close()
+        self.env, self._start = None, None
+
+    def _make(self, task: int) -> None:
+        """A new environment on the task, as Meta-World's own users would make it, then noted down."""
+        self.close()
+        self.env = env = _env_class(self._name)(**self._render)
+        env.set_task(benchmark(self._name).train_tasks[task])
+        _unhide(env)
+        observation, _ = env.reset()
+        state = np.empty(0)
+        if hasattr(env, "prepare"):
+            env.prepare()
+            state = _state(env)
+        self._start = Start(task, state, dict(vars(env)), observation)
+
+
+def _state(env: Any) -> Array:
+    import mujoco
+
+    kind = mujoco.mjtState.mjSTATE_INTEGRATION
+    state = np.empty(mujoco.mj_stateSize(env.model, kind))
+    mujoco.mj_getState(env.model, env.simulation, state, kind)
+    return state
+
+
+def _restore(env: Any, start: Start) -> None:
+    import mujoco
+
+    mujoco.mj_setState(env.model, env.simulation, start.state, mujoco.mjtState.mjSTATE_INTEGRATION)
+    vars(env).clear()
+    vars(env).update(start.attributes)
+
+
+def hidden(observations: Array) -> Array:
+    """What the data and the agent see: float32, with zeros for the goal. (..., 39) -> (..., 39)."""
+    seen = observations.astype(np.float32)
+    seen[..., -3:] = 0
+    return seen
+
+
+class ML1Lockstep:
+    """B arms, stepped one after the other."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._arms: list[Arm] = []
+
+    def reset(self, task_indices: NDArray[np.int64], seeds: NDArray[np.uint64]) -> Array:
+        self._arms += [Arm(self._name) for _ in range(len(task_indices) - len(self._arms))]
+        self._active = self._arms[: len(task_indices)]
+        self._elapsed = 0
+        self._full = np.stack([arm.reset(task) for arm, task in zip(self._active, task_indices.tolist(), strict=True)])
+        return hidden(self._full)
+
+    def privileged(self) -> Array:
+        return self._full
+
+    def step(self, actions: Array) -> StepBatch:
+        full, rewards, success = zip(
+            *(arm.step(action) for arm, action in zip(self._active, actions, strict=True)), strict=True
+        )
+        self._full = np.stack(full)
+        self._elapsed += 1
+        return StepBatch(
+            observations=hidden(self._full),
+            rewards=np.array(rewards),
+            terminated=np.zeros(len(full), bool),
+            truncated=np.full(len(full), self._elapsed >= HORIZON),
+            success=np.array(success),
+        )
+
+
+class ML1Env(gym.Env[Array, Array]):
+    """One set of ML1 with the goal hidden. `reset(options={"task": i})` changes the task; without it the last stays."""
+
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 80}  # noqa: RUF012 - Gymnasium's own form
+
+    def __init__(self, name: str, task: int = 0, render_mode: str | None = None) -> None:
+        self._arm = Arm(name, render_mode=render_mode, camera_name="corner2")
+        self._task = self._checked(task)
+        self.render_mode = render_mode
+        self.observation_space, self.action_space = spaces()
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Array, dict[str, Any]]:
+        super().reset(seed=seed)
+        if options and "task" in options:
+            self._task = self._checked(options["task"])
+        return hidden(self._arm.reset(self._task)), {"success": False, "task_index": self._task}
+
+    def step(self, action: Array) -> tuple[Array, float, bool, bool, dict[str, Any]]:
+        observation, reward, success = self._arm.step(np.asarray(action, np.float32))
+        return hidden(observation), reward, False, False, {"success": success, "task_index": self._task}
+
+    def render(self) -> NDArray[np.uint8] | None:  # type: ignore[override]
+        return None if self.render_mode is None else self._arm.env.render()
+
+    def close(self) -> None:
+        self._arm.close()
+
+    def _checked(self, task: object) -> int:
+        if isinstance(task, bool) or not isinstance(task, int | np.integer) or not 0 <= int(task) < 50:
+            raise UsageError(f"there is no task {task!r}", hint="an integer from 0 to 49")
+        return int(task)
+
+
+def spaces() -> tuple[gym.spaces.Box, gym.spaces.Box]:
+    """Observation and action space, the same for every set: two frames of 18 numbers, and the goal's place, empty."""
+    low = np.array([-0.525, 0.348, -0.0525, -1.0] + 14 * [-np.inf])
+    high = np.array([0.525, 1.025, 0.7, 1.0] + 14 * [np.inf])
+    goal = np.zeros(3)
+    observation = gym.spaces.Box(
+        np.concatenate([low, low, goal]).astype(np.float32),
+        np.concatenate([high, high, goal]).astype(np.float32),
+        dtype=np.float32,
+    )
+    return observation, gym.spaces.Box(-1.0, 1.0, (4,), np.float32)
+
+
+@functools.cache
+def ml1(name: str) -> Family:
+    """The family `ml1/<name>`."""
+    success = Success(metric="info.success", op=">=", threshold=1.0, unit="1", when="any-step")
+    tasks = tuple(
+        Task(
+            task_id=f"task-{index:03d}",
+            task_index=index,
+            params={"rand_vec": [float(x) for x in vector]},
+            split="train",
+            success=success,
+        )
+        for index, vector in enumerate(rand_vecs(name))
+    )
+    return Family(
+        name=f"ml1/{name}",
+        description=f"Meta-World ML1 {name}-v3, goal hidden",
+        tasks=tasks,
+        horizon=HORIZON,
+        env_spec=EnvSpec(
+            id=f"idaq/ml1-{name}-v0",
+            entry_point="idaq.tasks.ml1:ML1Env",
+            max_episode_steps=HORIZON,
+            disable_env_checker=True,  # it warns of the goal's place: zeros, and nothing else, fit there
+            kwargs={"name": name},
+        ),
+        lockstep=functools.partial(ML1Lockstep, name),
+        controller=functools.partial(controller, name),
+        task_changes_dynamics=False,
+        lockstep_width=3,
+    )

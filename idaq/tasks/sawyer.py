@@ -1,0 +1,297 @@
+"""Meta-World's environments, stepped several times faster, to the bit as they are.
+
+Stock `step` spends most of its time outside MuJoCo: a full second forward pass, contacts listed one Python object at a
+time, rotations through SciPy, names looked up again at every access. `accelerated(cls)` makes a subclass of an
+environment class with those replaced; the environment's own rules (rewards, resets, observations) are its own code,
+bound to faster helpers. Nothing of Meta-World is patched: stock environments in the same process stay stock.
+"""
+
+import copy
+import functools
+import math
+import types
+import warnings
+from collections.abc import Callable
+from importlib.metadata import version
+from typing import Any
+
+import mujoco
+import numpy as np
+from metaworld import sawyer_xyz_env
+from metaworld.policies.policy import Policy
+from metaworld.utils import reward_utils
+from scipy.spatial.transform import Rotation
+
+from idaq.core.types import Array
+
+WRITTEN_FOR = {"metaworld": ("3.1.1",), "gymnasium": ("1.",), "mujoco": ("3.",), "scipy": ("1.",)}
+"""Version prefixes that the replacements were read against and compared with."""
+
+
+@functools.cache
+def supported() -> bool:
+    """Whether the installed libraries are those the replacements were written for; warns once if not."""
+    found = {name: version(name) for name in WRITTEN_FOR}
+    strange = [f"{name} {found[name]}" for name, known in WRITTEN_FOR.items() if not found[name].startswith(known)]
+    if strange:
+        wanted = ", ".join(f"{name} {' or '.join(known)}" for name, known in WRITTEN_FOR.items())
+        warnings.warn(
+            f"{', '.join(strange)}: faster stepping was written for {wanted}; falling back to stock stepping",
+            stacklevel=2,
+        )
+    return not strange
+
+
+def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
+    """`numpy.linalg.norm`, without its preparations for a vector of doubles."""
+    plain = ord is None and axis is None and not keepdims and type(x) is np.ndarray
+    if plain and x.ndim == 1 and x.dtype == np.float64 and x.flags.c_contiguous:
+        return np.float64(math.sqrt(x.dot(x)))
+    return np.linalg.norm(x, ord, axis, keepdims)
+
+
+_LONG_TAIL = float(np.sqrt(1 / 0.1 - 1))
+
+
+def tolerance(
+    x: Any,
+    bounds: tuple[float, float] = (0.0, 0.0),
+    margin: Any = 0.0,
+    sigmoid: Any = "gaussian",
+    value_at_margin: float = 0.1,
+) -> Any:
+    """`reward_utils.tolerance`, in Python floats for its commonest use: a scalar and a long tail."""
+    lower, upper = bounds
+    if sigmoid != "long_tail" or value_at_margin != 0.1 or not isinstance(x, float) or lower > upper or not margin > 0:
+        return reward_utils.tolerance(x, bounds, margin, sigmoid, value_at_margin)
+    x, lower, upper = float(x), float(lower), float(upper)
+    if lower <= x <= upper:
+        return 1.0
+    beyond = (lower - x if x < lower else x - upper) / float(margin)
+    return 1.0 / ((beyond * _LONG_TAIL) ** 2 + 1.0)
+
+
+def hamacher_product(a: Any, b: Any) -> Any:
+    """`reward_utils.hamacher_product`, in Python floats."""
+    if not (isinstance(a, float) and isinstance(b, float) and 0.0 < a <= 1.0 and 0.0 < b <= 1.0):
+        return reward_utils.hamacher_product(a, b)
+    a, b = float(a), float(b)
+    return (a * b) / (a + b - (a * b))
+
+
+class FastRotation:
+    """As much of SciPy's Rotation as the environments use: `from_matrix(m).as_quat()` of a valid rotation."""
+
+    def __init__(self, quaternion: Array) -> None:
+        self._quaternion = quaternion
+
+    def as_quat(self) -> Array:
+        return self._quaternion
+
+    @staticmethod
+    def from_matrix(matrix: Array) -> "FastRotation | Rotation":
+        """Shepperd's method, operation for operation as SciPy does it; what is not orthogonal goes to SciPy."""
+        (m00, m01, m02), (m10, m11, m12), (m20, m21, m22) = matrix.tolist()
+        off = max(
+            abs(m00 * m10 + m01 * m11 + m02 * m12),
+            abs(m00 * m20 + m01 * m21 + m02 * m22),
+            abs(m10 * m20 + m11 * m21 + m12 * m22),
+            abs(m00 * m00 + m01 * m01 + m02 * m02 - 1),
+            abs(m10 * m10 + m11 * m11 + m12 * m12 - 1),
+            abs(m20 * m20 + m21 * m21 + m22 * m22 - 1),
+        )
+        if not off < 1e-13:
+            return Rotation.from_matrix(matrix)
+        trace = m00 + m11 + m22
+        largest = max(m00, m11, m22, trace)
+        if largest == m00:
+            q = (1 - trace + 2 * m00, m10 + m01, m20 + m02, m21 - m12)
+        elif largest == m11:
+            q = (m10 + m01, 1 - trace + 2 * m11, m21 + m12, m02 - m20)
+        elif largest == m22:
+            q = (m20 + m02, m21 + m12, 1 - trace + 2 * m22, m10 - m01)
+        else:
+            q = (m21 - m12, m02 - m20, m10 - m01, 1 + trace)
+        length = math.sqrt(q[0] * q[0] + q[1] * q[1] + q[2] * q[2] + q[3] * q[3])
+        return FastRotation(np.array([q[0] / length, q[1] / length, q[2] / length, q[3] / length]))
+
+
+class Named:
+    """Arrays of one named body, geom, site or joint, looked up once: views of the simulation's own memory."""
+
+    def __init__(self, found: Any) -> None:
+        self.id = found.id
+        for name in ("xpos", "xquat", "xmat", "qpos", "qvel"):
+            if hasattr(found, name):
+                setattr(self, name, getattr(found, name))
+
+
+class Views:
+    """Stands for `MjData` while an environment steps: the same arrays, with names resolved once."""
+
+    def __init__(self, data: Any) -> None:
+        self._data = data
+        for kind in ("body", "geom", "site", "joint"):
+            setattr(self, kind, functools.cache(lambda name, find=getattr(data, kind): Named(find(name))))
+        for name in ("qpos", "qvel", "ctrl", "mocap_pos", "mocap_quat"):
+            setattr(self, name, getattr(data, name))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._data, name)
+
+
+def move(from_xyz: Array, to_xyz: Array, p: float) -> Array:
+    """The scripted policies' proportional response, without a warning at each large one."""
+    return p * (to_xyz - from_xyz)
+
+
+_NUMPY = types.SimpleNamespace(**vars(np) | {"linalg": types.SimpleNamespace(**vars(np.linalg) | {"norm": norm})})
+_REWARDS = types.SimpleNamespace(
+    **vars(reward_utils) | {"tolerance": tolerance, "hamacher_product": hamacher_product}
+)
+_HELPERS = {"np": _NUMPY, "reward_utils": _REWARDS, "Rotation": FastRotation, "move": move}
+
+
+def rebound(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The same code, looking its helpers up among the fast ones; a decorator that only asserts is dropped."""
+    while function.__name__ == "inner" and function.__closure__:
+        function = next(c.cell_contents for c in function.__closure__ if callable(c.cell_contents))
+    names = {name: helper for name, helper in _HELPERS.items() if name in function.__globals__}
+    if not isinstance(function, types.FunctionType) or not names:
+        return function
+    copied = types.FunctionType(
+        function.__code__, function.__globals__ | names, function.__name__, function.__defaults__, function.__closure__
+    )
+    copied.__kwdefaults__ = function.__kwdefaults__
+    return copied
+
+
+def rebound_members(cls: type, stop: type) -> dict[str, Any]:
+    """Every method and property that `cls` has from itself and its bases up to and including `stop`, rebound."""
+    members: dict[str, Any] = {}
+    line = cls.__mro__[: cls.__mro__.index(stop) + 1]
+    for base in reversed(line):
+        for name, member in vars(base).items():
+            if name.startswith("__"):
+                continue
+            if isinstance(member, property) and member.fget:
+                members[name] = property(rebound(member.fget), member.fset)
+            elif isinstance(member, staticmethod):
+                members[name] = staticmethod(rebound(member.__func__))
+            elif isinstance(member, types.FunctionType):
+                members[name] = rebound(member)
+    return members
+
+
+@functools.cache
+def compiled(path: str) -> Any:
+    """The model of an XML file, compiled once a process. Copy it: environments write into theirs."""
+    return mujoco.MjModel.from_xml_path(path)
+
+
+class Stepping:
+    """The replaced parts of an environment, put before the stock class by `accelerated`.
+
+    Construct, set the task, reset once (that is stock code), then `prepare`; from there on only `step`.
+    """
+
+    def _initialize_simulation(self: Any) -> tuple[Any, Any]:
+        model = copy.copy(compiled(self.fullpath))
+        model.vis.global_.offwidth = max(model.vis.global_.offwidth, self.width)
+        model.vis.global_.offheight = max(model.vis.global_.offheight, self.height)
+        return model, mujoco.MjData(model)
+
+    def _step_mujoco_simulation(self: Any, ctrl: Any, n_frames: int) -> None:
+        """Stock follows with body forces (mj_rnePostConstraint) that no environment reads."""
+        self.data.ctrl[:] = ctrl
+        mujoco.mj_step(self.model, self.data, nstep=n_frames)
+
+    def prepare(self: Any) -> None:
+        """Look up, once, what every step needs."""
+        self.simulation = self.data
+        self.data = views = Views(self.data)
+        self._pads = tuple(views.geom(name).id for name in ("leftpad_geom", "rightpad_geom"))
+        self._bounds = self.sawyer_observation_space.low, self.sawyer_observation_space.high
+        views.mocap_quat[:] = np.array([1, 0, 1, 0])
+
+    def step(self: Any, action: Array) -> tuple[Array, Any, bool, bool, dict[str, Any]]:
+        if self.curr_path_length >= self.max_path_length:
+            raise ValueError("the episode is over: reset the environment")
+        data, (low, high) = self.data, self._bounds
+        moved = data.mocap_pos[0] + np.minimum(np.maximum(action[:3], -1), 1) * self.action_scale
+        data.mocap_pos[0] = np.minimum(np.maximum(moved, self.mocap_low), self.mocap_high)
+        data.ctrl[0] = action[-1]
+        data.ctrl[1] = -action[-1]
+        mujoco.mj_step(self.model, self.simulation, nstep=self.frame_skip)
+        mujoco.mj_forward(self.model, self.simulation)  # the next step's solver starts from its result
+        self.curr_path_length += 1
+        observation = np.minimum(np.maximum(self._get_obs(), low), high)
+        reward, info = self.evaluate_state(observation, action)
+        return observation, reward, False, self.curr_path_length == self.max_path_length, info
+
+    def get_endeff_pos(self: Any) -> Array:
+        return self.data.body("hand").xpos
+
+    @property
+    def tcp_center(self: Any) -> Array:
+        return (self.data.site("rightEndEffector").xpos + self.data.site("leftEndEffector").xpos) / 2.0
+
+    def _get_site_pos(self: Any, site_name: str) -> Array:
+        return self.data.site(site_name).xpos.copy()
+
+    def touching_object(self: Any, object_geom_id: int) -> bool:
+        """Whether both pads press on the object; contacts are listed only where a contact is possible."""
+        if not all(self._can_touch(pad, object_geom_id) for pad in self._pads):
+            return False
+        contact, forces = self.data.contact, [0.0, 0.0]
+        for pair, address in zip(contact.geom.tolist(), contact.efc_address.tolist(), strict=True):
+            for side, pad in enumerate(self._pads):
+                if object_geom_id in pair and pad in pair:
+                    forces[side] += self.data.efc_force[address]
+        return 0 < forces[0] and 0 < forces[1]
+
+    def _can_touch(self: Any, pad: int, other: int) -> bool:
+        """MuJoCo's own test of bounding spheres, a little wider."""
+        model, positions = self.model, self.data.geom_xpos
+        radius = model.geom_rbound[other]
+        reach = model.geom_rbound[pad] + radius + model.geom_margin[pad] + model.geom_margin[other]
+        away = positions[pad] - positions[other]
+        return radius == 0 or math.sqrt(away.dot(away)) <= reach * 1.01
+
+    def _get_curr_obs_combined_no_goal(self: Any) -> Array:
+        """Hand (3), opening of the gripper (1), then position (3) and rotation (4) of each object, padded: (18,)."""
+        combined = np.zeros(4 + self._obs_obj_max_len)
+        combined[:3] = self.data.body("hand").xpos
+        apart = self.data.body("rightclaw").xpos - self.data.body("leftclaw").xpos
+        combined[3] = min(max(math.sqrt(apart.dot(apart)) / 0.1, 0.0), 1.0)
+        positions, rotations = self._get_pos_objects(), self._get_quat_objects()
+        for number in range(len(positions) // 3):
+            start = 4 + 7 * number
+            combined[start : start + 3] = positions[3 * number : 3 * number + 3]
+            combined[start + 3 : start + 7] = rotations[4 * number : 4 * number + 4]
+        return combined
+
+    def _get_obs(self: Any) -> Array:
+        current = self._get_curr_obs_combined_no_goal()
+        observation = np.zeros(39)
+        observation[:18] = current
+        observation[18:36] = self._prev_obs
+        if not self._partially_observable:
+            observation[36:] = self._get_pos_goal()
+        self._prev_obs = current
+        return observation
+
+
+@functools.cache
+def accelerated(cls: type) -> type:
+    """The faster subclass of a Meta-World environment class."""
+    members = rebound_members(cls, sawyer_xyz_env.SawyerXYZEnv)
+    for name in vars(Stepping).keys() & members.keys():
+        del members[name]
+    return type(f"Fast{cls.__name__}", (Stepping, cls), members)
+
+
+@functools.cache
+def accelerated_policy(cls: type) -> type:
+    """The faster subclass of a scripted policy's class."""
+    return type(f"Fast{cls.__name__}", (cls,), rebound_members(cls, Policy))
