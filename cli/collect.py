@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -18,6 +18,9 @@ def collect(
     quality: Annotated[str, typer.Option(help="expert, medium or mixed.")] = "expert",
     recipe: Annotated[Path | None, typer.Option(help="A recipe file of your own instead of the catalogue's.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Worker processes.")] = len(os.sched_getaffinity(0)),
+    executor: Annotated[
+        Literal["joblib", "ray"], typer.Option(help="joblib: processes here. ray: the cluster of RAY_ADDRESS, or here.")
+    ] = "joblib",
     settings: Settings = [],  # noqa: B006 - Typer copies it
     root: Root = None,
     as_json: Json = False,
@@ -32,6 +35,7 @@ def collect(
       idaq collect point-robot --set episodes=2       two episodes of every behaviour on every task
       idaq collect point-robot --set id=idaq/point-robot/noisy-v0 --set behaviours.expert.noise=1
       idaq collect --recipe my.toml --workers 8
+      idaq collect ml1/push --executor ray            needs pip install 'idaq[ray]' and a folder all machines see
 
     The same recipe gives the same content digest, whatever the workers or interruptions.
     """
@@ -44,7 +48,7 @@ def collect(
         raise UsageError("give either a family or --recipe", hint="idaq collect point-robot")
     chosen = load_recipe(recipe, settings) if recipe else catalogue_recipe(str(family), quality, settings)
     with progress(f"collecting {chosen.id}", episode_count(chosen), "episodes") as advance:
-        done = run(chosen, datasets_root(root), workers=workers, progress=advance)
+        done = run(chosen, datasets_root(root), workers=workers, executor=executor, progress=advance)
     if as_json:
         keys = ("content_digest", "cells", "resumed", "existed")
         print_json({"id": chosen.id, "path": str(done.path), **{key: getattr(done, key) for key in keys}})

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from idaq.adapt.config import AdaptConfig
-from idaq.adapt.lockstep import EpisodeBatch, Policy, latent_policy, run_episodes
+from idaq.adapt.lockstep import EpisodeBatch, Policy, Rollouts
 from idaq.adapt.results import Results, StrategyResult, TestTask
 from idaq.adapt.strategies import STRATEGIES, Strategy, Trial
 from idaq.adapt.uncertainty import UNCERTAINTIES
@@ -72,11 +72,12 @@ def adapt(
     without test tasks or whose tasks are not the installed family's.
     """
     problems = pose(agent, dataset, config)
+    rollouts = Rollouts(problems.family, agent.act)
     trials, results, final = {}, {}, {}
     for name in strategies:
         if name not in STRATEGIES:
             raise unknown_name("strategy", name, STRATEGIES)
-        trials[name], results[name], final[name] = _run(agent, problems, config, STRATEGIES[name], progress)
+        trials[name], results[name], final[name] = _run(agent, problems, config, STRATEGIES[name], rollouts, progress)
     manifest = dataset.manifest
     assert manifest is not None  # pose() refused datasets of other makers
     document = Results(
@@ -123,7 +124,7 @@ def episodes_to_run(config: AdaptConfig, strategies: int) -> int:
 
 
 def _run(
-    agent: Agent, problems: Problems, config: AdaptConfig, strategy: Strategy, progress: Advance
+    agent: Agent, problems: Problems, config: AdaptConfig, strategy: Strategy, rollouts: Rollouts, progress: Advance
 ) -> tuple[Trial, StrategyResult, EpisodeBatch]:
     trial = Trial(
         agent=agent,
@@ -132,22 +133,22 @@ def _run(
         oracle=problems.oracle.repeat(config.seeds, 0),
         rng=generator(config.seed),
     )
-    fresh: list[EpisodeBatch] = []
+    tasks, fresh = problems.task_indices, list[EpisodeBatch]()
     for number in range(config.episodes):
-        latents = strategy.explore(trial)
-        policy = random_policy(problems, trial) if latents is None else latent_policy(agent.act, latents)
-        tried = np.full_like(trial.oracle, np.nan) if latents is None else latents
-        episodes = run_episodes(problems.family, problems.task_indices, _seeds(problems, config, number), policy)
+        latents, seeds = strategy.explore(trial), _seeds(problems, config, number)
+        if latents is None:
+            tried = np.full_like(trial.oracle, np.nan)
+            episodes = rollouts.run(tasks, seeds, random_policy(problems, trial))
+        else:
+            tried, episodes = latents, rollouts.with_latents(tasks, seeds, latents)
         trial.tried.append(tried)
         trial.episodes.append(episodes)
         trial.embeddings.append(agent.embed(episodes.transitions))
         trial.scores.append(UNCERTAINTIES[strategy.uncertainty](agent, episodes, tried))
         progress(1)
         if number + 1 in config.report_at:
-            policy = latent_policy(agent.act, strategy.deploy(trial))
-            fresh.append(
-                run_episodes(problems.family, problems.task_indices, _seeds(problems, config, _FRESH + number), policy)
-            )
+            seeds = _seeds(problems, config, _FRESH + number)
+            fresh.append(rollouts.with_latents(tasks, seeds, strategy.deploy(trial)))
             progress(1)
     shape = (-1, len(problems.tasks), config.seeds)
     result = StrategyResult(

@@ -3,18 +3,20 @@
 Shapes: P problems, T steps, D observation, A action, Z latent.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from idaq.core.types import Array
-from idaq.loader.transitions import Floats, Transitions
+from idaq.loader.transitions import Floats, Transitions, concatenate
 from idaq.tasks import Family
 
 Policy = Callable[[Array, int], Array]
 """observations (P, D), time step -> actions (P, A) in the environment's units"""
+Act = Callable[[Array, Floats], Floats]
+"""observations (P, D), latents (P, Z) -> actions (P, A)"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,40 +36,67 @@ class EpisodeBatch:
         return np.where(self.valid, self.transitions.rewards, 0).sum(1, dtype=np.float64)
 
 
-def run_episodes(
-    family: Family, tasks_P: NDArray[np.int64], seeds_P: NDArray[np.uint64], policy: Policy
-) -> EpisodeBatch:
-    """Run one episode of every problem to its end or the time limit; T is the horizon, zeros follow an early end."""
-    env, problems, horizon = family.lockstep(), len(tasks_P), family.horizon
-    observations = env.reset(tasks_P, seeds_P)
-    seen = np.zeros((problems, horizon + 1, *observations.shape[1:]), np.float32)
-    rewards = np.zeros((problems, horizon), np.float32)
-    flags = np.zeros((3, problems, horizon), bool)  # valid, terminated, success
-    actions: list[Array] = []
-    alive = np.ones(problems, bool)
-    seen[:, 0] = observations
-    for step in range(horizon):
-        actions.append(policy(observations, step))
-        result = env.step(actions[-1])
-        observations = result.observations
-        seen[:, step + 1], rewards[:, step] = observations, result.rewards
-        flags[:, :, step] = alive, result.terminated, result.success
-        alive = alive & ~(result.terminated | result.truncated)
-        if not alive.any():
-            break
-    acted = np.zeros((problems, horizon, actions[0].shape[1]), np.float32)
-    acted[:, : len(actions)] = np.stack(actions, 1)
-    valid, terminated, success = flags
-    return EpisodeBatch(
-        transitions=Transitions(
+class Rollouts:
+    """Runs episodes of a family; its environments are made once.
+
+    Where the family is deterministic, what a latent does on a task is known once it has been seen: it is not run again.
+    """
+
+    def __init__(self, family: Family, act: Act) -> None:
+        self.family, self._act = family, act
+        self._env = family.lockstep()
+        self._known: dict[tuple[int, bytes], tuple[EpisodeBatch, int]] = {}
+
+    def with_latents(self, tasks_P: NDArray[np.int64], seeds_P: NDArray[np.uint64], z_PZ: Floats) -> EpisodeBatch:
+        """One episode of every problem with the meta-policy under its latent."""
+        if not self.family.deterministic:
+            return self.run(tasks_P, seeds_P, latent_policy(self._act, z_PZ))
+        keys = [(task, z.tobytes()) for task, z in zip(tasks_P.tolist(), z_PZ, strict=True)]
+        new = {key: problem for problem, key in enumerate(keys) if key not in self._known}
+        if new:
+            rows = np.array(list(new.values()))
+            batch = self.run(tasks_P[rows], seeds_P[rows], latent_policy(self._act, z_PZ[rows]))
+            self._known |= {key: (batch, row) for row, key in enumerate(new)}
+        return stack([self._known[key] for key in keys])
+
+    def run(self, tasks_P: NDArray[np.int64], seeds_P: NDArray[np.uint64], policy: Policy) -> EpisodeBatch:
+        """One episode of every problem to its end or the time limit; T is the horizon, zeros follow an early end."""
+        env, problems, horizon = self._env, len(tasks_P), self.family.horizon
+        observations = env.reset(tasks_P, seeds_P)
+        seen = np.zeros((problems, horizon + 1, *observations.shape[1:]), np.float32)
+        rewards = np.zeros((problems, horizon), np.float32)
+        flags = np.zeros((3, problems, horizon), bool)  # valid, terminated, success
+        actions: list[Array] = []
+        alive = np.ones(problems, bool)
+        seen[:, 0] = observations
+        for step in range(horizon):
+            actions.append(policy(observations, step))
+            result = env.step(actions[-1])
+            observations = result.observations
+            seen[:, step + 1], rewards[:, step] = observations, result.rewards
+            flags[:, :, step] = alive, result.terminated, result.success
+            alive = alive & ~(result.terminated | result.truncated)
+            if not alive.any():
+                break
+        acted = np.zeros((problems, horizon, actions[0].shape[1]), np.float32)
+        acted[:, : len(actions)] = np.stack(actions, 1)
+        valid, terminated, success = flags
+        columns = Transitions(
             observations=seen[:, :-1],
             actions=acted,
             rewards=rewards,
             next_observations=seen[:, 1:],
             terminated=terminated,
-        ),
-        valid=valid,
-        success=_solved(family, tasks_P, success, valid),
+        )
+        return EpisodeBatch(transitions=columns, valid=valid, success=_solved(self.family, tasks_P, success, valid))
+
+
+def stack(rows: Sequence[tuple[EpisodeBatch, int]]) -> EpisodeBatch:
+    """One batch of single rows of others."""
+    return EpisodeBatch(
+        transitions=concatenate([batch.transitions[row : row + 1] for batch, row in rows]),
+        valid=np.stack([batch.valid[row] for batch, row in rows]),
+        success=np.stack([batch.success[row] for batch, row in rows]),
     )
 
 
@@ -79,6 +108,6 @@ def _solved(
     return np.where([any_step[int(task)] for task in tasks_P], (success_PT & valid_PT).any(1), last)
 
 
-def latent_policy(act: Callable[[Array, Floats], Floats], z_PZ: Floats) -> Policy:
+def latent_policy(act: Act, z_PZ: Floats) -> Policy:
     """The meta-policy under fixed latents."""
     return lambda observations, _step: act(observations, z_PZ)

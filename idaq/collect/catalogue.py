@@ -12,7 +12,7 @@ from typing import Any
 from idaq.core.config import from_mapping, override, read_toml
 from idaq.core.errors import ConfigError, unknown_name
 from idaq.core.resources import resource_root
-from idaq.format.recipe import Recipe
+from idaq.format.recipe import Recipe, for_family
 from idaq.tasks import FAMILIES
 
 
@@ -55,19 +55,12 @@ def catalogue_recipe(family: str, quality: str, settings: Iterable[str] = ()) ->
     """The recipe of a catalogue entry, with `key=value` settings applied as `load_recipe` does."""
     entry = find_entry(family, quality)
     path = entry.folder / "recipe.toml"
-    return _configured(_filled(read_toml(path), family.partition("/")[2]), settings, path)
+    return _configured(for_family(read_toml(path), family), settings, path)
 
 
 def load_recipe(path: Path, settings: Iterable[str] = ()) -> Recipe:
     """Read a recipe and apply `key=value` settings; `episodes=N` sets every behaviour's. Raises ConfigError."""
     return _configured(read_toml(path), settings, path)
-
-
-def _filled(value: Any, name: str) -> Any:
-    """A suite's recipe with its `*` filled in, at any depth."""
-    if isinstance(value, dict):
-        return {key: _filled(inner, name) for key, inner in value.items()}
-    return value.replace("*", name) if name and isinstance(value, str) else value
 
 
 def _configured(mapping: dict[str, Any], settings: Iterable[str], path: Path) -> Recipe:

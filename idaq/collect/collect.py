@@ -9,12 +9,12 @@ from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
 
-import joblib
 import numpy as np
 from joblib.externals.loky.process_executor import BrokenProcessPool
 
 from idaq.collect.card import dataset_card
 from idaq.collect.cells import Cell, behaviours_of, collect_cell, finished_cells, is_whole, read_shard
+from idaq.collect.executors import EXECUTORS, Executor, ExecutorName
 from idaq.core.config import to_mapping
 from idaq.core.digest import value_digest
 from idaq.core.errors import CollectError, ConfigError, DatasetExistsError
@@ -40,7 +40,14 @@ class Collected:
     """the dataset was already there, whole, from the same recipe"""
 
 
-def collect(recipe: Recipe, root: Path, *, workers: int = 1, progress: Advance = ignore_progress) -> Collected:
+def collect(
+    recipe: Recipe,
+    root: Path,
+    *,
+    workers: int = 1,
+    executor: ExecutorName = "joblib",
+    progress: Advance = ignore_progress,
+) -> Collected:
     """Collect `recipe` into `<root>/<recipe.id>` with `workers` processes; `progress` counts episodes.
 
     Raises DatasetExistsError if another recipe's dataset has the id, CollectError on a full disk or a lost worker.
@@ -56,7 +63,7 @@ def collect(recipe: Recipe, root: Path, *, workers: int = 1, progress: Advance =
             return existing
         folder.mkdir(parents=True, exist_ok=True)
         cells = [Cell(task_index=t, behaviour_index=b) for t in tasks for b in range(len(behaviours_of(recipe)))]
-        resumed = _collect_cells(recipe, cells, folder, workers, progress)
+        resumed = _collect_cells(recipe, cells, folder, EXECUTORS[executor], workers, progress)
         source = _source(recipe, family, tasks, folder)
         path = write_dataset(source, root, dataset_card(recipe, source.tasks), progress)
         shutil.rmtree(folder)
@@ -105,15 +112,16 @@ def _existing(path: Path, recipe: Recipe) -> Collected:
     return Collected(path=path, content_digest=stored.manifest.content_digest, cells=0, resumed=0, existed=True)
 
 
-def _collect_cells(recipe: Recipe, cells: list[Cell], folder: Path, workers: int, progress: Advance) -> int:
+def _collect_cells(
+    recipe: Recipe, cells: list[Cell], folder: Path, run: Executor, workers: int, progress: Advance
+) -> int:
     """Collect the cells that are not whole yet; returns how many were."""
     finished = finished_cells(folder)
     missing = [cell for cell in cells if not is_whole(folder, cell, finished)]
     episodes = [behaviour.episodes for behaviour in behaviours_of(recipe)]
     progress(sum(episodes[cell.behaviour_index] for cell in set(cells) - set(missing)))
-    jobs = (joblib.delayed(collect_cell)(recipe, cell, folder) for cell in missing)
-    for count in joblib.Parallel(n_jobs=min(workers, max(1, len(missing))), return_as="generator_unordered")(jobs):
-        progress(count or 0)
+    for count in run(collect_cell, [(recipe, cell, folder.absolute()) for cell in missing], workers):
+        progress(count)
     return len(cells) - len(missing)
 
 

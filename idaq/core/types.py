@@ -21,12 +21,11 @@ Array = NDArray[Any]
 Advance = Callable[[int], None]
 """Progress callback: called with how many units were just finished."""
 
-Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?$")]
-FamilyName = Annotated[
-    str, StringConstraints(pattern=r"^[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?(?:/[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?)?$")
-]
-"""A slug, or suite/slug."""
+_SLUG = r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?"
+Slug = Annotated[str, StringConstraints(pattern=f"^{_SLUG}$")]
 """Lower-case letters, digits, `.`, `_`, `-`; 1 to 64 characters. Safe as a file name and in a URL."""
+FamilyName = Annotated[str, StringConstraints(pattern=f"^{_SLUG}(?:/{_SLUG})?$")]
+"""A slug, or suite/slug."""
 
 
 def _is_plain(value: dict[str, Any]) -> dict[str, Any]:

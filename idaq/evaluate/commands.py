@@ -9,7 +9,7 @@ from idaq.adapt.config import AdaptConfig
 from idaq.core.config import from_mapping, override, read_toml, to_mapping
 from idaq.core.errors import ConfigError
 from idaq.core.resources import resource_root
-from idaq.format.recipe import Recipe
+from idaq.format.recipe import Recipe, for_family
 from idaq.learn.config import TrainConfig
 from idaq.learn.run import RunRecord
 
@@ -33,11 +33,15 @@ def collect_command(dataset_id: str, recipe: Recipe | None) -> str:
     """What collects a dataset: a recipe of the catalogue, and the settings in which the dataset's own differs."""
     *_, family, name = ["FAMILY", *dataset_id.split("/")]
     quality = name.rpartition("-v")[0] or name
+    recipes = list(resource_root("datasets").glob("*/*/recipe.toml"))
     if recipe is None:
-        return _command("collect", family, "--quality", quality)
-    found = [p for p in resource_root("datasets").glob("*/*/recipe.toml") if p.parent.parent.name == recipe.family]
+        suites = {path.parent.parent.name for path in recipes}
+        suite, dash, member = family.partition("-")
+        told = f"{suite}/{member}" if dash and suite in suites and family not in suites else family
+        return _command("collect", told, "--quality", quality)
+    found = [path for path in recipes if path.parent.parent.name == recipe.family.partition("/")[0]]
     for path in sorted(found, key=lambda path: (path.parent.name != quality, path)):
-        there = read_toml(path)
+        there = for_family(read_toml(path), recipe.family)
         changed = settings(recipe, from_mapping(Recipe, there, where=str(path)))
         try:
             same = from_mapping(Recipe, override(there, changed), where=str(path)) == recipe

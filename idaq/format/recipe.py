@@ -1,6 +1,6 @@
 """The recipe: all that determines a dataset's content. A TOML file in the catalogue; stored whole in the manifest."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -73,3 +73,15 @@ class Recipe:
         if len(set(names)) != len(names):
             raise ValueError(f"behaviour names must differ, got {names}")
         return self
+
+
+def for_family(mapping: dict[str, Any], family: str) -> dict[str, Any]:
+    """A catalogue file's recipe for one family: in a suite's file every `*` stands for the name in `suite/name`."""
+    _, slash, name = family.partition("/")
+
+    def filled(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: filled(inner) for key, inner in value.items()}
+        return value.replace("*", name) if isinstance(value, str) else value
+
+    return filled(mapping) if slash else mapping

@@ -99,6 +99,8 @@ class Family:
     units of the largest action, before noise and clipping"""
     task_changes_dynamics: bool
     """whether s' depends on the task (a context then needs s')"""
+    deterministic: bool = False
+    """whether an episode follows from task and actions alone, whatever its seed"""
     lockstep_width: int = 1_000_000
     """the most environments that are best stepped together, where one holds much memory"""
 

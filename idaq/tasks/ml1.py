@@ -6,7 +6,6 @@ Shapes: B environments in lock-step, D = 39 observation numbers.
 """
 
 import functools
-from dataclasses import dataclass
 from typing import Any
 
 import gymnasium as gym
@@ -36,23 +35,24 @@ TASK_SEED = 1337
 
 @functools.cache
 def benchmark(name: str) -> Any:
-    """Meta-World's ML1 of a name: its environment class and its tasks (about a second, once a process)."""
+    """Environment class and tasks of a name, with the goal visible (about a second, once a process).
+
+    MT1 draws the very tasks of ML1's training set; only, their goal is not hidden, which the scripted policy needs.
+    """
     import metaworld
 
     if name not in NAMES:
         raise unknown_name("ML1 set", name, NAMES)
-    return metaworld.ML1(f"{name}-v3", seed=TASK_SEED)
+    return metaworld.MT1(f"{name}-v3", seed=TASK_SEED)
 
 
 @functools.cache
 def rand_vecs(name: str) -> Array:
     """(50, 3) or (50, 6) float64: what distinguishes the tasks, in metres: object position, goal, or both."""
-    vectors = []
-    env = _env_class(name)()
+    vectors, env = [], _env_class(name)()
     for task in benchmark(name).train_tasks:
         env.set_task(task)
         vectors.append(np.array(env._last_rand_vec))
-        _unhide(env)
     env.close()
     return np.stack(vectors)
 
@@ -82,39 +82,27 @@ def _env_class(name: str) -> Any:
     return sawyer.accelerated(cls) if sawyer.supported() else cls
 
 
-def _unhide(env: Any) -> None:
-    """Let the environment show the goal. Its observation space is cached, and clips: drop and recompute it."""
-    env._partially_observable = False
-    vars(env).pop("sawyer_observation_space", None)
-    env.observation_space = env.sawyer_observation_space
-
-
-@dataclass(frozen=True)
-class Start:
-    """An environment at the first step of a task: enough to go back there."""
-
-    task: int
-    state: Array
-    attributes: dict[str, Any]
-    observation: Array
-
-
 class Arm:
     """One robot arm that starts any task afresh: an episode depends on nothing that happened before it."""
 
     def __init__(self, name: str, **render: Any) -> None:
-        self._name, self._render, self._start = name, render, None
+        self._name, self._render = name, render
+        self._task, self._first = -1, np.empty(0)
         self.env: Any = None
+        """Meta-World's environment, once an episode has begun"""
 
     def reset(self, task: int) -> Array:
         """Start `task`; returns the observation (39,) float64, goal included."""
-        if self._start is None or self._start.task != task or not hasattr(self.env, "prepare"):
-            self._make(task)
-        start = self._start
-        assert start is not None
-        if hasattr(self.env, "prepare"):
-            _restore(self.env, start)
-        return start.observation.copy()
+        if task == self._task and hasattr(self.env, "restart"):
+            self.env.restart()
+            return self._first
+        self.close()
+        self.env = env = _env_class(self._name)(**self._render)
+        env.set_task(benchmark(self._name).train_tasks[task])
+        self._task, self._first = task, env.reset()[0]
+        if hasattr(env, "restart"):
+            env.prepare()
+        return self._first
 
     def step(self, action: Array) -> tuple[Array, float, bool]:
         """Observation (39,) float64, goal included; reward; success at this step."""
@@ -124,37 +112,7 @@ class Arm:
     def close(self) -> None:
         if self.env is not None:
             self.env.close()
-        self.env, self._start = None, None
-
-    def _make(self, task: int) -> None:
-        """A new environment on the task, as Meta-World's own users would make it, then noted down."""
-        self.close()
-        self.env = env = _env_class(self._name)(**self._render)
-        env.set_task(benchmark(self._name).train_tasks[task])
-        _unhide(env)
-        observation, _ = env.reset()
-        state = np.empty(0)
-        if hasattr(env, "prepare"):
-            env.prepare()
-            state = _state(env)
-        self._start = Start(task, state, dict(vars(env)), observation)
-
-
-def _state(env: Any) -> Array:
-    import mujoco
-
-    kind = mujoco.mjtState.mjSTATE_INTEGRATION
-    state = np.empty(mujoco.mj_stateSize(env.model, kind))
-    mujoco.mj_getState(env.model, env.simulation, state, kind)
-    return state
-
-
-def _restore(env: Any, start: Start) -> None:
-    import mujoco
-
-    mujoco.mj_setState(env.model, env.simulation, start.state, mujoco.mjtState.mjSTATE_INTEGRATION)
-    vars(env).clear()
-    vars(env).update(start.attributes)
+            self.env = None
 
 
 def hidden(observations: Array) -> Array:
@@ -271,5 +229,6 @@ def ml1(name: str) -> Family:
         lockstep=functools.partial(ML1Lockstep, name),
         controller=functools.partial(controller, name),
         task_changes_dynamics=False,
+        deterministic=True,
         lockstep_width=3,
     )

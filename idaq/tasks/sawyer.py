@@ -15,7 +15,7 @@ from collections.abc import Callable
 from importlib.metadata import version
 from typing import Any
 
-import mujoco
+import mujoco as _mujoco
 import numpy as np
 from metaworld import sawyer_xyz_env
 from metaworld.policies.policy import Policy
@@ -23,6 +23,8 @@ from metaworld.utils import reward_utils
 from scipy.spatial.transform import Rotation
 
 from idaq.core.types import Array
+
+mujoco: Any = _mujoco  # its functions come from a compiled module without types
 
 WRITTEN_FOR = {"metaworld": ("3.1.1",), "gymnasium": ("1.",), "mujoco": ("3.",), "scipy": ("1.",)}
 """Version prefixes that the replacements were read against and compared with."""
@@ -126,13 +128,17 @@ class Named:
                 setattr(self, name, getattr(found, name))
 
 
+def _named(find: Callable[[str], Any]) -> Callable[[str], Named]:
+    return functools.cache(lambda name: Named(find(name)))
+
+
 class Views:
     """Stands for `MjData` while an environment steps: the same arrays, with names resolved once."""
 
     def __init__(self, data: Any) -> None:
         self._data = data
         for kind in ("body", "geom", "site", "joint"):
-            setattr(self, kind, functools.cache(lambda name, find=getattr(data, kind): Named(find(name))))
+            setattr(self, kind, _named(getattr(data, kind)))
         for name in ("qpos", "qvel", "ctrl", "mocap_pos", "mocap_quat"):
             setattr(self, name, getattr(data, name))
 
@@ -146,9 +152,7 @@ def move(from_xyz: Array, to_xyz: Array, p: float) -> Array:
 
 
 _NUMPY = types.SimpleNamespace(**vars(np) | {"linalg": types.SimpleNamespace(**vars(np.linalg) | {"norm": norm})})
-_REWARDS = types.SimpleNamespace(
-    **vars(reward_utils) | {"tolerance": tolerance, "hamacher_product": hamacher_product}
-)
+_REWARDS = types.SimpleNamespace(**vars(reward_utils) | {"tolerance": tolerance, "hamacher_product": hamacher_product})
 _HELPERS = {"np": _NUMPY, "reward_utils": _REWARDS, "Rotation": FastRotation, "move": move}
 
 
@@ -183,6 +187,10 @@ def rebound_members(cls: type, stop: type) -> dict[str, Any]:
     return members
 
 
+_WHOLE_STATE = mujoco.mjtState.mjSTATE_INTEGRATION
+"""All that the simulation's future depends on, the solver's warm start included."""
+
+
 @functools.cache
 def compiled(path: str) -> Any:
     """The model of an XML file, compiled once a process. Copy it: environments write into theirs."""
@@ -207,12 +215,22 @@ class Stepping:
         mujoco.mj_step(self.model, self.data, nstep=n_frames)
 
     def prepare(self: Any) -> None:
-        """Look up, once, what every step needs."""
+        """Look up, once, what every step needs, and note where the episode starts."""
         self.simulation = self.data
         self.data = views = Views(self.data)
         self._pads = tuple(views.geom(name).id for name in ("leftpad_geom", "rightpad_geom"))
         self._bounds = self.sawyer_observation_space.low, self.sawyer_observation_space.high
         views.mocap_quat[:] = np.array([1, 0, 1, 0])
+        self._start = np.empty(mujoco.mj_stateSize(self.model, _WHOLE_STATE))
+        mujoco.mj_getState(self.model, self.simulation, self._start, _WHOLE_STATE)
+        self._attributes = dict(vars(self))
+
+    def restart(self: Any) -> None:
+        """Back to the start of the same task."""
+        mujoco.mj_setState(self.model, self.simulation, self._start, _WHOLE_STATE)
+        attributes = self._attributes
+        vars(self).clear()
+        vars(self).update(attributes, _attributes=attributes)
 
     def step(self: Any, action: Array) -> tuple[Array, Any, bool, bool, dict[str, Any]]:
         if self.curr_path_length >= self.max_path_length:
@@ -248,7 +266,7 @@ class Stepping:
             for side, pad in enumerate(self._pads):
                 if object_geom_id in pair and pad in pair:
                     forces[side] += self.data.efc_force[address]
-        return 0 < forces[0] and 0 < forces[1]
+        return forces[0] > 0 and forces[1] > 0
 
     def _can_touch(self: Any, pad: int, other: int) -> bool:
         """MuJoCo's own test of bounding spheres, a little wider."""

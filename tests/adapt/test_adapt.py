@@ -8,7 +8,7 @@ import pytest
 
 from idaq.adapt.adapt import Adapted, adapt, episodes_to_run, pose
 from idaq.adapt.config import AdaptConfig
-from idaq.adapt.lockstep import latent_policy, run_episodes
+from idaq.adapt.lockstep import Rollouts
 from idaq.adapt.results import read_results, write_results
 from idaq.adapt.strategies import STRATEGIES
 from idaq.adapt.trace import read_trace, write_trace
@@ -79,7 +79,7 @@ def test_the_oracle_does_not_learn_and_others_share_its_random_numbers(adapted: 
 def test_lockstep_episodes_are_what_single_environments_give(agent: Agent, dataset: Dataset) -> None:
     family = get_family("point-robot-wind")
     tasks, z = np.array([3, 17, 42]), np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
-    batch = run_episodes(family, tasks, np.zeros(3, np.uint64), latent_policy(agent.act, z))
+    batch = Rollouts(family, agent.act).with_latents(tasks, np.zeros(3, np.uint64), z)
     for row, task in enumerate(tasks.tolist()):
         env = family.make(task)
         observation, _ = env.reset()

@@ -118,7 +118,7 @@ def test_reproduce_writes_baselines_and_card(idaq: Idaq, world: Path, monkeypatc
     """The study on a catalogue of one small entry, with the real command."""
     from idaq.collect import catalogue
 
-    text = catalogue.recipe_path("point-robot", "expert").read_text()
+    text = (catalogue.find_entry("point-robot", "expert").folder / "recipe.toml").read_text()
     folder = world / "catalogue" / "point-robot" / "expert"
     folder.mkdir(parents=True)
     text = text.replace("train = 80, test = 20", "train = 6, test = 2").replace("episodes = 45", "episodes = 3")

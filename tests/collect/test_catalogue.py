@@ -2,18 +2,18 @@ from pathlib import Path
 
 import pytest
 
-from idaq.collect.catalogue import load_recipe, recipe_names, recipe_path
+from idaq.collect.catalogue import catalogue_recipe, entries, find_entry, load_recipe
 from idaq.collect.collect import assign_splits, episode_count
 from idaq.core.errors import ConfigError, UnknownNameError
 from idaq.format.recipe import Recipe
 from idaq.tasks import FAMILIES, get_family
 from tests.recipes import small_recipe
 
-EXPERT = recipe_path("point-robot", "expert")
-MIXED = recipe_path("point-robot", "mixed")
+EXPERT = find_entry("point-robot", "expert").folder / "recipe.toml"
+MIXED = find_entry("point-robot", "mixed").folder / "recipe.toml"
 
 
-@pytest.mark.parametrize(("family", "quality"), recipe_names())
+@pytest.mark.parametrize(("family", "quality"), [(e.family, e.quality) for e in entries() if "/" not in e.family])
 def test_every_recipe_of_the_catalogue_makes_the_dataset_it_is_named_after(family: str, quality: str) -> None:
     recipe = catalogue_recipe(family, quality)
     assert recipe.id == f"idaq/{family}/{quality}-v0"
@@ -22,7 +22,7 @@ def test_every_recipe_of_the_catalogue_makes_the_dataset_it_is_named_after(famil
 
 
 def test_every_family_is_in_the_catalogue() -> None:
-    assert {family for family, _ in recipe_names()} >= set(FAMILIES)
+    assert {entry.family for entry in entries()} == set(FAMILIES)
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_every_family_is_in_the_catalogue() -> None:
 )
 def test_an_unknown_entry_is_answered_with_the_nearest(family: str, quality: str, text: str, near: str) -> None:
     with pytest.raises(UnknownNameError) as caught:
-        recipe_path(family, quality)
+        find_entry(family, quality)
     assert caught.value.message == text
     assert near in str(caught.value.hint)
 

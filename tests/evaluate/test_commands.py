@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from idaq.adapt.config import AdaptConfig
-from idaq.collect.catalogue import load_recipe, recipe_names, recipe_path
+from idaq.collect.catalogue import catalogue_recipe, entries
 from idaq.core.config import from_mapping, override
 from idaq.evaluate.commands import collect_command, reproduce, settings
 from idaq.learn.config import TrainConfig
@@ -25,7 +25,7 @@ def record(tmp_path: Path) -> RunRecord:
     return read_run(make_run(tmp_path / "run", make_results(train_seed=3)))
 
 
-@pytest.mark.parametrize(("family", "quality"), recipe_names())
+@pytest.mark.parametrize(("family", "quality"), [(e.family, e.quality) for e in entries()])
 def test_a_catalogue_dataset_needs_no_settings(family: str, quality: str) -> None:
     recipe = catalogue_recipe(family, quality)
     assert collect_command(recipe.id, recipe) == f"idaq collect {family} --quality {quality}"

@@ -12,7 +12,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from idaq.adapt.results import TRACE
-from idaq.collect.catalogue import load_recipe, recipe_path
+from idaq.collect.catalogue import catalogue_recipe
 from idaq.collect.collect import collect
 from idaq.core.errors import RunError
 from idaq.evaluate.report import median_task, read_whole_trace, write_report
