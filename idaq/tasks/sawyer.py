@@ -64,7 +64,8 @@ def tolerance(
 ) -> Any:
     """`reward_utils.tolerance`, in Python floats for its commonest use: a scalar and a long tail."""
     lower, upper = bounds
-    if sigmoid != "long_tail" or value_at_margin != 0.1 or not isinstance(x, float) or lower > upper or not margin > 0:
+    usual = sigmoid == "long_tail" and value_at_margin == 0.1 and isinstance(x, float) and lower <= upper
+    if not (usual and margin > 1e-100 and x < 1e50):  # Python raises where NumPy overflows
         return reward_utils.tolerance(x, bounds, margin, sigmoid, value_at_margin)
     x, lower, upper = float(x), float(lower), float(upper)
     if lower <= x <= upper:

@@ -27,12 +27,13 @@ def actions_of(family: Family, which: Behaviour, count: int = 200) -> Array:
     return np.concatenate([episode.actions for episode in episodes])
 
 
-@pytest.mark.parametrize("name", sorted(FAMILIES))
+@pytest.mark.parametrize("name", [*(n for n in FAMILIES if n.startswith("point")), "ml1/reach"])
 @pytest.mark.parametrize("which", [behaviour("scripted", 0.5), behaviour("random"), behaviour("mixture", 0.5, 0.5)])
 def test_an_episode_is_a_pure_function_of_task_and_seed_whatever_it_is_batched_with(
     name: str, which: Behaviour
 ) -> None:
     family = get_family(name)
+    family = dataclasses.replace(family, horizon=min(family.horizon, 25))
     tasks = np.minimum(TASKS, len(family.tasks) - 1)
     together, _ = rollout(family, which, tasks, SEEDS)
     backwards, _ = rollout(family, which, tasks[::-1], SEEDS[::-1])
@@ -93,9 +94,10 @@ def test_a_mixture_takes_each_step_from_the_random_or_from_the_scripted_policy(s
     count, steps = 50, POINT.horizon
     seeds, tasks = np.arange(count, dtype=np.uint64), np.zeros(count, np.int64)
     noise = draw_noise(seeds, steps, 2)
-    observations = np.zeros((count, 2), np.float32)
+    env = POINT.lockstep()
+    env.reset(tasks, seeds)
     mixed, scripted, random = (
-        np.stack([act(b, POINT, observations, tasks, noise, t) for t in range(steps)])
+        np.stack([act(b, POINT, env, tasks, noise, t) for t in range(steps)])
         for b in (behaviour("mixture", 0.5, share), behaviour("scripted", 0.5), behaviour("random"))
     )
     from_random = (mixed == random).all(-1)

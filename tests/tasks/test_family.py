@@ -9,7 +9,7 @@ import pytest
 from idaq.tasks import FAMILIES, Singles, get_family
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", [name for name in FAMILIES if name.startswith("point")])
 def test_singles_equal_the_batched_form(name: str) -> None:
     family, rng = get_family(name), np.random.default_rng(0)
     tasks, seeds = rng.integers(len(family.tasks), size=5), np.arange(5, dtype=np.uint64)
