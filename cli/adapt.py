@@ -18,6 +18,7 @@ def adapt(
     runs: Annotated[list[Path], typer.Argument(help="Run directories of one dataset.")],
     strategies: Annotated[str, typer.Option(help="Comma-separated names, or all.")] = "all",
     settings: Settings = [],  # noqa: B006 - Typer copies it
+    video: Annotated[bool, typer.Option("--video", help="Film one task's adaptation: video.gif, stills.png.")] = False,
     root: Root = None,
     as_json: Json = False,
 ) -> None:
@@ -28,6 +29,7 @@ def adapt(
     [bold]Examples[/bold]
 
       idaq adapt runs/point
+      idaq adapt runs/push --video
       idaq adapt runs/point-seed* --strategies idaq-return,posterior --set seeds=8
       idaq adapt runs/point --set episodes=10 --set reference=5 --set "report_at=[1, 2, 5, 10]"
     """
@@ -40,6 +42,8 @@ def adapt(
     if not names:
         raise UsageError("no strategy is named", hint=f"some of {', '.join(STRATEGIES)}, or all")
     results = [adapt_run(run, names, settings, root) for run in runs]
+    for run in runs if video else []:
+        film_run(run, root)
     summary = summarise(results)
     if as_json:
         from idaq.core.config import to_mapping
@@ -69,6 +73,23 @@ def adapt_run(run: Path, names: list[str], settings: list[str], root: Path | Non
     write_results(run, adapted.results)
     write_trace(run, adapted)
     return adapted.results
+
+
+def film_run(run: Path, root: Path | None) -> None:
+    """Film the adaptation of `idaq-return` to the test task of median return."""
+    from idaq.adapt.trace import read_trace
+    from idaq.evaluate.report import median_task
+    from idaq.evaluate.video import STILLS_FILE, VIDEO_FILE, film, write_stills, write_video
+    from idaq.learn.checkpoint import load_agent
+    from idaq.tasks import get_family
+
+    dataset, trace = run_dataset(run, root), read_trace(run)
+    assert dataset.manifest is not None  # it has been adapted to
+    with progress(f"filming {run}", 3, "episodes") as advance:
+        scenes = film(load_agent(run), get_family(dataset.manifest.family), trace, median_task(trace), advance)
+    write_video(scenes, run / VIDEO_FILE)
+    write_stills(scenes, run / STILLS_FILE)
+    print(f"{run / VIDEO_FILE}\n{run / STILLS_FILE}")
 
 
 def run_dataset(run: Path, root: Path | None) -> "Dataset":

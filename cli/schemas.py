@@ -8,6 +8,7 @@ from idaq.adapt.results import Results
 from idaq.core.config import json_schema
 from idaq.core.resources import resource_root
 from idaq.evaluate.protocol import Summary
+from idaq.evaluate.suite import SuiteBaselines, SuiteData
 from idaq.format.documents import Manifest, MetadataIdaq, TaskRecord
 from idaq.format.recipe import Recipe
 from idaq.learn.config import TrainConfig
@@ -23,6 +24,8 @@ DOCUMENTS: dict[str, type] = {
     "run": RunRecord,
     "results": Results,
     "baselines": Summary,
+    "suite-baselines": SuiteBaselines,
+    "suite-data": SuiteData,
 }
 
 

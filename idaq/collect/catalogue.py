@@ -6,11 +6,12 @@ A suite is many families with one recipe: datasets/ml1/<quality>/recipe.toml, wh
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 from idaq.core.config import from_mapping, override, read_toml
-from idaq.core.errors import ConfigError, unknown_name
+from idaq.core.errors import ConfigError, UsageError, unknown_name
 from idaq.core.resources import resource_root
 from idaq.format.recipe import Recipe, for_family
 from idaq.tasks import FAMILIES
@@ -24,9 +25,19 @@ class Entry:
     quality: str
 
     @property
+    def suite(self) -> str:
+        """The suite, or the family itself."""
+        return self.family.partition("/")[0]
+
+    @property
+    def name(self) -> str | None:
+        """The set's name in its suite; None for a family of its own."""
+        return self.family.partition("/")[2] or None
+
+    @property
     def folder(self) -> Path:
         """Where the recipe lies; the same for all families of a suite."""
-        return resource_root("datasets") / self.family.partition("/")[0] / self.quality
+        return resource_root("datasets") / self.suite / self.quality
 
     def __str__(self) -> str:
         return f"{self.family}/{self.quality}"
@@ -49,6 +60,14 @@ def find_entry(family: str, quality: str) -> Entry:
     if quality not in qualities:
         raise unknown_name(f"quality of {family}", quality, qualities)
     return Entry(family, quality)
+
+
+def matching(pattern: str) -> list[Entry]:
+    """The entries that `family/quality` names; `*` stands for any part. Raises UsageError or UnknownNameError."""
+    family, slash, quality = pattern.rpartition("/")
+    if not slash:
+        raise UsageError(f"{pattern!r} is not a catalogue entry", hint="family/quality, for example point-robot/expert")
+    return [e for e in entries() if fnmatchcase(str(e), pattern)] or [find_entry(family, quality)]
 
 
 def catalogue_recipe(family: str, quality: str, settings: Iterable[str] = ()) -> Recipe:

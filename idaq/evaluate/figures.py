@@ -9,8 +9,9 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 from numpy.typing import NDArray
 from scipy.optimize import isotonic_regression
 
+from idaq.adapt.results import Results
 from idaq.core.errors import DatasetError
-from idaq.evaluate.protocol import ORACLE, Summary, headline, number
+from idaq.evaluate.protocol import METHOD, ORACLE, Summary, headline, number
 from idaq.evaluate.style import BLUE, INK, MARKERS, MUTED, ORANGE, PALETTE, PAPER, blank, entitle, shown, styled
 from idaq.format.documents import ReturnStatistics, TaskRecord
 from idaq.loader import Dataset
@@ -192,6 +193,31 @@ def _random_returns(axes: Axes, random: Mapping[int, ReturnStatistics]) -> None:
     axes.set_ylabel("random")
     axes.yaxis.set_major_locator(MaxNLocator(3))
     axes.grid(visible=False, axis="x")
+
+
+@styled
+def task_returns(results: Sequence[Results]) -> Figure:
+    """Return of the last fresh episodes on each test task, by strategy: means over runs and adaptation seeds.
+
+    Grey bars reach from random actions to the task's behaviour policies.
+    """
+    figure, axes = blank(7.6, 4.4)
+    first = results[0]
+    x = np.arange(len(first.tasks))
+    random, behaviour = (np.array([getattr(t, name) for t in first.tasks]) for name in ("random", "behaviour"))
+    axes.bar(x, behaviour - random, 0.8, random, color=MUTED, alpha=0.18, lw=0, label="random to behaviour")
+    names = [name for name in first.strategies if name in (headline(list(first.strategies)), ORACLE)]
+    names += [name for name in first.strategies if not name.startswith(METHOD) and name not in names]
+    for i, name in enumerate(names):
+        returns = np.mean([np.mean(r.strategies[name].returns[-1], axis=-1) for r in results], axis=0)
+        at = x + 0.6 * ((i + 0.5) / len(names) - 0.5)
+        axes.plot(at, returns, MARKERS[i % len(MARKERS)], color=PALETTE[i % len(PALETTE)], ms=5, label=shown(name))
+    axes.set_xticks(x, [str(task.task_index) for task in first.tasks])
+    axes.grid(visible=False, axis="x")
+    axes.set(xlabel="test task", ylabel="return of a fresh episode")
+    figure.legend(loc="outside lower center", ncols=3)
+    entitle(axes, "Returns task by task, at the end", f"{shown(first.dataset_id)}, {len(results)} training runs")
+    return figure
 
 
 @styled

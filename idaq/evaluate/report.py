@@ -1,5 +1,6 @@
 """One self-contained HTML file that says what was measured, how to read it, and how to make it again."""
 
+import base64
 import re
 import shlex
 from collections.abc import Mapping, Sequence
@@ -16,11 +17,12 @@ from idaq.core.errors import RunError
 from idaq.core.files import write_text
 from idaq.core.types import Array, Task
 from idaq.evaluate.commands import collect_command, leaves
-from idaq.evaluate.figures import adaptation_curves, dataset_returns, training_losses
+from idaq.evaluate.figures import adaptation_curves, dataset_returns, task_returns, training_losses
 from idaq.evaluate.protocol import Summary, number, summary_columns, summary_rows, verdict
 from idaq.evaluate.runs import Run, load_runs, summarise_runs
 from idaq.evaluate.style import GRID, INK, MUTED, PAPER, svg_text
 from idaq.evaluate.trace_figures import beliefs, trajectories
+from idaq.evaluate.video import STILLS_FILE
 from idaq.learn.run import read_metrics
 from idaq.loader import Dataset
 
@@ -33,6 +35,10 @@ _CURVES = """Each point is the mean return of fresh episodes, run after that man
 seen in training; nothing is learned from fresh episodes. The band (headline strategy) and the bars (others) are 95%
 intervals. They span differences between tasks too: to compare two strategies take the share in the table, which pairs
 tasks. Dashed: the oracle, which is given the task's offline data. Dotted: random actions."""
+_TASKS = """Mean return of the last fresh episodes on each test task, for every strategy but the variants of IDAQ. Grey
+bars reach from what random actions get to what the task's own behaviour policies get."""
+_FILMED = """The test task of median final return: first an episode of the reference stage, then the first of the
+iterative stage, then the fresh episode with the latent that was deployed. Each row runs from start to end."""
 _PATHS = """The test task of median final return ({whose}). Thin grey: the reference stage tries latents far apart.
 Coloured, dark first: the iterative stage draws from the belief given the most in-distribution episodes. The thick
 line beneath is the fresh episode with the latent that was deployed."""
@@ -55,6 +61,8 @@ class Panel:
     title: str
     caption: str = ""
     figure: Figure | None = None
+    picture: str = ""
+    """a data: URL, in place of a figure"""
     missing: str = ""
     command: str = ""
 
@@ -69,7 +77,14 @@ def write_report(runs: Sequence[Path], dataset: Dataset | None, out: Path) -> Pa
     recipe = dataset.manifest.recipe if dataset is not None and dataset.manifest else None
     summary = summarise_runs(loaded, recipe)
     _check_same_data(summary, dataset)
-    panels = [_curves(summary), *_trace_panels(loaded[0], dataset), _data(summary, dataset), _training(loaded, summary)]
+    panels = [
+        _curves(summary),
+        Panel(title="Return task by task", caption=_TASKS, figure=task_returns([run.results for run in loaded])),
+        *_stills(loaded),
+        *_trace_panels(loaded[0], dataset),
+        _data(summary, dataset),
+        _training(loaded, summary),
+    ]
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
@@ -103,6 +118,15 @@ def _check_same_data(summary: Summary, dataset: Dataset | None) -> None:
 
 def _curves(summary: Summary) -> Panel:
     return Panel(title="Return against online episodes", caption=_CURVES, figure=adaptation_curves(summary))
+
+
+def _stills(runs: Sequence[Run]) -> list[Panel]:
+    """The pictures of the first run that was filmed, if one was."""
+    filmed = [run.path / STILLS_FILE for run in runs if (run.path / STILLS_FILE).is_file()]
+    if not filmed:
+        return []
+    picture = "data:image/png;base64," + base64.b64encode(filmed[0].read_bytes()).decode()
+    return [Panel(title="One adaptation, filmed", caption=_FILMED, picture=picture)]
 
 
 def _trace_panels(run: Run, dataset: Dataset | None) -> list[Panel]:

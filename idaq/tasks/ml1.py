@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from idaq.core.errors import UsageError, unknown_name
 from idaq.core.types import Array, Success, Task
 from idaq.tasks.family import Family, StepBatch
+from idaq.tasks.rendering import prepare_offscreen
 
 # fmt: off
 NAMES = (
@@ -160,7 +161,9 @@ class ML1Env(gym.Env[Array, Array]):
     metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 80}  # noqa: RUF012 - Gymnasium's own form
 
     def __init__(self, name: str, task: int = 0, render_mode: str | None = None) -> None:
-        self._arm = Arm(name, render_mode=render_mode, camera_name="corner2")
+        if render_mode is not None:
+            prepare_offscreen()
+        self._arm = Arm(name, render_mode=render_mode, camera_name="corner2", width=256, height=256)
         self._task = self._checked(task)
         self.render_mode = render_mode
         self.observation_space, self.action_space = spaces()
@@ -176,7 +179,8 @@ class ML1Env(gym.Env[Array, Array]):
         return hidden(observation), reward, False, False, {"success": success, "task_index": self._task}
 
     def render(self) -> NDArray[np.uint8] | None:  # type: ignore[override]
-        return None if self.render_mode is None else self._arm.env.render()
+        """(256, 256, 3) uint8 from Meta-World's camera `corner2`, which hangs upside down: turned the right way up."""
+        return None if self.render_mode is None else np.flip(self._arm.env.render(), (0, 1))
 
     def close(self) -> None:
         self._arm.close()

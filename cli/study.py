@@ -1,0 +1,99 @@
+"""The steps of `idaq reproduce`: each looks for what an earlier run of the command has left, and goes on from there."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import joblib
+
+from idaq.adapt.adapt import adapt
+from idaq.adapt.config import AdaptConfig
+from idaq.adapt.results import RESULTS, Results, read_results, write_results
+from idaq.adapt.trace import write_trace
+from idaq.collect.catalogue import Entry, catalogue_recipe
+from idaq.collect.collect import collect, episode_count
+from idaq.core.config import from_mapping, to_mapping
+from idaq.core.files import write_json, write_text
+from idaq.core.ids import dataset_path
+from idaq.core.types import Advance
+from idaq.evaluate import suite
+from idaq.evaluate.figures import adaptation_curves
+from idaq.evaluate.protocol import Summary, markdown_table
+from idaq.evaluate.style import save
+from idaq.format.reader import open_stored
+from idaq.format.recipe import Recipe
+from idaq.learn.config import TrainConfig
+from idaq.learn.loop import train
+from idaq.loader import open_dataset
+
+from .output import progress
+
+
+def collect_entry(entry: Entry, root: Path, workers: int) -> Recipe:
+    """Collect the entry's dataset unless it is there; returns its recipe."""
+    recipe = catalogue_recipe(entry.family, entry.quality)
+    with progress(f"collecting {recipe.id}", episode_count(recipe), "episodes") as advance:
+        collect(recipe, root, workers=workers, progress=advance)
+    return recipe
+
+
+def run_all(
+    work: Sequence[tuple[Entry, int]], recipes: dict[Entry, Recipe], out: Path, jobs: int, root: Path, advance: Advance
+) -> dict[Entry, list[Results]]:
+    """Train and adapt every (entry, seed), `jobs` at a time."""
+    calls = [
+        joblib.delayed(run_one)(recipes[entry], seed, out / f"{str(entry).replace('/', '-')}-seed{seed}", root)
+        for entry, seed in work
+    ]
+    results: dict[Entry, list[Results]] = {entry: [] for entry, _ in work}
+    done = joblib.Parallel(n_jobs=min(jobs, max(1, len(calls))), return_as="generator")(calls)
+    for (entry, _), result in zip(work, done, strict=True):
+        assert result is not None  # joblib's own type allows for it
+        results[entry].append(result)
+        advance(1)
+    return results
+
+
+def run_one(recipe: Recipe, seed: int, run: Path, root: Path) -> Results:
+    """Train and adapt one seed with the catalogue's settings; what is finished is read back."""
+    dataset = open_dataset(recipe.id, root)
+    assert dataset.manifest is not None  # collected by us
+    config = from_mapping(TrainConfig, {**recipe.train, "seed": seed, "threads": 1}, where=recipe.id)
+    trained = train(dataset, config, run)
+    protocol = from_mapping(AdaptConfig, recipe.adapt, where=recipe.id)
+    if (run / RESULTS).exists():
+        results = read_results(run)
+        if results.config == protocol and results.content_digest == dataset.manifest.content_digest:
+            return results
+    adapted = adapt(trained.agent, dataset, protocol)
+    write_results(run, adapted.results)
+    write_trace(run, adapted)
+    return adapted.results
+
+
+def write_data(catalogue: Path, entry: Entry, root: Path, recipe: Recipe) -> None:
+    """What the dataset holds, for the card of a suite."""
+    if entry.name is not None:
+        folder = _folder(catalogue, entry)
+        described = suite.describe(open_stored(dataset_path(recipe.id, root)))
+        suite.put(folder / suite.DATA, suite.SuiteData, entry.name, described)
+        suite.write_suite_card(folder, f"idaq/{entry.suite}-*/{entry.quality}-v0")
+
+
+def write_baselines(catalogue: Path, entry: Entry, root: Path, recipe: Recipe, summary: Summary) -> None:
+    """baselines.json, card.md and, for an entry of its own, returns.png."""
+    folder = _folder(catalogue, entry)
+    if entry.name is not None:
+        suite.put(folder / suite.BASELINES, suite.SuiteBaselines, entry.name, summary)
+        suite.write_suite_card(folder, f"idaq/{entry.suite}-*/{entry.quality}-v0")
+        return
+    write_json(folder / suite.BASELINES, to_mapping(summary))
+    save(adaptation_curves(summary), folder / "returns.png")
+    card = (dataset_path(recipe.id, root) / "README.md").read_text(encoding="utf-8")
+    command = f"`idaq reproduce {entry}` prints and writes this table."
+    write_text(folder / "card.md", f"{card}\n## Baselines\n\n{command}\n\n{markdown_table(summary)}\n")
+
+
+def _folder(catalogue: Path, entry: Entry) -> Path:
+    folder = catalogue / entry.suite / entry.quality
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

@@ -1,0 +1,162 @@
+"""Many sets with one recipe: what is known of each set's data and of agents learned from it, and the card of them all.
+
+A score is a return divided by the dataset's mean return, as the literature on Meta-World ML1 reports it.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import numpy as np
+from pydantic import Field
+
+from idaq.core.config import config, from_mapping, read_toml, to_mapping
+from idaq.core.files import read_json, write_json, write_text
+from idaq.evaluate.protocol import Summary, number
+from idaq.evaluate.statistics import LEVEL
+from idaq.format.reader import StoredDataset
+
+DATA, BASELINES = "data.json", "baselines.json"
+STRATEGIES = ("idaq-return", "best-of-prior", "posterior", "oracle")
+PUBLISHED = ("idaq", "focal", "best")
+
+
+@config
+class SetData:
+    """What is in the dataset of one set."""
+
+    dataset_id: str
+    content_digest: str
+    episodes: Annotated[int, Field(ge=1)]
+    steps: Annotated[int, Field(ge=1)]
+    mean: float
+    """of the episodes' returns"""
+    std: float
+    minimum: float
+    maximum: float
+    success: float
+    """share of episodes that solve their task"""
+    random: float
+    """mean return of random actions"""
+
+
+@config
+class SuiteData:
+    """data.json: the datasets of a suite's sets, by name."""
+
+    suite_version: Literal[1] = 1
+    sets: dict[str, SetData] = Field(default_factory=dict)
+
+
+@config
+class SuiteBaselines:
+    """baselines.json of a suite: a summary for each set, by name."""
+
+    suite_version: Literal[1] = 1
+    sets: dict[str, Summary] = Field(default_factory=dict)
+
+
+Document = TypeVar("Document", SuiteData, SuiteBaselines)
+
+
+def describe(stored: StoredDataset) -> SetData:
+    """Figures of a stored dataset."""
+    returns, manifest = stored.episodes.total_reward, stored.manifest
+    return SetData(
+        dataset_id=manifest.dataset_id,
+        content_digest=manifest.content_digest,
+        episodes=manifest.counts.episodes,
+        steps=manifest.counts.steps,
+        mean=float(returns.mean()),
+        std=float(returns.std()),
+        minimum=float(returns.min()),
+        maximum=float(returns.max()),
+        success=float(stored.episodes.success.mean()),
+        random=float(np.mean([task.reference.random.mean for task in stored.tasks])),
+    )
+
+
+def read_suite(cls: type[Document], path: Path) -> Document:
+    """A suite's document, or an empty one. Raises ConfigError for a damaged one."""
+    return from_mapping(cls, read_json(path), where=str(path)) if path.exists() else cls()
+
+
+def put(path: Path, cls: type[Document], name: str, value: Any) -> None:
+    """Add or replace one set in a suite's document, atomically."""
+    sets = {**read_suite(cls, path).sets, name: value}
+    write_json(path, to_mapping(cls(sets={key: sets[key] for key in sorted(sets)})))
+
+
+def write_suite_card(folder: Path, title: str) -> None:
+    """card.md of a suite's quality level, from its data.json, baselines.json and the suite's published.toml."""
+    data = read_suite(SuiteData, folder / DATA).sets
+    summaries = read_suite(SuiteBaselines, folder / BASELINES).sets
+    published = folder.parent / "published.toml"
+    text = suite_card(title, data, summaries, read_toml(published) if published.exists() else {})
+    write_text(folder / "card.md", text)
+
+
+def suite_card(
+    title: str, data: Mapping[str, SetData], summaries: Mapping[str, Summary], published: Mapping[str, Any]
+) -> str:
+    """Markdown: scores beside the published ones, then what each dataset holds."""
+    parts = [f"# {title}\n"]
+    learned = {name: summary for name, summary in summaries.items() if name in data}
+    if learned:
+        parts += [_scores_text(learned), _scores_table(learned, data, published)]
+    parts += [_DATA_TEXT, _data_table(data)]
+    return "\n".join(parts)
+
+
+_DATA_TEXT = """## Data
+
+Returns of the collected episodes. `idaq dataset verify` checks a copy against its content digest, whose first twelve
+characters stand here.
+"""
+
+
+def _scores_text(summaries: Mapping[str, Summary]) -> str:
+    first = next(iter(summaries.values()))
+    return f"""## Adaptation
+
+Mean return of fresh episodes after {first.config.episodes} online episodes on each of {first.measured.tasks} test
+tasks, divided by the dataset's mean return; the interval is the {LEVEL:.0%} one over training seeds and tasks. `idaq`
+is `idaq-return`, `prior` is `best-of-prior`. Success is the share of fresh `idaq` episodes that solve their task.
+Published: IDAQ, FOCAL online, and the best of ten methods, on their own data.
+"""
+
+
+def _scores_table(summaries: Mapping[str, Summary], data: Mapping[str, SetData], published: Mapping[str, Any]) -> str:
+    head = ["set", "seeds", "idaq", "interval", "success", "prior", "posterior", "oracle", "IDAQ", "FOCAL", "best"]
+    known = published.get("sets", {})
+    rows, ours = [], []
+    for name, summary in summaries.items():
+        last = {strategy: summary.strategies[strategy][-1] for strategy in STRATEGIES if strategy in summary.strategies}
+        score = {strategy: report.mean.value / data[name].mean for strategy, report in last.items()}
+        method = last[STRATEGIES[0]]
+        ours.append([score.get(strategy, np.nan) for strategy in STRATEGIES])
+        low, high = method.mean.low / data[name].mean, method.mean.high / data[name].mean
+        theirs = [f"{known[name][key]:.2f}" if name in known else "" for key in PUBLISHED]
+        cells = [f"{score[s]:.2f}" if s in score else "" for s in STRATEGIES]
+        rows.append([name, str(summary.measured.runs), cells[0], f"{low:.2f} to {high:.2f}",
+                     f"{method.success.value:.0%}", *cells[1:], *theirs])  # fmt: skip
+    means = [f"{value:.2f}" for value in np.array(ours).mean(0)]
+    theirs = [f"{published['mean'][key]:.2f}" if "mean" in published else "" for key in PUBLISHED]
+    rows.append([f"mean of {len(ours)}", "", f"**{means[0]}**", "", "", *means[1:], *theirs])
+    return _table(head, rows)
+
+
+def _data_table(data: Mapping[str, SetData]) -> str:
+    head = ["set", "episodes", "return", "std", "range", "success", "random", "digest"]
+    rows = [
+        [name, str(facts.episodes), number(facts.mean), number(facts.std),
+         f"{number(facts.minimum)} to {number(facts.maximum)}", f"{facts.success:.0%}", number(facts.random),
+         facts.content_digest[:12]]
+        for name, facts in data.items()
+    ]  # fmt: skip
+    return _table(head, rows)
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    rule = ["---"] + ["---:"] * (len(head) - 1)
+    return "".join(f"| {' | '.join(row)} |\n" for row in [head, rule, *rows])

@@ -1,0 +1,105 @@
+"""What one adaptation looks like: the first reference episode, the first iterative one, and the final one, filmed.
+
+Shapes: F frames, H x W pixels, Z latent.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from idaq.core.errors import UsageError
+from idaq.core.files import replacing
+from idaq.core.types import Advance, Array, ignore_progress
+from idaq.tasks import Family
+
+if TYPE_CHECKING:
+    from idaq.learn.agent import Agent  # imports torch
+
+FRAMES, SIDE, CAPTION = 50, 256, 26
+STILLS = 4
+VIDEO_FILE, STILLS_FILE = "video.gif", "stills.png"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scene:
+    """One filmed episode."""
+
+    title: str
+    frames: NDArray[np.uint8]
+    """(F, SIDE, SIDE, 3)"""
+
+
+def film(
+    agent: "Agent", family: Family, trace: Mapping[str, Array], task: int, progress: Advance = ignore_progress
+) -> list[Scene]:
+    """Play three episodes of a test task again and draw them; `progress` counts episodes.
+
+    Raises UsageError for a family that does not draw itself.
+    """
+    row = int(np.flatnonzero(trace["test_tasks"] == task)[0])
+    returns, z_EZ, reference = trace["returns"][row], trace["z"][row], int(trace["reference"])
+    last = len(returns) - 1
+    chosen = {0: "reference", min(reference, last - 1): "iterative", last: "final"}
+    scenes = []
+    for episode, stage in chosen.items():
+        told = "fresh episode" if episode == last else f"episode {episode + 1}"
+        title = f"{stage}, {told}: return {returns[episode]:.0f}"
+        scenes.append(Scene(title=title, frames=play(agent, family, task, z_EZ[episode])))
+        progress(1)
+    return scenes
+
+
+def play(agent: "Agent", family: Family, task: int, z_Z: Array) -> NDArray[np.uint8]:
+    """Frames of an episode with the meta-policy under one latent: at most FRAMES of them, evenly spaced."""
+    env = family.make(task, render_mode="rgb_array")
+    every = max(1, family.horizon // FRAMES)
+    frames, step, done = [], 0, False
+    observation, _ = env.reset(seed=0)
+    while not done:
+        if step % every == 0:
+            frames.append(_square(env.render()))
+        observation, _, terminated, truncated, _ = env.step(agent.act(observation[None], z_Z[None])[0])
+        step, done = step + 1, terminated or truncated
+    frames.append(_square(env.render()))
+    env.close()
+    return np.stack(frames)
+
+
+def write_video(scenes: Sequence[Scene], path: Path) -> None:
+    """The scenes side by side as an animated GIF, the shorter ones waiting at their end."""
+    length = max(len(scene.frames) for scene in scenes)
+    pictures = []
+    for frame in range(length):
+        columns = [_captioned(s.frames[min(frame, len(s.frames) - 1)], s.title) for s in scenes]
+        pictures.append(Image.fromarray(np.concatenate(columns, 1)))
+    with replacing(path) as temporary:
+        pictures[0].save(temporary, "GIF", save_all=True, append_images=pictures[1:], duration=100, loop=0)
+
+
+def write_stills(scenes: Sequence[Scene], path: Path) -> None:
+    """One row a scene, STILLS moments from its start to its end, as a PNG."""
+    rows = []
+    for scene in scenes:
+        moments = np.linspace(0, len(scene.frames) - 1, STILLS).astype(int)
+        rows.append(_captioned(np.concatenate(list(scene.frames[moments]), 1), scene.title))
+    with replacing(path) as temporary:
+        Image.fromarray(np.concatenate(rows, 0)).save(temporary, "PNG", optimize=True)
+
+
+def _square(rendered: object) -> NDArray[np.uint8]:
+    if not isinstance(rendered, np.ndarray):
+        raise UsageError("this family's environment does not draw itself")
+    return np.asarray(Image.fromarray(rendered).resize((SIDE, SIDE), Image.Resampling.BILINEAR))
+
+
+def _captioned(picture: NDArray[np.uint8], text: str) -> NDArray[np.uint8]:
+    height, width, _ = picture.shape
+    canvas = Image.new("RGB", (width, height + CAPTION), "white")
+    canvas.paste(Image.fromarray(picture), (0, CAPTION))
+    ImageDraw.Draw(canvas).text((8, 6), text, fill="black", font=ImageFont.load_default(13))
+    return np.asarray(canvas)
