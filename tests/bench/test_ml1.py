@@ -1,0 +1,135 @@
+"""Meta-World: rollouts against stock stepping, two workers against one, adaptation against bare steps."""
+
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import mujoco
+import numpy as np
+import pytest
+import torch
+from metaworld.policies import ENV_POLICY_MAP
+
+from idaq.adapt.adapt import adapt
+from idaq.adapt.config import AdaptConfig
+from idaq.collect.catalogue import catalogue_recipe
+from idaq.collect.collect import collect
+from idaq.collect.rollout import rollout
+from idaq.learn.config import TrainConfig
+from idaq.learn.loop import agent_spec, build
+from idaq.loader import open_dataset
+from idaq.tasks import get_family, ml1
+from tests.bench.conftest import seconds
+
+STEPS = ml1.HORIZON
+EXPERT = catalogue_recipe("ml1/reach", "expert").behaviours[0]
+TABLE = "| set | stock steps/s | idaq steps/s | ratio | of it MuJoCo |\n| --- | ---: | ---: | ---: | ---: |\n"
+
+
+class Stock:
+    """What one writes with Meta-World alone: set the task, reset, loop over policy and step."""
+
+    def __init__(self, name: str) -> None:
+        bench = ml1.benchmark(name)
+        self.env = bench.train_classes[f"{name}-v3"]()
+        self.env.set_task(bench.train_tasks[3])
+        self.policy = ENV_POLICY_MAP[f"{name}-v3"]()
+
+    def episode(self) -> None:
+        rng = np.random.default_rng(0)
+        observation, _ = self.env.reset()
+        for _ in range(STEPS):
+            action = np.clip(self.policy.get_action(observation) + 0.1 * rng.standard_normal(4), -1, 1)
+            observation, *_ = self.env.step(action.astype(np.float32))
+
+
+def physics(name: str) -> float:
+    """Seconds an episode that MuJoCo itself takes for the very same steps: what no Python can save."""
+    arm, policy = ml1.Arm(name), ml1.scripted_policy(name)
+    observation, rng, spent = arm.reset(3), np.random.default_rng(0), 0.0
+    model, data = arm.env.model, arm.env.simulation
+    plain = mujoco.mj_step, mujoco.mj_forward
+
+    def timed(function: Callable[..., None]) -> Callable[..., None]:
+        def call(*arguments: Any, **options: Any) -> None:
+            nonlocal spent
+            start = time.perf_counter()
+            function(*arguments, **options)
+            spent += time.perf_counter() - start
+
+        return call
+
+    mujoco.mj_step, mujoco.mj_forward = timed(plain[0]), timed(plain[1])
+    try:
+        for _ in range(STEPS):
+            action = np.clip(policy.get_action(observation) + 0.1 * rng.standard_normal(4), -1, 1)
+            observation, *_ = arm.step(action.astype(np.float32))
+    finally:
+        mujoco.mj_step, mujoco.mj_forward = plain
+    assert model is arm.env.model
+    assert data is arm.env.simulation
+    return spent
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_rollouts_of_every_set_against_stock(say: Callable[[str], None]) -> None:
+    """Same task, same noise; the trajectories are the same to the bit (tests/tasks/test_sawyer.py)."""
+    table, ratios = TABLE, []
+    for name in ml1.NAMES:
+        stock, family, tasks = Stock(name), get_family(f"ml1/{name}"), np.full(3, 3)
+        family.lockstep()
+
+        def ours(family: Any = family, tasks: Any = tasks) -> None:
+            rollout(family, EXPERT, tasks, np.arange(3, dtype=np.uint64))
+
+        theirs, mine = seconds(stock.episode, ours, repeats=3)
+        rate, ratio = 3 * STEPS / mine, theirs / (mine / 3)
+        ratios.append(ratio)
+        table += f"| {name} | {STEPS / theirs:,.0f} | {rate:,.0f} | {ratio:.2f} | {physics(name) / (mine / 3):.0%} |\n"
+        ml1.benchmark.cache_clear()
+    say(f"ml1 rollouts on one core:\n{table}")
+    say(f"ratio: mean {np.mean(ratios):.2f}, median {np.median(ratios):.2f}, {min(ratios):.2f} to {max(ratios):.2f}")
+    assert min(ratios) > 1.1
+
+
+def test_two_workers_against_one(say: Callable[[str], None], tmp_path: Path) -> None:
+    recipe = catalogue_recipe("ml1/reach", "expert", ["episodes=10", "splits.sizes.train=20", "splits.sizes.test=4"])
+    taken, digests = {}, set()
+    for workers in (1, 2):
+        collect(catalogue_recipe("ml1/reach", "expert", ["episodes=1", "splits.sizes.train=2", "splits.sizes.test=0"]),
+                tmp_path / f"warm{workers}", workers=workers)  # fmt: skip
+        start = time.perf_counter()
+        digests.add(collect(recipe, tmp_path / str(workers), workers=workers).content_digest)
+        taken[workers] = time.perf_counter() - start
+    say(f"collect ml1/reach, 240 episodes: {taken[1]:.1f} s with 1 worker, {taken[2]:.1f} s with 2"
+        f" ({taken[1] / taken[2]:.2f}x); same digest")  # fmt: skip
+    assert len(digests) == 1
+    assert taken[1] / taken[2] > 1.5
+
+
+def test_adaptation_against_bare_steps(say: Callable[[str], None], tmp_path: Path) -> None:
+    """10 tasks x 10 episodes with idaq-return, against 50,000 steps of one environment with ready-made actions."""
+    torch.set_num_threads(2)
+    recipe = catalogue_recipe("ml1/push", "expert", ["episodes=1"])
+    dataset = open_dataset(collect(recipe, tmp_path, workers=2).path)
+    agent, _ = build(TrainConfig(), agent_spec(dataset, dataset.transitions()))
+    config = AdaptConfig(episodes=10, reference=5, candidates=5, report_at=[10], seeds=1)
+    arm, rng = ml1.Arm("push"), np.random.default_rng(0)
+    actions = rng.uniform(-1, 1, (STEPS, 4)).astype(np.float32)
+
+    def bare() -> None:
+        for _ in range(10):
+            arm.reset(3)
+            for action in actions:
+                arm.step(action)
+
+    ours, alone = seconds(lambda: adapt(agent.eval(), dataset, config, strategies=["idaq-return"]), bare, repeats=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        stock = Stock("push")
+        (theirs,) = seconds(stock.episode, repeats=1)
+    say(f"adapting, 10 tasks x 10 episodes: {ours:.1f} s = {ours / (10 * alone):.2f}x bare steps"
+        f" ({10 * alone:.1f} s), {ours / (100 * theirs):.2f}x stock steps with the scripted policy")  # fmt: skip
+    assert ours < 1.5 * 10 * alone

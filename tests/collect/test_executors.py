@@ -1,0 +1,122 @@
+"""Cells run on joblib or on a real local Ray: the same content; what goes wrong in one is told the same way."""
+
+import errno
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import idaq
+from idaq.collect.collect import Collected, collect
+from idaq.collect.executors import EXECUTORS, on_joblib
+from idaq.core.errors import CollectError, UsageError
+from tests.recipes import small_recipe
+
+# one Ray, started once, for everything: a whole collection, a full disk, a worker that dies and the run after it
+RAY = """
+import errno, json, os, sys
+from pathlib import Path
+import ray
+from idaq.collect import collect as module
+from idaq.collect.collect import collect
+from idaq.collect.cells import collect_cell
+from idaq.core.errors import CollectError
+from tests.recipes import small_recipe
+ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error")
+root = Path(sys.argv[1])
+
+def full(recipe, cell, folder):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+def tried(name, function):
+    module.collect_cell = function
+    try:
+        done = collect(small_recipe(), root / name, workers=2, executor="ray")
+        return {"digest": done.content_digest, "resumed": done.resumed}
+    except CollectError as error:
+        return {"message": error.message, "hint": error.hint}
+
+first = next(iter(module.assign_splits(small_recipe(), module.get_family("point-robot"))))
+
+def dying(recipe, cell, folder):
+    return collect_cell(recipe, cell, folder) if cell.task_index == first else os._exit(1)
+
+said = {"whole": tried("whole", collect_cell), "full": tried("lost", full)}
+said["lost"] = tried("lost", dying)
+said["again"] = tried("lost", collect_cell)
+print(json.dumps(said))
+"""
+
+
+@pytest.fixture(scope="module")
+def on_ray(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    if importlib.util.find_spec("ray") is None:
+        pytest.skip("needs pip install 'idaq[ray]'")
+    done = subprocess.run(
+        [sys.executable, "-c", RAY, str(tmp_path_factory.mktemp("ray"))],
+        env={**os.environ, "PYTHONPATH": str(Path(idaq.__file__).parents[1])},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.slow
+def test_ray_collects_the_same_content(on_ray: dict[str, Any], collected: Collected) -> None:
+    assert on_ray["whole"] == {"digest": collected.content_digest, "resumed": 0}
+
+
+@pytest.mark.slow
+def test_on_ray_a_full_disk_and_a_lost_worker_are_told_and_the_next_run_goes_on(
+    on_ray: dict[str, Any], collected: Collected
+) -> None:
+    kept = "finished cells are kept: run the same command again to go on"
+    assert on_ray["full"]["message"] == "the disk is full: [Errno 28] No space left on device"
+    assert on_ray["full"]["hint"] == f"free some space; {kept}"
+    assert on_ray["lost"]["message"].startswith("a worker was lost: ")
+    assert on_ray["lost"]["hint"] == kept
+    assert on_ray["again"]["digest"] == collected.content_digest
+
+
+def test_without_ray_it_is_said_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(UsageError, match="the ray executor needs Ray") as caught:
+        collect(small_recipe(), tmp_path, executor="ray")
+    assert caught.value.hint == "pip install 'idaq[ray]'"
+
+
+def test_a_joblib_worker_that_dies_is_told_and_the_next_run_goes_on(
+    tmp_path: Path, collected: Collected, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dying(*arguments: Any) -> Iterator[int]:
+        yield from on_joblib(_die, [(number,) for number in range(4)], 2)
+
+    monkeypatch.setitem(EXECUTORS, "joblib", dying)
+    with pytest.raises(CollectError, match="a worker was lost") as caught:
+        collect(small_recipe(), tmp_path, workers=2)
+    monkeypatch.undo()
+    assert caught.value.hint == "finished cells are kept: run the same command again to go on"
+    assert collect(small_recipe(), tmp_path, workers=2).content_digest == collected.content_digest
+
+
+def test_an_error_in_a_cell_comes_out_as_itself() -> None:
+    with pytest.raises(OSError, match="No space") as caught:
+        list(on_joblib(_fill, [(0,)], 1))
+    assert caught.value.errno == errno.ENOSPC
+
+
+def _die(number: int) -> int:
+    os._exit(number + 1)
+
+
+def _fill(number: int) -> int:
+    raise OSError(errno.ENOSPC, "No space left on device")
