@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export MINARI_DATASETS_PATH ?= $(CURDIR)/data
 
-.PHONY: setup demo test check bench reproduce schemas clean
+.PHONY: setup demo test check bench reproduce reproduce-ml1 schemas clean
 
 setup: .venv/installed
 
@@ -36,6 +36,12 @@ bench: setup
 
 reproduce: setup
 	$(BIN)/idaq reproduce
+
+# The published sets first, then the rest: hours. Stop it at any time; the same command goes on.
+ML1 ?= push sweep peg-unplug-side window-open button-press shelf-place reach-wall plate-slide door-lock coffee-button \
+	faucet-close handle-press *
+reproduce-ml1: setup
+	$(BIN)/idaq reproduce $(foreach set,$(ML1),'ml1/$(set)/expert') --seeds 3 --out runs/ml1
 
 schemas: setup
 	$(BIN)/python -m idaq.cli.schemas

@@ -42,7 +42,7 @@ def reproduce(
     from . import study
 
     base, target = datasets_root(root), catalogue or resource_root("datasets")
-    chosen = [entry for pattern in entries for entry in matching(pattern)]
+    chosen = list(dict.fromkeys(entry for pattern in entries for entry in matching(pattern)))
     summaries = {}
     for first in range(0, len(chosen), jobs):  # as many entries together as runs: no lane waits for another's seeds
         group = chosen[first : first + jobs]

@@ -3,7 +3,7 @@
 Shapes: P = N * S problems (N test tasks x S adaptation seeds, task-major), E adaptation episodes, Z latent.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -102,7 +102,7 @@ def pose(agent: Agent, dataset: Dataset, config: AdaptConfig) -> Problems:
     if not tasks:
         raise DatasetError(f"{dataset.dataset_id} has no tasks in split {config.split!r}")
     for task in tasks:
-        _check_same(family, task)
+        _check_same(family, task, dataset.manifest.provenance.simulators)
     known = dataset.select(split=agent.config.split).transitions()
     offline = tests.transitions()
     if agent.spec.observation_size != offline.gather(np.zeros(1, np.int64)).observations.shape[1]:
@@ -178,12 +178,13 @@ def _seeds(problems: Problems, config: AdaptConfig, number: int) -> NDArray[np.u
     )
 
 
-def _check_same(family: Family, task: TaskRecord) -> None:
+def _check_same(family: Family, task: TaskRecord, simulators: Mapping[str, str]) -> None:
     there = {t.task_index: t.params for t in family.tasks}.get(task.task_index)
     if there != task.params:
+        made = "".join(f" {name} {made_with}" for name, made_with in simulators.items())
         raise DatasetError(
             f"task {task.task_id} of the dataset has {task.params}; the installed family {family.name} has {there}",
-            hint="collect the dataset again with this version of idaq",
+            hint=f"install what the dataset was made with:{made}" if made else "collect the dataset again",
         )
 
 

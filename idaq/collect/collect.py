@@ -134,6 +134,7 @@ def _source(recipe: Recipe, family: Family, splits: dict[int, str], folder: Path
         observation_space=env.observation_space,
         action_space=env.action_space,
         env_spec_json=family.env_spec.to_json(),
+        simulators=family.simulators,
     )
     env.close()
     return source

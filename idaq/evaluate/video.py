@@ -42,7 +42,7 @@ def film(
     Raises UsageError for a family that does not draw itself.
     """
     row = int(np.flatnonzero(trace["test_tasks"] == task)[0])
-    returns, z_EZ, reference = trace["returns"][row], trace["z"][row], int(trace["reference"])
+    returns, z_EZ, reference = trace["returns"][row], trace["z"][row], int(trace["reference"].item())
     last = len(returns) - 1
     chosen = {0: "reference", min(reference, last - 1): "iterative", last: "final"}
     scenes = []

@@ -88,6 +88,8 @@ class Provenance:
     numpy: str
     h5py: str
     platform: str
+    simulators: dict[str, str] = Field(default_factory=dict)
+    """version of each package whose version decides what an episode holds, where there are such"""
 
 
 @config

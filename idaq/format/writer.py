@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,8 @@ class DatasetSource:
     observation_space: gym.Space[Any]
     action_space: gym.Space[Any]
     env_spec_json: str
+    simulators: tuple[str, ...] = ()
+    """packages whose versions go into the provenance"""
 
 
 def write_dataset(source: DatasetSource, root: Path, card: str, progress: Advance = ignore_progress) -> Path:
@@ -183,7 +186,7 @@ def _write_documents(data: Path, source: DatasetSource, table: pa.Table, columns
         metadata_digest=value_digest(json.loads(json.dumps(metadata))),
         counts=counts,
         files=[_file_record(data, name) for name in layout.HASHED_FILES],
-        provenance=_provenance(),
+        provenance=_provenance(source.simulators),
     )
     write_json(data / layout.MANIFEST, to_mapping(manifest))
     idaq_object = MetadataIdaq(
@@ -226,7 +229,7 @@ def _file_record(data: Path, name: str) -> FileRecord:
     return FileRecord(path=name, size=(data / name).stat().st_size, sha256=sha256_file(data / name))
 
 
-def _provenance() -> Provenance:
+def _provenance(simulators: tuple[str, ...]) -> Provenance:
     return Provenance(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         idaq=idaq.__version__,
@@ -234,6 +237,7 @@ def _provenance() -> Provenance:
         numpy=np.__version__,
         h5py=h5py.__version__,
         platform=f"{platform.system()} {platform.machine()}",
+        simulators={name: version(name) for name in simulators},
     )
 
 

@@ -99,6 +99,8 @@ class Family:
     units of the largest action, before noise and clipping"""
     task_changes_dynamics: bool
     """whether s' depends on the task (a context then needs s')"""
+    simulators: tuple[str, ...] = ()
+    """packages whose versions decide what an episode holds"""
     deterministic: bool = False
     """whether an episode follows from task and actions alone, whatever its seed"""
     lockstep_width: int = 1_000_000

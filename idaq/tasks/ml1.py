@@ -233,6 +233,7 @@ def ml1(name: str) -> Family:
         lockstep=functools.partial(ML1Lockstep, name),
         controller=functools.partial(controller, name),
         task_changes_dynamics=False,
+        simulators=("metaworld", "mujoco"),
         deterministic=True,
         lockstep_width=3,
     )
