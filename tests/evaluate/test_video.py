@@ -3,6 +3,7 @@
 import ctypes.util
 from pathlib import Path
 
+import gymnasium as gym
 import numpy as np
 import pytest
 from PIL import Image
@@ -90,8 +91,6 @@ def test_where_nothing_can_draw_it_is_said_what_to_install(monkeypatch: pytest.M
 
 
 def test_a_family_that_does_not_draw_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    from idaq.tasks.point import PointRobotEnv
-
-    monkeypatch.setattr(PointRobotEnv, "render", lambda self: None)
+    monkeypatch.setattr(gym.Wrapper, "render", lambda self: None)
     with pytest.raises(UsageError, match="does not draw itself"):
         play(an_agent(2, 2), get_family("point-robot"), 0, np.zeros(3, np.float32))

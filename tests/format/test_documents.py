@@ -14,7 +14,7 @@ from idaq.core.errors import ConfigError
 from idaq.core.files import parse_json
 from idaq.core.types import Success
 from idaq.format import documents
-from idaq.format.documents import Column, Counts, FileRecord, Manifest, MetadataIdaq, TaskRecord
+from idaq.format.documents import Column, Counts, FileRecord, Manifest, MetadataIdaq, Provenance, TaskRecord
 from idaq.format.recipe import Behaviour, Recipe, Reference, Splits
 from tests.format.made import made_source
 
@@ -74,6 +74,7 @@ manifests = st.builds(
     splits=st.dictionaries(slugs, st.lists(counts, max_size=3), max_size=3),
     columns=st.dictionaries(names, columns, max_size=3),
     counts=all_counts,
+    provenance=st.builds(Provenance, simulators=st.dictionaries(names, names, max_size=2)),
     files=st.lists(st.builds(FileRecord, size=counts, sha256=hashes), max_size=3),
     **{name: hashes for name in Manifest.__annotations__ if name.endswith(("_digest", "_sha256"))},
 )
