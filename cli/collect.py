@@ -2,13 +2,16 @@
 
 import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from idaq.core.errors import UsageError
 
 from .output import Json, Root, Settings, print_json, progress
+
+if TYPE_CHECKING:
+    from idaq.collect.collect import Collected
 
 
 def collect(
@@ -52,9 +55,13 @@ def collect(
     if as_json:
         keys = ("content_digest", "cells", "resumed", "existed")
         print_json({"id": chosen.id, "path": str(done.path), **{key: getattr(done, key) for key in keys}})
-        return
+    else:
+        _tell(chosen.id, done)
+
+
+def _tell(dataset_id: str, done: "Collected") -> None:
     if done.existed:
-        print(f"{chosen.id} is already there, collected from this very recipe")
+        print(f"{dataset_id} is already there, with this very content")
     elif done.resumed:
-        print(f"{chosen.id}: resumed, {done.resumed} of {done.cells} cells were already collected")
+        print(f"{dataset_id}: resumed, {done.resumed} of {done.cells} cells were already collected")
     print(f"{done.path}\ncontent digest {done.content_digest}")

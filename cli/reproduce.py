@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from .output import Json, Root, print_json, print_table, progress
+from .output import Json, Root, print_json, print_table
 
 EXPERTS = ["point-robot/expert", "point-robot-sparse/expert", "point-robot-wind/expert"]
 
@@ -37,25 +37,17 @@ def reproduce(
     from idaq.core.config import to_mapping
     from idaq.core.ids import datasets_root
     from idaq.core.resources import resource_root
-    from idaq.evaluate.protocol import summarise, summary_columns, summary_rows
+    from idaq.evaluate.protocol import summary_columns, summary_rows
 
-    from . import study
+    from .study import Study
 
-    base, target = datasets_root(root), catalogue or resource_root("datasets")
-    chosen = list(dict.fromkeys(entry for pattern in entries for entry in matching(pattern)))
+    study = Study(
+        seeds=seeds, out=out, jobs=jobs, catalogue=catalogue or resource_root("datasets"), root=datasets_root(root)
+    )
     summaries = {}
-    for first in range(0, len(chosen), jobs):  # as many entries together as runs: no lane waits for another's seeds
-        group = chosen[first : first + jobs]
-        recipes = {entry: study.collect_entry(entry, base, jobs) for entry in group}
-        for entry in group:
-            study.write_data(target, entry, base, recipes[entry])
-        work = [(entry, seed) for entry in group for seed in range(seeds)]
-        with progress(", ".join(map(str, group)), len(work), "runs") as advance:
-            results = study.run_all(work, recipes, out, jobs, base, advance)
-        for entry, found in results.items():
-            summary = summaries[str(entry)] = summarise(found, [f"idaq reproduce {entry} --seeds {seeds}"])
-            study.write_baselines(target, entry, base, recipes[entry], summary)
-            if not as_json:
-                print_table(f"{entry}: {seeds} training seeds", summary_columns(summary), summary_rows(summary))
+    for entry, summary in study.run([entry for pattern in entries for entry in matching(pattern)]):
+        summaries[str(entry)] = to_mapping(summary)
+        if not as_json:
+            print_table(f"{entry}: {seeds} training seeds", summary_columns(summary), summary_rows(summary))
     if as_json:
-        print_json({entry: to_mapping(summary) for entry, summary in summaries.items()})
+        print_json(summaries)

@@ -1,6 +1,7 @@
 """The steps of `idaq reproduce`: each looks for what an earlier run of the command has left, and goes on from there."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import joblib
@@ -14,10 +15,9 @@ from idaq.collect.collect import collect, episode_count
 from idaq.core.config import from_mapping, to_mapping
 from idaq.core.files import write_json, write_text
 from idaq.core.ids import dataset_path
-from idaq.core.types import Advance
 from idaq.evaluate import suite
 from idaq.evaluate.figures import adaptation_curves
-from idaq.evaluate.protocol import Summary, markdown_table
+from idaq.evaluate.protocol import Summary, markdown_table, summarise
 from idaq.evaluate.style import save
 from idaq.format.reader import open_stored
 from idaq.format.recipe import Recipe
@@ -28,29 +28,54 @@ from idaq.loader import open_dataset
 from .output import progress
 
 
-def collect_entry(entry: Entry, root: Path, workers: int) -> Recipe:
-    """Collect the entry's dataset unless it is there; returns its recipe."""
-    recipe = catalogue_recipe(entry.family, entry.quality)
-    with progress(f"collecting {recipe.id}", episode_count(recipe), "episodes") as advance:
-        collect(recipe, root, workers=workers, progress=advance)
-    return recipe
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """Where a study keeps its runs, and where it writes what came out."""
 
+    seeds: int
+    """training seeds for each entry"""
+    out: Path
+    """run directories"""
+    jobs: int
+    """runs at the same time"""
+    catalogue: Path
+    root: Path
+    """of the datasets"""
 
-def run_all(
-    work: Sequence[tuple[Entry, int]], recipes: dict[Entry, Recipe], out: Path, jobs: int, root: Path, advance: Advance
-) -> dict[Entry, list[Results]]:
-    """Train and adapt every (entry, seed), `jobs` at a time."""
-    calls = [
-        joblib.delayed(run_one)(recipes[entry], seed, out / f"{str(entry).replace('/', '-')}-seed{seed}", root)
-        for entry, seed in work
-    ]
-    results: dict[Entry, list[Results]] = {entry: [] for entry, _ in work}
-    done = joblib.Parallel(n_jobs=min(jobs, max(1, len(calls))), return_as="generator")(calls)
-    for (entry, _), result in zip(work, done, strict=True):
-        assert result is not None  # joblib's own type allows for it
-        results[entry].append(result)
-        advance(1)
-    return results
+    def run(self, entries: Sequence[Entry]) -> Iterator[tuple[Entry, Summary]]:
+        """Collect, train, adapt and write; as many entries together as runs, so that no lane waits for the others."""
+        chosen = list(dict.fromkeys(entries))
+        for first in range(0, len(chosen), self.jobs):
+            recipes = {entry: self._collect(entry) for entry in chosen[first : first + self.jobs]}
+            for entry, results in self._run_all(recipes).items():
+                summary = summarise(results, [f"idaq reproduce {entry} --seeds {self.seeds}"])
+                write_baselines(self.catalogue, entry, self.root, recipes[entry], summary)
+                yield entry, summary
+
+    def _collect(self, entry: Entry) -> Recipe:
+        """Collect the entry's dataset unless it is there; returns its recipe."""
+        recipe = catalogue_recipe(entry.family, entry.quality)
+        with progress(f"collecting {recipe.id}", episode_count(recipe), "episodes") as advance:
+            collect(recipe, self.root, workers=self.jobs, progress=advance)
+        write_data(self.catalogue, entry, self.root, recipe)
+        return recipe
+
+    def _run_all(self, recipes: dict[Entry, Recipe]) -> dict[Entry, list[Results]]:
+        """Train and adapt every (entry, seed)."""
+        work = [(entry, seed) for entry in recipes for seed in range(self.seeds)]
+        one = joblib.delayed(run_one)
+        calls = [one(recipes[entry], seed, self._folder(entry, seed), self.root) for entry, seed in work]
+        results: dict[Entry, list[Results]] = {entry: [] for entry, _ in work}
+        with progress(", ".join(map(str, recipes)), len(work), "runs") as advance:
+            done = joblib.Parallel(n_jobs=min(self.jobs, max(1, len(calls))), return_as="generator")(calls)
+            for (entry, _), result in zip(work, done, strict=True):
+                assert result is not None  # joblib's own type allows for it
+                results[entry].append(result)
+                advance(1)
+        return results
+
+    def _folder(self, entry: Entry, seed: int) -> Path:
+        return self.out / f"{str(entry).replace('/', '-')}-seed{seed}"
 
 
 def run_one(recipe: Recipe, seed: int, run: Path, root: Path) -> Results:
