@@ -4,13 +4,13 @@ import errno
 import fcntl
 import shutil
 from collections.abc import Iterator
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
-from joblib.externals.loky.process_executor import BrokenProcessPool
 
 from idaq.collect.card import dataset_card
 from idaq.collect.cells import Cell, behaviours_of, collect_cell, finished_cells, is_whole, read_shard
