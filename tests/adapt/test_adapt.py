@@ -131,3 +131,28 @@ def test_a_dataset_whose_tasks_are_not_the_familys_is_refused(agent: Agent, data
     moved = tuple(replace(task, params={"goal": [0.0, 0.5]}) for task in dataset.all_tasks)
     with pytest.raises(DatasetError, match=r"the dataset has .*0\.5.*; the installed family point-robot has"):
         pose(agent, replace(dataset, all_tasks=moved), CONFIG)
+
+
+def test_a_deterministic_family_runs_a_latent_on_a_task_once(agent: Agent) -> None:
+    played: list[int] = []
+
+    class Counting(type(get_family("point-robot-wind").lockstep())):
+        def reset(self, task_indices: np.ndarray, seeds: np.ndarray) -> np.ndarray:
+            played.extend(task_indices.tolist())
+            return super().reset(task_indices, seeds)
+
+    plain = get_family("point-robot-wind")
+    known = replace(plain, deterministic=True, lockstep=lambda: Counting("point-robot-wind"))
+    tasks, seeds = np.array([3, 3, 9]), np.zeros(3, np.uint64)
+    z = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
+    z[1] = z[0]
+    rollouts = Rollouts(known, agent.act)
+    first, expected = rollouts.with_latents(tasks, seeds, z), Rollouts(plain, agent.act).with_latents(tasks, seeds, z)
+    assert sorted(played) == [3, 9]
+    np.testing.assert_allclose(first.returns, expected.returns, rtol=1e-5)
+    assert first.success.tolist() == expected.success.tolist()
+    again = rollouts.with_latents(tasks[::-1], seeds, z[[2, 0, 0]])
+    assert again.returns.tolist() == first.returns[[2, 0, 0]].tolist()
+    assert sorted(played) == [3, 9]
+    rollouts.with_latents(np.array([9, 9]), seeds[:2], z[:2])
+    assert sorted(played) == [3, 9, 9]
