@@ -20,6 +20,9 @@ class AdaptConfig:
     """n_r: episodes of the reference stage"""
     keep: Count = 3
     """how many of the best episodes count as in-distribution: what calibrates IDAQ's threshold"""
+    iterate: Literal["mixture", "neighbour"] = "mixture"
+    """what the iterative stage tries: mixture: beliefs given resampled accepted episodes, so latents between theirs;
+    neighbour: of the training tasks' beliefs not tried yet, the nearest to the best episode's latent"""
     candidates: Count = 20
     """n_c: latents drawn for each choice of the farthest"""
     context: Annotated[int, Field(ge=2)] = 100

@@ -109,6 +109,18 @@ def accepted_by_idaq(
     return accepted
 
 
+def neighbour(trial: Trial) -> Floats:
+    """Of the training tasks' beliefs not tried yet, the nearest to the latent of the most in-distribution episode.
+
+    The policy has been trained under these latents, and never under those between them: where tasks are few and far
+    apart, that counts for more than the finer steps of a mixture.
+    """
+    best_PZ, tried_nPZ = best_episode(trial), np.stack(trial.tried)
+    distances_PM = ((trial.prior - best_PZ[:, None]) ** 2).sum(-1)
+    was_tried_PM = (trial.prior == tried_nPZ[:, :, None]).all(-1).any(0)
+    return trial.prior[np.where(was_tried_PM, np.inf, distances_PM).argmin(-1)]
+
+
 def idaq_explore(trial: Trial) -> Floats:
     """Reference stage: spread over the prior. Iterative stage: spread over the belief of the accepted episodes.
 
@@ -119,8 +131,11 @@ def idaq_explore(trial: Trial) -> Floats:
     if len(trial.episodes) < trial.config.reference:
         return prior
     scores = np.stack(trial.scores)
-    accepted = accepted_by_idaq(scores, np.stack(trial.tried), trial.config.keep)
-    posterior = farthest(belief(trial, accepted, trial.config.candidates), trial.tried)
+    if trial.config.iterate == "neighbour":
+        posterior = neighbour(trial)
+    else:
+        accepted = accepted_by_idaq(scores, np.stack(trial.tried), trial.config.keep)
+        posterior = farthest(belief(trial, accepted, trial.config.candidates), trial.tried)
     uncalibrated = scores.min(0) == np.median(scores, 0)
     return np.where(uncalibrated[:, None], prior, posterior)
 

@@ -1,9 +1,10 @@
-"""Meta-World's environments, stepped several times faster, to the bit as they are.
+"""Meta-World's environments stepped faster, and to the bit as they are.
 
-Stock `step` spends most of its time outside MuJoCo: a full second forward pass, contacts listed one Python object at a
-time, rotations through SciPy, names looked up again at every access. `accelerated(cls)` makes a subclass of an
+Stock `step` spends much of its time outside MuJoCo: forces computed that nobody reads, contacts listed one Python
+object at a time, rotations through SciPy, names looked up at every access. `accelerated(cls)` makes a subclass of an
 environment class with those replaced; the environment's own rules (rewards, resets, observations) are its own code,
-bound to faster helpers. Nothing of Meta-World is patched: stock environments in the same process stay stock.
+bound to faster helpers. Nothing of Meta-World is patched: stock environments in the same process stay stock. What is
+left is MuJoCo itself; `make bench` prints its share for each of the 50.
 """
 
 import copy

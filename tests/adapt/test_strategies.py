@@ -149,6 +149,16 @@ def test_idaq_explores_the_prior_first_then_the_belief() -> None:
     assert -5.0 <= z <= -1.0  # the echo of the accepted rewards, which no prior latent is
 
 
+def test_idaq_can_step_to_the_nearest_training_task_not_tried_yet() -> None:
+    state = trial(problems=2, iterate="neighbour")
+    state.prior = np.array([[0.0], [1.0], [2.5], [7.0]], np.float32)
+    record(state, [1.0, 7.0], [[5.0], [1.0]])
+    record(state, [7.0, 0.0], [[2.0], [3.0]])
+    assert idaq_explore(state)[:, 0].tolist() == [0.0, 1.0]
+    record(state, [0.0, 1.0], [[9.0], [0.0]])
+    assert idaq_explore(state)[:, 0].tolist() == [2.5, 2.5]
+
+
 def test_idaq_keeps_to_the_reference_stage_while_no_episode_stands_out() -> None:
     state = trial()
     for z in (0, 1, 2):
