@@ -103,7 +103,7 @@ def test_a_full_report(tmp_path: Path, dataset: Dataset) -> None:
     text = out.read_text(encoding="utf-8")
     page = Page(text)
     _self_contained(text, page)
-    assert page.count("svg") == page.count("figcaption") == 5
+    assert page.count("svg") == page.count("figcaption") == 6
     assert page.count("h1") == 1
     assert "After 4 online episodes on each of 3 new tasks, idaq-return reaches" in page.text
     assert "ahead of the best rival, best-of-prior" in page.text
@@ -138,7 +138,7 @@ def test_a_report_without_dataset_trace_and_log_says_what_makes_them(tmp_path: P
     text = write_report([run], None, tmp_path / "report.html").read_text()
     page = Page(text)
     _self_contained(text, page)
-    assert page.count("svg") == 1
+    assert page.count("svg") == 2
     assert "The dataset idaq/point-robot/expert-v0 is not at hand. This makes it: idaq collect point-robot" in page.text
     assert (
         f"no usable trace of the run's adaptation. This makes it: {shlex.join(['idaq', 'adapt', str(run)])}"
@@ -150,7 +150,7 @@ def test_a_report_without_dataset_trace_and_log_says_what_makes_them(tmp_path: P
 def test_with_a_trace_but_no_dataset_training_tasks_are_grey(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", make_results(), training=[20, 21, 22])
     page = Page(write_report([run], None, tmp_path / "report.html").read_text())
-    assert page.count("svg") == 4
+    assert page.count("svg") == 5
     assert "Training tasks are grey" in page.text
 
 
@@ -199,7 +199,7 @@ def test_hostile_documents_are_text(tmp_path: Path) -> None:
     assert "<script" not in text
     assert "<svg onload" not in text
     assert page.text.count("<script>alert(1)</script>") >= 6
-    assert page.count("svg") == 4
+    assert page.count("svg") == 5
 
 
 def test_a_dataset_with_other_content_is_refused(tmp_path: Path, dataset: Dataset) -> None:
