@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from .output import Json, Root, print_json, print_table
+from .output import Json, Root, Settings, print_json, print_table
 
 EXPERTS = ["point-robot/expert", "point-robot-sparse/expert", "point-robot-wind/expert"]
 
@@ -18,6 +18,7 @@ def reproduce(
     ),
     jobs: Annotated[int, typer.Option(min=1, help="Runs at the same time, one CPU thread each.")] = 2,
     catalogue: Annotated[Path | None, typer.Option(help="Where to write. [default: the installed catalogue]")] = None,
+    settings: Settings = [],  # noqa: B006 - Typer copies it
     root: Root = None,
     as_json: Json = False,
 ) -> None:
@@ -32,6 +33,7 @@ def reproduce(
       idaq reproduce point-robot/expert --seeds 2 --catalogue /tmp/catalogue
       idaq reproduce ml1/push/expert ml1/reach/expert --seeds 3
       idaq reproduce "ml1/*/expert" --seeds 0          collect all 50 sets and describe their data
+      idaq reproduce "ml1/*/expert" --seeds 0 --set episodes=2 --root small   the same on a sample
     """
     from idaq.collect.catalogue import matching
     from idaq.core.config import to_mapping
@@ -42,7 +44,12 @@ def reproduce(
     from .study import Study
 
     study = Study(
-        seeds=seeds, out=out, jobs=jobs, catalogue=catalogue or resource_root("datasets"), root=datasets_root(root)
+        seeds=seeds,
+        out=out,
+        jobs=jobs,
+        catalogue=catalogue or resource_root("datasets"),
+        root=datasets_root(root),
+        settings=settings,
     )
     summaries = {}
     for entry, summary in study.run([entry for pattern in entries for entry in matching(pattern)]):

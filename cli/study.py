@@ -41,6 +41,8 @@ class Study:
     catalogue: Path
     root: Path
     """of the datasets"""
+    settings: Sequence[str] = ()
+    """changes to every recipe, key=value"""
 
     def run(self, entries: Sequence[Entry]) -> Iterator[tuple[Entry, Summary]]:
         """Collect, train, adapt and write; as many entries together as runs, so that no lane waits for the others."""
@@ -54,7 +56,7 @@ class Study:
 
     def _collect(self, entry: Entry) -> Recipe:
         """Collect the entry's dataset unless it is there; returns its recipe."""
-        recipe = catalogue_recipe(entry.family, entry.quality)
+        recipe = catalogue_recipe(entry.family, entry.quality, self.settings)
         with progress(f"collecting {recipe.id}", episode_count(recipe), "episodes") as advance:
             collect(recipe, self.root, workers=self.jobs, progress=advance)
         write_data(self.catalogue, entry, self.root, recipe)

@@ -24,6 +24,7 @@ from idaq.tasks import get_family, ml1
 from tests.bench.conftest import seconds
 
 STEPS = ml1.HORIZON
+CELL = 15  # episodes: a third of a full cell
 EXPERT = catalogue_recipe("ml1/reach", "expert").behaviours[0]
 TABLE = "| set | stock steps/s | idaq steps/s | ratio | of it MuJoCo |\n| --- | ---: | ---: | ---: | ---: |\n"
 
@@ -75,23 +76,29 @@ def physics(name: str) -> float:
 
 @pytest.mark.filterwarnings("ignore")
 def test_rollouts_of_every_set_against_stock(say: Callable[[str], None]) -> None:
-    """Same task, same noise; the trajectories are the same to the bit (tests/tasks/test_sawyer.py)."""
+    """Same task, same noise; the trajectories are the same to the bit (tests/tasks/test_sawyer.py).
+
+    Ours as in a collection, a cell of one task; stock takes its turn before and after.
+    """
     table, ratios = TABLE, []
     for name in ml1.NAMES:
-        stock, family, tasks = Stock(name), get_family(f"ml1/{name}"), np.full(3, 3)
-        family.lockstep()
-
-        def ours(family: Any = family, tasks: Any = tasks) -> None:
-            rollout(family, EXPERT, tasks, np.arange(3, dtype=np.uint64))
-
-        theirs, mine = seconds(stock.episode, ours, repeats=3)
-        rate, ratio = 3 * STEPS / mine, theirs / (mine / 3)
-        ratios.append(ratio)
-        table += f"| {name} | {STEPS / theirs:,.0f} | {rate:,.0f} | {ratio:.2f} | {physics(name) / (mine / 3):.0%} |\n"
-        ml1.benchmark.cache_clear()
+        stock, family = Stock(name), get_family(f"ml1/{name}")
+        stock.episode()
+        before = timed(stock.episode)
+        mine = timed(lambda family=family: rollout(family, EXPERT, np.full(CELL, 3), np.arange(CELL, dtype=np.uint64)))
+        mine, theirs = mine / CELL, (before + timed(stock.episode)) / 2
+        ratios.append(theirs / mine)
+        rates = f"{STEPS / theirs:,.0f} | {STEPS / mine:,.0f}"
+        table += f"| {name} | {rates} | {ratios[-1]:.2f} | {physics(name) / mine:.0%} |\n"
     say(f"ml1 rollouts on one core:\n{table}")
     say(f"ratio: mean {np.mean(ratios):.2f}, median {np.median(ratios):.2f}, {min(ratios):.2f} to {max(ratios):.2f}")
-    assert min(ratios) > 1.1
+    assert np.median(ratios) > 1.4
+
+
+def timed(function: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
 
 
 def test_two_workers_against_one(say: Callable[[str], None], tmp_path: Path) -> None:
