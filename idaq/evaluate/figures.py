@@ -1,6 +1,6 @@
 """Figures of results, data and training: each takes data and returns a matplotlib Figure, which `style.save` writes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -39,7 +39,7 @@ def adaptation_curves(summary: Summary) -> Figure:
     if ORACLE in last:
         axes.axhline(pivot, color=INK, ls="--", lw=1.2)
         labels.append((pivot, "oracle", INK))
-    for i, name in enumerate(name for name in summary.strategies if name != ORACLE):
+    for i, name in enumerate(_rivals(summary.strategies)):
         _curve(axes, summary, name, i)
         labels.append((last[name], shown(name), PALETTE[i % len(PALETTE)]))
     _episode_axis(axes, summary.config.report_at)
@@ -49,6 +49,11 @@ def adaptation_curves(summary: Summary) -> Figure:
     _label_ends(axes, summary.config.report_at[-1], named)
     entitle(axes, "Return on new tasks against online episodes", shown(summary.dataset_id))
     return figure
+
+
+def _rivals(names: Iterable[str]) -> list[str]:
+    """All but the oracle, in the order that gives each its colour and marker in every figure."""
+    return [name for name in names if name != ORACLE]
 
 
 def _minus(text: str) -> str:
@@ -206,12 +211,13 @@ def task_returns(results: Sequence[Results]) -> Figure:
     x = np.arange(len(first.tasks))
     random, behaviour = (np.array([getattr(t, name) for t in first.tasks]) for name in ("random", "behaviour"))
     axes.bar(x, behaviour - random, 0.8, random, color=MUTED, alpha=0.18, lw=0, label="random to behaviour")
-    names = [name for name in first.strategies if name in (headline(list(first.strategies)), ORACLE)]
-    names += [name for name in first.strategies if not name.startswith(METHOD) and name not in names]
-    for i, name in enumerate(names):
+    looks = {n: (PALETTE[i % len(PALETTE)], MARKERS[i % len(MARKERS)]) for i, n in enumerate(_rivals(first.strategies))}
+    shown_here = [name for name in looks if name == headline(list(looks)) or not name.startswith(METHOD)]
+    for i, name in enumerate([*shown_here, ORACLE] if ORACLE in first.strategies else shown_here):
         returns = np.mean([np.mean(r.strategies[name].returns[-1], axis=-1) for r in results], axis=0)
-        at = x + 0.6 * ((i + 0.5) / len(names) - 0.5)
-        axes.plot(at, returns, MARKERS[i % len(MARKERS)], color=PALETTE[i % len(PALETTE)], ms=5, label=shown(name))
+        colour, marker = looks.get(name, (INK, "_"))
+        at = x + 0.6 * ((i + 0.5) / (len(shown_here) + 1) - 0.5)
+        axes.plot(at, returns, marker, color=colour, ms=5 if name in looks else 11, mew=1.5, label=shown(name))
     axes.set_xticks(x, [str(task.task_index) for task in first.tasks])
     axes.grid(visible=False, axis="x")
     axes.set(xlabel="test task", ylabel="return of a fresh episode")
