@@ -141,7 +141,7 @@ class Views:
         self._data = data
         for kind in ("body", "geom", "site", "joint"):
             setattr(self, kind, _named(getattr(data, kind)))
-        for name in ("qpos", "qvel", "ctrl", "mocap_pos", "mocap_quat"):
+        for name in ("qpos", "qvel", "ctrl", "mocap_pos", "mocap_quat", "geom_xpos"):
             setattr(self, name, getattr(data, name))
 
     def __getattr__(self, name: str) -> Any:
@@ -221,6 +221,7 @@ class Stepping:
         self.simulation = self.data
         self.data = views = Views(self.data)
         self._pads = tuple(views.geom(name).id for name in ("leftpad_geom", "rightpad_geom"))
+        self._reach = functools.cache(self._touching_distance)
         self._bounds = self.sawyer_observation_space.low, self.sawyer_observation_space.high
         views.mocap_quat[:] = np.array([1, 0, 1, 0])
         self._start = np.empty(mujoco.mj_stateSize(self.model, _WHOLE_STATE))
@@ -263,20 +264,57 @@ class Stepping:
         """Whether both pads press on the object; contacts are listed only where a contact is possible."""
         if not all(self._can_touch(pad, object_geom_id) for pad in self._pads):
             return False
-        contact, forces = self.data.contact, [0.0, 0.0]
+        contact, forces = self.simulation.contact, [0.0, 0.0]
         for pair, address in zip(contact.geom.tolist(), contact.efc_address.tolist(), strict=True):
             for side, pad in enumerate(self._pads):
                 if object_geom_id in pair and pad in pair:
-                    forces[side] += self.data.efc_force[address]
+                    forces[side] += self.simulation.efc_force[address]
         return forces[0] > 0 and forces[1] > 0
 
     def _can_touch(self: Any, pad: int, other: int) -> bool:
         """MuJoCo's own test of bounding spheres, a little wider."""
-        model, positions = self.model, self.data.geom_xpos
-        radius = model.geom_rbound[other]
-        reach = model.geom_rbound[pad] + radius + model.geom_margin[pad] + model.geom_margin[other]
+        positions = self.data.geom_xpos
         away = positions[pad] - positions[other]
-        return radius == 0 or math.sqrt(away.dot(away)) <= reach * 1.01
+        return math.sqrt(away.dot(away)) <= self._reach(pad, other)
+
+    def _touching_distance(self: Any, pad: int, other: int) -> float:
+        radius, margin = self.model.geom_rbound, self.model.geom_margin
+        if radius[other] == 0:  # a plane
+            return math.inf
+        return float(radius[pad] + radius[other] + margin[pad] + margin[other]) * 1.01
+
+    def _gripper_caging_reward(
+        self: Any,
+        action: Array,
+        obj_pos: Array,
+        obj_radius: float,
+        pad_success_thresh: float,
+        object_reach_radius: float,
+        xz_thresh: float,
+        desired_gripper_effort: float = 1.0,
+        high_density: bool = False,
+        medium_density: bool = False,
+    ) -> Any:
+        """Meta-World's reward for grasping, number by number; it explains the terms."""
+        if high_density and medium_density:
+            raise ValueError("Can only be either high_density or medium_density")
+        start, tcp, lr = self.obj_init_pos, self.tcp_center, []
+        for pad in ("leftpad", "rightpad"):
+            y = float(self.data.body(pad).xpos[1])
+            margin = abs(abs(y - float(start[1])) - pad_success_thresh)
+            lr.append(tolerance(abs(y - float(obj_pos[1])), (obj_radius, pad_success_thresh), margin, "long_tail"))
+        xz_margin = norm(start[::2] - self.init_tcp[::2]) - xz_thresh
+        xz = tolerance(norm(tcp[::2] - obj_pos[::2]), (0, xz_thresh), xz_margin, "long_tail")
+        caging = hamacher_product(hamacher_product(*lr), float(xz))
+        closed = min(max(0, action[-1]), desired_gripper_effort) / desired_gripper_effort
+        both = hamacher_product(caging, closed if caging > 0.97 else 0.0)
+        if high_density:
+            both = (both + caging) / 2
+        if medium_density:
+            reach_margin = abs(norm(start - self.init_tcp) - object_reach_radius)
+            reach = tolerance(norm(obj_pos - tcp), (0, object_reach_radius), reach_margin, "long_tail")
+            both = (both + float(reach)) / 2
+        return both
 
     def _get_curr_obs_combined_no_goal(self: Any) -> Array:
         """Hand (3), opening of the gripper (1), then position (3) and rotation (4) of each object, padded: (18,)."""
@@ -307,7 +345,8 @@ def accelerated(cls: type) -> type:
     """The faster subclass of a Meta-World environment class."""
     members = rebound_members(cls, sawyer_xyz_env.SawyerXYZEnv)
     for name in vars(Stepping).keys() & members.keys():
-        del members[name]
+        if name not in vars(cls):  # what an environment does in its own way stays its own
+            del members[name]
     return type(f"Fast{cls.__name__}", (Stepping, cls), members)
 
 
