@@ -7,7 +7,6 @@ bound to faster helpers. Nothing of Meta-World is patched: stock environments in
 left is MuJoCo itself; `make bench` prints its share for each of the 50.
 """
 
-import copy
 import functools
 import math
 import types
@@ -193,10 +192,42 @@ _WHOLE_STATE = mujoco.mjtState.mjSTATE_INTEGRATION
 """All that the simulation's future depends on, the solver's warm start included."""
 
 
+class SharedModel:
+    """The compiled model of an XML file, one for all environments of a process: its meshes alone take 20 MB.
+
+    An environment's reset writes its task into the model (where a body stands, say). Those numbers are noted, and put
+    back whenever another environment has stepped in between.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.model = mujoco.MjModel.from_xml_path(path)
+        arrays = {name: getattr(self.model, name) for name in dir(self.model) if not name.startswith("_")}
+        self._views = {n: a for n, a in arrays.items() if isinstance(a, np.ndarray) and 0 < a.size < _LARGE}
+        self._pristine = {name: array.copy() for name, array in self._views.items()}
+        self._varying: set[str] = set()
+        self._owner: object = None
+
+    def changes(self) -> dict[str, Array]:
+        """What the environment that was just reset has written."""
+        views, pristine = self._views, self._pristine
+        found = {name: view.copy() for name, view in views.items() if not np.array_equal(view, pristine[name])}
+        self._varying |= found.keys()
+        return found
+
+    def lend(self, owner: object, changes: dict[str, Array]) -> None:
+        """Make the model `owner`'s, whose reset wrote `changes`."""
+        if self._owner is not owner:
+            for name in self._varying:
+                self._views[name][...] = changes.get(name, self._pristine[name])
+            self._owner = owner
+
+
+_LARGE = 10_000  # numbers; what is larger is meshes and textures, which no task changes
+
+
 @functools.cache
-def compiled(path: str) -> Any:
-    """The model of an XML file, compiled once a process. Copy it: environments write into theirs."""
-    return mujoco.MjModel.from_xml_path(path)
+def shared_model(path: str) -> SharedModel:
+    return SharedModel(path)
 
 
 class Stepping:
@@ -206,7 +237,9 @@ class Stepping:
     """
 
     def _initialize_simulation(self: Any) -> tuple[Any, Any]:
-        model = copy.copy(compiled(self.fullpath))
+        self.shared = shared_model(self.fullpath)
+        self.shared.lend(self, {})
+        model = self.shared.model
         model.vis.global_.offwidth = max(model.vis.global_.offwidth, self.width)
         model.vis.global_.offheight = max(model.vis.global_.offheight, self.height)
         return model, mujoco.MjData(model)
@@ -218,7 +251,7 @@ class Stepping:
 
     def prepare(self: Any) -> None:
         """Look up, once, what every step needs, and note where the episode starts."""
-        self.simulation = self.data
+        self.simulation, self._changes = self.data, self.shared.changes()
         self.data = views = Views(self.data)
         self._pads = tuple(views.geom(name).id for name in ("leftpad_geom", "rightpad_geom"))
         self._reach = functools.cache(self._touching_distance)
@@ -238,6 +271,7 @@ class Stepping:
     def step(self: Any, action: Array) -> tuple[Array, Any, bool, bool, dict[str, Any]]:
         if self.curr_path_length >= self.max_path_length:
             raise ValueError("the episode is over: reset the environment")
+        self.shared.lend(self, self._changes)
         data, (low, high) = self.data, self._bounds
         moved = data.mocap_pos[0] + np.minimum(np.maximum(action[:3], -1), 1) * self.action_scale
         data.mocap_pos[0] = np.minimum(np.maximum(moved, self.mocap_low), self.mocap_high)
@@ -249,6 +283,10 @@ class Stepping:
         observation = np.minimum(np.maximum(self._get_obs(), low), high)
         reward, info = self.evaluate_state(observation, action)
         return observation, reward, False, self.curr_path_length == self.max_path_length, info
+
+    def render(self: Any) -> Any:
+        self.shared.lend(self, self._changes)
+        return super().render()  # type: ignore[misc]
 
     def get_endeff_pos(self: Any) -> Array:
         return self.data.body("hand").xpos

@@ -65,8 +65,10 @@ def test_full_episodes_have_the_published_returns(name: str, mean: float, succes
     assert [(len(e), e.truncated[-1], e.terminated.any()) for e in episodes] == [(500, True, False)] * 5
 
 
-def test_an_episode_does_not_depend_on_what_was_run_before_it() -> None:
-    family = dataclasses.replace(get_family("ml1/push"), horizon=30)
+@pytest.mark.parametrize("name", ["push", "peg-unplug-side", "shelf-place"])
+def test_an_episode_does_not_depend_on_what_was_run_before_or_beside_it(name: str) -> None:
+    """Environments share one model, which takes each one's task in turn."""
+    family = dataclasses.replace(get_family(f"ml1/{name}"), horizon=30)
     env = family.lockstep()
 
     def played(tasks: list[int]) -> list[bytes]:
