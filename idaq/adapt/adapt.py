@@ -72,7 +72,7 @@ def adapt(
     without test tasks or whose tasks are not the installed family's.
     """
     problems = pose(agent, dataset, config)
-    rollouts = Rollouts(problems.family, agent.act)
+    rollouts = Rollouts(problems.family, agent.acting())
     trials, results, final = {}, {}, {}
     for name in strategies:
         if name not in STRATEGIES:

@@ -10,13 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from idaq.core.types import Array
+from idaq.learn.agent import Act
 from idaq.loader.transitions import Floats, Transitions, concatenate
 from idaq.tasks import Family
 
 Policy = Callable[[Array, int], Array]
 """observations (P, D), time step -> actions (P, A) in the environment's units"""
-Act = Callable[[Array, Floats], Floats]
-"""observations (P, D), latents (P, Z) -> actions (P, A)"""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -58,12 +58,12 @@ def play(agent: "Agent", family: Family, task: int, z_Z: Array) -> NDArray[np.ui
     """Frames of an episode with the meta-policy under one latent: at most FRAMES of them, evenly spaced."""
     env = family.make(task, render_mode="rgb_array")
     every = max(1, family.horizon // FRAMES)
-    frames, step, done = [], 0, False
+    act, frames, step, done = agent.acting(), [], 0, False
     observation, _ = env.reset(seed=0)
     while not done:
         if step % every == 0:
             frames.append(_square(env.render()))
-        observation, _, terminated, truncated, _ = env.step(agent.act(observation[None], z_Z[None])[0])
+        observation, _, terminated, truncated, _ = env.step(act(observation[None], z_Z[None])[0])
         step, done = step + 1, terminated or truncated
     frames.append(_square(env.render()))
     env.close()

@@ -9,7 +9,6 @@ left is MuJoCo itself; `make bench` prints its share for each of the 50.
 
 import functools
 import math
-import types
 import warnings
 from collections.abc import Callable
 from importlib.metadata import version
@@ -19,14 +18,13 @@ import mujoco as _mujoco
 import numpy as np
 from metaworld import sawyer_xyz_env
 from metaworld.policies.policy import Policy
-from metaworld.utils import reward_utils
-from scipy.spatial.transform import Rotation
 
 from idaq.core.types import Array
+from idaq.tasks.rebinding import hamacher_product, norm, rebound_members, tolerance
 
 mujoco: Any = _mujoco  # its functions come from a compiled module without types
 
-WRITTEN_FOR = {"metaworld": ("3.1.1",), "gymnasium": ("1.",), "mujoco": ("3.",), "scipy": ("1.",)}
+WRITTEN_FOR = {"metaworld": ("3.1.1",), "gymnasium": ("1.",), "mujoco": ("3.3.",), "scipy": ("1.",)}
 """Version prefixes that the replacements were read against and compared with."""
 
 
@@ -42,81 +40,6 @@ def supported() -> bool:
             stacklevel=2,
         )
     return not strange
-
-
-def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
-    """`numpy.linalg.norm`, without its preparations for a vector of doubles."""
-    plain = ord is None and axis is None and not keepdims and type(x) is np.ndarray
-    if plain and x.ndim == 1 and x.dtype == np.float64 and x.flags.c_contiguous:
-        return np.float64(math.sqrt(x.dot(x)))
-    return np.linalg.norm(x, ord, axis, keepdims)
-
-
-_LONG_TAIL = float(np.sqrt(1 / 0.1 - 1))
-
-
-def tolerance(
-    x: Any,
-    bounds: tuple[float, float] = (0.0, 0.0),
-    margin: Any = 0.0,
-    sigmoid: Any = "gaussian",
-    value_at_margin: float = 0.1,
-) -> Any:
-    """`reward_utils.tolerance`, in Python floats for its commonest use: a scalar and a long tail."""
-    lower, upper = bounds
-    usual = sigmoid == "long_tail" and value_at_margin == 0.1 and isinstance(x, float) and lower <= upper
-    if not (usual and margin > 1e-100 and x < 1e50):  # Python raises where NumPy overflows
-        return reward_utils.tolerance(x, bounds, margin, sigmoid, value_at_margin)
-    x, lower, upper = float(x), float(lower), float(upper)
-    if lower <= x <= upper:
-        return 1.0
-    beyond = (lower - x if x < lower else x - upper) / float(margin)
-    return 1.0 / ((beyond * _LONG_TAIL) ** 2 + 1.0)
-
-
-def hamacher_product(a: Any, b: Any) -> Any:
-    """`reward_utils.hamacher_product`, in Python floats."""
-    if not (isinstance(a, float) and isinstance(b, float) and 0.0 < a <= 1.0 and 0.0 < b <= 1.0):
-        return reward_utils.hamacher_product(a, b)
-    a, b = float(a), float(b)
-    return (a * b) / (a + b - (a * b))
-
-
-class FastRotation:
-    """As much of SciPy's Rotation as the environments use: `from_matrix(m).as_quat()` of a valid rotation."""
-
-    def __init__(self, quaternion: Array) -> None:
-        self._quaternion = quaternion
-
-    def as_quat(self) -> Array:
-        return self._quaternion
-
-    @staticmethod
-    def from_matrix(matrix: Array) -> "FastRotation | Rotation":
-        """Shepperd's method, operation for operation as SciPy does it; what is not orthogonal goes to SciPy."""
-        (m00, m01, m02), (m10, m11, m12), (m20, m21, m22) = matrix.tolist()
-        off = max(
-            abs(m00 * m10 + m01 * m11 + m02 * m12),
-            abs(m00 * m20 + m01 * m21 + m02 * m22),
-            abs(m10 * m20 + m11 * m21 + m12 * m22),
-            abs(m00 * m00 + m01 * m01 + m02 * m02 - 1),
-            abs(m10 * m10 + m11 * m11 + m12 * m12 - 1),
-            abs(m20 * m20 + m21 * m21 + m22 * m22 - 1),
-        )
-        if not off < 1e-13:
-            return Rotation.from_matrix(matrix)
-        trace = m00 + m11 + m22
-        largest = max(m00, m11, m22, trace)
-        if largest == m00:
-            q = (1 - trace + 2 * m00, m10 + m01, m20 + m02, m21 - m12)
-        elif largest == m11:
-            q = (m10 + m01, 1 - trace + 2 * m11, m21 + m12, m02 - m20)
-        elif largest == m22:
-            q = (m20 + m02, m21 + m12, 1 - trace + 2 * m22, m10 - m01)
-        else:
-            q = (m21 - m12, m02 - m20, m10 - m01, 1 + trace)
-        length = math.sqrt(q[0] * q[0] + q[1] * q[1] + q[2] * q[2] + q[3] * q[3])
-        return FastRotation(np.array([q[0] / length, q[1] / length, q[2] / length, q[3] / length]))
 
 
 class Named:
@@ -145,47 +68,6 @@ class Views:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._data, name)
-
-
-def move(from_xyz: Array, to_xyz: Array, p: float) -> Array:
-    """The scripted policies' proportional response, without a warning at each large one."""
-    return p * (to_xyz - from_xyz)
-
-
-_NUMPY = types.SimpleNamespace(**vars(np) | {"linalg": types.SimpleNamespace(**vars(np.linalg) | {"norm": norm})})
-_REWARDS = types.SimpleNamespace(**vars(reward_utils) | {"tolerance": tolerance, "hamacher_product": hamacher_product})
-_HELPERS = {"np": _NUMPY, "reward_utils": _REWARDS, "Rotation": FastRotation, "move": move}
-
-
-def rebound(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The same code, looking its helpers up among the fast ones; a decorator that only asserts is dropped."""
-    while function.__name__ == "inner" and function.__closure__:
-        function = next(c.cell_contents for c in function.__closure__ if callable(c.cell_contents))
-    names = {name: helper for name, helper in _HELPERS.items() if name in function.__globals__}
-    if not isinstance(function, types.FunctionType) or not names:
-        return function
-    copied = types.FunctionType(
-        function.__code__, function.__globals__ | names, function.__name__, function.__defaults__, function.__closure__
-    )
-    copied.__kwdefaults__ = function.__kwdefaults__
-    return copied
-
-
-def rebound_members(cls: type, stop: type) -> dict[str, Any]:
-    """Every method and property that `cls` has from itself and its bases up to and including `stop`, rebound."""
-    members: dict[str, Any] = {}
-    line = cls.__mro__[: cls.__mro__.index(stop) + 1]
-    for base in reversed(line):
-        for name, member in vars(base).items():
-            if name.startswith("__"):
-                continue
-            if isinstance(member, property) and member.fget:
-                members[name] = property(rebound(member.fget), member.fset)
-            elif isinstance(member, staticmethod):
-                members[name] = staticmethod(rebound(member.__func__))
-            elif isinstance(member, types.FunctionType):
-                members[name] = rebound(member)
-    return members
 
 
 _WHOLE_STATE = mujoco.mjtState.mjSTATE_INTEGRATION
@@ -230,6 +112,19 @@ def shared_model(path: str) -> SharedModel:
     return SharedModel(path)
 
 
+_AFTER_TARGET_MOVED = (
+    mujoco.mj_kinematics,
+    mujoco.mj_makeConstraint,
+    mujoco.mj_projectConstraint,
+    mujoco.mj_referenceConstraint,
+    mujoco.mj_fwdActuation,
+    mujoco.mj_fwdAcceleration,
+    mujoco.mj_fwdConstraint,
+    mujoco.mj_Euler,
+)
+"""The stages of `mj_step` that depend on the mocap body's place and on `ctrl`."""
+
+
 class Stepping:
     """The replaced parts of an environment, put before the stock class by `accelerated`.
 
@@ -259,6 +154,7 @@ class Stepping:
         views.mocap_quat[:] = np.array([1, 0, 1, 0])
         self._start = np.empty(mujoco.mj_stateSize(self.model, _WHOLE_STATE))
         mujoco.mj_getState(self.model, self.simulation, self._start, _WHOLE_STATE)
+        self._forwarded = False
         self._attributes = dict(vars(self))
 
     def restart(self: Any) -> None:
@@ -277,12 +173,22 @@ class Stepping:
         data.mocap_pos[0] = np.minimum(np.maximum(moved, self.mocap_low), self.mocap_high)
         data.ctrl[0] = action[-1]
         data.ctrl[1] = -action[-1]
-        mujoco.mj_step(self.model, self.simulation, nstep=self.frame_skip)
-        mujoco.mj_forward(self.model, self.simulation)  # the next step's solver starts from its result
+        self._simulate(self.model, self.simulation)
         self.curr_path_length += 1
         observation = np.minimum(np.maximum(self._get_obs(), low), high)
         reward, info = self.evaluate_state(observation, action)
         return observation, reward, False, self.curr_path_length == self.max_path_length, info
+
+    def _simulate(self: Any, model: Any, data: Any) -> None:
+        """Stock `mj_step` and `mj_forward`. Between two calls nothing moves but the hand's target and the fingers'
+        command: collisions, inertia and bias forces of the last `mj_forward` are those of the first substep.
+        """
+        if self._forwarded:
+            for stage in _AFTER_TARGET_MOVED:
+                stage(model, data)
+        mujoco.mj_step(model, data, nstep=self.frame_skip - self._forwarded)
+        mujoco.mj_forward(model, data)  # the solver of the next substep starts from its result
+        self._forwarded = True
 
     def render(self: Any) -> Any:
         self.shared.lend(self, self._changes)

@@ -79,7 +79,7 @@ def test_the_oracle_does_not_learn_and_others_share_its_random_numbers(adapted: 
 def test_lockstep_episodes_are_what_single_environments_give(agent: Agent, dataset: Dataset) -> None:
     family = get_family("point-robot-wind")
     tasks, z = np.array([3, 17, 42]), np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
-    batch = Rollouts(family, agent.act).with_latents(tasks, np.zeros(3, np.uint64), z)
+    batch = Rollouts(family, agent.acting()).with_latents(tasks, np.zeros(3, np.uint64), z)
     for row, task in enumerate(tasks.tolist()):
         env = family.make(task)
         observation, _ = env.reset()
@@ -146,8 +146,11 @@ def test_a_deterministic_family_runs_a_latent_on_a_task_once(agent: Agent) -> No
     tasks, seeds = np.array([3, 3, 9]), np.zeros(3, np.uint64)
     z = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
     z[1] = z[0]
-    rollouts = Rollouts(known, agent.act)
-    first, expected = rollouts.with_latents(tasks, seeds, z), Rollouts(plain, agent.act).with_latents(tasks, seeds, z)
+    rollouts = Rollouts(known, agent.acting())
+    first, expected = (
+        rollouts.with_latents(tasks, seeds, z),
+        Rollouts(plain, agent.acting()).with_latents(tasks, seeds, z),
+    )
     assert sorted(played) == [3, 9]
     np.testing.assert_allclose(first.returns, expected.returns, rtol=1e-5)
     assert first.success.tolist() == expected.success.tolist()

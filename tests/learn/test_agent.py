@@ -59,11 +59,27 @@ def test_actions_stay_inside_the_action_space() -> None:
         for parameter in agent.policy.actor.parameters():
             parameter.mul_(1000)
     rng = np.random.default_rng(0)
-    actions = agent.act(rng.normal(size=(100, 2)), rng.normal(size=(100, 3)).astype(np.float32))
+    actions = agent.acting()(rng.normal(size=(100, 2)), rng.normal(size=(100, 3)).astype(np.float32))
     assert actions.shape == (100, 1)
     assert (actions >= -1.0).all()
     assert (actions <= 2.0).all()
     assert np.ptp(actions) > 2.9
+
+
+def test_acting_is_the_policy_network_at_that_time() -> None:
+    torch.manual_seed(0)
+    agent, rng = Agent(CONFIG, SPEC), np.random.default_rng(0)
+    observations, z = rng.normal(size=(50, 2)), rng.normal(size=(50, 3)).astype(np.float32)
+    act = agent.acting()
+    actions = act(observations, z)
+    x = torch.cat([agent._normal(torch.as_tensor(observations, dtype=torch.float32)), torch.as_tensor(z)], -1)
+    expected = agent.policy.act(x) * agent.action_scale + agent.action_centre
+    np.testing.assert_allclose(actions, expected.detach().numpy(), rtol=1e-5, atol=1e-6)
+    assert actions.dtype == np.float32
+    with torch.no_grad():
+        for parameter in agent.policy.actor.parameters():
+            parameter.zero_()
+    np.testing.assert_array_equal(act(observations, z), actions)
 
 
 def test_the_encoder_learns_from_the_metric_loss_alone(collected: Collected) -> None:
