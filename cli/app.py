@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from . import adapt, collect, dataset, report, reproduce, train
+from . import adapt, collect, dataset, edit, report, reproduce, train
 from .output import fail
 
 INTERRUPTED = 130
@@ -29,6 +29,7 @@ Datasets live below $MINARI_DATASETS_PATH (default ~/.minari/datasets), where pl
 Exit codes: 0 done, 1 failed, 2 the request was not understood, 130 interrupted.""",
 )
 app.command("collect")(collect.collect)
+edit.register(dataset.app)
 app.add_typer(dataset.app, name="dataset")
 app.command("train")(train.train)
 app.command("adapt")(adapt.adapt)

@@ -168,6 +168,8 @@ def _summary(dataset_id: str, by_idaq: bool, metadata: dict[str, Any]) -> dict[s
 
 
 def _show(stored: "StoredDataset") -> None:
+    from idaq.format.documents import mean_random
+
     manifest, counts = stored.manifest, stored.manifest.counts
     table, splits = stored.episodes, stored.manifest.splits
     facts = [
@@ -188,6 +190,7 @@ def _show(stored: "StoredDataset") -> None:
         spread = [f"{value:.3f}" for value in (returns.mean(), returns.std(), returns.min(), returns.max())]
         success = f"{table.success[mine].mean():.2f}"
         rows.append([behaviour.name, behaviour.kind, str(int(mine.sum())), *spread, success])
-    random = sum(task.reference.random.mean for task in stored.tasks) / len(stored.tasks)
-    rows.append(["random (reference)", "random", "-", f"{random:.3f}", "-", "-", "-", "-"])
+    random = mean_random(stored.tasks)
+    if random is not None:
+        rows.append(["random (reference)", "random", "-", f"{random:.3f}", "-", "-", "-", "-"])
     print_table("Returns", ["behaviour", "kind", "episodes", "mean", "std", "min", "max", "success"], rows)

@@ -189,6 +189,10 @@ def _check_same(family: Family, task: TaskRecord, simulators: Mapping[str, str])
 
 
 def _test_task(task: TaskRecord) -> TestTask:
+    if task.reference.random is None:
+        raise DatasetError(
+            f"task {task.task_id} has no random reference to score against", hint="collect one with idaq"
+        )
     return TestTask(
         task_id=task.task_id,
         task_index=task.task_index,

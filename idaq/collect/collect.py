@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
-from idaq.collect.card import dataset_card
 from idaq.collect.cells import Cell, behaviours_of, collect_cell, finished_cells, is_whole, read_shard
 from idaq.collect.executors import EXECUTORS, Executor, ExecutorName
 from idaq.core.config import to_mapping
@@ -20,6 +20,7 @@ from idaq.core.digest import value_digest
 from idaq.core.errors import CollectError, ConfigError, DatasetExistsError
 from idaq.core.seeds import generator
 from idaq.core.types import Advance, ignore_progress
+from idaq.format.card import dataset_card
 from idaq.format.documents import EnvReference, References, ReturnStatistics, TaskRecord
 from idaq.format.reader import open_stored
 from idaq.format.recipe import Recipe
@@ -104,7 +105,7 @@ def _digest(recipe: Recipe, family: Family) -> str:
 
 def _existing(path: Path, recipe: Recipe) -> Collected:
     stored = open_stored(path)
-    if _content(stored.manifest.recipe) != _content(recipe):
+    if stored.manifest.provenance.operation or _content(stored.manifest.recipe) != _content(recipe):
         raise DatasetExistsError(
             f"{path} exists already and was collected from another recipe",
             hint="collect under another id: --set id=idaq/.../name-v1, or remove that folder",
@@ -134,7 +135,7 @@ def _source(recipe: Recipe, family: Family, splits: dict[int, str], folder: Path
         observation_space=env.observation_space,
         action_space=env.action_space,
         env_spec_json=family.env_spec.to_json(),
-        simulators=family.simulators,
+        simulators={name: version(name) for name in family.simulators},
     )
     env.close()
     return source

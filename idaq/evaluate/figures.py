@@ -148,7 +148,8 @@ def dataset_returns(dataset: Dataset) -> Figure:
     """
     if not len(dataset):
         raise DatasetError(f"no episode of {dataset.dataset_id} is selected", hint="loosen select(...)")
-    random = {task.task_index: task.reference.random for task in dataset.tasks if isinstance(task, TaskRecord)}
+    references = {task.task_index: task.reference.random for task in dataset.tasks if isinstance(task, TaskRecord)}
+    random = {index: reference for index, reference in references.items() if reference is not None}
     figure = Figure(figsize=(7.6, 4.8), layout="constrained")
     rows = 2 if random else 1
     panels = figure.subplots(rows, sharex=True, height_ratios=[4, 1][:rows], squeeze=False)[:, 0]

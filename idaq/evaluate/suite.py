@@ -14,6 +14,7 @@ from idaq.core.config import config, from_mapping, read_toml, to_mapping
 from idaq.core.files import read_json, write_json, write_text
 from idaq.evaluate.protocol import Summary, number
 from idaq.evaluate.statistics import LEVEL
+from idaq.format.documents import mean_random
 from idaq.format.reader import StoredDataset
 
 DATA, BASELINES = "data.json", "baselines.json"
@@ -36,8 +37,8 @@ class SetData:
     maximum: float
     success: float
     """share of episodes that solve their task"""
-    random: float
-    """mean return of random actions"""
+    random: float | None
+    """mean return of random actions, where it was measured"""
 
 
 @config
@@ -72,7 +73,7 @@ def describe(stored: StoredDataset) -> SetData:
         minimum=float(returns.min()),
         maximum=float(returns.max()),
         success=float(stored.episodes.success.mean()),
-        random=float(np.mean([task.reference.random.mean for task in stored.tasks])),
+        random=mean_random(stored.tasks),
     )
 
 
@@ -150,8 +151,8 @@ def _data_table(data: Mapping[str, SetData]) -> str:
     head = ["set", "episodes", "return", "std", "range", "success", "random", "digest"]
     rows = [
         [name, str(facts.episodes), number(facts.mean), number(facts.std),
-         f"{number(facts.minimum)} to {number(facts.maximum)}", f"{facts.success:.0%}", number(facts.random),
-         facts.content_digest[:12]]
+         f"{number(facts.minimum)} to {number(facts.maximum)}", f"{facts.success:.0%}",
+         "-" if facts.random is None else number(facts.random), facts.content_digest[:12]]
         for name, facts in data.items()
     ]  # fmt: skip
     return _table(head, rows)

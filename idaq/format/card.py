@@ -2,21 +2,22 @@
 
 import numpy as np
 
-from idaq.format.documents import TaskRecord
+from idaq.format.documents import TaskRecord, mean_random
 from idaq.format.recipe import Recipe
 
 
-def dataset_card(recipe: Recipe, tasks: tuple[TaskRecord, ...]) -> str:
-    """Markdown with YAML front matter."""
+def dataset_card(recipe: Recipe, tasks: tuple[TaskRecord, ...], origin: str = "") -> str:
+    """Markdown with YAML front matter. `origin` says what made the dataset, where that was not a collection."""
     behaviour = np.array([task.reference.behaviour.mean for task in tasks])
-    random = np.array([task.reference.random.mean for task in tasks])
-    episodes = len(tasks) * sum(b.episodes for b in recipe.behaviours)
+    random = mean_random(tasks)
+    episodes = sum(task.reference.behaviour.n for task in tasks)
     splits = ", ".join(f"{size} {name}" for name, size in recipe.splits.sizes.items())
     behaviours = "\n".join(
         f"| {b.name} | {b.kind} | {b.quality} | {b.noise:g} | {b.random_share:g} | {b.episodes} |"
         for b in recipe.behaviours
     )
     spread = f"behaviour {behaviour.mean():.3f} (from {behaviour.min():.3f} to {behaviour.max():.3f})"
+    again = origin or "The recipe in `data/idaq/manifest.json` makes it again, to the same content digest."
     return f"""---
 license: mit
 task_categories:
@@ -32,13 +33,12 @@ tags:
 {recipe.description}
 
 - family `{recipe.family}`: {len(tasks)} tasks ({splits}), {episodes} episodes, recipe seed {recipe.seed}
-- mean return over tasks: {spread}, random {random.mean():.3f}
+- mean return over tasks: {spread}, random {"not measured" if random is None else f"{random:.3f}"}
 
 | behaviour | kind | quality | noise | random share | episodes a task |
 |---|---|---|---|---|---|
 {behaviours}
 
 Load it with `minari.load_dataset("{recipe.id}")`, or task by task with `idaq.loader.open_dataset("{recipe.id}")`.
-Check it with `idaq dataset verify {recipe.id}`. The recipe in `data/idaq/manifest.json` makes it again, to the same
-content digest.
+Check it with `idaq dataset verify {recipe.id}`. {again}
 """

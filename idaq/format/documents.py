@@ -1,5 +1,6 @@
 """The documents of a dataset. schemas/*.json are generated from these definitions."""
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
@@ -36,7 +37,8 @@ class ReturnStatistics:
 class References:
     """The two ends of a normalised score."""
 
-    random: ReturnStatistics
+    random: ReturnStatistics | None
+    """None where nobody measured it: in imported data"""
     behaviour: ReturnStatistics
 
 
@@ -78,6 +80,14 @@ class FileRecord:
 
 
 @config
+class Parent:
+    """A dataset that this one was made from, by id and content."""
+
+    dataset_id: str
+    content_digest: Sha256
+
+
+@config
 class Provenance:
     """Who made this, when and with what. Not part of the content digest."""
 
@@ -90,6 +100,10 @@ class Provenance:
     platform: str
     simulators: dict[str, str] = Field(default_factory=dict)
     """version of each package whose version decides what an episode holds, where there are such"""
+    operation: str = ""
+    """what made it other than a collection: subset, merge, relabel or import, in words"""
+    parents: list[Parent] = Field(default_factory=list)
+    """the datasets it was made from"""
 
 
 @config
@@ -124,3 +138,9 @@ class MetadataIdaq:
     format_version: VersionOne
     manifest_sha256: Sha256
     counts: Counts
+
+
+def mean_random(tasks: Sequence[TaskRecord]) -> float | None:
+    """Mean over tasks of the random policy's return; None where it was not measured for all of them."""
+    measured = [task.reference.random.mean for task in tasks if task.reference.random is not None]
+    return sum(measured) / len(tasks) if len(measured) == len(tasks) else None

@@ -15,9 +15,10 @@ class Behaviour:
     """One behaviour policy. Actions are in units of the largest action, clipped to [-1, 1]."""
 
     name: Slug
-    kind: Literal["scripted", "random", "mixture"]
-    """scripted: the family's controller plus noise; random: uniform; mixture: each step one or the other"""
-    quality: Literal["expert", "medium", "random"]
+    kind: Literal["scripted", "random", "mixture", "unknown"]
+    """scripted: the family's controller plus noise; random: uniform; mixture: each step one or the other; unknown:
+    imported, which cannot be collected"""
+    quality: Literal["expert", "medium", "random", "unknown"]
     episodes: Annotated[int, Field(ge=1, le=1_000_000)]
     """episodes for each task"""
     noise: Annotated[float, Field(ge=0)] = 0.0

@@ -1,6 +1,7 @@
 """Which datasets are there: the folders below the root that Minari would list too."""
 
 import os
+import shutil
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -59,6 +60,19 @@ def find_dataset(id_or_path: str | Path, root: str | Path | None = None) -> Path
     raise DatasetNotFoundError(
         f"there is no dataset {str(id_or_path)[:200]!r} in {base}", hint=near or "idaq collect point-robot makes one"
     )
+
+
+def delete_dataset(path: Path) -> None:
+    """Remove a dataset: one rename takes it out of sight, whole, before anything is deleted."""
+    path = path.absolute()
+    metadata = read_json(layout.data_folder(path) / layout.METADATA)
+    name = Path(str(metadata.get("dataset_id")) if isinstance(metadata, dict) else path.name)
+    in_root = path.parts[-len(name.parts) :] == name.parts
+    base = path.parents[len(name.parts) - 1] if in_root else path.parent
+    hidden = base / ".idaq" / "deleted" / f"{path.name}-{os.getpid()}"
+    hidden.parent.mkdir(parents=True, exist_ok=True)
+    path.rename(hidden)
+    shutil.rmtree(hidden.parent, ignore_errors=True)
 
 
 def _holds_data(path: Path) -> bool:

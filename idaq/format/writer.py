@@ -10,11 +10,10 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +32,7 @@ from idaq.core.files import fsync_folder, sha256_file, write_json, write_text
 from idaq.core.ids import parse_id
 from idaq.core.types import Advance, Episode, ignore_progress
 from idaq.format import FORMAT_VERSION, layout
-from idaq.format.documents import Counts, FileRecord, Manifest, MetadataIdaq, Provenance, TaskRecord
+from idaq.format.documents import Counts, FileRecord, Manifest, MetadataIdaq, Parent, Provenance, TaskRecord
 from idaq.format.output import Output
 from idaq.format.recipe import Recipe
 
@@ -59,8 +58,11 @@ class DatasetSource:
     observation_space: gym.Space[Any]
     action_space: gym.Space[Any]
     env_spec_json: str
-    simulators: tuple[str, ...] = ()
-    """packages whose versions go into the provenance"""
+    simulators: Mapping[str, str] = field(default_factory=dict)
+    """versions of the packages that decide what an episode holds"""
+    operation: str = ""
+    parents: tuple[Parent, ...] = ()
+    """what made it, of what, where it was not collected"""
 
 
 def write_dataset(source: DatasetSource, root: Path, card: str, progress: Advance = ignore_progress) -> Path:
@@ -119,7 +121,7 @@ def _write_hdf5(path: Path, source: DatasetSource, progress: Advance) -> tuple[p
 def _fault(entry: EpisodeEntry, columns: dict[str, Any], last_task: int, task_ids: dict[int, str]) -> str | None:
     """What keeps an episode from being written after one of `last_task` in a file of `columns`."""
     found, length = layout.columns_of(entry.episode), len(entry.episode)
-    rows = {name: len(getattr(entry.episode, field)) for name, field in layout.COLUMNS.items()}
+    rows = {name: len(getattr(entry.episode, attribute)) for name, attribute in layout.COLUMNS.items()}
     if found != columns:
         return f"has columns {found}, not {columns}"
     if length == 0 or rows != {name: layout.rows_of(column, length) for name, column in columns.items()}:
@@ -143,8 +145,8 @@ def _write_episode(file: h5py.File, number: int, entry: EpisodeEntry, task_id: s
     for name, value in attributes.items():
         group.attrs.create(name, value)
     offsets = {}
-    for name, field in layout.COLUMNS.items():
-        dataset = group.create_dataset(name, data=little_endian(getattr(entry.episode, field)))
+    for name, attribute in layout.COLUMNS.items():
+        dataset = group.create_dataset(name, data=little_endian(getattr(entry.episode, attribute)))
         offsets[name] = dataset.id.get_offset()
     return offsets
 
@@ -186,7 +188,7 @@ def _write_documents(data: Path, source: DatasetSource, table: pa.Table, columns
         metadata_digest=value_digest(json.loads(json.dumps(metadata))),
         counts=counts,
         files=[_file_record(data, name) for name in layout.HASHED_FILES],
-        provenance=_provenance(source.simulators),
+        provenance=_provenance(source),
     )
     write_json(data / layout.MANIFEST, to_mapping(manifest))
     idaq_object = MetadataIdaq(
@@ -229,7 +231,7 @@ def _file_record(data: Path, name: str) -> FileRecord:
     return FileRecord(path=name, size=(data / name).stat().st_size, sha256=sha256_file(data / name))
 
 
-def _provenance(simulators: tuple[str, ...]) -> Provenance:
+def _provenance(source: DatasetSource) -> Provenance:
     return Provenance(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         idaq=idaq.__version__,
@@ -237,7 +239,9 @@ def _provenance(simulators: tuple[str, ...]) -> Provenance:
         numpy=np.__version__,
         h5py=h5py.__version__,
         platform=f"{platform.system()} {platform.machine()}",
-        simulators={name: version(name) for name in simulators},
+        simulators=dict(source.simulators),
+        operation=source.operation,
+        parents=list(source.parents),
     )
 
 

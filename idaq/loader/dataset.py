@@ -11,12 +11,13 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from idaq.core.errors import CorruptDatasetError, DatasetError, unknown_name
+from idaq.core.errors import CorruptDatasetError, DatasetError
 from idaq.core.types import Episode, Task
 from idaq.format.columns import Columns, get_episode, map_columns
 from idaq.format.documents import Manifest
 from idaq.format.foreign import read_foreign
 from idaq.format.reader import EpisodeTable, is_idaq_dataset, open_stored
+from idaq.format.selection import Selection, select
 from idaq.format.store import find_dataset
 from idaq.loader.table import TransitionTable
 
@@ -58,26 +59,23 @@ class Dataset:
         behaviour: str | None = None,
         min_return: float | None = None,
         max_return: float | None = None,
+        quantiles: tuple[float, float] | None = None,
     ) -> "Dataset":
         """The selected episodes that meet every condition given; tasks by index or id. Reads no data.
 
+        `quantiles` are of the returns of all episodes of the same task: (0.5, 1.0) is the better half of each.
         Raises UnknownNameError for a split, task or behaviour that the dataset does not have.
         """
-        table, keep = self.episodes, np.zeros(len(self.episodes), bool)
-        keep[self.numbers] = True
-        if split is not None:
-            _known("split", split, {task.split for task in self.all_tasks})
-            keep &= np.isin(table.task_index, [t.task_index for t in self.all_tasks if t.split == split])
-        if tasks is not None:
-            keep &= np.isin(table.task_index, [self._task_index(task) for task in tasks])
-        if behaviour is not None:
-            _known("behaviour", behaviour, set(table.behaviour.tolist()))
-            keep &= table.behaviour == behaviour
-        if min_return is not None:
-            keep &= table.total_reward >= min_return
-        if max_return is not None:
-            keep &= table.total_reward <= max_return
-        return replace(self, numbers=np.flatnonzero(keep))
+        selection = Selection(
+            split=split,
+            tasks=None if tasks is None else tuple(tasks),
+            behaviour=behaviour,
+            min_return=min_return,
+            max_return=max_return,
+            quantiles=quantiles,
+        )
+        keep = select(self.episodes, self.all_tasks, selection)
+        return replace(self, numbers=self.numbers[keep[self.numbers]])
 
     def episode(self, position: int) -> Episode:
         """Copy out the `position`-th selected episode; negative positions count from the end. Raises IndexError."""
@@ -105,13 +103,6 @@ class Dataset:
         free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
         row = 2 * self.columns["observations"].width + self.columns["actions"].width + 2
         return 4 * row * int(self.episodes.length[self.numbers].sum()) < free / 4
-
-    def _task_index(self, task: int | str) -> int:
-        by_name: dict[int | str, int] = {t.task_id: t.task_index for t in self.all_tasks}
-        by_name |= {t.task_index: t.task_index for t in self.all_tasks}
-        if task not in by_name:
-            raise unknown_name("task", str(task), [t.task_id for t in self.all_tasks])
-        return by_name[task]
 
 
 def open_dataset(id_or_path: str | Path, root: str | Path | None = None) -> Dataset:
@@ -157,8 +148,3 @@ def _bounds(metadata: dict[str, Any], path: Path) -> tuple[NDArray[np.float32], 
         return np.array(space["low"], np.float32).ravel(), np.array(space["high"], np.float32).ravel()
     except (ValueError, KeyError, TypeError):
         raise CorruptDatasetError(f"{path}: the action space is not a Box with low and high") from None
-
-
-def _known(kind: str, name: str, known: set[str]) -> None:
-    if name not in known:
-        raise unknown_name(kind, name, known)

@@ -57,7 +57,11 @@ def test_episodes_sets_the_number_of_every_behaviour_and_later_settings_win() ->
         ("reference.random_episodes=1", "random_episodes: Input should be greater than or equal to 2", None),
         ("seed=-1", "seed: Input should be greater than or equal to 0 (got -1)", None),
         ("behaviours.0.noise=nan", "behaviours.0.noise: Input should be a finite number (got nan)", None),
-        ("behaviours.0.kind=clever", "Input should be 'scripted', 'random' or 'mixture' (got 'clever')", None),
+        (
+            "behaviours.0.kind=clever",
+            "Input should be 'scripted', 'random', 'mixture' or 'unknown' (got 'clever')",
+            None,
+        ),
         ("behaviours.1.name=expert", "behaviour names must differ, got ['expert', 'expert', 'random']", None),
         ("behaviours=[]", "behaviours: List should have at least 1 item", None),
         ("splits.sizes={}", "splits.sizes: Dictionary should have at least 1 item", None),

@@ -1,0 +1,211 @@
+"""idaq dataset subset | merge | relabel | diff | delete"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from idaq.core.errors import UsageError
+
+from .dataset import Id
+from .output import Json, Root, print_json, print_table, progress
+
+if TYPE_CHECKING:
+    from idaq.format.reader import StoredDataset
+    from idaq.format.writer import DatasetSource
+
+New = Annotated[str, typer.Argument(metavar="NEW", help="The id of the new dataset.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to `idaq dataset`."""
+    for command in (subset, merge, relabel, diff, delete):
+        app.command()(command)
+
+
+def subset(
+    dataset: Id,
+    new: New,
+    tasks: Annotated[str | None, typer.Option(metavar="LIST", help="Such as 0:10,task-031,40.")] = None,
+    split: Annotated[str | None, typer.Option(help="Tasks of this split.")] = None,
+    behaviour: Annotated[str | None, typer.Option(help="Episodes of this behaviour policy.")] = None,
+    quantiles: Annotated[
+        str | None, typer.Option(metavar="LOW:HIGH", help="Of the returns of each task: 0.5:1 is its better half.")
+    ] = None,
+    root: Root = None,
+    as_json: Json = False,
+) -> None:
+    """Cut a dataset: the episodes that meet every condition, as a dataset of their own.
+
+    [bold]Examples[/bold]
+
+      idaq dataset subset idaq/point-robot/expert-v0 idaq/point-robot/few-v0 --tasks 0:10
+      idaq dataset subset idaq/point-robot/mixed-v0 idaq/point-robot/best-v0 --behaviour expert --quantiles 0.5:1
+    """
+    from idaq.format.edit import subset as cut
+    from idaq.format.selection import Selection, parse_tasks, select
+
+    stored = _open(dataset, root)
+    selection = Selection(
+        split=split,
+        tasks=None if tasks is None else parse_tasks(tasks, stored.tasks),
+        behaviour=behaviour,
+        quantiles=None if quantiles is None else _quantiles(quantiles),
+    )
+    asked = {"tasks": tasks, "split": split, "behaviour": behaviour, "quantiles": quantiles}
+    words = ", ".join(f"{name} {value}" for name, value in asked.items() if value is not None)
+    if not words:
+        raise UsageError("nothing is asked of the episodes", hint="--tasks, --split, --behaviour or --quantiles")
+    keep = select(stored.episodes, stored.tasks, selection)
+    _write(cut(stored, new, keep, f"subset: {words}"), root, as_json, int(keep.sum()))
+
+
+def merge(
+    new: New,
+    datasets: Annotated[list[str], typer.Argument(metavar="ID ID...", help="Two datasets or more, of one family.")],
+    root: Root = None,
+    as_json: Json = False,
+) -> None:
+    """Join datasets of one family, task by task. Episodes that stand in several are taken once.
+
+    [bold]Example[/bold]
+
+      idaq dataset merge idaq/point-robot/all-v0 idaq/point-robot/expert-v0 idaq/point-robot/medium-v0
+    """
+    from idaq.format.edit import merged
+
+    if len(datasets) < 2:
+        raise UsageError("a merge needs two datasets or more", hint="idaq dataset merge NEW ID ID")
+    parents = [_open(dataset, root) for dataset in datasets]
+    source, duplicates = merged(parents, new)
+    total = sum(len(parent.episodes) for parent in parents) - duplicates
+    _write(source, root, as_json, total, {"duplicates": duplicates})
+
+
+def relabel(
+    dataset: Id,
+    new: New,
+    split: Annotated[
+        list[str], typer.Option(metavar="NAME=LIST", help="Put tasks into a split: test=0:10. May be repeated.")
+    ] = [],  # noqa: B006 - Typer copies it
+    behaviour: Annotated[
+        list[str], typer.Option(metavar="OLD=NEW", help="Rename a behaviour policy. May be repeated.")
+    ] = [],  # noqa: B006
+    description: Annotated[str | None, typer.Option(help="One sentence.")] = None,
+    root: Root = None,
+    as_json: Json = False,
+) -> None:
+    """Give tasks other splits, or behaviours other names, in a new dataset with the same episodes.
+
+    [bold]Example[/bold]
+
+      idaq dataset relabel idaq/point-robot/expert-v0 idaq/point-robot/expert-v1 --split test=0:20 --split train=20:
+    """
+    from idaq.format.edit import Labels, relabelled
+    from idaq.format.selection import parse_tasks
+
+    stored = _open(dataset, root)
+    splits = {name: parse_tasks(text, stored.tasks) for name, text in _pairs(split, "--split").items()}
+    labels = Labels(splits=splits, behaviours=_pairs(behaviour, "--behaviour"), description=description)
+    if not (splits or labels.behaviours or description):
+        raise UsageError("nothing is to be relabelled", hint="--split, --behaviour or --description")
+    _write(relabelled(stored, new, labels), root, as_json, len(stored.episodes))
+
+
+def diff(
+    first: Id,
+    second: Annotated[str, typer.Argument(metavar="ID", help="Another one.")],
+    root: Root = None,
+    as_json: Json = False,
+) -> None:
+    """Show what differs between two datasets: settings, tasks, episodes, values. Exit code 1 if anything does.
+
+    Ids, dates and versions of packages are not compared.
+
+    [bold]Example[/bold]
+
+      idaq dataset diff idaq/point-robot/expert-v0 idaq/point-robot/expert-v1
+    """
+    from idaq.format.difference import differences
+
+    found = differences(_open(first, root), _open(second, root))
+    if as_json:
+        print_json([vars(difference) for difference in found])
+    elif not found:
+        print("both hold the same")
+    else:
+        rows = [[f"{d.level}: {d.what}", _short(d.first), _short(d.second)] for d in found[:50]]
+        rows += [[f"... and {len(found) - 50} more (--json shows all)", "", ""]] if len(found) > 50 else []
+        print_table(f"{len(found)} differences", ["", first, second], rows)
+    raise typer.Exit(bool(found))
+
+
+def delete(
+    dataset: Id,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    root: Root = None,
+) -> None:
+    """Delete a dataset. The recipe in its manifest can collect it again, to the same digest.
+
+    [bold]Example[/bold]
+
+      idaq dataset delete idaq/point-robot/old-v0 --yes
+    """
+    from idaq.format.store import delete_dataset, find_dataset
+
+    path = find_dataset(dataset, root)
+    if not yes:
+        typer.confirm(f"delete {path}?", abort=True)
+    delete_dataset(path)
+    print(f"deleted {path}")
+
+
+def _open(dataset: str, root: Path | None) -> "StoredDataset":
+    from idaq.format.reader import open_stored
+    from idaq.format.store import find_dataset
+
+    return open_stored(find_dataset(dataset, root))
+
+
+def _write(
+    source: "DatasetSource", root: Path | None, as_json: bool, episodes: int, more: dict[str, Any] | None = None
+) -> None:
+    from idaq.core.ids import datasets_root
+    from idaq.format.card import dataset_card
+    from idaq.format.reader import open_stored
+    from idaq.format.writer import write_dataset
+
+    origin = f"Made by {source.operation}, from {', '.join(parent.dataset_id for parent in source.parents)}."
+    card = dataset_card(source.recipe, source.tasks, origin)
+    with progress(f"writing {source.recipe.id}", episodes, "episodes") as advance:
+        path = write_dataset(source, datasets_root(root), card, advance)
+    digest = open_stored(path).manifest.content_digest
+    facts = {"path": str(path), "content_digest": digest, "episodes": episodes, **(more or {})}
+    if as_json:
+        print_json(facts)
+    else:
+        said = "".join(f", {value} {name} left out" for name, value in (more or {}).items())
+        print(
+            f"{source.recipe.id}: {len(source.tasks)} tasks, {episodes} episodes{said}\n{path}\ncontent digest {digest}"
+        )
+
+
+def _quantiles(text: str) -> tuple[float, float]:
+    try:
+        low, high = map(float, text.split(":"))
+    except ValueError:
+        raise UsageError(f"{text!r} are no quantiles", hint="--quantiles LOW:HIGH, such as 0.5:1") from None
+    return low, high
+
+
+def _pairs(texts: list[str], option: str) -> dict[str, str]:
+    split = [text.partition("=") for text in texts]
+    pairs = {name: value for name, _, value in split}
+    if len(pairs) < len(texts) or not all(pairs.values()):
+        raise UsageError(f"{option} {' '.join(texts)} is not understood", hint=f"{option} NAME=..., each name once")
+    return pairs
+
+
+def _short(value: object) -> str:
+    text = "-" if value is None else str(value)
+    return text if len(text) <= 60 else text[:57] + "..."

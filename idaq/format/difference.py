@@ -1,0 +1,101 @@
+"""What differs between two datasets, level by level: documents, tasks, episodes, values."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from idaq.core.config import to_mapping
+from idaq.core.digest import COLUMNS
+from idaq.format.columns import get_episode, map_columns
+from idaq.format.reader import StoredDataset
+
+_IDENTITY = ("id", "splits", "behaviours")
+"""of the recipe: shown at levels of their own"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """One thing that is not the same."""
+
+    level: str
+    """recipe, columns, spaces, splits, tasks, behaviours, episodes or values"""
+    what: str
+    first: Any
+    second: Any
+
+
+def differences(first: StoredDataset, second: StoredDataset) -> list[Difference]:
+    """Everything that differs but ids, dates and versions; empty where both hold the same."""
+    return [*_documents(first, second), *_tasks(first, second), *_episodes(first, second)]
+
+
+def _documents(first: StoredDataset, second: StoredDataset) -> Iterator[Difference]:
+    a, b = first.manifest, second.manifest
+    yield from _of_mappings("recipe", _settings(first), _settings(second))
+    yield from _of_mappings("columns", to_mapping(a)["columns"], to_mapping(b)["columns"])
+    for name in ("observation_space", "action_space", "env_spec"):
+        yield from _of_mappings("spaces", {name: first.metadata[name]}, {name: second.metadata[name]})
+    yield from _of_mappings("splits", a.splits, b.splits)
+    ours, theirs = ({x.name: to_mapping(x) for x in m.recipe.behaviours} for m in (a, b))
+    yield from _of_mappings("behaviours", ours, theirs)
+
+
+def _settings(stored: StoredDataset) -> dict[str, Any]:
+    return {key: value for key, value in to_mapping(stored.manifest.recipe).items() if key not in _IDENTITY}
+
+
+def _tasks(first: StoredDataset, second: StoredDataset) -> Iterator[Difference]:
+    ours, theirs = ({task.task_id: to_mapping(task) for task in stored.tasks} for stored in (first, second))
+    for task_id in sorted(ours.keys() ^ theirs.keys()):
+        yield Difference(level="tasks", what=task_id, first=task_id in ours, second=task_id in theirs)
+    for task_id in sorted(ours.keys() & theirs.keys()):
+        yield from _of_mappings("tasks", ours[task_id], theirs[task_id], prefix=f"{task_id}: ")
+
+
+def _of_mappings(level: str, first: dict[str, Any], second: dict[str, Any], prefix: str = "") -> Iterator[Difference]:
+    for key in [*first, *(key for key in second if key not in first)]:
+        if first.get(key) != second.get(key):
+            yield Difference(level=level, what=prefix + key, first=first.get(key), second=second.get(key))
+
+
+def _episodes(first: StoredDataset, second: StoredDataset) -> Iterator[Difference]:
+    """Episodes are the same by digest; those of one task, seed and place that are not are compared number by number."""
+    ours, theirs = first.episodes.digest.tolist(), second.episodes.digest.tolist()
+    if ours == theirs:
+        return
+    if sorted(ours) == sorted(theirs):
+        yield Difference(level="episodes", what="order", first="the same episodes", second="in another order")
+        return
+    alone = [_only(first, set(theirs)), _only(second, set(ours))]
+    yield Difference(level="episodes", what="in one only", first=len(alone[0]), second=len(alone[1]))
+    numbers = [{_key(stored, n): n for n in found} for stored, found in zip((first, second), alone, strict=True)]
+    for key in sorted(numbers[0].keys() & numbers[1].keys()):
+        yield from _values(first, numbers[0][key], second, numbers[1][key])
+
+
+def _only(stored: StoredDataset, other: set[str]) -> list[int]:
+    return [number for number, digest in enumerate(stored.episodes.digest.tolist()) if digest not in other]
+
+
+def _key(stored: StoredDataset, number: int) -> tuple[int, str, int]:
+    table = stored.episodes
+    return int(table.task_index[number]), str(table.behaviour[number]), int(table.seed[number])
+
+
+def _values(first: StoredDataset, number: int, second: StoredDataset, other: int) -> Iterator[Difference]:
+    """Two episodes of one task, behaviour and seed: which columns differ, and by how much at most."""
+    episodes = [
+        get_episode(map_columns(stored), n, int(stored.episodes.length[n]))
+        for stored, n in ((first, number), (second, other))
+    ]
+    for name in COLUMNS:
+        a, b = (getattr(episode, name) for episode in episodes)
+        if a.shape != b.shape or a.dtype != b.dtype:
+            what = f"episode {number} and {other}: {name}"
+            yield Difference(level="values", what=what, first=f"{a.dtype}{a.shape}", second=f"{b.dtype}{b.shape}")
+        elif not np.array_equal(a, b):
+            place = np.unravel_index(np.argmax(np.abs(a.astype(float) - b.astype(float))), a.shape)
+            what = f"episode {number} and {other}: {name}{[int(i) for i in place]}, where it differs most"
+            yield Difference(level="values", what=what, first=a[place].item(), second=b[place].item())

@@ -1,0 +1,98 @@
+"""Which episodes of a dataset: by task, split, behaviour and return, from the episode table alone. M episodes."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from idaq.core.errors import UsageError, unknown_name
+from idaq.core.types import Task
+from idaq.format.reader import EpisodeTable
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """Conditions that an episode must all meet; None asks nothing."""
+
+    split: str | None = None
+    tasks: tuple[int | str, ...] | None = None
+    """by index or id"""
+    behaviour: str | None = None
+    min_return: float | None = None
+    max_return: float | None = None
+    quantiles: tuple[float, float] | None = None
+    """(low, high) in [0, 1]: returns between these quantiles of all episodes of the same task, ends included"""
+
+
+def select(table: EpisodeTable, tasks: Sequence[Task], selection: Selection) -> NDArray[np.bool_]:
+    """(M,) which episodes meet the selection.
+
+    Raises UnknownNameError for a split, task or behaviour that there is not, UsageError for quantiles out of order.
+    """
+    keep = np.ones(len(table), bool)
+    if selection.split is not None:
+        _known("split", selection.split, {task.split for task in tasks})
+        keep &= np.isin(table.task_index, [task.task_index for task in tasks if task.split == selection.split])
+    if selection.tasks is not None:
+        keep &= np.isin(table.task_index, task_indices(tasks, selection.tasks))
+    if selection.behaviour is not None:
+        _known("behaviour", selection.behaviour, set(table.behaviour.tolist()))
+        keep &= table.behaviour == selection.behaviour
+    if selection.min_return is not None:
+        keep &= table.total_reward >= selection.min_return
+    if selection.max_return is not None:
+        keep &= table.total_reward <= selection.max_return
+    if selection.quantiles is not None:
+        keep &= _between(table, selection.quantiles)
+    return keep
+
+
+def task_indices(tasks: Sequence[Task], names: Iterable[int | str]) -> list[int]:
+    """The indices of tasks given by index or id. Raises UnknownNameError."""
+    known: dict[int | str, int] = {task.task_id: task.task_index for task in tasks}
+    known |= {task.task_index: task.task_index for task in tasks}
+    found = []
+    for name in names:
+        if name not in known:
+            raise unknown_name("task", str(name), [task.task_id for task in tasks])
+        found.append(known[name])
+    return found
+
+
+def parse_tasks(text: str, tasks: Sequence[Task]) -> tuple[int, ...]:
+    """Task indices from a list such as `0:10,task-031,40`: ranges of indices, ids and indices.
+
+    A range takes the tasks that there are between its ends, the last excluded. Raises UnknownNameError, or UsageError
+    for a range without tasks.
+    """
+    found: list[int] = []
+    for part in text.split(","):
+        ends = re.fullmatch(r"(\d*):(\d*)", part)
+        if ends is None:
+            found += task_indices(tasks, [int(part) if part.isdecimal() else part])
+            continue
+        first, last = int(ends[1] or 0), int(ends[2]) if ends[2] else max(task.task_index for task in tasks) + 1
+        within = [task.task_index for task in tasks if first <= task.task_index < last]
+        if not within:
+            raise UsageError(f"no task has an index from {part}", hint="first:last, the last excluded")
+        found += within
+    return tuple(dict.fromkeys(found))
+
+
+def _between(table: EpisodeTable, quantiles: tuple[float, float]) -> NDArray[np.bool_]:
+    low, high = quantiles
+    if not 0 <= low <= high <= 1:
+        raise UsageError(f"quantiles {low:g} to {high:g}", hint="two numbers from 0 to 1, the smaller first")
+    keep = np.zeros(len(table), bool)
+    for task in np.unique(table.task_index):
+        mine = table.task_index == task
+        least, most = np.quantile(table.total_reward[mine], [low, high], method="inverted_cdf")
+        keep |= mine & (table.total_reward >= least) & (table.total_reward <= most)
+    return keep
+
+
+def _known(kind: str, name: str, known: set[str]) -> None:
+    if name not in known:
+        raise unknown_name(kind, name, known)

@@ -1,0 +1,69 @@
+"""Cutting, joining, relabelling, comparing and deleting datasets, as a user types it."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import SMALL, Idaq
+
+ID, MEDIUM = "idaq/point-robot/expert-v0", "idaq/point-robot/medium-v0"
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, idaq: Idaq) -> Path:
+    """A root with an expert and a medium dataset of the same 8 tasks."""
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
+    monkeypatch.setenv("COLUMNS", "200")
+    for quality in ("expert", "medium"):
+        assert idaq("collect", "point-robot", "--quality", quality, "--workers", "1", *SMALL).code == 0
+    return tmp_path
+
+
+def test_the_life_of_derived_datasets(idaq: Idaq, root: Path) -> None:
+    few = "idaq/point-robot/few-v0"
+    cut = json.loads(idaq("dataset", "subset", ID, few, "--split", "train", "--quantiles", "0.5:1", "--json").out)
+    assert 6 <= cut["episodes"] < 18
+    assert idaq("dataset", "verify", few).code == 0
+    assert "subset: split train, quantiles 0.5:1" in (root / few / "README.md").read_text()
+
+    joined = idaq("dataset", "merge", "idaq/point-robot/all-v0", ID, MEDIUM, few)
+    assert joined.code == 0, joined.err
+    assert f"8 tasks, 48 episodes, {cut['episodes']} duplicates left out" in joined.out
+    assert idaq("dataset", "verify", "idaq/point-robot/all-v0").code == 0
+
+    new = "idaq/point-robot/expert-v1"
+    assert idaq("dataset", "relabel", ID, new, "--split", "test=:", "--behaviour", "expert=pro").code == 0
+    shown = idaq("dataset", "diff", ID, new)
+    assert shown.code == 1
+    assert "behaviours: pro" in shown.out
+    assert idaq("dataset", "diff", ID, ID).out == "both hold the same\n"
+
+    assert idaq("dataset", "delete", new, "--yes").code == 0
+    assert new not in idaq("dataset", "list").out
+    assert idaq("dataset", "delete", new, "--yes").code == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("subset", ID, "idaq/point-robot/x-v0"), "nothing is asked"),
+        (("subset", ID, "idaq/point-robot/x-v0", "--quantiles", "high"), "LOW:HIGH"),
+        (("subset", ID, "../x-v0", "--split", "train"), "not a dataset id"),
+        (("subset", ID, "idaq/point-robot/x-v0", "--split", "tran"), "'train'"),
+        (("merge", "idaq/point-robot/x-v0", ID), "two datasets"),
+        (("relabel", ID, "idaq/point-robot/x-v0"), "nothing is to be relabelled"),
+        (("relabel", ID, "idaq/point-robot/x-v0", "--split", "test"), "--split"),
+    ],
+)
+def test_what_is_not_understood(idaq: Idaq, root: Path, arguments: tuple[str, ...], said: str) -> None:
+    done = idaq("dataset", *arguments)
+    assert done.code == 2
+    assert said in done.err
+    assert not (root / "idaq/point-robot/x-v0").exists()
+
+
+def test_an_id_that_is_taken_is_refused(idaq: Idaq, root: Path) -> None:
+    done = idaq("dataset", "subset", ID, MEDIUM, "--split", "train")
+    assert done.code == 1
+    assert "exists already" in done.err
