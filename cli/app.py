@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from . import adapt, collect, dataset, edit, report, reproduce, train
+from . import adapt, collect, dataset, edit, report, reproduce, train, transfer
 from .output import fail
 
 INTERRUPTED = 130
@@ -30,6 +30,7 @@ Exit codes: 0 done, 1 failed, 2 the request was not understood, 130 interrupted.
 )
 app.command("collect")(collect.collect)
 edit.register(dataset.app)
+transfer.register(dataset.app)
 app.add_typer(dataset.app, name="dataset")
 app.command("train")(train.train)
 app.command("adapt")(adapt.adapt)

@@ -36,7 +36,7 @@ def _documents(first: StoredDataset, second: StoredDataset) -> Iterator[Differen
     yield from _of_mappings("recipe", _settings(first), _settings(second))
     yield from _of_mappings("columns", to_mapping(a)["columns"], to_mapping(b)["columns"])
     for name in ("observation_space", "action_space", "env_spec"):
-        yield from _of_mappings("spaces", {name: first.metadata[name]}, {name: second.metadata[name]})
+        yield from _of_mappings("spaces", {name: first.metadata.get(name)}, {name: second.metadata.get(name)})
     yield from _of_mappings("splits", a.splits, b.splits)
     ours, theirs = ({x.name: to_mapping(x) for x in m.recipe.behaviours} for m in (a, b))
     yield from _of_mappings("behaviours", ours, theirs)

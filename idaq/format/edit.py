@@ -120,7 +120,7 @@ def _source(
         entries=entries,
         observation_space=_space(first, "observation_space"),
         action_space=_space(first, "action_space"),
-        env_spec_json=first.metadata["env_spec"],
+        env_spec_json=first.metadata.get("env_spec"),
         operation=operation,
         parents=tuple(
             Parent(dataset_id=p.manifest.dataset_id, content_digest=p.manifest.content_digest) for p in parents
@@ -159,7 +159,7 @@ def _check_alike(first: StoredDataset, second: StoredDataset) -> None:
         "columns": (a.columns, b.columns),
         "observation space": (first.metadata["observation_space"], second.metadata["observation_space"]),
         "action space": (first.metadata["action_space"], second.metadata["action_space"]),
-        "environment": (first.metadata["env_spec"], second.metadata["env_spec"]),
+        "environment": (first.metadata.get("env_spec"), second.metadata.get("env_spec")),
     }
     for name, (here, there) in differing.items():
         if here != there:

@@ -57,7 +57,7 @@ class DatasetSource:
     entries: Iterable[EpisodeEntry]
     observation_space: gym.Space[Any]
     action_space: gym.Space[Any]
-    env_spec_json: str
+    env_spec_json: str | None
     simulators: Mapping[str, str] = field(default_factory=dict)
     """versions of the packages that decide what an episode holds"""
     operation: str = ""
@@ -208,7 +208,7 @@ def _minari_metadata(data: Path, source: DatasetSource, counts: Counts) -> dict[
         "data_format": "hdf5",
         "observation_space": serialize_space(source.observation_space),
         "action_space": serialize_space(source.action_space),
-        "env_spec": source.env_spec_json,
+        **({} if source.env_spec_json is None else {"env_spec": source.env_spec_json}),
         "algorithm_name": ", ".join(b.name for b in recipe.behaviours),
         "author": ["the idaq contributors"],
         "author_email": [],

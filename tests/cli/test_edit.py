@@ -67,3 +67,21 @@ def test_an_id_that_is_taken_is_refused(idaq: Idaq, root: Path) -> None:
     done = idaq("dataset", "subset", ID, MEDIUM, "--split", "train")
     assert done.code == 1
     assert "exists already" in done.err
+
+
+def test_import_and_what_cannot_be(idaq: Idaq, root: Path) -> None:
+    assert idaq("dataset", "export", ID, root / "all.npz").code == 0
+    done = idaq("dataset", "import", root / "all.npz", "--id", "me/point/back-v0", "--json")
+    assert done.code == 0, done.err
+    assert json.loads(done.out)["notes"] == []
+    assert (json.loads(done.out)["tasks"], json.loads(done.out)["episodes"]) == (8, 24)
+    assert idaq("dataset", "import", f"minari:{ID}", f"minari:{MEDIUM}", "--id", "me/point/two-v0").code == 0
+    assert idaq("dataset", "show", "me/point/two-v0").code == 0
+    for source, said in [
+        ("x.csv", "nothing that can be imported"),
+        ("x.npz", "no file"),
+        ("minari:me/no-v0", "no dataset"),
+    ]:
+        refused = idaq("dataset", "import", source, "--id", "me/point/x-v0")
+        assert refused.code in (1, 2)
+        assert said in refused.err

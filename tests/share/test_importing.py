@@ -1,0 +1,187 @@
+"""Other people's data comes in with every (s, a, r, s') in its place, and what it lacks is told."""
+
+import io
+import zipfile
+from pathlib import Path
+
+import h5py
+import minari
+import numpy as np
+import pytest
+
+from idaq.collect.collect import Collected
+from idaq.core.errors import CorruptDatasetError, DatasetError, DatasetNotFoundError
+from idaq.core.types import Array
+from idaq.format.reader import open_stored
+from idaq.format.verify import verify
+from idaq.format.writer import write_dataset
+from idaq.loader import Dataset, open_dataset
+from idaq.share.arrays import read_d4rl, read_npz
+from idaq.share.focal import read_focal
+from idaq.share.importing import Import, Rows, cut_episodes, dataset_source
+from idaq.share.minari import read_minari
+from idaq.share.npz import export_npz
+
+NEW = "me/some/imported-v0"
+
+
+def opened(imported: Import, root: Path) -> Dataset:
+    path = write_dataset(dataset_source(imported, NEW, "imported", "Imported."), root, "# card\n")
+    assert verify(path) == []
+    return open_dataset(path)
+
+
+def test_an_exported_archive_comes_back(made: Path, tmp_path: Path) -> None:
+    export_npz(open_stored(made), tmp_path / "all.npz")
+    back, there = opened(read_npz(tmp_path / "all.npz"), tmp_path), open_dataset(made)
+    assert [task.task_index for task in back.tasks] == [2, 5, 9]
+    for mine, theirs in zip(back, there, strict=True):
+        for name in ("observations", "actions", "rewards", "terminated", "truncated"):
+            np.testing.assert_array_equal(getattr(mine, name), getattr(theirs, name), err_msg=name)
+
+
+def d4rl(path: Path, **columns: Array) -> Path:
+    """Ten steps of one-number observations 0..9, actions 10..19; a terminal at step 3, a time-out at step 7."""
+    steps = np.arange(10)
+    standard = {
+        "observations": steps[:, None].astype(np.float32),
+        "actions": (steps[:, None] + 10).astype(np.float32),
+        "rewards": steps.astype(np.float32) + 20,
+        "terminals": steps == 3,
+        "timeouts": steps == 7,
+    }
+    with h5py.File(path, "w") as file:
+        for name, column in (standard | columns).items():
+            file[name] = column
+    return path
+
+
+def test_d4rl_time_outs_do_not_become_terminals(tmp_path: Path) -> None:
+    """Without s' a time-out's last step is left out, and a terminal's repeats s; both are told."""
+    imported = read_d4rl(d4rl(tmp_path / "x.hdf5"))
+    episodes = [entry.episode for entry in imported.tasks[0].episodes]
+    assert [e.observations.ravel().tolist() for e in episodes] == [[0, 1, 2, 3, 3], [4, 5, 6, 7], [8, 9]]
+    assert [e.actions.ravel().tolist() for e in episodes] == [[10, 11, 12, 13], [14, 15, 16], [18]]
+    assert [(bool(e.terminated[-1]), bool(e.truncated[-1])) for e in episodes] == [(1, 0), (0, 1), (0, 1)]
+    assert any("left out 2 last steps" in note for note in imported.notes)
+    assert any("1 terminal steps" in note for note in imported.notes)
+    assert len(opened(imported, tmp_path)) == 3
+
+
+def test_with_next_observations_nothing_is_left_out(tmp_path: Path) -> None:
+    following = np.arange(1, 11)[:, None].astype(np.float32)
+    following[7] = 70
+    imported = read_d4rl(d4rl(tmp_path / "x.hdf5", next_observations=following))
+    episodes = [entry.episode for entry in imported.tasks[0].episodes]
+    assert [e.observations.ravel().tolist() for e in episodes] == [[0, 1, 2, 3, 4], [4, 5, 6, 7, 70], [8, 9, 10]]
+    assert imported.notes == []
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        ({"rewards": np.array([0.0, np.nan] * 5)}, "NaN or infinity in row 1"),
+        ({"actions": np.zeros((9, 1))}, "one row for each of the 10"),
+        ({"terminals": np.array([b"no"] * 10)}, "no array of numbers"),
+    ],
+)
+def test_broken_hdf5_is_refused(tmp_path: Path, columns: dict[str, Array], said: str) -> None:
+    with pytest.raises(DatasetError, match=said):
+        read_d4rl(d4rl(tmp_path / "x.hdf5", **columns))
+
+
+def test_links_out_of_a_file_are_not_followed(tmp_path: Path) -> None:
+    secret = d4rl(tmp_path / "secret.hdf5")
+    with h5py.File(d4rl(tmp_path / "x.hdf5"), "a") as file:
+        del file["actions"]
+        file["actions"] = h5py.ExternalLink(str(secret), "/actions")
+    with pytest.raises(CorruptDatasetError, match="in this file"):
+        read_d4rl(tmp_path / "x.hdf5")
+
+
+def test_hostile_archives_are_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "pickle.npz", observations=np.array([{}], dtype=object))
+    (tmp_path / "text.npz").write_text("<html>")
+    with zipfile.ZipFile(tmp_path / "bomb.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        head = io.BytesIO()
+        np.lib.format.write_array_header_1_0(head, {"descr": "<f8", "fortran_order": False, "shape": (1 << 50,)})
+        archive.writestr("observations.npy", head.getvalue() + bytes(1 << 20))
+    with (
+        zipfile.ZipFile(tmp_path / "zeros.npz", "w", zipfile.ZIP_DEFLATED) as archive,
+        archive.open("observations.npy", "w", force_zip64=True) as entry,
+    ):
+        for _ in range(1100):
+            entry.write(bytes(1 << 20))
+    assert (tmp_path / "zeros.npz").stat().st_size < 2 << 20
+    for name in ("pickle", "text", "bomb", "zeros"):
+        with pytest.raises(CorruptDatasetError):
+            read_npz(tmp_path / f"{name}.npz")
+
+
+def trajectory(length: int, start: float) -> tuple[Array, ...]:
+    s = start + np.arange(length + 1)[:, None] * [1.0, 0.5]
+    return s[:-1], np.arange(length)[:, None] * 0.1, np.arange(length) * 2.0, s[1:]
+
+
+@pytest.mark.parametrize("pickled", [False, True])
+def test_goal_folders(tmp_path: Path, pickled: bool) -> None:
+    for goal, number in [(0, 0), (0, 1), (3, 0)]:
+        folder = tmp_path / "env" / f"goal_idx{goal}"
+        folder.mkdir(parents=True, exist_ok=True)
+        s, a, r, following = trajectory(6, 10.0 * goal + number)
+        rows = np.hstack([s, a, r[:, None], following])
+        if pickled:
+            rows = np.empty((6, 4), object)
+            for t in range(6):
+                rows[t] = [s[t], a[t], r[t], following[t]]
+        np.save(folder / f"trj_evalsample{number}_step4900.npy", rows, allow_pickle=pickled)
+    (tmp_path / "env/goal_idx2").mkdir()
+    if pickled:
+        with pytest.raises(DatasetError, match="--allow-pickle"):
+            read_focal(tmp_path / "env")
+    imported = read_focal(tmp_path / "env", allow_pickle=pickled)
+    assert imported.notes == ["goal folders that are missing: [1]", "goal_idx2 is empty"]
+    dataset = opened(imported, tmp_path)
+    assert dataset.episodes.task_index.tolist() == [0, 0, 3]
+    assert not dataset.episodes.terminated.any()
+    assert dataset.episodes.truncated.all()
+    s, a, r, following = trajectory(6, 1.0)
+    episode = dataset.episode(1)
+    np.testing.assert_array_equal(episode.observations, np.vstack([s, following[-1:]]))
+    np.testing.assert_array_equal(episode.actions, a)
+    np.testing.assert_array_equal(episode.rewards, r)
+
+
+def test_a_folder_without_goals_is_told(tmp_path: Path) -> None:
+    with pytest.raises(DatasetNotFoundError, match="goal_idx"):
+        read_focal(tmp_path)
+
+
+def test_minari_datasets_become_tasks(collected: Collected, collected_mixed: Collected, tmp_path: Path) -> None:
+    imported = read_minari([collected.path, collected_mixed.path])
+    dataset = opened(imported, tmp_path)
+    assert [task.task_id for task in dataset.tasks] == [
+        "0-idaq.point-robot.expert-v0",
+        "1-idaq.point-robot-sparse.mixed-v0",
+    ]
+    parents = [open_dataset(collected.path), open_dataset(collected_mixed.path)]
+    theirs = [episode for parent in parents for episode in parent]
+    for mine, other in zip(dataset, theirs, strict=True):
+        np.testing.assert_array_equal(mine.observations, other.observations)
+        np.testing.assert_array_equal(mine.rewards, other.rewards)
+    assert any("environments differ" in note for note in imported.notes)
+    assert minari.MinariDataset(dataset.path / "data").total_episodes == len(theirs)
+
+
+def test_what_goes_on_after_its_end_is_cut() -> None:
+    rows = Rows(
+        observations=np.arange(6.0)[:, None],
+        actions=np.zeros((6, 1)),
+        rewards=np.zeros(6),
+        next_observations=np.array([1.0, 2, 30, 4, 5, 6])[:, None],
+        terminated=np.array([0, 1, 0, 0, 0, 0], bool),
+        truncated=np.zeros(6, bool),
+        episode=np.array([0, 0, 0, 0, 0, 1]),
+    )
+    episodes = cut_episodes(rows, [], "here")
+    assert [e.observations.ravel().tolist() for e in episodes] == [[0, 1, 2], [2, 30], [3, 4, 5], [5, 6]]
