@@ -128,6 +128,43 @@ def plot(
 
 
 @app.command()
+def explore(
+    dataset: Id,
+    out: Annotated[Path | None, typer.Option(help="HTML file. [default: <name>.html]")] = None,
+    root: Root = None,
+) -> None:
+    """Write one HTML file to look into a dataset: tasks, returns, every episode. It needs no server.
+
+    [bold]Example[/bold]
+
+      idaq dataset explore idaq/point-robot/expert-v0 --out point.html
+    """
+    from idaq.evaluate.explorer import write_explorer
+    from idaq.loader import open_dataset
+
+    opened = open_dataset(dataset, root)
+    target = out or Path(opened.dataset_id.replace("/", "-") + ".html")
+    with working(f"writing {target}"):
+        write_explorer(opened, target)
+    print(target)
+
+
+@app.command()
+def card(dataset: Id, root: Root = None) -> None:
+    """Print a dataset's card: the README.md that a hub shows, with front matter and figures.
+
+    [bold]Example[/bold]
+
+      idaq dataset card idaq/point-robot/expert-v0 > README.md
+    """
+    from idaq.format.card import stored_card
+    from idaq.format.reader import open_stored
+    from idaq.format.store import find_dataset
+
+    print(stored_card(open_stored(find_dataset(dataset, root))), end="")
+
+
+@app.command()
 def export(
     dataset: Id,
     out: Annotated[Path, typer.Argument(help="A .npz file.")],

@@ -16,10 +16,11 @@ from idaq.core.config import from_mapping, to_mapping
 from idaq.core.files import write_json, write_text
 from idaq.core.ids import dataset_path
 from idaq.evaluate import suite
+from idaq.evaluate.catalogue_page import write_catalogue_page
 from idaq.evaluate.figures import adaptation_curves
 from idaq.evaluate.protocol import Summary, markdown_table, summarise
 from idaq.evaluate.style import save
-from idaq.format.reader import open_stored
+from idaq.format.reader import StoredDataset, open_stored
 from idaq.format.recipe import Recipe
 from idaq.learn.config import TrainConfig
 from idaq.learn.loop import train
@@ -59,7 +60,7 @@ class Study:
         recipe = catalogue_recipe(entry.family, entry.quality, self.settings)
         with progress(f"collecting {recipe.id}", episode_count(recipe), "episodes") as advance:
             collect(recipe, self.root, workers=self.jobs, progress=advance)
-        write_data(self.catalogue, entry, self.root, recipe)
+        write_data(self.catalogue, entry, open_stored(dataset_path(recipe.id, self.root)), self.settings)
         return recipe
 
     def _run_all(self, recipes: dict[Entry, Recipe]) -> dict[Entry, list[Results]]:
@@ -97,12 +98,12 @@ def run_one(recipe: Recipe, seed: int, run: Path, root: Path) -> Results:
     return adapted.results
 
 
-def write_data(catalogue: Path, entry: Entry, root: Path, recipe: Recipe) -> None:
-    """What the dataset holds, for the card of a suite."""
+def write_data(catalogue: Path, entry: Entry, stored: StoredDataset, settings: Sequence[str]) -> None:
+    """What the dataset holds: data.json, the catalogue's page, and the card of a suite."""
+    folder = _folder(catalogue, entry)
+    suite.put(folder / suite.DATA, suite.SuiteData, entry.name or entry.family, suite.describe(stored, settings))
+    write_catalogue_page(catalogue)
     if entry.name is not None:
-        folder = _folder(catalogue, entry)
-        described = suite.describe(open_stored(dataset_path(recipe.id, root)))
-        suite.put(folder / suite.DATA, suite.SuiteData, entry.name, described)
         suite.write_suite_card(folder, f"idaq/{entry.suite}-*/{entry.quality}-v0")
 
 

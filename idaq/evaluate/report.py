@@ -1,15 +1,12 @@
 """One self-contained HTML file that says what was measured, how to read it, and how to make it again."""
 
 import base64
-import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from idaq.core.config import to_mapping
@@ -18,17 +15,15 @@ from idaq.core.files import write_text
 from idaq.core.types import Array, Task
 from idaq.evaluate.commands import collect_command, leaves
 from idaq.evaluate.figures import adaptation_curves, dataset_returns, task_returns, training_losses
+from idaq.evaluate.page import inline, render
 from idaq.evaluate.protocol import Summary, number, summary_columns, summary_rows, verdict
 from idaq.evaluate.runs import Run, load_runs, summarise_runs
-from idaq.evaluate.style import GRID, INK, MUTED, PAPER, svg_text
 from idaq.evaluate.trace_figures import beliefs, trajectories
 from idaq.evaluate.video import STILLS_FILE
 from idaq.learn.run import read_metrics
 from idaq.loader import Dataset
 
 Trace = Mapping[str, Array]
-_TEMPLATE = "report.html.jinja"
-_NEUTRALS = {INK: "var(--ink)", MUTED: "var(--muted)", GRID: "var(--grid)", PAPER: "var(--paper)"}
 _OFFLINE_SHOWN = 10
 _PATHS_TITLE, _BELIEFS_TITLE = "Episodes on one new task", "What the encoder believes about tasks"
 _CURVES = """Each point is the mean return of fresh episodes, run after that many adaptation episodes on a task never
@@ -85,17 +80,15 @@ def write_report(runs: Sequence[Path], dataset: Dataset | None, out: Path) -> Pa
         _data(summary, dataset),
         _training(loaded, summary),
     ]
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    page = environment.get_template(_TEMPLATE).render(
+    page = render(
+        "report.html.jinja",
         summary=summary,
         random=number(summary.random),
         behaviour=number(summary.behaviour),
         verdict=verdict(summary),
         columns=summary_columns(summary),
         rows=summary_rows(summary),
-        panels=[(panel, _inline(panel.figure, f"f{i}-")) for i, panel in enumerate(panels)],
+        panels=[(panel, inline(panel.figure, f"f{i}-")) for i, panel in enumerate(panels)],
         data=_data_facts(summary, dataset),
         settings=list(leaves({"train": to_mapping(loaded[0].record.config), "adapt": to_mapping(summary.config)})),
         versions=loaded[0].record.versions,
@@ -236,14 +229,3 @@ def _data_facts(summary: Summary, dataset: Dataset | None) -> list[tuple[str, st
         ("behaviour policies", behaviours),
         ("recipe", f"seed {manifest.recipe.seed}, digest {manifest.recipe_digest}"),
     ]
-
-
-def _inline(figure: Figure | None, prefix: str) -> Markup | None:
-    """The figure as an <svg> that takes the page's neutral colours and whose ids no other figure has."""
-    if figure is None:
-        return None
-    svg = re.sub(r"<!--.*?-->", "", svg_text(figure), flags=re.DOTALL)
-    svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{prefix}", svg)
-    for colour, variable in _NEUTRALS.items():
-        svg = svg.replace(colour, variable)
-    return Markup(svg)  # our own drawing: matplotlib escapes the text in it

@@ -3,7 +3,7 @@
 A score is a return divided by the dataset's mean return, as the literature on Meta-World ML1 reports it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -27,9 +27,15 @@ class SetData:
     """What is in the dataset of one set."""
 
     dataset_id: str
+    family: str
+    settings: list[str] = Field(default_factory=list)
+    """changes to the catalogue's recipe, key=value"""
     content_digest: str
+    tasks: Annotated[int, Field(ge=1)]
     episodes: Annotated[int, Field(ge=1)]
     steps: Annotated[int, Field(ge=1)]
+    size: Annotated[int, Field(ge=1)]
+    """bytes of its HDF5"""
     mean: float
     """of the episodes' returns"""
     std: float
@@ -60,14 +66,18 @@ class SuiteBaselines:
 Document = TypeVar("Document", SuiteData, SuiteBaselines)
 
 
-def describe(stored: StoredDataset) -> SetData:
-    """Figures of a stored dataset."""
+def describe(stored: StoredDataset, settings: Sequence[str] = ()) -> SetData:
+    """Figures of a stored dataset, collected with `settings`."""
     returns, manifest = stored.episodes.total_reward, stored.manifest
     return SetData(
         dataset_id=manifest.dataset_id,
+        family=manifest.family,
+        settings=list(settings),
         content_digest=manifest.content_digest,
+        tasks=manifest.counts.tasks,
         episodes=manifest.counts.episodes,
         steps=manifest.counts.steps,
+        size=stored.hdf5.stat().st_size,
         mean=float(returns.mean()),
         std=float(returns.std()),
         minimum=float(returns.min()),
@@ -144,7 +154,7 @@ def _scores_table(summaries: Mapping[str, Summary], data: Mapping[str, SetData],
     means = [f"{value:.2f}" for value in np.array(ours).mean(0)]
     theirs = [f"{published['mean'][key]:.2f}" if "mean" in published else "" for key in PUBLISHED]
     rows.append([f"mean of {len(ours)}", "", f"**{means[0]}**", "", "", *means[1:], *theirs])
-    return _table(head, rows)
+    return table(head, rows)
 
 
 def _data_table(data: Mapping[str, SetData]) -> str:
@@ -155,9 +165,10 @@ def _data_table(data: Mapping[str, SetData]) -> str:
          "-" if facts.random is None else number(facts.random), facts.content_digest[:12]]
         for name, facts in data.items()
     ]  # fmt: skip
-    return _table(head, rows)
+    return table(head, rows)
 
 
-def _table(head: list[str], rows: list[list[str]]) -> str:
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table; all columns but the first are right-aligned."""
     rule = ["---"] + ["---:"] * (len(head) - 1)
     return "".join(f"| {' | '.join(row)} |\n" for row in [head, rule, *rows])

@@ -3,6 +3,7 @@
 import numpy as np
 
 from idaq.format.documents import TaskRecord, mean_random
+from idaq.format.reader import StoredDataset
 from idaq.format.recipe import Recipe
 
 
@@ -42,3 +43,13 @@ tags:
 Load it with `minari.load_dataset("{recipe.id}")`, or task by task with `idaq.loader.open_dataset("{recipe.id}")`.
 Check it with `idaq dataset verify {recipe.id}`. {again}
 """
+
+
+def stored_card(stored: StoredDataset) -> str:
+    """The card of a dataset on disk, with its size and digest."""
+    manifest, made = stored.manifest, stored.manifest.provenance
+    parents = ", ".join(parent.dataset_id for parent in made.parents)
+    origin = f"Made by {made.operation}{f', from {parents}' if parents else ''}." if made.operation else ""
+    size = f"{stored.hdf5.stat().st_size / 1e6:.1f} MB, {manifest.counts.steps} steps"
+    facts = f"\n{size}. Content digest `{manifest.content_digest}`, written by idaq {made.idaq}.\n"
+    return dataset_card(manifest.recipe, stored.tasks, origin) + facts

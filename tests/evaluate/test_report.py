@@ -83,7 +83,7 @@ def _runs(folder: Path, dataset: Dataset, seeds: int = 2) -> list[Path]:
     return paths
 
 
-def _self_contained(text: str, page: Page) -> None:
+def check_self_contained(text: str, page: Page) -> None:
     for tag, attributes in page.tags:
         assert tag not in ("script", "iframe", "link", "object", "embed", "img")
         assert not any(name.startswith("on") for name in attributes), (tag, attributes)
@@ -102,7 +102,7 @@ def test_a_full_report(tmp_path: Path, dataset: Dataset) -> None:
     assert out == tmp_path / "report.html"
     text = out.read_text(encoding="utf-8")
     page = Page(text)
-    _self_contained(text, page)
+    check_self_contained(text, page)
     assert page.count("svg") == page.count("figcaption") == 6
     assert page.count("h1") == 1
     assert "After 4 online episodes on each of 3 new tasks, idaq-return reaches" in page.text
@@ -137,7 +137,7 @@ def test_a_report_without_dataset_trace_and_log_says_what_makes_them(tmp_path: P
     (run / METRICS).unlink()
     text = write_report([run], None, tmp_path / "report.html").read_text()
     page = Page(text)
-    _self_contained(text, page)
+    check_self_contained(text, page)
     assert page.count("svg") == 2
     assert "The dataset idaq/point-robot/expert-v0 is not at hand. This makes it: idaq collect point-robot" in page.text
     assert (
@@ -195,7 +195,7 @@ def test_hostile_documents_are_text(tmp_path: Path) -> None:
         file.write(json.dumps({"step": 0, HOSTILE: 1.0}) + "\n")
     text = write_report([run], None, tmp_path / "report.html").read_text()
     page = Page(text)
-    _self_contained(text, page)
+    check_self_contained(text, page)
     assert "<script" not in text
     assert "<svg onload" not in text
     assert page.text.count("<script>alert(1)</script>") >= 6

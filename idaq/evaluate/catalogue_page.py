@@ -1,0 +1,47 @@
+"""datasets/README.md: every dataset of the catalogue, what it holds, and the command that makes it again."""
+
+from pathlib import Path
+
+from idaq.core.files import write_text
+from idaq.evaluate.protocol import number
+from idaq.evaluate.suite import DATA, SetData, SuiteData, read_suite, table
+
+CONFORMANCE = "interop.md"
+_HEAD = """# The catalogue
+
+Every dataset below was collected from the recipe in its folder; the command makes it again, to the same content digest
+(its first twelve characters stand here). Returns are those of the collected episodes. `idaq collect --help` tells of
+other qualities, and of settings that make other datasets. This page is generated from the folders' data.json by
+`idaq reproduce`.
+"""
+
+
+def catalogue_page(folder: Path) -> str:
+    """Markdown from every data.json below `folder`, and what its interop.md says of other libraries."""
+    found = [(path.parent, read_suite(SuiteData, path).sets) for path in sorted(folder.glob(f"*/*/{DATA}"))]
+    rows = [_row(facts, entry) for entry, sets in found for facts in sets.values()]
+    parts = [_HEAD, table(["dataset", "tasks", "episodes", "MB", "return", "success", "digest", "made by"], rows)]
+    conformance = folder / CONFORMANCE
+    if conformance.exists():
+        parts.append(conformance.read_text(encoding="utf-8"))
+    return "\n".join(parts)
+
+
+def write_catalogue_page(folder: Path) -> None:
+    """Replace README.md of the catalogue."""
+    write_text(folder / "README.md", catalogue_page(folder))
+
+
+def _row(facts: SetData, folder: Path) -> list[str]:
+    quality = "" if folder.name == "expert" else f" --quality {folder.name}"
+    settings = "".join(f" --set {setting}" for setting in facts.settings)
+    return [
+        f"[{facts.dataset_id}]({folder.parent.name}/{folder.name}/recipe.toml)",
+        str(facts.tasks),
+        str(facts.episodes),
+        f"{facts.size / 1e6:.1f}",
+        f"{number(facts.mean)} ± {number(facts.std)}",
+        f"{facts.success:.0%}",
+        facts.content_digest[:12],
+        f"`idaq collect {facts.family}{quality}{settings}`",
+    ]

@@ -1,0 +1,31 @@
+"""Self-contained HTML pages: one style, figures inline, nothing fetched, nothing that runs."""
+
+import re
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+from idaq.evaluate.style import GRID, INK, MUTED, PAPER, svg_text
+
+_NEUTRALS = {INK: "var(--ink)", MUTED: "var(--muted)", GRID: "var(--grid)", PAPER: "var(--paper)"}
+
+
+def render(template: str, **values: object) -> str:
+    """A page from one of the templates beside this file; every value is escaped."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    return environment.get_template(template).render(**values)
+
+
+def inline(figure: Figure | None, prefix: str) -> Markup | None:
+    """The figure as an <svg> that takes the page's neutral colours and whose ids no other figure has."""
+    if figure is None:
+        return None
+    svg = re.sub(r"<!--.*?-->", "", svg_text(figure), flags=re.DOTALL)
+    svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{prefix}", svg)
+    for colour, variable in _NEUTRALS.items():
+        svg = svg.replace(colour, variable)
+    return Markup(svg)  # our own drawing: matplotlib escapes the text in it
