@@ -1,7 +1,7 @@
 """Zarr 3 as the streaming form of a dataset: for object stores, plain HTTP, and sets larger than memory.
 
-The same columns and documents as the HDF5 form, laid out as `zarr_layout` says. Both ways go a task at a time, so memory
-holds a few times the largest task, however many there are.
+The same columns and documents as the HDF5 form, laid out as `zarr_layout` says. An export goes a task at a time, an
+import an episode at a time: memory holds a few times the largest task, however many there are.
 """
 
 import tempfile

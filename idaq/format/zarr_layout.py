@@ -7,7 +7,6 @@ stored. A chunk has as many rows as the mean episode. Where episodes are of equa
 elsewhere an episode of T steps lies in at most T / mean + 2 chunks, and no single long episode swells them all.
 """
 
-import math
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -16,6 +15,7 @@ import zarr
 from numpy.typing import NDArray
 from pydantic import Field
 from zarr.codecs import BytesCodec, Crc32cCodec, ZstdCodec
+from zarr.core.metadata import ArrayV3Metadata
 from zarr.storage import MemoryStore
 
 from idaq.core.config import config, to_mapping
@@ -133,7 +133,7 @@ def largest_episode(columns: dict[str, Column], episodes: EpisodeTable) -> int:
     return max(longest * layout.row_bytes(column) for column in columns.values())
 
 
-def create_array(store: MemoryStore, grid: Grid) -> "zarr.Array[zarr.core.metadata.ArrayV3Metadata]":
+def create_array(store: MemoryStore, grid: Grid) -> zarr.Array[ArrayV3Metadata]:
     """The array of a column, empty. Everything is stated, so that another version of zarr writes the same."""
     shape = tuple(grid.column.shape)
     return zarr.create_array(
@@ -162,8 +162,3 @@ def seal(attributes: Attributes) -> str:
 def shard_index_bytes(grid: Grid) -> int:
     """Size of the index at the end of a shard."""
     return grid.chunks * INDEX_ENTRY + CHECKSUM
-
-
-def row_numbers(grid: Grid) -> int:
-    """Numbers in one row."""
-    return math.prod(grid.column.shape)

@@ -102,7 +102,7 @@ class ZarrDataset:
         return {layout.COLUMNS[name]: tuple(grid.column.shape) for name, grid in self.grids.items()}
 
     def episode(self, number: int) -> Episode:
-        """Fetch one episode. Raises CorruptDatasetError if anything about it is not as its digest says, or not finite."""
+        """Fetch one episode. Raises CorruptDatasetError if its values are not what its digest says, or not finite."""
         length = int(self.episodes.length[number])
         try:
             parts = self._chunks(number, length)
@@ -242,7 +242,8 @@ def read_group(folder: Folder) -> dict[str, Any] | None:
     """The group's document, None if there is none. Raises CorruptDatasetError if it cannot be read."""
     place = f"{folder.url}/{GROUP}"
     try:
-        text = folder.files.cat_file(folder.place(GROUP)).decode()
+        content: Any = folder.files.cat_file(folder.place(GROUP))
+        text = content.decode()
     except FileNotFoundError:
         return None
     except Exception as error:  # filesystems raise errors of their own
