@@ -123,8 +123,11 @@ def _put(folder: Folder, key: str, content: bytes) -> int:
     try:
         folder.files.makedirs(place.rpartition("/")[0], exist_ok=True)
         folder.files.pipe_file(place, content)
-    except NotImplementedError:
-        raise DatasetError(f"{folder.url} cannot be written", hint="export to a path, s3://, ...") from None
+    except OSError:
+        raise
+    except Exception as error:  # filesystems raise errors of their own where they are read-only
+        message = f"{folder.url}/{key} cannot be written: {error!r}"
+        raise DatasetError(message, hint="export to a path, s3://, ...") from error
     return len(content)
 
 
