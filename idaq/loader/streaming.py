@@ -10,8 +10,9 @@ arrivals a step in all. So what the pool holds at a step follows from (seed, ste
 **Mixing.** With N tasks that have more than P episodes, the pool is wholly replaced after `N * P / refresh` steps
 (`steps_to_replace`), and a task of M episodes has shown each of them after `N * M / refresh` steps. Every episode of a
 task stays equally long, so over whole rounds all are drawn equally often; within `steps_to_replace` steps batches are
-drawn from P of them. Between episodes of unequal length, a transition of a short episode is drawn a little more often
-than under `MetaBatches` while the pool is small against the task.
+drawn from P of them, or fewer where one permutation ends and the next begins, for an episode may then be there twice.
+Between episodes of unequal length, a transition of a short one is drawn a little more often than under `MetaBatches`
+while the pool is small against the task.
 """
 
 import bisect
