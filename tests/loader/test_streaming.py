@@ -190,7 +190,7 @@ def test_the_pool_holds_as_many_episodes_as_memory_does_and_is_replaced_in_the_s
 
 
 def test_every_round_brings_every_episode_once_and_in_another_order(even: Dataset) -> None:
-    """One newcomer a step, under a seed that brings none back at once. Rounds of all tasks end with turns 18, 42, ..."""
+    """One newcomer a step, under a seed that brings none back at once. Rounds end with turns 18, 42, 66."""
     batches = StreamedBatches(even, meta_batch=500, batch=7, context=3, seed=121, memory=18 * SLOT)
     held = [set(episode_of(rewards_of(batches.at(step))).tolist()) for step in range(18, 18 + 24 * 2 + 1)]
     newcomers = [after - before for before, after in itertools.pairwise(held)]
