@@ -1,8 +1,8 @@
 """What the Zarr benchmarks run in a process of its own: python -m tests.bench.streaming MODE URL STEPS MEGABYTES LIMIT
 
-Prints peak and final memory in MB as JSON. `sample` draws batches, `train` trains on them, `table` trains on the table of
-all transitions; LIMIT, unless 0, is the process's RLIMIT_DATA in MB: heap and private mappings, where torch's text and
-the page cache do not count. `serve` serves the folder URL over HTTP until it is killed, and prints where.
+Prints peak and final memory in MB as JSON. `sample` draws batches, `train` trains on them, with MEGABYTES = 0 on the
+table of all transitions. LIMIT, unless 0, is the process's RLIMIT_DATA in MB: heap and private mappings, not the text
+of libraries. `serve` serves the folder URL over HTTP for STEPS seconds, and prints where.
 """
 
 import json
