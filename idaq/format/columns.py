@@ -54,7 +54,7 @@ def map_columns(stored: StoredDataset) -> Columns:
     Raises CorruptDatasetError if a column is not as the format has it, unaligned, or would leave the file.
     """
     size = stored.hdf5.stat().st_size
-    _check_columns(stored, size)
+    check_columns(stored.manifest.columns, str(layout.data_folder(stored.path) / layout.MANIFEST), size)
     for name in layout.COLUMNS:
         _check_offsets(stored, name, stored.manifest.columns[name], size)
     with stored.hdf5.open("rb") as file:
@@ -83,10 +83,11 @@ def get_episode(columns: Columns, episode: int, length: int) -> Episode:
     )
 
 
-def _check_columns(stored: StoredDataset, size: int) -> None:
-    """The columns are those of format 1: names, rows, flags that are flags, no row larger than the file."""
-    place = layout.data_folder(stored.path) / layout.MANIFEST
-    columns = stored.manifest.columns
+def check_columns(columns: dict[str, Column], place: str, largest_row: int) -> None:
+    """The columns are those of format 1: names, rows, flags that are flags, no row of more than `largest_row` bytes.
+
+    Raises CorruptDatasetError naming `place`.
+    """
     if set(columns) != set(layout.COLUMNS):
         raise CorruptDatasetError(f"{place}: its columns are {sorted(columns)}, not {sorted(layout.COLUMNS)}")
     for name, column in columns.items():
@@ -94,7 +95,7 @@ def _check_columns(stored: StoredDataset, size: int) -> None:
         scalar = name not in ("observations", "actions")
         flag = name in ("terminations", "truncations")
         sound = column.rows == rows and not (scalar and column.shape) and flag == (column.dtype == "|b1")
-        if not sound or layout.row_bytes(column) > size:
+        if not sound or layout.row_bytes(column) > largest_row:
             found = f"{column.rows} rows of {column.dtype} and shape {column.shape}"
             raise CorruptDatasetError(f"{place}: column {name} cannot have {found}")
 

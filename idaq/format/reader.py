@@ -117,10 +117,10 @@ def read_manifest(path: Path, metadata: dict[str, Any]) -> Manifest:
     file = data / layout.MANIFEST
     if not file.is_file():
         raise CorruptDatasetError(f"{file} is missing", hint=_mend(path))
-    idaq_object = _document(MetadataIdaq, stated, str(data / layout.METADATA))
+    idaq_object = document(MetadataIdaq, stated, str(data / layout.METADATA))
     if sha256_file(file) != idaq_object.manifest_sha256:
         raise CorruptDatasetError(f"{file} has another sha256 than {layout.METADATA} says", hint=_mend(path))
-    manifest = _document(Manifest, read_json(file), str(file))
+    manifest = document(Manifest, read_json(file), str(file))
     rest = {key: value for key, value in metadata.items() if key != "idaq"}
     if value_digest(rest) != manifest.metadata_digest or idaq_object.counts != manifest.counts:
         raise CorruptDatasetError(f"{data / layout.METADATA} disagrees with the manifest", hint=_mend(path))
@@ -131,7 +131,8 @@ def _mend(path: Path) -> str:
     return f"idaq dataset verify {path} tells all that is wrong; then collect or fetch the dataset again"
 
 
-def _document(cls: type[T], value: object, where: str) -> T:
+def document(cls: type[T], value: object, where: str) -> T:
+    """A document from its JSON value. Raises CorruptDatasetError naming `where`."""
     try:
         return from_mapping(cls, value, where=where, strict=True)
     except ConfigError as error:
@@ -144,7 +145,7 @@ def _read_tasks(path: Path) -> tuple[TaskRecord, ...]:
     except UnicodeDecodeError as error:
         raise CorruptDatasetError(f"{path} is not UTF-8: {error}") from None
     values = [(parse_json(line, f"{path} line {i + 1}"), i + 1) for i, line in enumerate(lines)]
-    return tuple(_document(TaskRecord, value, f"{path} line {number}") for value, number in values)
+    return tuple(document(TaskRecord, value, f"{path} line {number}") for value, number in values)
 
 
 def _read_episodes(path: Path) -> EpisodeTable:

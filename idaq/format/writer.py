@@ -63,6 +63,8 @@ class DatasetSource:
     operation: str = ""
     parents: tuple[Parent, ...] = ()
     """what made it, of what, where it was not collected"""
+    provenance: Provenance | None = None
+    """that of the dataset these episodes were first written into, if they are written again"""
 
 
 def write_dataset(source: DatasetSource, root: Path, card: str, progress: Advance = ignore_progress) -> Path:
@@ -85,11 +87,17 @@ def write_dataset(source: DatasetSource, root: Path, card: str, progress: Advanc
         write_text(data / layout.TASKS, "".join(canonical_json(to_mapping(t)) + "\n" for t in source.tasks))
         _write_documents(data, source, table, columns)
         _sync(building)
-        _make_namespaces(root, target.parent)
-        os.rename(building, target)
-        fsync_folder(target.parent)
+        return publish(building, root, source.recipe.id)
     finally:
         shutil.rmtree(building, ignore_errors=True)
+
+
+def publish(built: Path, root: Path, dataset_id: str) -> Path:
+    """Give a whole dataset folder its name below `root`, by one rename; returns it."""
+    target = root / str(parse_id(dataset_id))
+    _make_namespaces(root, target.parent)
+    os.rename(built, target)
+    fsync_folder(target.parent)
     return target
 
 
@@ -188,7 +196,7 @@ def _write_documents(data: Path, source: DatasetSource, table: pa.Table, columns
         metadata_digest=value_digest(json.loads(json.dumps(metadata))),
         counts=counts,
         files=[_file_record(data, name) for name in layout.HASHED_FILES],
-        provenance=_provenance(source),
+        provenance=source.provenance or _provenance(source),
     )
     write_json(data / layout.MANIFEST, to_mapping(manifest))
     idaq_object = MetadataIdaq(

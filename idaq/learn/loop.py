@@ -15,7 +15,7 @@ from idaq.learn.agent import Agent, Optimisation
 from idaq.learn.checkpoint import checkpoints, restore, save_checkpoint
 from idaq.learn.config import AgentSpec, TrainConfig
 from idaq.learn.run import CHECKPOINTS, append_metrics, new_record, start_or_resume, truncate_metrics
-from idaq.loader import Dataset, MetaBatches, TransitionTable
+from idaq.loader import Dataset, MetaBatches, StreamedBatches, TransitionTable
 
 _NOISE_STREAM = 1
 
@@ -62,7 +62,9 @@ def train(
     return Trained(agent=agent.eval(), resumed_at=first)
 
 
-def training_step(optimisation: Optimisation, batches: MetaBatches, step: int) -> dict[str, torch.Tensor]:
+def training_step(
+    optimisation: Optimisation, batches: MetaBatches | StreamedBatches, step: int
+) -> dict[str, torch.Tensor]:
     """One step, from nothing but the parameters and (seed, step)."""
     config = optimisation.agent.config
     drawn = batches.at(step)
@@ -80,9 +82,9 @@ def build(config: TrainConfig, spec: AgentSpec, device: str = "cpu") -> tuple[Ag
     return agent, Optimisation(agent)
 
 
-def agent_spec(dataset: Dataset, table: TransitionTable) -> AgentSpec:
+def agent_spec(dataset: Dataset, transitions: TransitionTable | StreamedBatches) -> AgentSpec:
     """Sizes and normalisation of what the agent learns from."""
-    statistics = table.statistics()
+    statistics = transitions.statistics()
     low, high = dataset.action_low.astype(np.float64), dataset.action_high.astype(np.float64)
     return AgentSpec(
         observation_mean=statistics.observation_mean.tolist(),

@@ -32,7 +32,7 @@ class RunRecord:
 
 
 def new_record(
-    dataset_id: str, content_digest: str, dataset_path: Path, config: TrainConfig, spec: AgentSpec
+    dataset_id: str, content_digest: str, dataset_path: Path | str, config: TrainConfig, spec: AgentSpec
 ) -> RunRecord:
     """A record stamped with time and versions."""
     names = ("torch", "numpy", "safetensors")

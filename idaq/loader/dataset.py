@@ -1,6 +1,7 @@
 """Open a dataset by id or path; filter by task, split, behaviour or return without touching the data."""
 
 import json
+import math
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -13,12 +14,14 @@ from numpy.typing import NDArray
 
 from idaq.core.errors import CorruptDatasetError, DatasetError
 from idaq.core.types import Episode, Task
-from idaq.format.columns import Columns, get_episode, map_columns
+from idaq.format.columns import map_columns
 from idaq.format.documents import Manifest
+from idaq.format.episodes import EpisodeStore, FlatEpisodes
 from idaq.format.foreign import read_foreign
 from idaq.format.reader import EpisodeTable, is_idaq_dataset, open_stored
 from idaq.format.selection import Selection, select
 from idaq.format.store import find_dataset
+from idaq.format.zarr_reader import open_zarr
 from idaq.loader.table import TransitionTable
 
 Where = Literal["auto", "map", "ram"]
@@ -29,11 +32,12 @@ class Dataset:
     """Some or all episodes of a dataset. Cheap: data is read when asked for."""
 
     dataset_id: str
-    path: Path
+    path: Path | str
+    """the folder, or the URL of a Zarr form"""
     all_tasks: tuple[Task, ...]
     episodes: EpisodeTable
     """of the whole dataset; `numbers` says which are selected"""
-    columns: Columns
+    store: EpisodeStore
     numbers: NDArray[np.int64]
     """selected episodes, ascending, hence sorted by task"""
     action_low: NDArray[np.float32]
@@ -41,6 +45,8 @@ class Dataset:
     manifest: Manifest | None
     """None for datasets of other makers"""
     mapped: bool
+    streamed: bool = False
+    """whether every episode is fetched when asked for"""
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -80,7 +86,7 @@ class Dataset:
     def episode(self, position: int) -> Episode:
         """Copy out the `position`-th selected episode; negative positions count from the end. Raises IndexError."""
         number = int(self.numbers[position])
-        return get_episode(self.columns, number, int(self.episodes.length[number]))
+        return self.store.episode(number)
 
     def __iter__(self) -> Iterator[Episode]:
         return (self.episode(position) for position in range(len(self)))
@@ -88,52 +94,58 @@ class Dataset:
     def transitions(self, where: Where = "auto") -> TransitionTable:
         """All transitions of the selected episodes, by memory map or from RAM.
 
-        "auto" takes RAM when the transitions fit in a quarter of the free memory. Raises DatasetError for an empty
-        selection, and for "map" where the dataset cannot be mapped.
+        "auto" takes RAM when the transitions fit in a quarter of the free memory. A Zarr form is read into RAM whole.
+        Raises DatasetError for an empty selection, for "map" where the dataset cannot be mapped, and for a Zarr form
+        that does not fit in the free memory.
         """
         if not len(self):
             raise DatasetError(f"no episode of {self.dataset_id} is selected", hint="loosen select(...)")
         if where == "map" and not self.mapped:
-            message = f"{self.dataset_id} was not written by idaq: it cannot be mapped"
-            raise DatasetError(message, hint='use where="ram"')
-        in_ram = where == "ram" or (where == "auto" and (self._fits() or not self.mapped))
-        return TransitionTable(self.columns, self.episodes, self.numbers, in_ram)
+            reason = "lies in Zarr form" if self.streamed else "was not written by idaq"
+            raise DatasetError(f"{self.dataset_id} {reason}: it cannot be mapped", hint='use where="ram"')
+        if self.streamed and self._share_of_memory() > 1:
+            message = f"the {len(self)} selected episodes of {self.dataset_id} do not fit in the free memory"
+            raise DatasetError(message, hint="stream them: idaq.loader.StreamedBatches")
+        in_ram = where == "ram" or (where == "auto" and self._fits())
+        columns = self.store.columns(self.numbers)
+        in_ram &= not self.streamed  # what was fetched is in RAM already: packing would make a second copy
+        return TransitionTable(columns, self.episodes, self.numbers, in_ram)
 
     def _fits(self) -> bool:
+        return not self.mapped or self._share_of_memory() < 1 / 4
+
+    def _share_of_memory(self) -> float:
+        """Size of the packed transitions, in parts of the free memory."""
         free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        row = 2 * self.columns["observations"].width + self.columns["actions"].width + 2
-        return 4 * row * int(self.episodes.length[self.numbers].sum()) < free / 4
+        row = 2 * math.prod(self.store.shapes["observations"]) + math.prod(self.store.shapes["actions"]) + 2
+        return 4 * row * int(self.episodes.length[self.numbers].sum()) / free
 
 
 def open_dataset(id_or_path: str | Path, root: str | Path | None = None) -> Dataset:
-    """Open a dataset by id (below `root`, else $MINARI_DATASETS_PATH, else Minari's default) or by path.
+    """Open a dataset by id (below `root`, else $MINARI_DATASETS_PATH, else Minari's default), by path or by URL.
 
-    Datasets of other makers load too: one task, columns read into RAM. Raises DatasetNotFoundError,
-    FormatVersionError or CorruptDatasetError.
+    `<path>.zarr` and whatever holds `://` is a Zarr form, read when asked for. Datasets of other makers load too: one
+    task, columns read into RAM. Raises DatasetNotFoundError, FormatVersionError or CorruptDatasetError.
     """
+    if _is_zarr(str(id_or_path)):
+        return _open_streamed(str(id_or_path))
     path = find_dataset(id_or_path, root)
-    if not is_idaq_dataset(path):
-        foreign = read_foreign(path)
-        return Dataset(
-            dataset_id=foreign.dataset_id,
-            path=path,
-            all_tasks=(foreign.task,),
-            episodes=foreign.episodes,
-            columns=foreign.columns,
-            numbers=np.arange(len(foreign.episodes)),
-            action_low=foreign.action_low,
-            action_high=foreign.action_high,
-            manifest=None,
-            mapped=False,
-        )
+    return _open_mapped(path) if is_idaq_dataset(path) else _open_foreign(path)
+
+
+def _is_zarr(text: str) -> bool:
+    return "://" in text or text.rstrip("/").endswith(".zarr")
+
+
+def _open_mapped(path: Path) -> Dataset:
     stored = open_stored(path)
-    low, high = _bounds(stored.metadata, path)
+    low, high = _bounds(stored.metadata, str(path))
     return Dataset(
         dataset_id=stored.manifest.dataset_id,
         path=path,
         all_tasks=stored.tasks,
         episodes=stored.episodes,
-        columns=map_columns(stored),
+        store=FlatEpisodes(map_columns(stored), stored.episodes.length),
         numbers=np.arange(len(stored.episodes)),
         action_low=low,
         action_high=high,
@@ -142,7 +154,41 @@ def open_dataset(id_or_path: str | Path, root: str | Path | None = None) -> Data
     )
 
 
-def _bounds(metadata: dict[str, Any], path: Path) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _open_streamed(url: str) -> Dataset:
+    stored = open_zarr(url)
+    low, high = _bounds(stored.metadata, url)
+    return Dataset(
+        dataset_id=stored.manifest.dataset_id,
+        path=url,
+        all_tasks=stored.tasks,
+        episodes=stored.episodes,
+        store=stored,
+        numbers=np.arange(len(stored.episodes)),
+        action_low=low,
+        action_high=high,
+        manifest=stored.manifest,
+        mapped=False,
+        streamed=True,
+    )
+
+
+def _open_foreign(path: Path) -> Dataset:
+    foreign = read_foreign(path)
+    return Dataset(
+        dataset_id=foreign.dataset_id,
+        path=path,
+        all_tasks=(foreign.task,),
+        episodes=foreign.episodes,
+        store=FlatEpisodes(foreign.columns, foreign.episodes.length),
+        numbers=np.arange(len(foreign.episodes)),
+        action_low=foreign.action_low,
+        action_high=foreign.action_high,
+        manifest=None,
+        mapped=False,
+    )
+
+
+def _bounds(metadata: dict[str, Any], path: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     try:
         space = json.loads(metadata["action_space"])
         return np.array(space["low"], np.float32).ravel(), np.array(space["high"], np.float32).ravel()

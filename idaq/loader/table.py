@@ -3,6 +3,7 @@
 Transitions are numbered 0 .. S-1 in episode order; those of a task are contiguous. D observation, A action.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -110,29 +111,36 @@ class TransitionTable:
 
     def statistics(self) -> Statistics:
         """Normalisation statistics over all transitions of the table, read in chunks."""
-        sums: dict[str, NDArray[np.float64]] = {}
-        for start in range(0, len(self), _CHUNK):
-            rows = self.gather(np.arange(start, min(start + _CHUNK, len(self))))
-            values = {
-                "observation": rows.observations,
-                "change": rows.next_observations.astype(np.float64) - rows.observations,
-                "reward": rows.rewards[:, None],
-            }
-            for name, value in values.items():
-                wide = value.astype(np.float64)
-                sums[name] = sums.get(name, np.zeros((2, wide.shape[1]))) + np.stack([wide.sum(0), (wide**2).sum(0)])
-        mean = {name: total[0] / len(self) for name, total in sums.items()}
-        std = {
-            name: np.maximum(np.sqrt(np.maximum(total[1] / len(self) - mean[name] ** 2, 0)), 1e-3)
-            for name, total in sums.items()
+        starts = range(0, len(self), _CHUNK)
+        return statistics_of(self.gather(np.arange(start, min(start + _CHUNK, len(self)))) for start in starts)
+
+
+def statistics_of(parts: Iterable[Transitions]) -> Statistics:
+    """Normalisation statistics over transitions that come in parts, each (R,); at least one."""
+    sums: dict[str, NDArray[np.float64]] = {}
+    count = 0
+    for rows in parts:
+        count += len(rows)
+        values = {
+            "observation": rows.observations,
+            "change": rows.next_observations.astype(np.float64) - rows.observations,
+            "reward": rows.rewards[:, None],
         }
-        return Statistics(
-            observation_mean=mean["observation"].astype(np.float32),
-            observation_std=std["observation"].astype(np.float32),
-            change_std=std["change"].astype(np.float32),
-            reward_mean=float(mean["reward"][0]),
-            reward_std=float(std["reward"][0]),
-        )
+        for name, value in values.items():
+            wide = value.astype(np.float64)
+            sums[name] = sums.get(name, np.zeros((2, wide.shape[1]))) + np.stack([wide.sum(0), (wide**2).sum(0)])
+    mean = {name: total[0] / count for name, total in sums.items()}
+    std = {
+        name: np.maximum(np.sqrt(np.maximum(total[1] / count - mean[name] ** 2, 0)), 1e-3)
+        for name, total in sums.items()
+    }
+    return Statistics(
+        observation_mean=mean["observation"].astype(np.float32),
+        observation_std=std["observation"].astype(np.float32),
+        change_std=std["change"].astype(np.float32),
+        reward_mean=float(mean["reward"][0]),
+        reward_std=float(std["reward"][0]),
+    )
 
 
 class _Column:

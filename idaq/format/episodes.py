@@ -1,0 +1,46 @@
+"""Where a loader gets episodes from, whatever holds them: a mapped file, arrays in RAM, a Zarr group far away."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from idaq.core.types import Episode
+from idaq.format.columns import Columns, get_episode
+
+
+class EpisodeStore(Protocol):
+    """Episodes by number; `columns` gives many at once for random access."""
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of one row of each column, by Episode field name."""
+        ...
+
+    def episode(self, number: int) -> Episode:
+        """Copy one episode out. Raises CorruptDatasetError where the store checks what it reads."""
+        ...
+
+    def columns(self, numbers: NDArray[np.int64]) -> Columns:
+        """Columns that hold at least the episodes `numbers`."""
+        ...
+
+
+@dataclass(frozen=True)
+class FlatEpisodes:
+    """Episodes that lie in flat columns already."""
+
+    flat: Columns
+    lengths: NDArray[np.int64]
+    """(M,)"""
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        return {name: column.shape for name, column in self.flat.items()}
+
+    def episode(self, number: int) -> Episode:
+        return get_episode(self.flat, number, int(self.lengths[number]))
+
+    def columns(self, numbers: NDArray[np.int64]) -> Columns:
+        return self.flat

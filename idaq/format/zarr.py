@@ -1,0 +1,187 @@
+"""Zarr 3 as the streaming form of a dataset: for object stores, plain HTTP, and sets larger than memory.
+
+The same columns and documents as the HDF5 form, laid out as `zarr_layout` says. An export goes a task at a time, an
+import an episode at a time: memory holds a few times the largest task, however many there are.
+"""
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from minari.serialization import deserialize_space
+from numpy.typing import NDArray
+from zarr.core.buffer import Buffer
+from zarr.storage import MemoryStore
+
+from idaq.core.config import to_mapping
+from idaq.core.errors import CorruptDatasetError, DatasetError, DatasetExistsError
+from idaq.core.types import Advance, ignore_progress
+from idaq.format import layout
+from idaq.format.columns import Columns, map_columns
+from idaq.format.reader import StoredDataset, open_stored
+from idaq.format.verify import verify
+from idaq.format.writer import DatasetSource, EpisodeEntry, publish, write_dataset
+from idaq.format.zarr_layout import (
+    ATTRIBUTE,
+    GROUP,
+    LARGEST_EPISODE,
+    UNFINISHED,
+    Attributes,
+    EpisodeColumns,
+    Grid,
+    create_array,
+    grids,
+    largest_episode,
+    seal,
+)
+from idaq.format.zarr_reader import Folder, ZarrDataset, open_folder, open_zarr, read_group
+
+
+def export_zarr(stored: StoredDataset, url: str, progress: Advance = ignore_progress) -> int:
+    """Write a dataset in Zarr form to a local path or any fsspec URL that can be written; returns the bytes written.
+
+    The documents come last, so that an export that broke off is refused by every reader; the same call finishes it.
+    `progress` counts episodes. Raises DatasetExistsError if there is anything else at `url`, DatasetError if it cannot
+    be written or the dataset holds an episode too large for this form, OSError where the disk is full.
+    """
+    if largest_episode(stored.manifest.columns, stored.episodes) > LARGEST_EPISODE:
+        raise DatasetError(f"{stored.path} has an episode of more than {LARGEST_EPISODE} bytes a column")
+    attributes = _attributes(stored)
+    folder = open_folder(url)
+    _claim(folder, stored.manifest.content_digest)
+    columns, written = map_columns(stored), 0
+    laid_out = grids(stored.manifest.columns, stored.episodes)
+    for grid in laid_out.values():
+        written += _put_array_document(folder, grid)
+    shard = laid_out["observations"].shard
+    for number in range(laid_out["observations"].shards):
+        episodes = np.flatnonzero(shard == number)
+        for grid in laid_out.values():
+            written += _put(folder, grid.key(number), _encode_shard(grid, columns, stored, episodes))
+        progress(len(episodes))
+    return written + _put_group(folder, {ATTRIBUTE: to_mapping(attributes)})
+
+
+def import_zarr(url: str, root: Path, progress: Advance = ignore_progress) -> Path:
+    """Write the dataset at `url` as an ordinary one below `root`, with the same content digest; returns its folder.
+
+    It appears only after `verify` found nothing wrong with it. `progress` counts episodes. Raises DatasetExistsError
+    if the id is taken, CorruptDatasetError if anything is not as it should be.
+    """
+    dataset = open_zarr(url)
+    dataset_id = dataset.manifest.dataset_id
+    if (root / dataset_id).exists():
+        raise DatasetExistsError(f"{root / dataset_id} exists already", hint="import it below another root")
+    hidden = root / ".idaq"
+    hidden.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="import-", dir=hidden) as folder:
+        try:
+            written = write_dataset(_source(dataset, progress), Path(folder), dataset.attributes.card)
+        except DatasetError as error:
+            raise CorruptDatasetError(error.message, hint=error.hint) from error
+        problems = verify(written)
+        if problems or open_stored(written).manifest.content_digest != dataset.manifest.content_digest:
+            found = str(problems[0]) if problems else "the content digest is another"
+            raise CorruptDatasetError(f"{url} makes no sound dataset: {found}")
+        return publish(written, root, dataset_id)
+
+
+def _attributes(stored: StoredDataset) -> Attributes:
+    table = stored.episodes
+    names = [field.name for field in fields(EpisodeColumns)]
+    card = stored.path / layout.CARD
+    open_seal = Attributes(
+        zarr_version=1,
+        sha256="0" * 64,
+        card=card.read_text(encoding="utf-8") if card.is_file() else "",
+        metadata={name: value for name, value in stored.metadata.items() if name != "idaq"},
+        manifest=stored.manifest,
+        tasks=list(stored.tasks),
+        episodes=EpisodeColumns(**{name: getattr(table, name).tolist() for name in names}),
+    )
+    return replace(open_seal, sha256=seal(open_seal))
+
+
+def _claim(folder: Folder, content_digest: str) -> None:
+    """Mark the place as ours, or find it marked by an earlier export of the same dataset."""
+    folder.files.invalidate_cache()
+    group = read_group(folder)
+    ours = {ATTRIBUTE: {UNFINISHED: content_digest}}
+    if group is not None and group.get("attributes") != ours:
+        raise DatasetExistsError(f"{folder.url} exists already", hint="choose another place, or remove it")
+    if group is None and folder.files.exists(folder.path) and folder.files.find(folder.path, maxdepth=2):
+        raise DatasetExistsError(f"{folder.url} holds other files", hint="choose another place, or remove them")
+    _put_group(folder, ours)
+
+
+def _put(folder: Folder, key: str, content: bytes) -> int:
+    place = folder.place(key)
+    try:
+        folder.files.makedirs(place.rpartition("/")[0], exist_ok=True)
+        folder.files.pipe_file(place, content)
+    except OSError:
+        raise
+    except Exception as error:  # filesystems raise errors of their own where they are read-only
+        message = f"{folder.url}/{key} cannot be written: {error!r}"
+        raise DatasetError(message, hint="export to a path, s3://, ...") from error
+    return len(content)
+
+
+def _put_group(folder: Folder, attributes: dict[str, Any]) -> int:
+    written: dict[str, Buffer] = {}
+    zarr.create_group(MemoryStore(written), attributes=attributes)
+    return _put(folder, GROUP, written[GROUP].to_bytes())
+
+
+def _put_array_document(folder: Folder, grid: Grid) -> int:
+    written: dict[str, Buffer] = {}
+    create_array(MemoryStore(written), grid)
+    key = f"{grid.name}/{GROUP}"
+    return _put(folder, key, written[key].to_bytes())
+
+
+def _encode_shard(grid: Grid, columns: Columns, stored: StoredDataset, episodes: NDArray[np.int64]) -> bytes:
+    """The shard of one task, encoded by zarr: all rows of its episodes, one episode after the other."""
+    column, written = columns[layout.COLUMNS[grid.name]], dict[str, Buffer]()
+    lengths = stored.episodes.length
+    rows = np.concatenate([column.rows(number, int(lengths[number])) for number in episodes.tolist()])
+    first = int(grid.shard[episodes[0]]) * grid.shard_rows
+    create_array(MemoryStore(written), grid)[first : first + len(rows)] = rows
+    return written[grid.key(int(grid.shard[episodes[0]]))].to_bytes()
+
+
+def _source(dataset: ZarrDataset, progress: Advance) -> DatasetSource:
+    """What to write the dataset from. Raises CorruptDatasetError if its spaces cannot be read."""
+    metadata = dataset.metadata
+    try:
+        observation_space = deserialize_space(metadata["observation_space"])
+        action_space = deserialize_space(metadata["action_space"])
+        env_spec = metadata.get("env_spec")
+    except Exception as error:  # Minari and Gymnasium raise errors of any kind for what is no space
+        raise CorruptDatasetError(f"{dataset.folder.url}: the spaces in its metadata cannot be read: {error}") from None
+    return DatasetSource(
+        recipe=dataset.manifest.recipe,
+        tasks=dataset.tasks,
+        entries=_entries(dataset, progress),
+        observation_space=observation_space,
+        action_space=action_space,
+        env_spec_json=env_spec,
+        provenance=dataset.manifest.provenance,
+    )
+
+
+def _entries(dataset: ZarrDataset, progress: Advance) -> Iterator[EpisodeEntry]:
+    table = dataset.episodes
+    for number in range(len(table)):
+        yield EpisodeEntry(
+            episode=dataset.episode(number),
+            task_index=int(table.task_index[number]),
+            behaviour=str(table.behaviour[number]),
+            seed=int(table.seed[number]),
+            success=bool(table.success[number]),
+        )
+        progress(1)

@@ -1,0 +1,217 @@
+"""The Zarr form: there and back over every kind of store, read by plain zarr too, and no damage goes unseen."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import numpy as np
+import pytest
+import zarr
+
+from idaq.core.config import to_mapping
+from idaq.core.errors import (
+    CorruptDatasetError,
+    DatasetError,
+    DatasetExistsError,
+    DatasetNotFoundError,
+)
+from idaq.format import layout, zarr_reader
+from idaq.format.columns import get_episode, map_columns
+from idaq.format.reader import StoredDataset, open_stored
+from idaq.format.verify import verify
+from idaq.format.writer import write_dataset
+from idaq.format.zarr import export_zarr, import_zarr
+from idaq.format.zarr_reader import open_zarr
+from tests.format.made import PLANS, Plan, entries_of, made_source
+from tests.serving import http_server, s3_server
+
+COLUMNS = tuple(layout.COLUMNS)
+
+
+@pytest.fixture(scope="module")
+def stored(made: Path) -> StoredDataset:
+    return open_stored(made)
+
+
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[str]:
+    with s3_server() as url:
+        yield url
+
+
+@pytest.fixture(params=["path", "file", "memory", "s3"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where nothing is yet, on each kind of store that can be written."""
+    name = f"{tmp_path.name}.zarr"
+    if request.param == "s3":
+        return f"{request.getfixturevalue('bucket')}/{name}"
+    folders = {"path": str(tmp_path), "file": f"file://{tmp_path}", "memory": "memory://sets"}
+    return f"{folders[request.param]}/{name}"
+
+
+@pytest.fixture
+def exported(stored: StoredDataset, tmp_path: Path) -> Path:
+    """An export of the hand-made dataset in a local folder, to be damaged."""
+    export_zarr(stored, str(tmp_path / "made.zarr"))
+    return tmp_path / "made.zarr"
+
+
+def alter_document(path: Path, alter: Callable[[Any], Any]) -> None:
+    value = json.loads(path.read_text())
+    alter(value)
+    path.write_text(json.dumps(value))
+
+
+def assert_same_episodes(found: zarr_reader.ZarrDataset, expected: StoredDataset) -> None:
+    columns = map_columns(expected)
+    for number, length in enumerate(expected.episodes.length.tolist()):
+        a, b = found.episode(number), get_episode(columns, number, length)
+        for name in layout.COLUMNS.values():
+            left, right = getattr(a, name), getattr(b, name)
+            assert (left.dtype, left.shape, left.tobytes()) == (right.dtype, right.shape, right.tobytes())
+
+
+# -- there and back ------------------------------------------------------------------------------------------------
+
+
+def test_there_and_back_on_every_store(stored: StoredDataset, place: str, tmp_path: Path) -> None:
+    finished: list[int] = []
+    size = export_zarr(stored, place, finished.append)
+    assert sum(finished) == len(PLANS)
+    files, path = fsspec.url_to_fs(place)
+    assert sum(files.size(file) for file in files.find(path)) == size
+    dataset = open_zarr(place)
+    assert (dataset.manifest, dataset.tasks) == (stored.manifest, stored.tasks)
+    assert_same_episodes(dataset, stored)
+    back = open_stored(import_zarr(place, tmp_path / "root", finished.append))
+    assert sum(finished) == 2 * len(PLANS)
+    assert back.manifest.content_digest == stored.manifest.content_digest
+    assert verify(back.path) == []
+
+
+def test_what_comes_back_is_the_dataset_that_went(made: Path, exported: Path, tmp_path: Path) -> None:
+    back = open_stored(import_zarr(str(exported), tmp_path / "root"))
+    there = open_stored(made)
+    ours, theirs = to_mapping(back.manifest), to_mapping(there.manifest)
+    assert {name for name in ours if ours[name] != theirs[name]} <= {"files"}
+    assert back.metadata == there.metadata
+    assert (back.path / "README.md").read_bytes() == (made / "README.md").read_bytes()
+    assert back.hdf5.read_bytes() == there.hdf5.read_bytes()
+
+
+def test_over_http(stored: StoredDataset, exported: Path, tmp_path: Path) -> None:
+    with http_server(exported.parent) as url:
+        assert_same_episodes(open_zarr(f"{url}/made.zarr"), stored)
+        back = import_zarr(f"{url}/made.zarr/", tmp_path / "root")
+        assert open_stored(back).manifest.content_digest == stored.manifest.content_digest
+        with pytest.raises(DatasetError, match="cannot be written"):
+            export_zarr(stored, f"{url}/other.zarr")
+        with pytest.raises(DatasetNotFoundError, match="no Zarr group"):
+            open_zarr(f"{url}/other.zarr")
+
+
+@pytest.mark.parametrize(
+    "plans",
+    [
+        (Plan(task=0, length=1, ends="open"),),
+        tuple(Plan(task=task, length=5, ends="truncated") for task in (0, 0, 3, 3)),
+        tuple(Plan(task=task, length=length, ends="terminated") for task, length in ((0, 60), (1, 1), (1, 1), (1, 2))),
+    ],
+    ids=["one row", "alike", "one long"],
+)
+def test_episodes_of_any_lengths(plans: tuple[Plan, ...], tmp_path: Path) -> None:
+    made = open_stored(write_dataset(made_source(entries_of(plans)), tmp_path / "root", ""))
+    export_zarr(made, str(tmp_path / "x.zarr"))
+    assert_same_episodes(open_zarr(str(tmp_path / "x.zarr")), made)
+
+
+def test_episodes_of_one_length_are_a_chunk_each(tmp_path: Path) -> None:
+    plans = tuple(Plan(task=task, length=5, ends="truncated") for task in (0, 0, 0, 3))
+    made = open_stored(write_dataset(made_source(entries_of(plans)), tmp_path / "root", ""))
+    export_zarr(made, str(tmp_path / "x.zarr"))
+    for grid in open_zarr(str(tmp_path / "x.zarr")).grids.values():
+        assert (grid.shards, grid.chunks, grid.chunk_rows) == (2, 3, 6 if grid.name == "observations" else 5)
+        assert [list(grid.chunks_of(number, 5)) for number in range(4)] == [[0], [1], [2], [0]]
+
+
+def test_plain_zarr_reads_it(stored: StoredDataset, exported: Path) -> None:
+    """A second reader, from FORMAT.md alone: rows of a task follow each other from the start of its shard."""
+    group = zarr.open_group(str(exported), mode="r")
+    assert sorted(group.array_keys()) == sorted(COLUMNS)
+    stated: Any = group.attrs["idaq"]
+    assert stated["manifest"] == to_mapping(stored.manifest)
+    columns = map_columns(stored)
+    for name, field in layout.COLUMNS.items():
+        array: Any = group[name]
+        row, last, shard = 0, None, -1
+        for number, (task, length) in enumerate(
+            zip(stated["episodes"]["task_index"], stated["episodes"]["length"], strict=True)
+        ):
+            if task != last:
+                shard, last = shard + 1, task
+                row = shard * array.shards[0]
+            expected = columns[field].rows(number, length)
+            np.testing.assert_array_equal(array[row : row + len(expected)], expected)
+            row += len(expected)
+
+
+# -- what is there already -----------------------------------------------------------------------------------------
+
+
+def test_an_export_never_overwrites(stored: StoredDataset, place: str) -> None:
+    export_zarr(stored, place)
+    files, path = fsspec.url_to_fs(place)
+    before = {file: files.cat_file(file) for file in files.find(path)}
+    with pytest.raises(DatasetExistsError, match="exists already"):
+        export_zarr(stored, place)
+    assert {file: files.cat_file(file) for file in files.find(path)} == before
+
+
+def test_an_export_keeps_off_what_is_not_its_own(stored: StoredDataset, place: str) -> None:
+    files, path = fsspec.url_to_fs(place)
+    files.makedirs(path, exist_ok=True)
+    files.pipe_file(f"{path}/thesis.tex", b"years of work")
+    with pytest.raises(DatasetExistsError, match="other files"):
+        export_zarr(stored, place)
+    assert [files.cat_file(file) for file in files.find(path)] == [b"years of work"]
+
+
+class Interrupted(Exception):
+    pass
+
+
+@pytest.mark.parametrize("after", [1, 2])
+def test_an_export_that_broke_off_is_refused_and_can_be_finished(stored: StoredDataset, place: str, after: int) -> None:
+    calls: list[int] = []
+
+    def interrupt(count: int) -> None:
+        calls.append(count)
+        if len(calls) == after:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        export_zarr(stored, place, interrupt)
+    with pytest.raises(CorruptDatasetError, match="unfinished export"):
+        open_zarr(place)
+    export_zarr(stored, place)
+    assert_same_episodes(open_zarr(place), stored)
+
+
+def test_an_export_keeps_off_the_unfinished_export_of_another(stored: StoredDataset, exported: Path) -> None:
+    alter_document(exported / "zarr.json", lambda group: group.update(attributes={"idaq": {"unfinished": "0" * 64}}))
+    with pytest.raises(DatasetExistsError, match="exists already"):
+        export_zarr(stored, str(exported))
+
+
+def test_an_import_never_overwrites(made: Path, made_root: Path, exported: Path) -> None:
+    before = sorted(made_root.rglob("*"))
+    with pytest.raises(DatasetExistsError, match="exists already"):
+        import_zarr(str(exported), made_root)
+    assert sorted(made_root.rglob("*")) == before
+
+
+def test_nothing_there(tmp_path: Path) -> None:
+    with pytest.raises(DatasetNotFoundError, match="no Zarr group"):
+        open_zarr(str(tmp_path / "none.zarr"))
