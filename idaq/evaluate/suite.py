@@ -99,22 +99,36 @@ def put(path: Path, cls: type[Document], name: str, value: Any) -> None:
 
 
 def write_suite_card(folder: Path, title: str) -> None:
-    """card.md of a suite's quality level, from its data.json, baselines.json and the suite's published.toml."""
+    """card.md of a suite's quality level, from its data.json, baselines.json, diagnosis.toml and the suite's
+    published.toml."""
     data = read_suite(SuiteData, folder / DATA).sets
     summaries = read_suite(SuiteBaselines, folder / BASELINES).sets
     published = folder.parent / "published.toml"
-    text = suite_card(title, data, summaries, read_toml(published) if published.exists() else {})
+    diagnosis = folder / "diagnosis.toml"
+    text = suite_card(
+        title,
+        data,
+        summaries,
+        published=read_toml(published) if published.exists() else {},
+        diagnosis=read_toml(diagnosis) if diagnosis.exists() else {},
+    )
     write_text(folder / "card.md", text)
 
 
 def suite_card(
-    title: str, data: Mapping[str, SetData], summaries: Mapping[str, Summary], published: Mapping[str, Any]
+    title: str,
+    data: Mapping[str, SetData],
+    summaries: Mapping[str, Summary],
+    *,
+    published: Mapping[str, Any],
+    diagnosis: Mapping[str, str],
 ) -> str:
-    """Markdown: scores beside the published ones, then what each dataset holds."""
+    """Markdown: scores beside the published ones, why some are lower, then what each dataset holds."""
     parts = [f"# {title}\n"]
     learned = {name: summary for name, summary in summaries.items() if name in data}
     if learned:
         parts += [_scores_text(learned), _scores_table(learned, data, published)]
+        parts += [f"- **{name}**: {diagnosis[name]}" for name in learned if name in diagnosis] + [""]
     parts += [_DATA_TEXT, _data_table(data)]
     return "\n".join(parts)
 
@@ -133,12 +147,26 @@ def _scores_text(summaries: Mapping[str, Summary]) -> str:
 Mean return of fresh episodes after {first.config.episodes} online episodes on each of {first.measured.tasks} test
 tasks, divided by the dataset's mean return; the interval is the {LEVEL:.0%} one over training seeds and tasks. `idaq`
 is `idaq-return`, `prior` is `best-of-prior`. Success is the share of fresh `idaq` episodes that solve their task.
+`data` is the best single episode of the dataset: what lies above it, no data shows.
 Published: IDAQ, FOCAL online, and the best of ten methods, on their own data.
 """
 
 
 def _scores_table(summaries: Mapping[str, Summary], data: Mapping[str, SetData], published: Mapping[str, Any]) -> str:
-    head = ["set", "seeds", "idaq", "interval", "success", "prior", "posterior", "oracle", "IDAQ", "FOCAL", "best"]
+    head = [
+        "set",
+        "seeds",
+        "idaq",
+        "interval",
+        "success",
+        "prior",
+        "posterior",
+        "oracle",
+        "data",
+        "IDAQ",
+        "FOCAL",
+        "best",
+    ]
     known = published.get("sets", {})
     rows, ours = [], []
     for name, summary in summaries.items():
@@ -148,12 +176,13 @@ def _scores_table(summaries: Mapping[str, Summary], data: Mapping[str, SetData],
         ours.append([score.get(strategy, np.nan) for strategy in STRATEGIES])
         low, high = method.mean.low / data[name].mean, method.mean.high / data[name].mean
         theirs = [f"{known[name][key]:.2f}" if name in known else "" for key in PUBLISHED]
+        best = f"{data[name].maximum / data[name].mean:.2f}"
         cells = [f"{score[s]:.2f}" if s in score else "" for s in STRATEGIES]
         rows.append([name, str(summary.measured.runs), cells[0], f"{low:.2f} to {high:.2f}",
-                     f"{method.success.value:.0%}", *cells[1:], *theirs])  # fmt: skip
+                     f"{method.success.value:.0%}", *cells[1:], best, *theirs])  # fmt: skip
     means = [f"{value:.2f}" for value in np.array(ours).mean(0)]
     theirs = [f"{published['mean'][key]:.2f}" if "mean" in published else "" for key in PUBLISHED]
-    rows.append([f"mean of {len(ours)}", "", f"**{means[0]}**", "", "", *means[1:], *theirs])
+    rows.append([f"mean of {len(ours)}", "", f"**{means[0]}**", "", "", *means[1:], "", *theirs])
     return table(head, rows)
 
 

@@ -57,7 +57,7 @@ def test_scores_are_divided_by_the_datasets_mean_return(facts: SetData) -> None:
     summary = summarise([make_results(train_seed=0), make_results(train_seed=1)])
     method = summary.strategies["idaq-return"][-1]
     mean = method.mean.value / 2
-    card = suite_card("t", {"push": replace(facts, mean=mean)}, {"push": summary}, {})
+    card = suite_card("t", {"push": replace(facts, mean=mean)}, {"push": summary}, published={}, diagnosis={})
     row = next(line for line in card.splitlines() if line.startswith("| push | 2"))
     assert [cell.strip() for cell in row.split("|")][3] == "2.00"
     assert f"{method.success.value:.0%}" in row
@@ -80,6 +80,9 @@ def test_published_scores_stand_beside_ours_and_gaps_stay_empty(tmp_path: Path, 
     assert lines[0] == "# idaq/ml1-*/expert-v0"
     rows = [line for line in lines if line.startswith("| ")]
     assert next(row for row in rows if row.startswith("| push | 1")).endswith("| 0.55 | 0.34 | 0.82 |")
+    (folder / "diagnosis.toml").write_text('push = "because"\n')
+    write_suite_card(folder, "idaq/ml1-*/expert-v0")
+    assert "- **push**: because\n" in (folder / "card.md").read_text()
     assert next(row for row in rows if row.startswith("| reach | 1")).endswith("|  |  |  |")
     assert next(row for row in rows if row.startswith("| mean of 2")).endswith("| 0.73 | 0.53 | 0.82 |")
     assert sum(row.startswith("| hammer |") for row in rows) == 1, "data, and no scores yet"
