@@ -1,11 +1,11 @@
-"""idaq dataset list | show | verify | plot | export"""
+"""idaq dataset list | show | verify | plot | explore | card"""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from idaq.core.errors import CorruptDatasetError, UsageError
+from idaq.core.errors import CorruptDatasetError
 
 from .output import Json, Root, print_json, print_table, progress, working
 
@@ -162,27 +162,6 @@ def card(dataset: Id, root: Root = None) -> None:
     from idaq.format.store import find_dataset
 
     print(stored_card(open_stored(find_dataset(dataset, root))), end="")
-
-
-@app.command()
-def export(
-    dataset: Id,
-    out: Annotated[Path, typer.Argument(help="A .npz file.")],
-    root: Root = None,
-) -> None:
-    """Write all transitions, aligned and with their tasks, into one NumPy archive.
-
-    [bold]Example[/bold]
-
-      idaq dataset export idaq/point-robot/expert-v0 point.npz
-    """
-    from idaq.format.reader import open_stored
-    from idaq.format.store import find_dataset
-    from idaq.share.npz import export_npz
-
-    if out.suffix != ".npz":
-        raise UsageError(f"{out} does not end in .npz", hint="NumPy archives are what this exports")
-    print(f"{out}: {export_npz(open_stored(find_dataset(dataset, root)), out)} transitions")
 
 
 def _episodes(path: Path) -> int:

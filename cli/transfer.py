@@ -1,5 +1,7 @@
-"""idaq dataset import"""
+"""idaq dataset export | import"""
 
+from collections.abc import Callable
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -7,23 +9,79 @@ import typer
 
 from idaq.core.errors import CorruptDatasetError, UsageError
 
+from .dataset import Id
 from .output import Json, Root, print_json, progress, working
 
 if TYPE_CHECKING:
+    from idaq.core.types import Advance
+    from idaq.format.reader import StoredDataset
     from idaq.share.importing import Import
+
+
+class Format(StrEnum):
+    """What `export` writes."""
+
+    auto = "auto"
+    npz = "npz"
+    parquet = "parquet"
+    zarr = "zarr"
+    minari_per_task = "minari-per-task"
+    focal_npy = "focal-npy"
+    focal_npy_objects = "focal-npy-objects"
+    lerobot = "lerobot"
+    rlds = "rlds"
 
 
 def register(app: typer.Typer) -> None:
     """Add these commands to `idaq dataset`."""
+    app.command()(export)
     app.command("import")(import_)
+
+
+def export(
+    dataset: Id,
+    out: Annotated[
+        str, typer.Argument(metavar="OUT", help="A file or folder that does not exist; for zarr also a URL.")
+    ],
+    to: Annotated[
+        Format, typer.Option(help="What to write; the ending of OUT tells npz, parquet and zarr.")
+    ] = Format.auto,
+    root: Root = None,
+    as_json: Json = False,
+) -> None:
+    """Hand a dataset to another library: every (s, a, r, s') in its place, terminals and time-outs apart, tasks told.
+
+    npz: one NumPy archive. parquet: a row a transition. zarr: Zarr 3, which idaq streams from any store.
+    minari-per-task: below the datasets root OUT, a Minari dataset a task. focal-npy: goal_idx<k>/trj_*.npy of the
+    FOCAL family; focal-npy-objects: the same as object arrays, for loaders that unpickle. lerobot: LeRobot v3.
+    rlds: TensorFlow Datasets. For d3rlpy, TorchRL and torch see idaq.share.frameworks.
+
+    [bold]Examples[/bold]
+
+      idaq dataset export idaq/point-robot/expert-v0 point.npz
+      idaq dataset export idaq/point-robot/expert-v0 point.parquet
+      idaq dataset export idaq/point-robot/expert-v0 s3://bucket/point.zarr
+      idaq dataset export idaq/point-robot/expert-v0 goals --to focal-npy
+    """
+    from idaq.format.reader import open_stored
+    from idaq.format.store import find_dataset
+
+    stored, chosen = open_stored(find_dataset(dataset, root)), _format(to, out)
+    with progress(f"exporting {dataset}", len(stored.episodes), "episodes") as advance:
+        _EXPORTS[chosen](stored, out, advance)
+    counts = stored.manifest.counts
+    if as_json:
+        print_json({"out": out, "format": chosen.value, "episodes": counts.episodes, "transitions": counts.steps})
+    else:
+        print(f"{out}: {counts.steps} transitions of {counts.episodes} episodes")
 
 
 def import_(
     sources: Annotated[
         list[str],
-        typer.Argument(metavar="SOURCE...", help="minari:<id>, a folder of goal_idx<k>, a .hdf5 or a .npz file."),
+        typer.Argument(metavar="SOURCE...", help="minari:<id>, a folder of goal_idx<k>, .hdf5, .npz, or .zarr."),
     ],
-    new: Annotated[str, typer.Option("--id", metavar="ID", help="The id of the new dataset.")],
+    new: Annotated[str | None, typer.Option("--id", metavar="ID", help="The id of the new dataset.")] = None,
     family: Annotated[str, typer.Option(help="The task family it belongs to, if idaq knows it.")] = "imported",
     description: Annotated[str | None, typer.Option(help="One sentence.")] = None,
     allow_pickle: Annotated[
@@ -35,15 +93,37 @@ def import_(
     """Make a verified dataset of other people's data, every (s, a, r, s') in its place.
 
     Several Minari datasets become one task each. Goal folders are those of FOCAL and its descendants; HDF5 is laid out
-    as D4RL does; .npz as `idaq dataset export` does. What the source lacks is told: next observations of last steps,
-    missing goals. Time-outs stay time-outs.
+    as D4RL does; .npz as `idaq dataset export` does. A .zarr folder or URL is an idaq dataset and keeps its id.
+    What the source lacks is told: next observations of last steps, missing goals. Time-outs stay time-outs.
 
     [bold]Examples[/bold]
 
       idaq dataset import minari:D4RL/door/human-v2 minari:D4RL/door/expert-v2 --id me/door/both-v0
       idaq dataset import data/sparse-point-robot --id me/point/focal-v0 --allow-pickle
       idaq dataset import hopper-medium.hdf5 --id me/hopper/medium-v0
+      idaq dataset import https://example.org/point.zarr
     """
+    if len(sources) == 1 and new is None and sources[0].rstrip("/").endswith(".zarr"):
+        _from_zarr(sources[0], root, as_json)
+        return
+    if new is None:
+        raise UsageError("the new dataset needs an id", hint="--id me/family/name-v0")
+    with working("reading " + ", ".join(sources)):
+        imported = _read(sources, allow_pickle, root)
+    facts = _write(imported, new, family, description, root)
+    if as_json:
+        print_json({**facts, "notes": imported.notes})
+        return
+    for note in imported.notes:
+        print(f"note: {note}")
+    print(f"{new}: {facts['tasks']} tasks, {facts['episodes']} episodes\n{facts['path']}")
+    print(f"content digest {facts['content_digest']}")
+
+
+def _write(
+    imported: "Import", new: str, family: str, description: str | None, root: Path | None
+) -> dict[str, str | int]:
+    """Write and verify; what came out, for printing."""
     from idaq.core.ids import datasets_root
     from idaq.format.card import dataset_card
     from idaq.format.reader import open_stored
@@ -51,8 +131,6 @@ def import_(
     from idaq.format.writer import write_dataset
     from idaq.share.importing import dataset_source
 
-    with working("reading " + ", ".join(sources)):
-        imported = _read(sources, allow_pickle, root)
     source = dataset_source(imported, new, family, description or f"Imported from {imported.origin}.")
     episodes = sum(len(task.episodes) for task in imported.tasks)
     card = dataset_card(source.recipe, source.tasks, f"Made by {source.operation}.")
@@ -62,13 +140,21 @@ def import_(
     if problems:
         raise CorruptDatasetError(f"{path} was written, but is not sound: {problems[0]}")
     digest = open_stored(path).manifest.content_digest
-    facts = {"path": str(path), "content_digest": digest, "tasks": len(source.tasks), "episodes": episodes}
+    return {"path": str(path), "content_digest": digest, "tasks": len(source.tasks), "episodes": episodes}
+
+
+def _from_zarr(url: str, root: Path | None, as_json: bool) -> None:
+    from idaq.core.ids import datasets_root
+    from idaq.format.reader import open_stored
+    from idaq.format.zarr import import_zarr
+
+    with working(f"reading {url}"):
+        path = import_zarr(url, datasets_root(root))
+    manifest = open_stored(path).manifest
     if as_json:
-        print_json({**facts, "notes": imported.notes})
-        return
-    for note in imported.notes:
-        print(f"note: {note}")
-    print(f"{new}: {len(source.tasks)} tasks, {episodes} episodes\n{path}\ncontent digest {digest}")
+        print_json({"id": manifest.dataset_id, "path": str(path), "content_digest": manifest.content_digest})
+    else:
+        print(f"{manifest.dataset_id}\n{path}\ncontent digest {manifest.content_digest}")
 
 
 def _read(sources: list[str], allow_pickle: bool, root: Path | None) -> "Import":
@@ -93,3 +179,75 @@ def _read(sources: list[str], allow_pickle: bool, root: Path | None) -> "Import"
     if not path.is_file():
         raise UsageError(f"there is no file {path}")
     return readers[path.suffix](path)
+
+
+def _format(asked: Format, out: str) -> Format:
+    by_ending = {".npz": Format.npz, ".parquet": Format.parquet, ".zarr": Format.zarr}
+    ending = Path(out.rstrip("/")).suffix
+    if asked is Format.auto and ending not in by_ending:
+        known = ", ".join(name.value for name in Format if name is not Format.auto)
+        raise UsageError(f"what to write to {out}?", hint=f"--to one of {known}")
+    if asked is not Format.zarr and "://" in out and by_ending.get(ending) is not Format.zarr:
+        raise UsageError(f"{out} is a URL; only zarr is written to URLs", hint="idaq hub push sends a dataset itself")
+    return by_ending[ending] if asked is Format.auto else asked
+
+
+def _to_npz(stored: "StoredDataset", out: str, advance: "Advance") -> None:
+    from idaq.share.npz import export_npz
+
+    export_npz(stored, Path(out))
+    advance(len(stored.episodes))
+
+
+def _to_parquet(stored: "StoredDataset", out: str, advance: "Advance") -> None:
+    from idaq.share.parquet import export_parquet
+
+    export_parquet(stored, Path(out), progress=advance)
+
+
+def _to_zarr(stored: "StoredDataset", out: str, advance: "Advance") -> None:
+    from idaq.format.zarr import export_zarr
+
+    export_zarr(stored, out, advance)
+
+
+def _to_minari(stored: "StoredDataset", out: str, advance: "Advance") -> None:
+    from idaq.share.minari_per_task import export_minari_per_task
+
+    export_minari_per_task(stored, Path(out), progress=advance)
+
+
+def _to_focal(stored: "StoredDataset", out: str, advance: "Advance") -> None:
+    from idaq.share.focal_npy import export_focal_npy
+
+    export_focal_npy(stored, Path(out), progress=advance)
+
+
+def _to_focal_objects(stored: "StoredDataset", out: str, advance: "Advance") -> None:
+    from idaq.share.focal_npy import export_focal_npy
+
+    export_focal_npy(stored, Path(out), rows="objects", progress=advance)
+
+
+def _to_lerobot(stored: "StoredDataset", out: str, advance: "Advance") -> None:
+    from idaq.share.lerobot import export_lerobot
+
+    export_lerobot(stored, Path(out), progress=advance)
+
+
+def _to_rlds(stored: "StoredDataset", out: str, advance: "Advance") -> None:
+    from idaq.share.rlds import export_rlds
+
+    export_rlds(stored, Path(out), progress=advance)
+
+
+_EXPORTS: "dict[Format, Callable[[StoredDataset, str, Advance], None]]" = {
+    Format.npz: _to_npz,
+    Format.parquet: _to_parquet,
+    Format.zarr: _to_zarr,
+    Format.minari_per_task: _to_minari,
+    Format.focal_npy: _to_focal,
+    Format.focal_npy_objects: _to_focal_objects,
+    Format.lerobot: _to_lerobot,
+    Format.rlds: _to_rlds,
+}

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from idaq.core.errors import CorruptDatasetError, DatasetError, DatasetNotFoundError
+from idaq.core.files import read_json
 from idaq.core.types import Array
 from idaq.share.importing import Import, ImportedEpisode, ImportedTask, Rows, cut_episodes
 
@@ -54,7 +55,7 @@ def _rows(path: Path, allow_pickle: bool) -> Rows:
     if array.dtype == object or array.ndim != 2:
         observations, actions, rewards, following = _columns(array, path)
     else:
-        size = observation_size(array, path)
+        size = _stated_size(path, array.shape[1]) or observation_size(array, path)
         observations, following = array[:, :size], array[:, -size:]
         actions, rewards = array[:, size : -size - 1], array[:, -size - 1]
     truncated = np.zeros(len(rewards), bool)
@@ -92,6 +93,14 @@ def _columns(array: Array, path: Path) -> tuple[Array, Array, Array, Array]:
     if any(column.dtype == object for column in columns) or s.shape != following.shape or r.shape != (len(rows), 1):
         raise CorruptDatasetError(f"{path}: rows [s, a, r, s'] of shapes {[c.shape[1:] for c in columns]}")
     return s, a, r[:, 0], following
+
+
+def _stated_size(path: Path, width: int) -> int | None:
+    """D as `idaq dataset export --to focal-npy` writes it beside the folders; None for other makers'."""
+    about = path.parent.parent / "dataset.json"
+    document = read_json(about) if about.is_file() else None
+    stated = document.get("observation_numbers") if isinstance(document, dict) else None
+    return stated if isinstance(stated, int) and 0 < stated <= (width - 2) // 2 else None
 
 
 def observation_size(array: Array, path: Path) -> int:
