@@ -2,9 +2,9 @@
 
 From `idaq/point-robot/expert-v0` come `idaq/point-robot/expert/<task id>-v0` and so on (`.` in a task id becomes `_`),
 below any datasets root. Each holds its task's episodes, numbered from 0, with the seed, task and behaviour of each as
-episode metadata. `recover_environment()` gives the family's environment set to the task, and the reference returns stand
-as Minari's `ref_min_score` (random) and `ref_max_score` (behaviour), so `minari.get_normalized_score` works. Not an idaq
-dataset any more: no manifest, no digests; `idaq_source` in the metadata names where it came from.
+episode metadata. `recover_environment()` gives the family's environment set to the task, and the reference returns
+stand as Minari's `ref_min_score` (random) and `ref_max_score` (behaviour), so `minari.get_normalized_score` works. Not
+an idaq dataset any more: no manifest, no digests; `idaq_source` in the metadata names where it came from.
 """
 
 import json
@@ -56,9 +56,7 @@ def task_dataset_ids(stored: StoredDataset) -> dict[int, DatasetId]:
     """The id of each task's dataset, by task index. Raises DatasetError if two would be the same."""
     whole = parse_id(stored.manifest.dataset_id)
     ids = {
-        task.task_index: parse_id(
-            f"{whole.namespace}/{whole.name}/{task.task_id.replace('.', '_')}-v{whole.version}"
-        )
+        task.task_index: parse_id(f"{whole.namespace}/{whole.name}/{task.task_id.replace('.', '_')}-v{whole.version}")
         for task in stored.tasks
     }
     if len(set(ids.values())) != len(ids):
