@@ -6,11 +6,11 @@ T transitions, D observation and A action numbers. Two forms of a row, because r
 
 - `flat` (default): one (T, D + A + 1 + D) array of numbers, no pickle. For readers that split each row by width, as
   `s, a, r, s2 = numpy.split(rows, [D, D + A, D + A + 1], axis=1)`.
-- `objects`: a (T, 4) object array of [s, a, r, s'], which NumPy pickles. For the published loaders (FOCAL, CSRO, IDAQ's
-  reference, UNICORN and others), which take `rows[:, 0]` to `rows[:, 3]` of `numpy.load(..., allow_pickle=True)`, and
-  for `for s, a, r, s2 in rows`. **Give those no flat file: they would take its first four numbers for s, a, r, s'
-  without an error.** Loading a pickle runs what is in it: use `objects` for your own files, and share the dataset
-  instead.
+- `objects`: a (T, 4) object array of [s, a, r, s'], which NumPy pickles. For the published loaders (FOCAL's, and
+  those copied from it: CSRO, IDAQ's reference and others), which take `rows[:, 0]` to `rows[:, 3]` of
+  `numpy.load(..., allow_pickle=True)`, and for `for s, a, r, s2 in rows`. **Give those no flat file: they would take
+  its first four numbers for s, a, r, s' without an error.** Loading a pickle runs what is in it: use `objects` for
+  your own files, and share the dataset instead.
 
 That layout has no place for tasks, seeds and how an episode ended (its readers take every last row for terminal, so a
 time limit stops bootstrapping). They stand beside it: `episodes.jsonl`, a line a file, with `terminated` and

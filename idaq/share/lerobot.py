@@ -34,6 +34,9 @@ FILE_MEGABYTES = 100
 _FILES_PER_CHUNK = 1000
 _FILE = "chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 
+_TYPES = {"seed": pa.uint64()}
+"""of columns whose numbers do not tell"""
+
 
 @dataclass(kw_only=True)
 class _Moments:
@@ -188,9 +191,8 @@ def _write_meta(folder: Path, stored: StoredDataset, counts: Counts, rows: list[
     """Episodes, tasks, and what LeRobot has no place for."""
     episodes = folder / "meta/episodes" / _FILE.format(chunk_index=0, file_index=0)
     episodes.parent.mkdir(parents=True)
-    table = pa.Table.from_pylist(rows)
-    seeds = pa.array([row["seed"] for row in rows], pa.uint64())
-    pq.write_table(table.set_column(table.schema.get_field_index("seed"), "seed", seeds), episodes)
+    columns = {name: pa.array([row[name] for row in rows], _TYPES.get(name)) for name in rows[0]}
+    pq.write_table(pa.table(columns), episodes)
     pq.write_table(_task_table([task.task_id for task in stored.tasks]), folder / "meta/tasks.parquet")
     about = {
         "dataset_id": stored.manifest.dataset_id,
