@@ -34,6 +34,7 @@ ENVIRONMENTS = {
     "minari-newest": Environment(requirements=(*_MINARI, "pydantic>=2.10")),
     "d3rlpy": Environment(requirements=(_TORCH, "d3rlpy==2.8.1", *_READS_IDAQ)),
     "torchrl": Environment(requirements=(_TORCH, "torchrl==0.14.1", *_READS_IDAQ)),
+    "torchrl-0.10.1": Environment(requirements=(_TORCH, "torchrl==0.10.1", *_READS_IDAQ)),
     "agilerl": Environment(requirements=(_TORCH, "agilerl==2.58.0", *_MINARI)),
     "lerobot": Environment(requirements=("lerobot[dataset]==0.6.1",), python=(3, 12)),
     "tables": Environment(requirements=("pandas", "polars", "duckdb", "pyarrow", "h5py")),

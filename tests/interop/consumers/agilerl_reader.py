@@ -7,11 +7,12 @@ from importlib.metadata import version
 from pathlib import Path
 
 os.environ["MINARI_DATASETS_PATH"] = str(Path(sys.argv[1]) / "root")
+import h5py  # noqa: E402
 from agilerl.utils.minari_utils import minari_to_agile_dataset  # noqa: E402
 
 
 def read(dataset_id):
-    found = minari_to_agile_dataset(dataset_id)
+    path = minari_to_agile_dataset(dataset_id)
     names = {
         "observation": "observations",
         "action": "actions",
@@ -19,7 +20,8 @@ def read(dataset_id):
         "next_observation": "next_observations",
         "terminated": "terminals",
     }
-    return {ours: found[theirs][()].squeeze().tolist() for ours, theirs in names.items()}
+    with h5py.File(path) as file:
+        return {ours: file[theirs][()].tolist() for ours, theirs in names.items()}
 
 
 print(
