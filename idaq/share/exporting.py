@@ -1,13 +1,15 @@
-"""What every export shares: episodes with the facts of each, and files and folders that appear whole or not at all."""
+"""What every export shares: episodes with their facts, files and folders that appear whole or not at all, consumers."""
 
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
-from idaq.core.errors import DatasetExistsError
+from idaq.core.errors import DatasetExistsError, UsageError
 from idaq.core.files import fsync_folder, replacing
 from idaq.core.types import Advance, Episode
 from idaq.format.columns import get_episode, map_columns
@@ -100,6 +102,16 @@ def new_folder(target: Path) -> Iterator[Path]:
         fsync_folder(target.parent)
     finally:
         shutil.rmtree(building, ignore_errors=True)
+
+
+def consumer(module: str, install: str) -> Any:
+    """Import a library that idaq does without; `install` is what pip takes. Raises UsageError saying how to get it."""
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name != module.partition(".")[0]:  # it is there, but something it needs is not
+            raise
+        raise UsageError(f"{error.name} is not installed", hint=f"pip install {install}") from None
 
 
 def _refuse_existing(target: Path) -> None:

@@ -5,7 +5,6 @@ first. d3rlpy and TorchRL are imported when used: neither comes with idaq.
 """
 
 from collections.abc import Iterable
-from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -13,10 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset as TorchDataset
 
-from idaq.core.errors import DatasetError, UsageError
+from idaq.core.errors import DatasetError
 from idaq.core.types import Array
 from idaq.loader import Dataset
 from idaq.loader.dataset import Where
+from idaq.share.exporting import consumer
 
 Example = dict[str, torch.Tensor]
 
@@ -34,7 +34,7 @@ def to_d3rlpy(dataset: Dataset, tasks: Iterable[int | str] | None = None) -> Any
     Raises UsageError where d3rlpy is not installed, DatasetError for an empty selection or an episode that goes on
     after a termination, UnknownNameError for a task that the dataset does not have.
     """
-    d3rlpy = _consumer("d3rlpy", "d3rlpy")
+    d3rlpy = consumer("d3rlpy", "d3rlpy")
     chosen = dataset if tasks is None else dataset.select(tasks=tasks)
     _refuse_empty(chosen)
     parts: dict[str, list[Array]] = {
@@ -65,7 +65,7 @@ def to_tensordict(dataset: Dataset) -> Any:
     (1), either of the two; and `task_index`, `episode` (its number in the whole dataset), `step`, each without a last
     dimension. Raises UsageError where tensordict is not installed, DatasetError for an empty selection.
     """
-    tensordict = _consumer("tensordict", "torchrl")
+    tensordict = consumer("tensordict", "torchrl")
     rows = TransitionDataset(dataset)
     found = rows.batch(np.arange(len(rows)))
     after = {name: found.pop(name)[:, None] for name in ("reward", "terminated", "truncated")}
@@ -79,7 +79,7 @@ def to_torchrl(dataset: Dataset, batch_size: int) -> Any:
 
     Raises UsageError where TorchRL is not installed, DatasetError for an empty selection.
     """
-    data = _consumer("torchrl.data", "torchrl")
+    data = consumer("torchrl.data", "torchrl")
     rows = to_tensordict(dataset)
     buffer = data.TensorDictReplayBuffer(storage=data.LazyTensorStorage(len(rows)), batch_size=batch_size)
     buffer.extend(rows)
@@ -143,13 +143,3 @@ class TransitionDataset(TorchDataset[Example]):
 def _refuse_empty(dataset: Dataset) -> None:
     if not len(dataset):
         raise DatasetError(f"no episode of {dataset.dataset_id} is selected", hint="loosen select(...)")
-
-
-def _consumer(module: str, package: str) -> Any:
-    """Import a library that idaq does without. Raises UsageError saying how to get it."""
-    try:
-        return import_module(module)
-    except ModuleNotFoundError as error:
-        if error.name != module.partition(".")[0]:  # it is there, but something it needs is not
-            raise
-        raise UsageError(f"{package} is not installed", hint=f"pip install {package}") from None

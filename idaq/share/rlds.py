@@ -3,8 +3,9 @@
 An example is an episode; its `steps` are T + 1, as RLDS has them: step t < T holds s_t, a_t, r_t and the discount after
 it (0 where the task ended there, else 1), step T holds s_T and zeros (`is_last`), so s' is the next step's observation.
 `is_terminal` marks s_T of an episode that terminated. Beside the steps stand `episode`, `task_index`, `task_id`,
-`behaviour`, `seed` (text: it may need all of uint64), `success`, and `terminated` and `truncated` of the last transition,
-kept apart. The splits are the dataset's splits of tasks. Numbers keep their dtypes, rows are flattened to vectors.
+`behaviour`, `seed` (text: it may need all of uint64), `success`, and `terminated` and `truncated` of the last
+transition, kept apart. The splits are the dataset's splits of tasks. Numbers keep their dtypes, rows are flattened to
+vectors.
 
 TensorFlow Datasets writes the files, so it has to be installed: pip install tensorflow-datasets tensorflow-cpu.
 """
@@ -14,13 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from idaq.core.errors import UsageError
 from idaq.core.ids import parse_id
 from idaq.core.types import Advance, Array, ignore_progress
 from idaq.format.documents import Counts
 from idaq.format.layout import row_width
 from idaq.format.reader import StoredDataset
-from idaq.share.exporting import ExportedEpisode, count, each_episode, new_folder
+from idaq.share.exporting import ExportedEpisode, consumer, count, each_episode, new_folder
 
 EPISODES_PER_FILE = 1000
 
@@ -28,9 +28,10 @@ EPISODES_PER_FILE = 1000
 def export_rlds(stored: StoredDataset, target: Path, *, progress: Advance = ignore_progress) -> Counts:
     """Write the folder `target` atomically; `progress` counts episodes. One episode is in memory at a time.
 
-    Raises DatasetExistsError if `target` exists, UsageError where TensorFlow Datasets is not installed.
+    Raises DatasetExistsError if `target` exists, UsageError where TensorFlow or TensorFlow Datasets is not installed.
     """
-    tfds = _tensorflow_datasets()
+    consumer("tensorflow", "tensorflow-cpu")  # TFDS would miss it only later, in a less telling way
+    tfds = consumer("tensorflow_datasets", "tensorflow-datasets")
     facts = []
     with new_folder(target) as folder:
         info = _info(tfds, stored, folder)
@@ -38,7 +39,7 @@ def export_rlds(stored: StoredDataset, target: Path, *, progress: Advance = igno
         splits = {task.split for task in stored.tasks}
         writer.initialize_splits(sorted(splits))
         for entry in each_episode(stored, progress):
-            writer.add_examples({entry.task.split: [_example(entry)]})
+            writer.add_examples({entry.task.split: [example_of(entry)]})
             facts.append(entry.facts)
         writer.close_all()
     return count(facts)
@@ -80,7 +81,8 @@ def _info(tfds: Any, stored: StoredDataset, folder: Path) -> Any:
     return info
 
 
-def _example(entry: ExportedEpisode) -> dict[str, Any]:
+def example_of(entry: ExportedEpisode) -> dict[str, Any]:
+    """An episode as TFDS takes it: its facts, and `steps`, a list of T + 1 mappings."""
     episode, length = entry.episode, len(entry.episode)
     is_last = np.arange(length + 1) == length
     ended = bool(episode.terminated[-1])
@@ -101,12 +103,3 @@ def _example(entry: ExportedEpisode) -> dict[str, Any]:
 def _one_more(rows: Array) -> Array:
     """Rows for T + 1 steps: what follows s_T is zero."""
     return np.concatenate([rows, np.zeros_like(rows[:1])])
-
-
-def _tensorflow_datasets() -> Any:
-    try:
-        import tensorflow_datasets
-    except ImportError as error:
-        hint = "pip install tensorflow-datasets tensorflow-cpu"
-        raise UsageError(f"TensorFlow Datasets cannot be imported: {error}", hint=hint) from None
-    return tensorflow_datasets

@@ -72,9 +72,11 @@ def _run(exports: Path, real: Collected) -> Read:
 def read(_run: Read, record_property: Callable[[str, object], None], request: pytest.FixtureRequest) -> Read:
     """What a consumer's script read in an environment; skips, with pip's reason, where that could not be installed."""
 
+    cases = [value for name, value in _cases(request.node).items() if name != "environment"]
+
     def run(environment: str, consumer: str) -> dict[str, Any]:
         record_property("environment", environment)
-        record_property("check", (request.function.__doc__ or request.node.name).strip())
+        record_property("check", ", ".join([request.function.__doc__.strip(), *cases]))
         reason = why_not(Path(ENVIRONMENTS or ""), environment)
         if reason is not None:
             pytest.skip(reason)
@@ -83,6 +85,10 @@ def read(_run: Read, record_property: Callable[[str, object], None], request: py
         return found
 
     return run
+
+
+def _cases(item: Any) -> dict[str, str]:
+    return item.callspec.params if hasattr(item, "callspec") else {}
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
@@ -104,5 +110,10 @@ def _line(outcome: str, facts: dict[str, str], report: Any) -> str:
     if outcome == "skipped":
         reason = report.longrepr[2].removeprefix("Skipped: ")
     result = {"passed": "passes", "xfailed": "**fails** upstream", "skipped": "not run"}.get(outcome, "**fails**")
-    cells = (facts["environment"], facts["check"], result + (f": {reason}" if reason else ""), facts.get("versions", ""))
+    cells = (
+        facts["environment"],
+        facts["check"],
+        result + (f": {reason}" if reason else ""),
+        facts.get("versions", ""),
+    )
     return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"

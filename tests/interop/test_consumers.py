@@ -60,6 +60,8 @@ def test_minari_recovers_the_environment_of_each_task(read: Read, environment: s
 def test_minari_shows_the_dataset(read: Read, environment: str) -> None:
     """`minari show`"""
     status, names_it, errors = read(environment, "minari_reader")["show"]
+    if "NamespaceNotFound" in errors:
+        pytest.xfail("Minari 0.5.0 makes the environment by its id alone, so it must be registered; mended by 0.5.4")
     assert (status, names_it) == (0, True), errors
 
 
@@ -77,6 +79,12 @@ def test_d3rlpy_pairs_every_transition(read: Read) -> None:
     np.testing.assert_allclose(found["returns"], np.bincount(episode, rewards), rtol=1e-6)
 
 
+def test_d3rlpy_reads_minari(read: Read) -> None:
+    """`d3rlpy.datasets.get_minari`"""
+    if read("d3rlpy", "d3rlpy_reader")["misread"]:
+        pytest.xfail("d3rlpy 2.8.1 shifts observations against actions by one more row each episode: use `to_d3rlpy`")
+
+
 def test_d3rlpy_trains(read: Read) -> None:
     """1,000 steps of TD3+BC on one task and on all"""
     found = read("d3rlpy", "d3rlpy_reader")
@@ -87,13 +95,13 @@ def test_d3rlpy_trains(read: Read) -> None:
 
 
 @TORCHRL
-@pytest.mark.parametrize("whole", [True, False])
-def test_torchrl_reads_minari(read: Read, environment: str, whole: bool) -> None:
-    """`MinariExperienceReplay`, the dataset and one task of it"""
-    found = read(environment, "torchrl_reader")["whole" if whole else "one_task"]
+@pytest.mark.parametrize("part", ["whole", "one_task"])
+def test_torchrl_reads_minari(read: Read, environment: str, part: str) -> None:
+    """`MinariExperienceReplay`"""
+    found = read(environment, "torchrl_reader")[part]
     if not np.any(found["observation"]):
         pytest.xfail("TorchRL 0.11 to 0.14.1 return zeros for any Minari dataset: use `to_torchrl`")
-    assert_tagged(found, (*PAIRS, *ENDS), slice(None) if whole else of_task(9))
+    assert_tagged(found, (*PAIRS, *ENDS), of_task(9) if part == "one_task" else slice(None))
 
 
 @TORCHRL
@@ -134,7 +142,7 @@ def test_lerobot_opens_the_export(read: Read) -> None:
 
 @pytest.mark.parametrize("library", ["pandas", "polars", "duckdb"])
 def test_tables_read_the_parquet(read: Read, library: str) -> None:
-    """pandas, Polars and DuckDB read the Parquet file, and query it by task"""
+    """reads the Parquet file, and queries it by task"""
     found = read("tables", "tables_reader")
     assert_tagged(found[library], (*COLUMNS, "task_id", "behaviour", "success"))
     assert found[library]["seed"] == tagged_rows()["seed"].tolist()

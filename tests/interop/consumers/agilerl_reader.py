@@ -7,8 +7,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 os.environ["MINARI_DATASETS_PATH"] = str(Path(sys.argv[1]) / "root")
-import h5py  # noqa: E402
-from agilerl.utils.minari_utils import minari_to_agile_dataset  # noqa: E402
+import h5py
+from agilerl.utils.minari_utils import minari_to_agile_dataset
 
 
 def read(dataset_id):

@@ -1,17 +1,18 @@
 """d3rlpy: idaq's converter, d3rlpy's own transitions, and 1,000 steps of TD3+BC. Arguments: the exports' folder."""
 
 import json
+import os
 import sys
 from importlib.metadata import version
 from pathlib import Path
 
-import d3rlpy
-import numpy as np
-
-from idaq.loader import open_dataset
-from idaq.share.frameworks import to_d3rlpy
-
 root = Path(sys.argv[1]) / "root"
+os.environ["MINARI_DATASETS_PATH"] = str(root)
+import d3rlpy  # noqa: E402
+import numpy as np  # noqa: E402
+
+from idaq.loader import open_dataset  # noqa: E402
+from idaq.share.frameworks import to_d3rlpy  # noqa: E402
 
 
 def read(mdp):
@@ -38,12 +39,20 @@ def fit(mdp):
     return {"transitions": mdp.transition_count, "finite": bool(np.isfinite(actions).all()), "shape": actions.shape}
 
 
+def misread(dataset):
+    """Episodes of which d3rlpy's own reader of Minari datasets gives other observations."""
+    mdp, _env = d3rlpy.datasets.get_minari("idaq/point-robot/expert-v0")
+    pairs = enumerate(zip(mdp.episodes, dataset))  # noqa: B905
+    return [number for number, (found, true) in pairs if (found.observations != true.observations[:-1]).any()]
+
+
 tagged, real = (open_dataset(name, root) for name in ("idaq/made/tagged-v0", "idaq/point-robot/expert-v0"))
 print(
     json.dumps(
         {
             "versions": {name: version(name) for name in ("d3rlpy", "gymnasium", "torch", "numpy")},
             "whole": read(to_d3rlpy(tagged)),
+            "misread": misread(real),
             "one_task": read(to_d3rlpy(tagged, tasks=[9])),
             "returns": [float(episode.compute_return()) for episode in to_d3rlpy(tagged).episodes],
             "fit_one_task": fit(to_d3rlpy(real, tasks=[real.tasks[0].task_id])),

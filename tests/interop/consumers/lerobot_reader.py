@@ -1,4 +1,4 @@
-"""LeRobot: LeRobotDataset opens the export; all frames, one episode, a window of time. Arguments: the exports' folder."""
+"""LeRobotDataset opens the export: all frames, one episode, a window of time. Arguments: the exports' folder."""
 
 import json
 import os
@@ -8,7 +8,7 @@ from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_HOME"] = str(Path(sys.argv[1]) / "hf")
-from lerobot.datasets.lerobot_dataset import LeRobotDataset  # noqa: E402
+from lerobot.datasets.lerobot_dataset import LeRobotDataset
 
 NAMES = {
     "observation.state": "observation",

@@ -4,13 +4,14 @@ import json
 import os
 import sys
 from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path
 
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-import tensorflow_datasets as tfds  # noqa: E402
+import tensorflow_datasets as tfds
 
-from idaq.format.reader import open_stored  # noqa: E402
-from idaq.share.rlds import export_rlds  # noqa: E402
+from idaq.format.reader import open_stored
+from idaq.share.rlds import export_rlds
 
 exports = Path(sys.argv[1])
 counts = export_rlds(open_stored(exports / "root/idaq/made/tagged-v0"), exports / "rlds")
@@ -20,12 +21,21 @@ builder = tfds.builder_from_directory(exports / "rlds")
 def read(split):
     columns = {
         name: []
-        for name in ("observation", "action", "reward", "next_observation", "terminated", "truncated", "episode", "step")
+        for name in (
+            "observation",
+            "action",
+            "reward",
+            "next_observation",
+            "terminated",
+            "truncated",
+            "episode",
+            "step",
+        )
     }
     facts = []
     for episode in tfds.as_numpy(builder.as_dataset(split=split)):
         steps = list(episode["steps"])
-        for number, (now, after) in enumerate(zip(steps, steps[1:])):  # noqa: B905
+        for number, (now, after) in enumerate(pairwise(steps)):
             assert not now["is_last"]
             assert now["is_first"] == (number == 0)
             columns["observation"].append(now["observation"].tolist())
