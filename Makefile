@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export MINARI_DATASETS_PATH ?= $(CURDIR)/data
 
-.PHONY: setup demo test check bench reproduce reproduce-ml1 schemas clean
+.PHONY: setup demo test test-interop check bench reproduce reproduce-ml1 schemas clean
 
 setup: .venv/installed
 
@@ -23,6 +23,12 @@ demo: setup
 
 test: setup
 	$(BIN)/pytest
+
+# Other libraries read our exports. Their environments (12 GB) stand below INTEROP, and are kept for the next time.
+INTEROP ?= $(HOME)/.cache/idaq/interop
+test-interop: setup
+	$(BIN)/python -m tests.interop.environments $(INTEROP)
+	IDAQ_INTEROP=$(INTEROP) IDAQ_INTEROP_TABLE=datasets/interop.md $(BIN)/pytest tests/interop -rs --timeout 600
 
 check: setup
 	$(BIN)/ruff check .

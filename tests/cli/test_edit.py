@@ -85,3 +85,29 @@ def test_import_and_what_cannot_be(idaq: Idaq, root: Path) -> None:
         refused = idaq("dataset", "import", source, "--id", "me/point/x-v0")
         assert refused.code in (1, 2)
         assert said in refused.err
+
+
+@pytest.mark.parametrize(
+    "out", ["x.npz", "x.parquet", "x.zarr", "minari-per-task", "focal-npy", "focal-npy-objects", "lerobot"]
+)
+def test_export(idaq: Idaq, root: Path, out: str) -> None:
+    to = () if out.startswith("x.") else ("--to", out)
+    done = idaq("dataset", "export", ID, root / out, *to)
+    assert done.code == 0, done.err
+    assert "480 transitions of 24 episodes" in done.out
+    assert (root / out).exists()
+    if not out.endswith(".npz"):
+        again = idaq("dataset", "export", ID, root / out, *to)
+        assert again.code == 1
+        assert "exists" in again.err
+
+
+def test_zarr_there_and_back(idaq: Idaq, root: Path) -> None:
+    assert idaq("dataset", "export", ID, root / "x.zarr").code == 0
+    back = json.loads(idaq("dataset", "import", root / "x.zarr", "--root", root / "other", "--json").out)
+    assert back["content_digest"] == json.loads(idaq("dataset", "show", ID, "--json").out)["content_digest"]
+
+
+@pytest.mark.parametrize("arguments", [("plain",), ("s3://bucket/x.npz",), ("s3://bucket/x", "--to", "parquet")])
+def test_exports_that_are_not_understood(idaq: Idaq, root: Path, arguments: tuple[str, ...]) -> None:
+    assert idaq("dataset", "export", ID, *arguments).code == 2

@@ -1,0 +1,95 @@
+"""The folders that the FOCAL lineage reads: `goal_idx<k>/trj_evalsample<n>_step<S>.npy`, a file an episode.
+
+`k` is the task index. `S`, in that lineage the training step of the policy that made the episode, is the behaviour's
+place in the recipe (0, 1, ...), and `n` counts the episodes of that task and behaviour. A file has T rows s, a, r, s'.
+T transitions, D observation and A action numbers. Two forms of a row, because readers differ:
+
+- `flat` (default): one (T, D + A + 1 + D) array of numbers, no pickle. For readers that split each row by width, as
+  `s, a, r, s2 = numpy.split(rows, [D, D + A, D + A + 1], axis=1)`.
+- `objects`: a (T, 4) object array of [s, a, r, s'], which NumPy pickles. For the published loaders (FOCAL's, and
+  those copied from it: CSRO, IDAQ's reference and others), which take `rows[:, 0]` to `rows[:, 3]` of
+  `numpy.load(..., allow_pickle=True)`, and for `for s, a, r, s2 in rows`. **Give those no flat file: they would take
+  its first four numbers for s, a, r, s' without an error.** Loading a pickle runs what is in it: use `objects` for
+  your own files, and share the dataset instead.
+
+That layout has no place for tasks, seeds and how an episode ended (its readers take every last row for terminal, so a
+time limit stops bootstrapping). They stand beside it: `episodes.jsonl`, a line a file, with `terminated` and
+`truncated` of the last row (all others are false), and `dataset.json` with D, A, the tasks and what S means.
+"""
+
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from idaq.core.config import canonical_json, to_mapping
+from idaq.core.files import write_json, write_text
+from idaq.core.types import Advance, Array, Episode, ignore_progress
+from idaq.format.documents import Counts
+from idaq.format.layout import row_width
+from idaq.format.reader import StoredDataset
+from idaq.share.exporting import count, each_episode, new_folder
+
+Rows = Literal["flat", "objects"]
+
+
+def export_focal_npy(
+    stored: StoredDataset, target: Path, *, rows: Rows = "flat", progress: Advance = ignore_progress
+) -> Counts:
+    """Write the folder `target` atomically; `progress` counts episodes. One episode is in memory at a time.
+
+    Flat rows have the dtype that holds all four columns (float32 observations and float64 rewards: float64); objects
+    keep each column's own. Raises DatasetExistsError if `target` exists.
+    """
+    recipe = [behaviour.name for behaviour in stored.manifest.recipe.behaviours]
+    behaviours = list(dict.fromkeys([*recipe, *stored.episodes.behaviour.tolist()]))
+    written: dict[tuple[int, str], int] = {}
+    facts, lines = [], []
+    with new_folder(target) as folder:
+        for entry in each_episode(stored, progress):
+            cell = (entry.task.task_index, entry.behaviour)
+            written[cell] = written.get(cell, -1) + 1
+            step = behaviours.index(entry.behaviour)
+            path = f"goal_idx{entry.task.task_index}/trj_evalsample{written[cell]}_step{step}.npy"
+            (folder / path).parent.mkdir(exist_ok=True)
+            content = _flat(entry.episode) if rows == "flat" else _objects(entry.episode)
+            np.save(folder / path, content, allow_pickle=rows == "objects")
+            facts.append(entry.facts)
+            lines.append(canonical_json({"path": path, **entry.facts}) + "\n")
+        write_text(folder / "episodes.jsonl", "".join(lines))
+        write_json(folder / "dataset.json", _about(stored, rows, behaviours))
+    return count(facts)
+
+
+def _about(stored: StoredDataset, rows: Rows, behaviours: list[str]) -> dict[str, object]:
+    columns = stored.manifest.columns
+    return {
+        "dataset_id": stored.manifest.dataset_id,
+        "content_digest": stored.manifest.content_digest,
+        "rows": rows,
+        "observation_numbers": row_width(columns["observations"]),
+        "action_numbers": row_width(columns["actions"]),
+        "steps": dict(enumerate(behaviours)),
+        "splits": stored.manifest.splits,
+        "tasks": [to_mapping(task) for task in stored.tasks],
+    }
+
+
+def _parts(episode: Episode) -> list[Array]:
+    """s (T, D), a (T, A), r (T, 1), s' (T, D)."""
+    length = len(episode)
+    states = episode.observations.reshape(length + 1, -1)
+    return [states[:-1], episode.actions.reshape(length, -1), episode.rewards[:, None], states[1:]]
+
+
+def _flat(episode: Episode) -> Array:
+    return np.concatenate(_parts(episode), axis=1)
+
+
+def _objects(episode: Episode) -> Array:
+    states, actions, rewards, following = _parts(episode)
+    content = np.empty((len(episode), 4), object)  # np.array(rows) would merge columns of equal width into numbers
+    for place, column in enumerate((states, actions, rewards[:, 0], following)):
+        for step, value in enumerate(column):
+            content[step, place] = value
+    return content
