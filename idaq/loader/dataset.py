@@ -20,7 +20,6 @@ from idaq.format.episodes import EpisodeStore, FlatEpisodes
 from idaq.format.foreign import read_foreign
 from idaq.format.reader import EpisodeTable, is_idaq_dataset, open_stored
 from idaq.format.store import find_dataset
-from idaq.format.zarr_reader import open_zarr
 from idaq.loader.table import TransitionTable
 
 Where = Literal["auto", "map", "ram"]
@@ -164,6 +163,10 @@ def _open_mapped(path: Path) -> Dataset:
 
 
 def _open_streamed(url: str) -> Dataset:
+    from idaq.format.zarr_reader import (
+        open_zarr,  # takes half a second to import, which only who streams shall wait for
+    )
+
     stored = open_zarr(url)
     low, high = _bounds(stored.metadata, url)
     return Dataset(

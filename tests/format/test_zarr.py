@@ -1,6 +1,7 @@
 """The Zarr form: there and back over every kind of store, read by plain zarr too, and no damage goes unseen."""
 
 import json
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ import fsspec
 import numpy as np
 import pytest
 import zarr
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from idaq.core.config import to_mapping
 from idaq.core.errors import (
@@ -25,7 +28,7 @@ from idaq.format.writer import write_dataset
 from idaq.format.zarr import export_zarr, import_zarr
 from idaq.format.zarr_reader import open_zarr
 from tests.format.made import PLANS, Plan, entries_of, made_source
-from tests.serving import http_server, s3_server
+from tests.serving import BrokenHandler, FlakyHandler, http_server, s3_server
 
 COLUMNS = tuple(layout.COLUMNS)
 
@@ -110,6 +113,34 @@ def test_over_http(stored: StoredDataset, exported: Path, tmp_path: Path) -> Non
             export_zarr(stored, f"{url}/other.zarr")
         with pytest.raises(DatasetNotFoundError, match="no Zarr group"):
             open_zarr(f"{url}/other.zarr")
+
+
+def test_over_a_network_that_fails_now_and_then(stored: StoredDataset, exported: Path) -> None:
+    with http_server(exported.parent, FlakyHandler) as url:
+        assert_same_episodes(open_zarr(f"{url}/made.zarr"), stored)
+
+
+def test_a_server_that_keeps_failing_is_named(exported: Path) -> None:
+    with http_server(exported.parent, BrokenHandler) as url:
+        dataset = open_zarr(f"{url}/made.zarr")
+        with pytest.raises(CorruptDatasetError, match=r"made\.zarr, task 2, episode 0: .* cannot be read: .*503"):
+            dataset.episode(0)
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(1, 40)), min_size=1, max_size=8))
+@settings(max_examples=30)
+def test_any_episodes_come_back(shapes: list[tuple[int, int]]) -> None:
+    """Against an in-memory twin: the episodes that were written."""
+    plans = [Plan(task=task, length=length, ends="open") for task, length in sorted(shapes, key=lambda s: s[0])]
+    entries = entries_of(plans)
+    place = "memory://sets/any.zarr"
+    with tempfile.TemporaryDirectory() as root:
+        export_zarr(open_stored(write_dataset(made_source(entries), Path(root), "")), place)
+    dataset = open_zarr(place)
+    for number, entry in enumerate(entries):
+        for name in layout.COLUMNS.values():
+            np.testing.assert_array_equal(getattr(dataset.episode(number), name), getattr(entry.episode, name))
+    fsspec.filesystem("memory").rm("/sets/any.zarr", recursive=True)
 
 
 @pytest.mark.parametrize(
