@@ -1,8 +1,7 @@
 """The Zarr form: there and back over every kind of store, read by plain zarr too, and no damage goes unseen."""
 
-import json
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +27,10 @@ from idaq.format.writer import write_dataset
 from idaq.format.zarr import export_zarr, import_zarr
 from idaq.format.zarr_reader import open_zarr
 from tests.format.made import PLANS, Plan, entries_of, made_source
+from tests.format.sealing import alter_document
 from tests.serving import BrokenHandler, FlakyHandler, http_server, s3_server
 
 COLUMNS = tuple(layout.COLUMNS)
-
-
-@pytest.fixture(scope="module")
-def stored(made: Path) -> StoredDataset:
-    return open_stored(made)
 
 
 @pytest.fixture(scope="module")
@@ -52,19 +47,6 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return f"{request.getfixturevalue('bucket')}/{name}"
     folders = {"path": str(tmp_path), "file": f"file://{tmp_path}", "memory": "memory://sets"}
     return f"{folders[request.param]}/{name}"
-
-
-@pytest.fixture
-def exported(stored: StoredDataset, tmp_path: Path) -> Path:
-    """An export of the hand-made dataset in a local folder, to be damaged."""
-    export_zarr(stored, str(tmp_path / "made.zarr"))
-    return tmp_path / "made.zarr"
-
-
-def alter_document(path: Path, alter: Callable[[Any], Any]) -> None:
-    value = json.loads(path.read_text())
-    alter(value)
-    path.write_text(json.dumps(value))
 
 
 def assert_same_episodes(found: zarr_reader.ZarrDataset, expected: StoredDataset) -> None:
