@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import fsspec.config
 import s3fs
@@ -43,10 +44,34 @@ class RangeHandler(SimpleHTTPRequestHandler):
         pass
 
 
+class FlakyHandler(RangeHandler):
+    """Refuses the first request of each two for the same bytes."""
+
+    seen: ClassVar[dict[tuple[str, str | None], int]] = {}
+
+    def do_GET(self) -> None:
+        asked = (self.path, self.headers.get("Range"))
+        self.seen[asked] = self.seen.get(asked, 0) + 1
+        if asked[1] and self.seen[asked] % 2:
+            self.send_error(503)
+        else:
+            super().do_GET()
+
+
+class BrokenHandler(RangeHandler):
+    """Serves whole files, and fails whenever it is asked for a range."""
+
+    def do_GET(self) -> None:
+        if self.headers.get("Range"):
+            self.send_error(503)
+        else:
+            super().do_GET()
+
+
 @contextmanager
-def http_server(folder: Path) -> Iterator[str]:
+def http_server(folder: Path, handler: type[RangeHandler] = RangeHandler) -> Iterator[str]:
     """Serve `folder`; yields the URL."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(RangeHandler, directory=str(folder)))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(folder)))
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()

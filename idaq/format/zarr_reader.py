@@ -5,6 +5,7 @@ for all columns of an episode, the shard index asked for once, and nothing alloc
 document. A chunk that is missing, or a frame that claims to unpack to more than its chunk, is an error.
 """
 
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,6 +46,9 @@ from idaq.format.zarr_layout import (
 Requests = list[tuple[str, int | None, int | None]]
 """key, first byte (negative: from the end), one past the last"""
 
+_PAUSES = (0.1, 1.0)
+"""seconds before a failed request is made again: networks fail"""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Folder:
@@ -58,15 +62,27 @@ class Folder:
         return f"{self.path}/{key}"
 
     def read(self, requests: Requests) -> list[bytes]:
-        """The bytes of each request, fetched side by side where the filesystem can. Raises CorruptDatasetError."""
-        keys, starts, ends = map(list, zip(*requests, strict=True))
-        found = self.files.cat_ranges([self.place(key) for key in keys], starts, ends, on_error="return")
-        for key, content in zip(keys, found, strict=True):
-            if isinstance(content, FileNotFoundError):
-                raise CorruptDatasetError(f"{self.url}/{key} is missing") from None
+        """The bytes of each request. What fails is asked for again twice, then raises CorruptDatasetError."""
+        found = self._fetch(requests)
+        for pause in _PAUSES:
+            if not any(isinstance(content, Exception) and not _is_missing(content) for content in found):
+                break
+            time.sleep(pause)
+            found = self._fetch(requests)
+        for (key, _, _), content in zip(requests, found, strict=True):
             if isinstance(content, Exception):
-                raise CorruptDatasetError(f"{self.url}/{key} cannot be read: {content!r}") from content
+                problem = "is missing" if _is_missing(content) else f"cannot be read: {content!r}"
+                raise CorruptDatasetError(f"{self.url}/{key} {problem}") from content
         return found
+
+    def _fetch(self, requests: Requests) -> list[Any]:
+        """Bytes or an exception for each request, side by side where the filesystem can."""
+        keys, starts, ends = map(list, zip(*requests, strict=True))
+        return self.files.cat_ranges([self.place(key) for key in keys], starts, ends, on_error="return")
+
+
+def _is_missing(content: object) -> bool:
+    return isinstance(content, FileNotFoundError)
 
 
 def open_folder(url: str) -> Folder:

@@ -21,7 +21,6 @@ from idaq.format.foreign import read_foreign
 from idaq.format.reader import EpisodeTable, is_idaq_dataset, open_stored
 from idaq.format.selection import Selection, select
 from idaq.format.store import find_dataset
-from idaq.format.zarr_reader import open_zarr
 from idaq.loader.table import TransitionTable
 
 Where = Literal["auto", "map", "ram"]
@@ -96,15 +95,15 @@ class Dataset:
 
         "auto" takes RAM when the transitions fit in a quarter of the free memory. A Zarr form is read into RAM whole.
         Raises DatasetError for an empty selection, for "map" where the dataset cannot be mapped, and for a Zarr form
-        that does not fit in the free memory.
+        larger than the machine's memory.
         """
         if not len(self):
             raise DatasetError(f"no episode of {self.dataset_id} is selected", hint="loosen select(...)")
         if where == "map" and not self.mapped:
             reason = "lies in Zarr form" if self.streamed else "was not written by idaq"
             raise DatasetError(f"{self.dataset_id} {reason}: it cannot be mapped", hint='use where="ram"')
-        if self.streamed and self._share_of_memory() > 1:
-            message = f"the {len(self)} selected episodes of {self.dataset_id} do not fit in the free memory"
+        if self.streamed and self._packed_bytes() > _memory("SC_PHYS_PAGES"):
+            message = f"the {len(self)} selected episodes of {self.dataset_id} do not fit in memory"
             raise DatasetError(message, hint="stream them: idaq.loader.StreamedBatches")
         in_ram = where == "ram" or (where == "auto" and self._fits())
         columns = self.store.columns(self.numbers)
@@ -112,13 +111,12 @@ class Dataset:
         return TransitionTable(columns, self.episodes, self.numbers, in_ram)
 
     def _fits(self) -> bool:
-        return not self.mapped or self._share_of_memory() < 1 / 4
+        return not self.mapped or self._packed_bytes() < _memory("SC_AVPHYS_PAGES") / 4
 
-    def _share_of_memory(self) -> float:
-        """Size of the packed transitions, in parts of the free memory."""
-        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    def _packed_bytes(self) -> int:
+        """Size of the packed transitions."""
         row = 2 * math.prod(self.store.shapes["observations"]) + math.prod(self.store.shapes["actions"]) + 2
-        return 4 * row * int(self.episodes.length[self.numbers].sum()) / free
+        return 4 * row * int(self.episodes.length[self.numbers].sum())
 
 
 def open_dataset(id_or_path: str | Path, root: str | Path | None = None) -> Dataset:
@@ -155,6 +153,10 @@ def _open_mapped(path: Path) -> Dataset:
 
 
 def _open_streamed(url: str) -> Dataset:
+    from idaq.format.zarr_reader import (
+        open_zarr,  # takes half a second to import, which only who streams shall wait for
+    )
+
     stored = open_zarr(url)
     low, high = _bounds(stored.metadata, url)
     return Dataset(
@@ -194,3 +196,8 @@ def _bounds(metadata: dict[str, Any], path: str) -> tuple[NDArray[np.float32], N
         return np.array(space["low"], np.float32).ravel(), np.array(space["high"], np.float32).ravel()
     except (ValueError, KeyError, TypeError):
         raise CorruptDatasetError(f"{path}: the action space is not a Box with low and high") from None
+
+
+def _memory(pages: str) -> int:
+    """Bytes of SC_PHYS_PAGES (all there is) or SC_AVPHYS_PAGES (free)."""
+    return os.sysconf(pages) * os.sysconf("SC_PAGE_SIZE")

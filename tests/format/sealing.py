@@ -105,3 +105,10 @@ def flip(path: Path, position: int, mask: int) -> None:
     content = bytearray(path.read_bytes())
     content[position] ^= mask
     path.write_bytes(content)
+
+
+def alter_document(path: Path, alter: Alter) -> None:
+    """Alter a JSON document; seals nothing."""
+    value = json.loads(path.read_text())
+    alter(value)
+    path.write_text(json.dumps(value))

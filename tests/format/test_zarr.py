@@ -1,7 +1,7 @@
 """The Zarr form: there and back over every kind of store, read by plain zarr too, and no damage goes unseen."""
 
-import json
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,8 @@ import fsspec
 import numpy as np
 import pytest
 import zarr
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from idaq.core.config import to_mapping
 from idaq.core.errors import (
@@ -25,14 +27,10 @@ from idaq.format.writer import write_dataset
 from idaq.format.zarr import export_zarr, import_zarr
 from idaq.format.zarr_reader import open_zarr
 from tests.format.made import PLANS, Plan, entries_of, made_source
-from tests.serving import http_server, s3_server
+from tests.format.sealing import alter_document
+from tests.serving import BrokenHandler, FlakyHandler, http_server, s3_server
 
 COLUMNS = tuple(layout.COLUMNS)
-
-
-@pytest.fixture(scope="module")
-def stored(made: Path) -> StoredDataset:
-    return open_stored(made)
 
 
 @pytest.fixture(scope="module")
@@ -49,19 +47,6 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return f"{request.getfixturevalue('bucket')}/{name}"
     folders = {"path": str(tmp_path), "file": f"file://{tmp_path}", "memory": "memory://sets"}
     return f"{folders[request.param]}/{name}"
-
-
-@pytest.fixture
-def exported(stored: StoredDataset, tmp_path: Path) -> Path:
-    """An export of the hand-made dataset in a local folder, to be damaged."""
-    export_zarr(stored, str(tmp_path / "made.zarr"))
-    return tmp_path / "made.zarr"
-
-
-def alter_document(path: Path, alter: Callable[[Any], Any]) -> None:
-    value = json.loads(path.read_text())
-    alter(value)
-    path.write_text(json.dumps(value))
 
 
 def assert_same_episodes(found: zarr_reader.ZarrDataset, expected: StoredDataset) -> None:
@@ -110,6 +95,34 @@ def test_over_http(stored: StoredDataset, exported: Path, tmp_path: Path) -> Non
             export_zarr(stored, f"{url}/other.zarr")
         with pytest.raises(DatasetNotFoundError, match="no Zarr group"):
             open_zarr(f"{url}/other.zarr")
+
+
+def test_over_a_network_that_fails_now_and_then(stored: StoredDataset, exported: Path) -> None:
+    with http_server(exported.parent, FlakyHandler) as url:
+        assert_same_episodes(open_zarr(f"{url}/made.zarr"), stored)
+
+
+def test_a_server_that_keeps_failing_is_named(exported: Path) -> None:
+    with http_server(exported.parent, BrokenHandler) as url:
+        dataset = open_zarr(f"{url}/made.zarr")
+        with pytest.raises(CorruptDatasetError, match=r"made\.zarr, task 2, episode 0: .* cannot be read: .*503"):
+            dataset.episode(0)
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(1, 40)), min_size=1, max_size=8))
+@settings(max_examples=30)
+def test_any_episodes_come_back(shapes: list[tuple[int, int]]) -> None:
+    """Against an in-memory twin: the episodes that were written."""
+    plans = [Plan(task=task, length=length, ends="open") for task, length in sorted(shapes, key=lambda s: s[0])]
+    entries = entries_of(plans)
+    place = "memory://sets/any.zarr"
+    with tempfile.TemporaryDirectory() as root:
+        export_zarr(open_stored(write_dataset(made_source(entries), Path(root), "")), place)
+    dataset = open_zarr(place)
+    for number, entry in enumerate(entries):
+        for name in layout.COLUMNS.values():
+            np.testing.assert_array_equal(getattr(dataset.episode(number), name), getattr(entry.episode, name))
+    fsspec.filesystem("memory").rm("/sets/any.zarr", recursive=True)
 
 
 @pytest.mark.parametrize(

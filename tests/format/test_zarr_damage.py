@@ -1,6 +1,5 @@
 """No damage to a Zarr form goes unseen, by accident or by one who knows the format."""
 
-import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,30 +17,12 @@ from idaq.core.errors import (
     FormatVersionError,
 )
 from idaq.format import layout
-from idaq.format.reader import StoredDataset, open_stored
-from idaq.format.zarr import export_zarr, import_zarr
+from idaq.format.zarr import import_zarr
 from idaq.format.zarr_layout import Attributes, seal
 from idaq.format.zarr_reader import open_zarr
+from tests.format.sealing import alter_document
 
 COLUMNS = tuple(layout.COLUMNS)
-
-
-@pytest.fixture(scope="module")
-def stored(made: Path) -> StoredDataset:
-    return open_stored(made)
-
-
-@pytest.fixture
-def exported(stored: StoredDataset, tmp_path: Path) -> Path:
-    """An export of the hand-made dataset in a local folder, to be damaged."""
-    export_zarr(stored, str(tmp_path / "made.zarr"))
-    return tmp_path / "made.zarr"
-
-
-def alter_document(path: Path, alter: Callable[[Any], Any]) -> None:
-    value = json.loads(path.read_text())
-    alter(value)
-    path.write_text(json.dumps(value))
 
 
 def alter_attributes(exported: Path, alter: Callable[[Any], Any], *, sealed: bool = True) -> None:

@@ -102,7 +102,7 @@ def test_what_a_zarr_form_cannot_do_is_said(far: Dataset, monkeypatch: pytest.Mo
     with pytest.raises(DatasetError, match="lies in Zarr form: it cannot be mapped"):
         far.transitions("map")
     monkeypatch.setattr("os.sysconf", lambda name: 1)
-    with pytest.raises(DatasetError, match="do not fit in the free memory") as caught:
+    with pytest.raises(DatasetError, match="do not fit in memory") as caught:
         far.transitions()
     assert "StreamedBatches" in str(caught.value.hint)
 
