@@ -104,7 +104,8 @@ def run_dataset(run: Path, root: Path | None) -> "Dataset":
     except DatasetNotFoundError:
         if root is not None:
             raise
-        dataset = open_dataset(Path(record.dataset_path))
+        there = record.dataset_path
+        dataset = open_dataset(there if "://" in there else Path(there))
     digest = dataset.manifest.content_digest if dataset.manifest else ""
     if digest != record.content_digest:
         raise RunError(

@@ -26,6 +26,7 @@ def train(
 
       idaq train --dataset idaq/point-robot/expert-v0 --out runs/point
       idaq train --dataset idaq/point-robot/expert-v0 --seed 3 --set steps=8000 --set learner.alpha=1
+      idaq train --dataset s3://bucket/large.zarr --set pool=2000      2 GB of episodes at a time, from any store
     """
     from idaq.core.config import from_mapping, override, read_toml
     from idaq.learn.config import TrainConfig

@@ -64,6 +64,8 @@ class TrainConfig:
     """all learning rates fall linearly to this share of themselves by the last step"""
     split: str = "train"
     """tasks to learn from"""
+    pool: Annotated[int, Field(ge=0)] = 0
+    """megabytes for episodes in memory, renewed as training goes on, for data larger than memory; 0 = all of it"""
     checkpoint_every: Positive = 1000
     log_every: Positive = 100
     threads: Annotated[int, Field(ge=0)] = 0

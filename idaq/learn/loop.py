@@ -38,17 +38,13 @@ def train(
     holds another run, NonFiniteError (the last good checkpoint is kept) when a loss or a weight is NaN or infinite.
     """
     use_threads(config.threads)
-    table = dataset.select(split=config.split).transitions()
-    spec = agent_spec(dataset, table)
+    batches, spec = _batches(dataset.select(split=config.split), config)
     digest = dataset.manifest.content_digest if dataset.manifest else ""
     start_or_resume(out, new_record(dataset.dataset_id, digest, dataset.path, config, spec))
     agent, optimisation = build(config, spec, device or default_device())
     first = restore(out, agent, optimisation)
     truncate_metrics(out, first)
     progress(first)
-    batches = MetaBatches(
-        table, meta_batch=config.meta_batch, batch=config.batch, context=config.context // 2 * 2, seed=config.seed
-    )
     for step in range(first, config.steps):
         info = training_step(optimisation, batches, step)
         if step % config.log_every == 0:
@@ -60,6 +56,24 @@ def train(
             save_checkpoint(out, step + 1, agent, optimisation)
         progress(1)
     return Trained(agent=agent.eval(), resumed_at=first)
+
+
+def _batches(dataset: Dataset, config: TrainConfig) -> tuple[MetaBatches | StreamedBatches, AgentSpec]:
+    """What to draw from: all transitions, or a pool of them; and what the agent must know of the data."""
+    context = config.context // 2 * 2
+    if not config.pool:
+        table = dataset.transitions()
+        drawn = MetaBatches(table, meta_batch=config.meta_batch, batch=config.batch, context=context, seed=config.seed)
+        return drawn, agent_spec(dataset, table)
+    streamed = StreamedBatches(
+        dataset,
+        meta_batch=config.meta_batch,
+        batch=config.batch,
+        context=context,
+        seed=config.seed,
+        memory=config.pool * 10**6,
+    )
+    return streamed, agent_spec(dataset, streamed)
 
 
 def training_step(

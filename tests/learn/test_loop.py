@@ -14,6 +14,8 @@ import torch
 
 from idaq.collect.collect import Collected
 from idaq.core.errors import CheckpointError, NonFiniteError, RunError
+from idaq.format.reader import open_stored
+from idaq.format.zarr import export_zarr
 from idaq.learn.checkpoint import checkpoints, load_agent
 from idaq.learn.config import EnsembleConfig, FocalConfig, Td3BcConfig, TrainConfig
 from idaq.learn.loop import agent_spec, build, train
@@ -233,3 +235,18 @@ def test_losses_fall(dataset: Dataset, tmp_path: Path) -> None:
     lines = read_metrics(tmp_path / "run")
     for name in ("focal_push", "critic_loss", "prediction_loss", "cloning"):
         assert np.mean([line[name] for line in lines[-5:]]) < 0.9 * lines[0][name], name
+
+
+def test_a_pool_that_holds_part_of_the_data_trains_and_resumes_exactly(collected: Collected, tmp_path: Path) -> None:
+    """Read from Zarr, some episodes of each task at a time."""
+    export_zarr(open_stored(collected.path), str(tmp_path / "x.zarr"))
+    streamed = open_dataset(tmp_path / "x.zarr")
+    config = small_config(pool=1, steps=40)
+    train(streamed, config, tmp_path / "whole")
+    train(open_dataset(collected.path), config, tmp_path / "mapped")
+    assert (tmp_path / "whole" / METRICS).read_bytes() == (tmp_path / "mapped" / METRICS).read_bytes()
+    shutil.copytree(tmp_path / "whole", tmp_path / "cut")
+    checkpoints(tmp_path / "cut")[-1].unlink()
+    assert train(streamed, config, tmp_path / "cut").resumed_at == 20
+    assert (tmp_path / "cut" / METRICS).read_bytes() == (tmp_path / "whole" / METRICS).read_bytes()
+    assert weights(tmp_path / "cut") == weights(tmp_path / "whole")
