@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from . import adapt, collect, dataset, report, reproduce, train
+from . import adapt, collect, dataset, hub, report, reproduce, train
 from .output import fail
 
 INTERRUPTED = 130
@@ -30,6 +30,7 @@ Exit codes: 0 done, 1 failed, 2 the request was not understood, 130 interrupted.
 )
 app.command("collect")(collect.collect)
 app.add_typer(dataset.app, name="dataset")
+app.add_typer(hub.app, name="hub")
 app.command("train")(train.train)
 app.command("adapt")(adapt.adapt)
 app.command("report")(report.report)

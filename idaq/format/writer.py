@@ -83,7 +83,7 @@ def write_dataset(source: DatasetSource, root: Path, card: str, progress: Advanc
         write_text(data / layout.TASKS, "".join(canonical_json(to_mapping(t)) + "\n" for t in source.tasks))
         _write_documents(data, source, table, columns)
         _sync(building)
-        _make_namespaces(root, target.parent)
+        make_namespaces(root, target.parent)
         os.rename(building, target)
         fsync_folder(target.parent)
     finally:
@@ -256,7 +256,7 @@ def _tree(folder: Path) -> Iterator[Path]:
     yield folder
 
 
-def _make_namespaces(root: Path, namespace: Path) -> None:
+def make_namespaces(root: Path, namespace: Path) -> None:
     """Minari wants a namespace_metadata.json in every namespace folder."""
     namespace.mkdir(parents=True, exist_ok=True)
     while namespace != root:
