@@ -48,7 +48,10 @@ def fetch_document(remote: Remote, path: str) -> bytes | None:
     """A small file whole; None if there is none. Raises ShareError, also where it is not small."""
     size = steadily(lambda: remote.size(path))
     if size is not None and size > LARGEST_DOCUMENT:
-        raise ShareError(f"{remote.url}/{path} has {size} bytes; such documents have at most {LARGEST_DOCUMENT}")
+        raise ShareError(
+            f"{remote.url}/{path} has {size} bytes; such documents have at most {LARGEST_DOCUMENT}",
+            hint="tell whoever runs the hub",
+        )
     return None if size is None else b"".join(stream(remote, path, 0, size))
 
 

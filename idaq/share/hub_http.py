@@ -17,9 +17,9 @@ from idaq.share.hub_remote import AGAIN, Upload, scrub
 
 INDEX = "datasets.json"
 """a list of ids at the root of a hub that is served by HTTP, which cannot list files; push writes it"""
-_CHUNK = 1 << 20
 _LARGEST_INDEX = 1 << 24
 _LOGIN = "put credentials into the URL, https://user:password@host/..., or ask whoever runs the server"
+_ODD = "is the URL that of a hub? if it is, tell whoever runs the server"
 
 
 class HttpReader:
@@ -45,7 +45,7 @@ class HttpReader:
             else:
                 stated = response.headers.get("Content-Length", "")
         if not re.fullmatch(r"\d{1,18}", stated):
-            raise ShareError(f"{scrub(url)}: the server does not say how long the file is")
+            raise ShareError(f"{scrub(url)}: the server does not say how long the file is", hint=_ODD)
         return int(stated)
 
     def read(self, url: str, start: int, stop: int) -> Iterator[bytes]:
@@ -58,9 +58,11 @@ class HttpReader:
             _refuse_html(response, url)
             stated = response.headers.get("Content-Range", "")
             if response.status_code == 206 and not stated.startswith(f"bytes {start}-"):
-                raise ShareError(f"{scrub(url)}: asked for bytes from {start}, the server sent {stated[:60]!r}")
+                raise ShareError(
+                    f"{scrub(url)}: asked for bytes from {start}, the server sent {stated[:60]!r}", hint=_ODD
+                )
             skip = start if response.status_code == 200 else 0
-            for chunk in response.iter_raw(_CHUNK):
+            for chunk in response.iter_raw():  # as they come: with a chunk size, a cut would lose what was waiting
                 wanted = chunk[skip : skip + left]
                 skip -= min(skip, len(chunk))
                 left -= len(wanted)
@@ -85,7 +87,7 @@ class HttpReader:
                 if status in (408, 429) or status >= 500:
                     raise TransferError(f"{place}: the server is not well (status {status})", hint=AGAIN)
                 if status not in (200, 206, 404, 410, 416):
-                    raise ShareError(f"{place}: the server answered with status {status}")
+                    raise ShareError(f"{place}: the server answered with status {status}", hint=_ODD)
                 yield response
         except httpx2.TimeoutException:
             raise TransferError(f"{place}: nothing came for {self._timeout:g} s", hint=AGAIN) from None
