@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from idaq.format.writer import write_dataset
 from idaq.share import hub_fetch
 from idaq.share.hub import open_remote
 from idaq.share.hub_push import push
-from tests.format.made import PLANS, entries_of, made_source
+from tests.format.made import PLANS, entries_of, made_recipe, made_source
 from tests.share.servers import Server, file_server
 
 MADE = "idaq/made/tagged-v0"
@@ -21,7 +22,7 @@ MADE = "idaq/made/tagged-v0"
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tries follow each other at once."""
-    monkeypatch.setattr(hub_fetch, "PAUSES", (0.01, 0.01, 0.01))
+    monkeypatch.setattr(hub_fetch, "PAUSES", (0.01, 0.01))
 
 
 @pytest.fixture(scope="session")
@@ -56,6 +57,13 @@ def web(own_folder: Path) -> Iterator[Any]:
 def other_made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A dataset of the same id and other content."""
     return write_dataset(made_source(entries_of(PLANS[:5])), tmp_path_factory.mktemp("other"), "# other\n")
+
+
+@pytest.fixture(scope="session")
+def second_made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset of another id."""
+    source = replace(made_source(), recipe=made_recipe("id=idaq/made/second-v0"))
+    return write_dataset(source, tmp_path_factory.mktemp("second"), "# second\n")
 
 
 def visible(root: Path) -> list[Path]:
