@@ -72,7 +72,7 @@ def _is_there(remote: Remote, stored: StoredDataset) -> bool:
     except DatasetNotFoundError:
         return False
     except DatasetError as error:
-        if _is_cut_off(remote, dataset_id):
+        if _is_cut_off(remote, stored):
             return False
         raise DatasetExistsError(f"{taken}; but it is not sound there: {error.message}", hint=hint) from None
     if there.manifest.content_digest != stored.manifest.content_digest:
@@ -89,7 +89,7 @@ def _is_whole(there: RemoteDataset) -> bool:
     return sizes == [record.size for record in there.manifest.files]
 
 
-def _is_cut_off(remote: Remote, dataset_id: str) -> bool:
-    """Whether metadata.json is the torso of an interrupted push, which a store without atomic writes may show."""
-    content = fetch_document(remote, f"{dataset_id}/{METADATA}") or b""
-    return not content.rstrip().endswith(b"}")
+def _is_cut_off(remote: Remote, stored: StoredDataset) -> bool:
+    """Whether what is there is the beginning of our own metadata.json, as a store without atomic writes may show."""
+    content = fetch_document(remote, f"{stored.manifest.dataset_id}/{METADATA}") or b""
+    return (stored.path / METADATA).read_bytes().startswith(content)

@@ -31,9 +31,12 @@ _GAP = 1 << 16
 
 
 def subset_id(dataset_id: str, tasks: range) -> str:
-    """The id a part gets unless told otherwise: `a/b-v0` and tasks 0:10 give `a/b-tasks-0-10-v0`."""
+    """The id a part gets unless told otherwise: `a/b-v0` and tasks 0:10 give `a/b-tasks-0-10-v0`.
+
+    Raises UsageError if that is too long for an id.
+    """
     parsed = parse_id(dataset_id)
-    return str(replace(parsed, name=f"{parsed.name}-tasks-{tasks.start}-{tasks.stop}"))
+    return str(parse_id(str(replace(parsed, name=f"{parsed.name}-tasks-{tasks.start}-{tasks.stop}"))))
 
 
 def pull_tasks(
@@ -47,7 +50,7 @@ def pull_tasks(
 
     Raises UsageError if there are no such tasks, and all that `pull` raises.
     """
-    name = str(parse_id(new_id or subset_id(found.dataset_id, tasks)))
+    name = str(parse_id(new_id)) if new_id is not None else subset_id(found.dataset_id, tasks)
     target = dataset_path(name, root)
     with partial(found, name, f"{tasks.start}-{tasks.stop}", root) as folder:
         data = layout.data_folder(folder)

@@ -2,18 +2,15 @@
 
 import shutil
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from idaq.format.reader import open_stored
-from idaq.format.writer import write_dataset
 from idaq.share import hub_fetch
 from idaq.share.hub import open_remote
 from idaq.share.hub_push import push
-from tests.format.made import PLANS, entries_of, made_recipe, made_source
 from tests.share.servers import Server, file_server
 
 MADE = "idaq/made/tagged-v0"
@@ -51,19 +48,6 @@ def web(own_folder: Path) -> Iterator[Any]:
     server: Server
     with file_server(own_folder) as server:
         yield server
-
-
-@pytest.fixture(scope="session")
-def other_made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A dataset of the same id and other content."""
-    return write_dataset(made_source(entries_of(PLANS[:5])), tmp_path_factory.mktemp("other"), "# other\n")
-
-
-@pytest.fixture(scope="session")
-def second_made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A dataset of another id."""
-    source = replace(made_source(), recipe=made_recipe("id=idaq/made/second-v0"))
-    return write_dataset(source, tmp_path_factory.mktemp("second"), "# second\n")
 
 
 def visible(root: Path) -> list[Path]:
