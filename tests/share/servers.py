@@ -149,6 +149,7 @@ class Handler(BaseHTTPRequestHandler):
     """Sends an Answer as it says."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # else every answer waits 40 ms for the client's acknowledgement
     server: Any
 
     def log_message(self, format: str, *args: object) -> None:
