@@ -166,7 +166,7 @@ def show(
         ["content digest", manifest.content_digest],
         ["collected", f"{manifest.provenance.created} by idaq {manifest.provenance.idaq}"],
     ]
-    print_table(manifest.dataset_id, ["", ""], facts)
+    print_table(manifest.dataset_id, ["", ""], [[_printable(cell) for cell in fact] for fact in facts])
 
 
 def _url(hub: str | None) -> str:
@@ -189,12 +189,21 @@ def _summary(dataset_id: str, metadata: dict[str, Any]) -> dict[str, Any]:
     counts = stated.get("counts") if isinstance(stated, dict) else None
     return {
         "id": dataset_id,
-        "format": "minari" if not isinstance(stated, dict) else f"idaq {stated.get('format_version')}",
-        "tasks": counts.get("tasks") if isinstance(counts, dict) else None,
-        "episodes": metadata.get("total_episodes"),
-        "steps": metadata.get("total_steps"),
-        "size_mb": metadata.get("dataset_size"),
+        "format": "minari" if not isinstance(stated, dict) else f"idaq {_number(stated.get('format_version'))}",
+        "tasks": _number(counts.get("tasks")) if isinstance(counts, dict) else None,
+        "episodes": _number(metadata.get("total_episodes")),
+        "steps": _number(metadata.get("total_steps")),
+        "size_mb": _number(metadata.get("dataset_size")),
     }
+
+
+def _number(value: object) -> int | float | None:
+    return value if isinstance(value, int | float) else None
+
+
+def _printable(text: str) -> str:
+    """A stranger's text without what would steer the terminal."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
 def _tell(done: "Pulled", as_json: bool) -> None:

@@ -78,7 +78,7 @@ class HfRemote:
             # One at a time, so that progress is told; content that an interrupted push left there is not sent again.
             steadily(lambda addition=addition: self._send(repository, addition))
             progress(file.size)
-        additions += self._registration(dataset_id, repository, files)
+        additions += self._registration(dataset_id, files)
         with self._explained(repository):
             # Naming the parent makes the hub refuse the commit if somebody else's came in between.
             self._api.create_commit(
@@ -96,9 +96,13 @@ class HfRemote:
     def _place(self, path: str) -> tuple[str, str]:
         """The repository, and the path in it."""
         first, _, rest = path.partition("/")
-        if self._only in ("", first):
+        if self._follows_minari(first):
             return f"{self._user}/{first}", rest
         return f"{self._user}/{self._only}", path
+
+    def _follows_minari(self, first: str) -> bool:
+        """Whether ids that begin with `first` are where Minari looks for them."""
+        return self._only in ("", first)
 
     def _address(self, repository: str, name: str, commit: str) -> str:
         return hf_hub_url(repository, name, repo_type="dataset", revision=commit, endpoint=self._api.endpoint)
@@ -123,43 +127,37 @@ class HfRemote:
         with self._explained(f"{repository}, {addition.path_in_repo}"):
             self._api.preupload_lfs_files(repository, [addition], repo_type="dataset", free_memory=False)
 
-    def _registration(self, dataset_id: str, repository: str, files: Sequence[Upload]) -> list[CommitOperationAdd]:
+    def _registration(self, dataset_id: str, files: Sequence[Upload]) -> list[CommitOperationAdd]:
         """The repository's own card and what Minari looks datasets up in. What people wrote there is kept."""
         additions = []
-        root = namespaces_of(dataset_id)[0] if self._only in ("", dataset_id.partition("/")[0]) else dataset_id
-        if self._read_root(repository, layout.CARD) is None:
-            card = next(file.source for file in files if file.path.endswith(f"/{layout.CARD}"))
+        first = dataset_id.partition("/")[0]
+        top = f"{first}/" if self._follows_minari(first) else ""
+        card = next((file.source for file in files if file.path == f"{dataset_id}/{layout.CARD}"), None)
+        if card is not None and fetch_document(self, f"{top}{layout.CARD}") is None:
             additions.append(CommitOperationAdd(path_in_repo=layout.CARD, path_or_fileobj=str(card)))
-        if root == dataset_id:
+        if not top:
             return additions
-        nested = namespaces_of(dataset_id)[1:]
-        stated = self._namespace(repository)
+        stated, nested = self._namespace(first), namespaces_of(dataset_id)[1:]
         datasets = sorted({*_texts(stated, "datasets"), dataset_id})
         registered = {**stated, "datasets": datasets, "namespaces": sorted({*_texts(stated, "namespaces"), *nested})}
         additions.append(_json_addition(NAMESPACE_METADATA, registered))
         for namespace in nested:
-            path = f"{self._place(namespace)[1]}/{NAMESPACE_METADATA}"
-            if self._read_root(repository, path) is None:
-                additions.append(_json_addition(path, {}))
+            path = f"{namespace}/{NAMESPACE_METADATA}"
+            if fetch_document(self, path) is None:
+                additions.append(_json_addition(self._place(path)[1], {}))
         return additions
 
-    def _namespace(self, repository: str) -> dict[str, Any]:
-        content = self._read_root(repository, NAMESPACE_METADATA)
-        if content is None:
-            return {}
-        place = f"{repository}/{NAMESPACE_METADATA}"
+    def _namespace(self, namespace: str) -> dict[str, Any]:
+        """The namespace_metadata.json of a repository; empty if it has none."""
+        content = fetch_document(self, f"{namespace}/{NAMESPACE_METADATA}")
+        place = f"{self.url}: {NAMESPACE_METADATA} of {namespace}"
         try:
-            value = parse_json(content.decode(errors="replace"), place)
+            value = parse_json((content or b"{}").decode(errors="replace"), place)
         except CorruptDatasetError as error:
-            raise ShareError(error.message, hint=f"mend {place} on the hub: {{}} will do") from None
+            raise ShareError(error.message, hint="mend it on the hub: {} will do") from None
         if not isinstance(value, dict):
             raise ShareError(f"{place} is not a JSON object", hint="mend it on the hub: {} will do")
         return value
-
-    def _read_root(self, repository: str, path: str) -> bytes | None:
-        """A file by its path in the repository."""
-        prefix = repository.partition("/")[2] + "/" if self._only in ("", repository.partition("/")[2]) else ""
-        return fetch_document(self, prefix + path)
 
     @contextmanager
     def _explained(self, place: str) -> Iterator[None]:

@@ -2,11 +2,13 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from idaq.format.reader import open_stored
 from tests.cli.conftest import Idaq
+from tests.format.sealing import alter_metadata, reseal
 
 MADE = "idaq/made/tagged-v0"
 
@@ -46,6 +48,20 @@ def test_list_and_show(idaq: Idaq, hub: str, made: Path, monkeypatch: pytest.Mon
     shown = json.loads(idaq("hub", "show", MADE, "--json").out)
     assert (shown["content_digest"], shown["url"]) == (manifest.content_digest, hub)
     assert idaq("hub", "list", f"{hub}/idaq/made/none").out.startswith("no datasets at")
+
+
+def test_text_of_strangers_does_not_steer_the_terminal(idaq: Idaq, hub: str, tmp_path: Path) -> None:
+    there = tmp_path / "hub" / MADE
+
+    def alter(manifest: dict[str, Any]) -> None:
+        manifest["recipe"]["description"] = "harmless \x1b[2J\x07"
+
+    reseal(there, alter)
+    alter_metadata(there, lambda metadata: metadata.update(total_steps="\x1b[2J"))
+    for command in (("list", hub), ("show", MADE, hub)):
+        done = idaq("hub", *command)
+        assert done.code == 0
+        assert "\x1b[2J" not in done.out
 
 
 def test_pull_whole_and_in_part(idaq: Idaq, hub: str, made: Path, tmp_path: Path) -> None:

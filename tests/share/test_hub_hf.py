@@ -108,6 +108,15 @@ def test_one_repository_may_be_named(hf: Any, made: Path, made_digest: str, tmp_
         assert [listing.dataset_id for listing in list_remote(remote)] == [MADE]
 
 
+@pytest.mark.parametrize("text", [b"[]", b"{", b"\xff"])
+def test_a_broken_registry_is_told_and_left_alone(hf: Any, made: Path, text: bytes) -> None:
+    hf.repos[REPO] = [{"namespace_metadata.json": text}]
+    with pytest.raises(ShareError, match=r"namespace_metadata.json of idaq is not") as caught:
+        send(made)
+    assert caught.value.hint == "mend it on the hub: {} will do"
+    assert len(hf.repos[REPO]) == 1
+
+
 def test_a_revision_is_pinned(hf: Any, made: Path, other_made: Path, made_digest: str, tmp_path: Path) -> None:
     send(made)
     pinned = sha_of(REPO, hf.repos[REPO])
