@@ -96,17 +96,13 @@ def pull(
     if new_id is not None and tasks is None:
         raise UsageError("--id goes with --tasks: a whole dataset keeps its id")
     chosen = _range(tasks) if tasks is not None else None
+    from idaq.share.hub_pull import pull as run
+    from idaq.share.hub_tasks import pull_tasks
+
     with open_remote(_url(hub), revision=revision, timeout=timeout) as remote:
         with working(f"looking up {dataset}"):
             found = look_up(remote, dataset)
-        if chosen is None:
-            from idaq.share.hub_pull import pull as run
-
-            done = run(found, root, progress)
-        else:
-            from idaq.share.hub_tasks import pull_tasks
-
-            done = pull_tasks(found, chosen, root, new_id, progress)
+        done = run(found, root, progress) if chosen is None else pull_tasks(found, chosen, root, new_id, progress)
     _tell(done, as_json)
 
 
