@@ -37,7 +37,7 @@ def cut(after: int) -> Fault:
     return lambda answer: replace(answer, cut=after)
 
 
-def stall(after: int, seconds: float = 1.0) -> Fault:
+def stall(after: int, seconds: float = 3.0) -> Fault:
     """Say nothing more in the middle of the body, then close."""
     return lambda answer: replace(answer, cut=after, stall=seconds)
 

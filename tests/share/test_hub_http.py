@@ -21,7 +21,7 @@ from tests.share.conftest import MADE, visible
 DATA = "main_data.hdf5"
 
 
-def fetch(url: str, root: Path, timeout: float = 0.4, dataset_id: str = MADE) -> Pulled:
+def fetch(url: str, root: Path, timeout: float = 1.0, dataset_id: str = MADE) -> Pulled:
     with open_remote(url, timeout=timeout) as remote:
         return pull(look_up(remote, dataset_id), root)
 
@@ -70,7 +70,7 @@ LASTING: dict[str, tuple[Inject, type[IdaqError], str]] = {
     "a wrong byte of a table": (lambda s: s.inject(servers.flip(99), path="parquet"), CorruptDatasetError, "sha256"),
     "a wrong byte of the manifest": (lambda s: s.inject(servers.flip(99), path="manifest"), IdaqError, "manifest"),
     "a wrong byte of metadata": (lambda s: s.inject(servers.flip(30), path="/metadata"), IdaqError, "metadata"),
-    "silence": (lambda s: s.inject(servers.stall(0), path=DATA), TransferError, "nothing came for 0.4 s"),
+    "silence": (lambda s: s.inject(servers.stall(0), path=DATA), TransferError, "nothing came for 1 s"),
     "no answer": (lambda s: s.inject(servers.hang_up, path=DATA), TransferError, "connection broke"),
     "a web page": (lambda s: s.inject(servers.html()), ShareError, "a web page instead of a file"),
     "a web page that does not say so": (lambda s: s.inject(servers.html(stated=False)), IdaqError, "not valid JSON"),

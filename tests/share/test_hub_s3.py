@@ -41,7 +41,7 @@ def front() -> Iterator[Any]:
         patch.setenv("AWS_ENDPOINT_URL", server.url)
         server.bucket = boto3.resource("s3", endpoint_url=f"http://{host}:{port}").Bucket("bucket")
         server.bucket.create()
-        with open_remote(URL, timeout=0.3) as server.remote:
+        with open_remote(URL, timeout=1.0) as server.remote:
             yield server
     moto.stop()
 
