@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from . import adapt, collect, dataset, edit, report, reproduce, train, transfer
+from . import adapt, collect, dataset, edit, hub, report, reproduce, train, transfer
 from .output import fail
 
 INTERRUPTED = 130
@@ -32,6 +32,7 @@ app.command("collect")(collect.collect)
 edit.register(dataset.app)
 transfer.register(dataset.app)
 app.add_typer(dataset.app, name="dataset")
+app.add_typer(hub.app, name="hub")
 app.command("train")(train.train)
 app.command("adapt")(adapt.adapt)
 app.command("report")(report.report)

@@ -1,6 +1,7 @@
 """What many tests share: small datasets, collected or written once a session by the real code."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import hypothesis
@@ -12,7 +13,7 @@ install_import_hook(["idaq.learn", "idaq.adapt"], "beartype.beartype")  # shapes
 from idaq.collect.collect import Collected, collect
 from idaq.format.writer import write_dataset
 from idaq.loader import Dataset, open_dataset
-from tests.format.made import made_source
+from tests.format.made import PLANS, entries_of, made_recipe, made_source
 from tests.recipes import small_recipe
 
 hypothesis.settings.register_profile("idaq", deadline=None, derandomize=True)
@@ -69,3 +70,16 @@ def damaged(made: Path, made_root: Path, tmp_path: Path) -> Path:
     target = tmp_path / "damaged" / made.relative_to(made_root)
     shutil.copytree(made, target)
     return target
+
+
+@pytest.fixture(scope="session")
+def other_made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset of the same id and other content."""
+    return write_dataset(made_source(entries_of(PLANS[:5])), tmp_path_factory.mktemp("other"), "# other\n")
+
+
+@pytest.fixture(scope="session")
+def second_made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset of another id."""
+    source = replace(made_source(), recipe=made_recipe("id=idaq/made/second-v0"))
+    return write_dataset(source, tmp_path_factory.mktemp("second"), "# second\n")

@@ -10,6 +10,8 @@ IdaqError
 │   ├── FormatVersionError      written by a newer or unknown format
 │   └── CorruptDatasetError     bytes, counts or values disagree with the manifest
 ├── CollectError                a collection cannot go on
+├── ShareError                  a hub cannot be used, or what it sends is not what it states
+│   └── TransferError           a connection broke or stalled: trying again may help
 └── RunError                    a run directory or a training run cannot be used
     ├── CheckpointError
     └── NonFiniteError          NaN or infinity in a loss or a weight
@@ -75,6 +77,14 @@ class CorruptDatasetError(DatasetError):
 
 
 class CollectError(IdaqError):
+    pass
+
+
+class ShareError(IdaqError):
+    pass
+
+
+class TransferError(ShareError):
     pass
 
 

@@ -15,7 +15,7 @@ from minari.serialization import deserialize_space
 from numpy.typing import NDArray
 
 from idaq.core.config import from_mapping, to_mapping
-from idaq.core.errors import DatasetError, UsageError, unknown_name
+from idaq.core.errors import CorruptDatasetError, DatasetError, UsageError, unknown_name
 from idaq.core.ids import parse_id
 from idaq.format.columns import get_episode, map_columns
 from idaq.format.documents import Parent, ReturnStatistics, TaskRecord
@@ -130,7 +130,10 @@ def _source(
 
 
 def _space(stored: StoredDataset, name: str) -> gym.Space[Any]:
-    return deserialize_space(stored.metadata[name])
+    try:
+        return deserialize_space(stored.metadata[name])
+    except Exception as error:  # what is no space leads Minari and Gymnasium to errors of any kind
+        raise CorruptDatasetError(f"{stored.path}: its {name} is not one that Minari can read: {error}") from None
 
 
 def _entries(stored: StoredDataset, numbers: NDArray[np.int64]) -> Iterator[EpisodeEntry]:

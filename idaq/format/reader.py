@@ -99,8 +99,8 @@ def _open_stored(path: Path) -> StoredDataset:
         path=path,
         metadata=metadata,
         manifest=manifest,
-        tasks=_read_tasks(data / layout.TASKS),
-        episodes=_read_episodes(data / layout.EPISODES),
+        tasks=read_tasks(data / layout.TASKS),
+        episodes=read_episodes(data / layout.EPISODES),
     )
 
 
@@ -139,7 +139,8 @@ def document(cls: type[T], value: object, where: str) -> T:
         raise CorruptDatasetError(error.message, hint=error.hint) from None
 
 
-def _read_tasks(path: Path) -> tuple[TaskRecord, ...]:
+def read_tasks(path: Path) -> tuple[TaskRecord, ...]:
+    """tasks.jsonl. Raises CorruptDatasetError with the line."""
     try:
         lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")  # splitlines would split at U+2028 too
     except UnicodeDecodeError as error:
@@ -148,7 +149,8 @@ def _read_tasks(path: Path) -> tuple[TaskRecord, ...]:
     return tuple(document(TaskRecord, value, f"{path} line {number}") for value, number in values)
 
 
-def _read_episodes(path: Path) -> EpisodeTable:
+def read_episodes(path: Path) -> EpisodeTable:
+    """episodes.parquet. Raises CorruptDatasetError."""
     try:
         table = pq.read_table(path)
     except (pa.ArrowException, OSError) as error:

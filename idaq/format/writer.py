@@ -95,7 +95,7 @@ def write_dataset(source: DatasetSource, root: Path, card: str, progress: Advanc
 def publish(built: Path, root: Path, dataset_id: str) -> Path:
     """Give a whole dataset folder its name below `root`, by one rename; returns it."""
     target = root / str(parse_id(dataset_id))
-    _make_namespaces(root, target.parent)
+    make_namespaces(root, target.parent)
     os.rename(built, target)
     fsync_folder(target.parent)
     return target
@@ -268,7 +268,7 @@ def _tree(folder: Path) -> Iterator[Path]:
     yield folder
 
 
-def _make_namespaces(root: Path, namespace: Path) -> None:
+def make_namespaces(root: Path, namespace: Path) -> None:
     """Minari wants a namespace_metadata.json in every namespace folder."""
     namespace.mkdir(parents=True, exist_ok=True)
     while namespace != root:

@@ -1,0 +1,211 @@
+"""idaq hub push | pull | list | show"""
+
+import os
+import re
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from idaq.core.errors import UsageError
+
+from .output import Json, Root, print_json, print_table, progress, working
+
+if TYPE_CHECKING:
+    from idaq.share.hub_pull import Pulled
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="""Share datasets: hand them on, fetch them, see what others have.
+
+    A hub is hf://USER or hf://USER/REPOSITORY (Hugging Face; plain `minari download` with MINARI_REMOTE=hf://USER
+    finds it too), s3://, gs:// or file:// and a folder, or https:// (read-only). Without one, $MINARI_REMOTE is meant.
+
+    [bold]Examples[/bold]
+
+      idaq hub push idaq/point-robot/expert-v0 hf://me
+      idaq hub list hf://me
+      idaq hub pull idaq/point-robot/expert-v0 hf://me
+
+    Credentials are the stores' own: hf auth login or HF_TOKEN; AWS_ACCESS_KEY_ID and so on, or aws configure.""",
+)
+Id = Annotated[str, typer.Argument(metavar="ID", help="A dataset id.")]
+Url = Annotated[str | None, typer.Argument(metavar="HUB", help="URL of the hub. [default: $MINARI_REMOTE]")]
+Revision = Annotated[str | None, typer.Option(help="hf:// only: a commit, tag or branch to read from.")]
+Timeout = Annotated[float, typer.Option(min=0.1, help="Seconds of silence after which a connection counts as lost.")]
+
+
+@app.command()
+def push(
+    dataset: Annotated[str, typer.Argument(metavar="ID", help="A dataset id, or the path of its folder.")],
+    hub: Url = None,
+    timeout: Timeout = 30.0,
+    root: Root = None,
+    as_json: Json = False,
+) -> None:
+    """Verify a dataset and send it to a hub. Interrupted, the same command sends what is missing.
+
+    [bold]Examples[/bold]
+
+      idaq hub push idaq/point-robot/expert-v0 hf://me        needs hf auth login, or HF_TOKEN
+      idaq hub push idaq/point-robot/expert-v0 s3://bucket/datasets
+      idaq hub push idaq/point-robot/expert-v0 file:///mnt/share
+
+    A version that is there is never overwritten with other content.
+    """
+    from idaq.format.store import find_dataset
+    from idaq.share.hub import open_remote
+    from idaq.share.hub_push import push as run
+
+    with open_remote(_url(hub), timeout=timeout) as remote:
+        done = run(find_dataset(dataset, root), remote, progress)
+    if as_json:
+        print_json(vars(done))
+    elif done.existed:
+        print(f"{done.dataset_id} is already at {done.url}, with this very content")
+    else:
+        print(f"{done.dataset_id} is at {done.url}\ncontent digest {done.content_digest}")
+
+
+@app.command()
+def pull(
+    dataset: Id,
+    hub: Url = None,
+    tasks: Annotated[
+        str | None, typer.Option(metavar="FIRST:STOP", help="Only tasks with these indices, STOP not among them.")
+    ] = None,
+    new_id: Annotated[
+        str | None,
+        typer.Option("--id", metavar="ID", help="With --tasks: id of the part. [default: ...-tasks-0-10-v0]"),
+    ] = None,
+    revision: Revision = None,
+    timeout: Timeout = 30.0,
+    root: Root = None,
+    as_json: Json = False,
+) -> None:
+    """Fetch a dataset, every byte checked. Interrupted, the same command goes on where it stopped.
+
+    [bold]Examples[/bold]
+
+      idaq hub pull idaq/point-robot/expert-v0 hf://me
+      idaq hub pull idaq/point-robot/expert-v0 hf://me --revision 1a2b3c4
+      idaq hub pull idaq/point-robot/expert-v0 https://example.org/datasets
+      idaq hub pull idaq/point-robot/expert-v0 s3://bucket/datasets --tasks 0:10     moves only their bytes
+    """
+    from idaq.share.hub import look_up, open_remote
+
+    if new_id is not None and tasks is None:
+        raise UsageError("--id goes with --tasks: a whole dataset keeps its id")
+    chosen = _range(tasks) if tasks is not None else None
+    from idaq.share.hub_pull import pull as run
+    from idaq.share.hub_tasks import pull_tasks
+
+    with open_remote(_url(hub), revision=revision, timeout=timeout) as remote:
+        with working(f"looking up {dataset}"):
+            found = look_up(remote, dataset)
+        done = run(found, root, progress) if chosen is None else pull_tasks(found, chosen, root, new_id, progress)
+    _tell(done, as_json)
+
+
+@app.command("list")
+def list_(hub: Url = None, revision: Revision = None, timeout: Timeout = 30.0, as_json: Json = False) -> None:
+    """List the datasets of a hub. Reads their metadata.json and nothing else.
+
+    [bold]Examples[/bold]
+
+      idaq hub list hf://me
+      idaq hub list s3://bucket/datasets --json | jq '.[].id'
+    """
+    from idaq.share.hub import list_remote, open_remote
+
+    with open_remote(_url(hub), revision=revision, timeout=timeout) as remote, working(f"listing {remote.url}"):
+        found = [_summary(listing.dataset_id, listing.metadata) for listing in list_remote(remote)]
+        url = remote.url
+    if as_json:
+        print_json(found)
+    elif not found:
+        print(f"no datasets at {url}")
+    else:
+        print_table(f"Datasets at {url}", list(found[0]), [[str(value) for value in row.values()] for row in found])
+
+
+@app.command()
+def show(
+    dataset: Id, hub: Url = None, revision: Revision = None, timeout: Timeout = 30.0, as_json: Json = False
+) -> None:
+    """Show what a dataset on a hub holds. Reads its manifest, not its data.
+
+    [bold]Examples[/bold]
+
+      idaq hub show idaq/point-robot/expert-v0 hf://me
+      idaq hub show idaq/point-robot/expert-v0 hf://me --json | jq .content_digest
+    """
+    from idaq.core.config import to_mapping
+    from idaq.share.hub import look_up, open_remote
+
+    with open_remote(_url(hub), revision=revision, timeout=timeout) as remote:
+        with working(f"looking up {dataset}"):
+            found = look_up(remote, dataset)
+        url = remote.url
+    manifest, counts = found.manifest, found.manifest.counts
+    if as_json:
+        print_json({**to_mapping(manifest), "url": url})
+        return
+    splits = ", ".join(f"{len(tasks)} {name}" for name, tasks in manifest.splits.items())
+    facts = [
+        ["hub", url],
+        ["family", manifest.family],
+        ["description", manifest.recipe.description],
+        ["tasks", f"{counts.tasks} ({splits})"],
+        ["behaviours", ", ".join(behaviour.name for behaviour in manifest.recipe.behaviours)],
+        ["episodes, steps", f"{counts.episodes}, {counts.steps}"],
+        ["size", f"{found.size / 1e6:.1f} MB"],
+        ["content digest", manifest.content_digest],
+        ["collected", f"{manifest.provenance.created} by idaq {manifest.provenance.idaq}"],
+    ]
+    print_table(manifest.dataset_id, ["", ""], [[_printable(cell) for cell in fact] for fact in facts])
+
+
+def _url(hub: str | None) -> str:
+    url = hub or os.environ.get("MINARI_REMOTE")
+    if not url:
+        raise UsageError("which hub?", hint="name it, for example hf://me, or set MINARI_REMOTE")
+    return url
+
+
+def _range(text: str) -> range:
+    found = re.fullmatch(r"(\d{1,9}):(\d{1,9})", text)
+    if found is None or int(found[1]) >= int(found[2]):
+        raise UsageError(f"--tasks {text!r} is not a range of task indices", hint="for example --tasks 0:10")
+    return range(int(found[1]), int(found[2]))
+
+
+def _summary(dataset_id: str, metadata: dict[str, Any]) -> dict[str, Any]:
+    """The columns of `idaq dataset list`; whatever a stranger's document lacks is None."""
+    stated = metadata.get("idaq")
+    counts = stated.get("counts") if isinstance(stated, dict) else None
+    return {
+        "id": dataset_id,
+        "format": "minari" if not isinstance(stated, dict) else f"idaq {_number(stated.get('format_version'))}",
+        "tasks": _number(counts.get("tasks")) if isinstance(counts, dict) else None,
+        "episodes": _number(metadata.get("total_episodes")),
+        "steps": _number(metadata.get("total_steps")),
+        "size_mb": _number(metadata.get("dataset_size")),
+    }
+
+
+def _number(value: object) -> int | float | None:
+    return value if isinstance(value, int | float) else None
+
+
+def _printable(text: str) -> str:
+    """A stranger's text without what would steer the terminal."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)
+
+
+def _tell(done: "Pulled", as_json: bool) -> None:
+    if as_json:
+        print_json({**vars(done), "path": str(done.path)})
+        return
+    if done.existed:
+        print(f"{done.dataset_id} is already here, with this very content")
+    print(f"{done.path}\ncontent digest {done.content_digest}")

@@ -1,0 +1,85 @@
+"""What a hub must be able to do, and what may be said of its URL.
+
+Paths are relative to the hub, POSIX, and begin with a dataset's id: `idaq/point-robot/expert-v0/data/metadata.json`.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from idaq.core.types import Advance, ignore_progress
+from idaq.format import layout
+
+AGAIN = "the same command goes on from where it stopped"
+METADATA = f"data/{layout.METADATA}"
+MANIFEST = f"data/{layout.MANIFEST}"
+NAMESPACE_METADATA = "namespace_metadata.json"
+"""what Minari wants in the folder of every namespace"""
+
+Watch = Callable[[str, int, str], AbstractContextManager[Advance]]
+"""Opens a progress display: label, total, unit."""
+
+
+@contextmanager
+def unwatched(_label: str, _total: int, _unit: str) -> Iterator[Advance]:
+    """The default `Watch`: nobody is watching."""
+    yield ignore_progress
+
+
+@dataclass(frozen=True, kw_only=True)
+class Upload:
+    """A local file and where it goes."""
+
+    source: Path
+    path: str
+    size: int
+    sha256: str
+
+
+class Remote(Protocol):
+    """A place that holds datasets. Every method raises TransferError where trying again may help, else ShareError."""
+
+    @property
+    def url(self) -> str:
+        """For messages: without credentials."""
+        ...
+
+    @property
+    def login(self) -> str:
+        """How a person gives credentials."""
+        ...
+
+    def dataset_ids(self) -> list[str]:
+        """Where datasets are, idaq's and other makers'. Not checked: text of a stranger."""
+        ...
+
+    def size(self, path: str) -> int | None:
+        """Bytes of a file; None if there is no such file."""
+        ...
+
+    def read(self, path: str, start: int, stop: int) -> Iterator[bytes]:
+        """The bytes [start, stop), never more."""
+        ...
+
+    def upload(self, dataset_id: str, files: Sequence[Upload], progress: Advance) -> None:
+        """Send the files in their order, the last of which makes the dataset visible; skip those already there."""
+        ...
+
+    def close(self) -> None:
+        """Let go of connections."""
+        ...
+
+
+def scrub(text: object) -> str:
+    """Text without what a URL may hide: `user:password@` and signed queries."""
+    bare = re.sub(r"(?<=://)[^/\s]*@", "", str(text))
+    return re.sub(r"(://[^\s?]+)\?\S*", r"\1", bare)
+
+
+def namespaces_of(dataset_id: str) -> list[str]:
+    """The folders above a dataset, outermost first: `a/b/c-v0` gives `a` and `a/b`."""
+    parts = dataset_id.split("/")[:-1]
+    return ["/".join(parts[: count + 1]) for count in range(len(parts))]
