@@ -1,1 +1,5 @@
-"""Datasets to and from elsewhere. So far: one NumPy archive of all transitions, which any library can read."""
+"""Datasets to and from elsewhere: exports to other libraries' formats, each lossless, aligned and atomic.
+
+Files: `npz`, `parquet`, `focal_npy`, `lerobot`, `rlds`, `minari_per_task`. Objects in memory: `frameworks`, for d3rlpy,
+TorchRL and torch. What the libraries make of them is tested by `make test-interop` and listed in datasets/interop.md.
+"""

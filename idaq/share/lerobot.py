@@ -91,7 +91,7 @@ def export_lerobot(
         with writer:
             for entry in each_episode(stored, progress):
                 columns = _columns(entry, places[entry.task.task_index], first, fps)
-                features = features or {name: _feature(rows) for name, rows in columns.items()}
+                features = features or {name: _feature(values) for name, values in columns.items()}
                 for name, values in columns.items():
                     moments.setdefault(name, _Moments()).add(values)
                 file = writer.write(columns)
@@ -144,23 +144,28 @@ class _DataWriter:
         return self
 
     def __exit__(self, *_exception: object) -> None:
-        if self._writer is not None:
-            self._writer.close()
+        self._close()
 
     def write(self, columns: dict[str, Array]) -> tuple[int, int]:
         """Append an episode; returns chunk and file index of where it went."""
         table = pa.table({name: _arrow(rows) for name, rows in columns.items()})
         if self._writer is None or self._bytes >= self._limit:
-            self.__exit__()
+            self._close()
             self._number, self._bytes = self._number + 1, 0
-            path = self._folder / _FILE.format(**dict(zip(("chunk_index", "file_index"), self._place(), strict=True)))
+            chunk, file = self._place()
+            path = self._folder / _FILE.format(chunk_index=chunk, file_index=file)
             path.parent.mkdir(parents=True, exist_ok=True)
             self._writer = pq.ParquetWriter(path, table.schema, compression="snappy")
         self._writer.write_table(table, row_group_size=len(table))
         self._bytes += table.nbytes
         return self._place()
 
+    def _close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+
     def _place(self) -> tuple[int, int]:
+        """Chunk and file index of the open file."""
         return divmod(self._number, _FILES_PER_CHUNK)
 
 

@@ -60,7 +60,7 @@ def test_minari_recovers_the_environment_of_each_task(read: Read, environment: s
 def test_minari_shows_the_dataset(read: Read, environment: str) -> None:
     """`minari show`"""
     status, names_it, errors = read(environment, "minari_reader")["show"]
-    if "NamespaceNotFound" in errors:
+    if environment == "minari-0.5.0" and "NamespaceNotFound" in errors:
         pytest.xfail("Minari 0.5.0 makes the environment by its id alone, so it must be registered; mended by 0.5.4")
     assert (status, names_it) == (0, True), errors
 
@@ -81,8 +81,10 @@ def test_d3rlpy_pairs_every_transition(read: Read) -> None:
 
 def test_d3rlpy_reads_minari(read: Read) -> None:
     """`d3rlpy.datasets.get_minari`"""
-    if read("d3rlpy", "d3rlpy_reader")["misread"]:
+    misread = read("d3rlpy", "d3rlpy_reader")["misread"]
+    if misread == list(range(1, 24)):  # all 24 episodes but the first
         pytest.xfail("d3rlpy 2.8.1 shifts observations against actions by one more row each episode: use `to_d3rlpy`")
+    assert not misread
 
 
 def test_d3rlpy_trains(read: Read) -> None:
@@ -99,8 +101,8 @@ def test_d3rlpy_trains(read: Read) -> None:
 def test_torchrl_reads_minari(read: Read, environment: str, part: str) -> None:
     """`MinariExperienceReplay`"""
     found = read(environment, "torchrl_reader")[part]
-    if not np.any(found["observation"]):
-        pytest.xfail("TorchRL 0.11 to 0.14.1 return zeros for any Minari dataset: use `to_torchrl`")
+    if environment == "torchrl" and not np.any(found["observation"]):
+        pytest.xfail("TorchRL 0.14.1 returns zeros for any Minari dataset (0.10.1 does not): use `to_torchrl`")
     assert_tagged(found, (*PAIRS, *ENDS), of_task(9) if part == "one_task" else slice(None))
 
 
