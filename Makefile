@@ -29,6 +29,7 @@ INTEROP ?= $(HOME)/.cache/idaq/interop
 test-interop: setup
 	$(BIN)/python -m tests.interop.environments $(INTEROP)
 	IDAQ_INTEROP=$(INTEROP) IDAQ_INTEROP_TABLE=datasets/interop.md $(BIN)/pytest tests/interop -rs --timeout 600
+	$(BIN)/python -m idaq.evaluate.catalogue_page
 
 check: setup
 	$(BIN)/ruff check .

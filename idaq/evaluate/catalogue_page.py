@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from idaq.core.files import write_text
+from idaq.core.resources import resource_root
 from idaq.evaluate.protocol import number
 from idaq.evaluate.suite import DATA, SetData, SuiteData, read_suite, table
 
@@ -45,3 +46,7 @@ def _row(facts: SetData, folder: Path) -> list[str]:
         facts.content_digest[:12],
         f"`idaq collect {facts.family}{quality}{settings}`",
     ]
+
+
+if __name__ == "__main__":
+    write_catalogue_page(resource_root("datasets"))
