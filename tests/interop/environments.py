@@ -1,4 +1,6 @@
-"""One virtual environment for each consumer, since their pins clash. `python -m tests.interop.environments FOLDER`.
+"""One virtual environment for each consumer, since their pins clash.
+
+`python -m tests.interop.environments FOLDER [NAME...]` builds all, or those named.
 
 An environment that is there with the same requirements is kept. What pip says when it cannot install one is kept too,
 and the consumer's test skips with it.
@@ -100,7 +102,7 @@ def _candidates() -> Iterator[str]:
 def main() -> None:
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
-    for name in ENVIRONMENTS:
+    for name in sys.argv[2:] or ENVIRONMENTS:
         if why_not(folder, name) is not None:
             print(f"building {folder / name}", flush=True)
             build(folder, name)
