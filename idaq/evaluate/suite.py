@@ -136,7 +136,7 @@ def suite_card(
 _DATA_TEXT = """## Data
 
 Returns of the collected episodes. `idaq dataset verify` checks a copy against its content digest, whose first twelve
-characters stand here.
+characters stand here. Sets of fewer episodes than others are samples: a few episodes of every task.
 """
 
 
