@@ -127,6 +127,7 @@ def _write(
     from idaq.core.ids import datasets_root
     from idaq.format.card import dataset_card
     from idaq.format.reader import open_stored
+    from idaq.format.store import delete_dataset
     from idaq.format.verify import verify
     from idaq.format.writer import write_dataset
     from idaq.share.importing import dataset_source
@@ -138,7 +139,8 @@ def _write(
         path = write_dataset(source, datasets_root(root), card, advance)
         problems = verify(path, advance)
     if problems:
-        raise CorruptDatasetError(f"{path} was written, but is not sound: {problems[0]}")
+        delete_dataset(path)
+        raise CorruptDatasetError(f"what was imported makes no sound dataset: {problems[0]}")
     digest = open_stored(path).manifest.content_digest
     return {"path": str(path), "content_digest": digest, "tasks": len(source.tasks), "episodes": episodes}
 
@@ -147,9 +149,10 @@ def _from_zarr(url: str, root: Path | None, as_json: bool) -> None:
     from idaq.core.ids import datasets_root
     from idaq.format.reader import open_stored
     from idaq.format.zarr import import_zarr
+    from idaq.format.zarr_reader import open_zarr
 
-    with working(f"reading {url}"):
-        path = import_zarr(url, datasets_root(root))
+    with progress(f"reading {url}", len(open_zarr(url).episodes), "episodes") as advance:
+        path = import_zarr(url, datasets_root(root), advance)
     manifest = open_stored(path).manifest
     if as_json:
         print_json({"id": manifest.dataset_id, "path": str(path), "content_digest": manifest.content_digest})
@@ -161,17 +164,17 @@ def _read(sources: list[str], allow_pickle: bool, root: Path | None) -> "Import"
     from idaq.format.store import find_dataset
 
     if all(source.startswith("minari:") for source in sources):
-        from idaq.share.minari import read_minari
+        from idaq.share.import_minari import read_minari
 
         return read_minari([find_dataset(source.removeprefix("minari:"), root) for source in sources])
     if len(sources) > 1:
         raise UsageError("only minari:<id> sources can be several", hint="import one file or folder, then merge")
     path = Path(sources[0]).expanduser()
     if path.is_dir():
-        from idaq.share.focal import read_focal
+        from idaq.share.import_focal import read_focal
 
         return read_focal(path, allow_pickle)
-    from idaq.share.arrays import read_d4rl, read_npz
+    from idaq.share.import_arrays import read_d4rl, read_npz
 
     readers = {".npz": read_npz, ".hdf5": read_d4rl, ".h5": read_d4rl}
     if path.suffix not in readers:
@@ -195,8 +198,7 @@ def _format(asked: Format, out: str) -> Format:
 def _to_npz(stored: "StoredDataset", out: str, advance: "Advance") -> None:
     from idaq.share.npz import export_npz
 
-    export_npz(stored, Path(out))
-    advance(len(stored.episodes))
+    export_npz(stored, Path(out), progress=advance)
 
 
 def _to_parquet(stored: "StoredDataset", out: str, advance: "Advance") -> None:

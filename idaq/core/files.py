@@ -33,6 +33,16 @@ def fsync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def fsync_tree(folder: Path) -> None:
+    """Make everything below `folder`, and it, survive a power cut."""
+    for path in (*folder.rglob("*"), folder):
+        if path.is_dir():
+            fsync_folder(path)
+        else:
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on a clean exit fsync it and rename it into place, else remove it."""

@@ -7,22 +7,19 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any
 
-import gymnasium as gym
 import numpy as np
-from minari.serialization import deserialize_space
 from numpy.typing import NDArray
 
 from idaq.core.config import from_mapping, to_mapping
-from idaq.core.errors import CorruptDatasetError, DatasetError, UsageError, unknown_name
+from idaq.core.errors import DatasetError, UsageError, unknown_name
 from idaq.core.ids import parse_id
 from idaq.format.columns import get_episode, map_columns
 from idaq.format.documents import Parent, ReturnStatistics, TaskRecord
-from idaq.format.reader import StoredDataset
+from idaq.format.reader import StoredDataset, read_space
 from idaq.format.recipe import Behaviour, Recipe
 from idaq.format.selection import task_indices
-from idaq.format.writer import DatasetSource, EpisodeEntry
+from idaq.format.writer import DatasetSource, EpisodeEntry, entry_of
 
 _HOW = "the dataset's own episodes of this task, all behaviours"
 
@@ -92,11 +89,8 @@ def relabelled(stored: StoredDataset, new_id: str, labels: Labels) -> DatasetSou
         for entry in _entries(stored, np.arange(len(stored.episodes)))
     )
     source = _source([stored], new_id, tasks, behaviours, entries, "relabel")
-    return (
-        source
-        if labels.description is None
-        else replace(source, recipe=replace(source.recipe, description=labels.description))
-    )
+    description = source.recipe.description if labels.description is None else labels.description
+    return replace(source, recipe=replace(source.recipe, description=description))
 
 
 def _source(
@@ -118,8 +112,8 @@ def _source(
         recipe=from_mapping(Recipe, recipe, where=new_id),
         tasks=tasks,
         entries=entries,
-        observation_space=_space(first, "observation_space"),
-        action_space=_space(first, "action_space"),
+        observation_space=read_space(first.metadata, "observation_space", str(first.path)),
+        action_space=read_space(first.metadata, "action_space", str(first.path)),
         env_spec_json=first.metadata.get("env_spec"),
         operation=operation,
         parents=tuple(
@@ -129,23 +123,10 @@ def _source(
     )
 
 
-def _space(stored: StoredDataset, name: str) -> gym.Space[Any]:
-    try:
-        return deserialize_space(stored.metadata[name])
-    except Exception as error:  # what is no space leads Minari and Gymnasium to errors of any kind
-        raise CorruptDatasetError(f"{stored.path}: its {name} is not one that Minari can read: {error}") from None
-
-
 def _entries(stored: StoredDataset, numbers: NDArray[np.int64]) -> Iterator[EpisodeEntry]:
     columns, table = map_columns(stored), stored.episodes
     for number in numbers.tolist():
-        yield EpisodeEntry(
-            episode=get_episode(columns, number, int(table.length[number])),
-            task_index=int(table.task_index[number]),
-            behaviour=str(table.behaviour[number]),
-            seed=int(table.seed[number]),
-            success=bool(table.success[number]),
-        )
+        yield entry_of(table, number, get_episode(columns, number, int(table.length[number])))
 
 
 def _measured(task: TaskRecord, returns: NDArray[np.float64]) -> TaskRecord:

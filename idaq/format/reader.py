@@ -56,6 +56,16 @@ class StoredDataset:
         return layout.data_folder(self.path) / layout.HDF5
 
 
+def read_space(metadata: Mapping[str, Any], name: str, where: str) -> Any:
+    """The Gymnasium space that metadata.json holds under `name`. Raises CorruptDatasetError."""
+    from minari.serialization import deserialize_space  # half a second, which `idaq dataset show` need not wait for
+
+    try:
+        return deserialize_space(metadata[name])
+    except Exception as error:  # what is no space leads Minari and Gymnasium to errors of any kind
+        raise CorruptDatasetError(f"{where}: its {name} is not one that Minari can read: {error}") from None
+
+
 def is_idaq_dataset(path: Path) -> bool:
     """Whether a dataset folder was written by idaq (any version) rather than by another maker of Minari datasets."""
     return "idaq" in read_metadata(path)

@@ -10,7 +10,7 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -28,12 +28,13 @@ import idaq
 from idaq.core.config import canonical_json, to_mapping
 from idaq.core.digest import dataset_digest, episode_digest, little_endian, value_digest
 from idaq.core.errors import DatasetError, DatasetExistsError
-from idaq.core.files import fsync_folder, sha256_file, write_json, write_text
+from idaq.core.files import fsync_folder, fsync_tree, sha256_file, write_json, write_text
 from idaq.core.ids import parse_id
 from idaq.core.types import Advance, Episode, ignore_progress
 from idaq.format import FORMAT_VERSION, layout
 from idaq.format.documents import Counts, FileRecord, Manifest, MetadataIdaq, Parent, Provenance, TaskRecord
 from idaq.format.output import Output
+from idaq.format.reader import EpisodeTable
 from idaq.format.recipe import Recipe
 
 
@@ -46,6 +47,17 @@ class EpisodeEntry:
     behaviour: str
     seed: int
     success: bool
+
+
+def entry_of(table: EpisodeTable, number: int, episode: Episode) -> EpisodeEntry:
+    """An episode with what the table of the dataset it is from says of it."""
+    return EpisodeEntry(
+        episode=episode,
+        task_index=int(table.task_index[number]),
+        behaviour=str(table.behaviour[number]),
+        seed=int(table.seed[number]),
+        success=bool(table.success[number]),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +98,7 @@ def write_dataset(source: DatasetSource, root: Path, card: str, progress: Advanc
         pq.write_table(table, data / layout.EPISODES)
         write_text(data / layout.TASKS, "".join(canonical_json(to_mapping(t)) + "\n" for t in source.tasks))
         _write_documents(data, source, table, columns)
-        _sync(building)
+        fsync_tree(building)
         return publish(building, root, source.recipe.id)
     finally:
         shutil.rmtree(building, ignore_errors=True)
@@ -251,21 +263,6 @@ def _provenance(source: DatasetSource) -> Provenance:
         operation=source.operation,
         parents=list(source.parents),
     )
-
-
-def _sync(folder: Path) -> None:
-    """Make the whole tree durable before it gets its name."""
-    for path in _tree(folder):
-        if path.is_dir():
-            fsync_folder(path)
-        else:
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
-
-
-def _tree(folder: Path) -> Iterator[Path]:
-    yield from folder.rglob("*")
-    yield folder
 
 
 def make_namespaces(root: Path, namespace: Path) -> None:

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import zarr
-from minari.serialization import deserialize_space
 from numpy.typing import NDArray
 from zarr.core.buffer import Buffer
 from zarr.storage import MemoryStore
@@ -22,9 +21,9 @@ from idaq.core.errors import CorruptDatasetError, DatasetError, DatasetExistsErr
 from idaq.core.types import Advance, ignore_progress
 from idaq.format import layout
 from idaq.format.columns import Columns, map_columns
-from idaq.format.reader import StoredDataset, open_stored
+from idaq.format.reader import StoredDataset, open_stored, read_space
 from idaq.format.verify import verify
-from idaq.format.writer import DatasetSource, EpisodeEntry, publish, write_dataset
+from idaq.format.writer import DatasetSource, EpisodeEntry, entry_of, publish, write_dataset
 from idaq.format.zarr_layout import (
     ATTRIBUTE,
     GROUP,
@@ -156,32 +155,19 @@ def _encode_shard(grid: Grid, columns: Columns, stored: StoredDataset, episodes:
 
 def _source(dataset: ZarrDataset, progress: Advance) -> DatasetSource:
     """What to write the dataset from. Raises CorruptDatasetError if its spaces cannot be read."""
-    metadata = dataset.metadata
-    try:
-        observation_space = deserialize_space(metadata["observation_space"])
-        action_space = deserialize_space(metadata["action_space"])
-        env_spec = metadata.get("env_spec")
-    except Exception as error:  # Minari and Gymnasium raise errors of any kind for what is no space
-        raise CorruptDatasetError(f"{dataset.folder.url}: the spaces in its metadata cannot be read: {error}") from None
+    metadata, place = dataset.metadata, dataset.folder.url
     return DatasetSource(
         recipe=dataset.manifest.recipe,
         tasks=dataset.tasks,
         entries=_entries(dataset, progress),
-        observation_space=observation_space,
-        action_space=action_space,
-        env_spec_json=env_spec,
+        observation_space=read_space(metadata, "observation_space", place),
+        action_space=read_space(metadata, "action_space", place),
+        env_spec_json=metadata.get("env_spec"),
         provenance=dataset.manifest.provenance,
     )
 
 
 def _entries(dataset: ZarrDataset, progress: Advance) -> Iterator[EpisodeEntry]:
-    table = dataset.episodes
-    for number in range(len(table)):
-        yield EpisodeEntry(
-            episode=dataset.episode(number),
-            task_index=int(table.task_index[number]),
-            behaviour=str(table.behaviour[number]),
-            seed=int(table.seed[number]),
-            success=bool(table.success[number]),
-        )
+    for number in range(len(dataset.episodes)):
+        yield entry_of(dataset.episodes, number, dataset.episode(number))
         progress(1)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from idaq.core.errors import DatasetExistsError, UsageError
-from idaq.core.files import fsync_folder, replacing
+from idaq.core.files import fsync_folder, fsync_tree, replacing
 from idaq.core.types import Advance, Episode
 from idaq.format.columns import get_episode, map_columns
 from idaq.format.documents import Counts, TaskRecord
@@ -97,7 +97,7 @@ def new_folder(target: Path) -> Iterator[Path]:
     try:
         building.mkdir()
         yield building
-        _sync(building)
+        fsync_tree(building)
         building.rename(target)
         fsync_folder(target.parent)
     finally:
@@ -117,12 +117,3 @@ def consumer(module: str, install: str) -> Any:
 def _refuse_existing(target: Path) -> None:
     if target.exists():
         raise DatasetExistsError(f"{target} exists already", hint="an export overwrites nothing: choose another place")
-
-
-def _sync(folder: Path) -> None:
-    for path in [*folder.rglob("*"), folder]:
-        if path.is_dir():
-            fsync_folder(path)
-        else:
-            with path.open("rb") as file:
-                os.fsync(file.fileno())

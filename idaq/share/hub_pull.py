@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from idaq.core.errors import CorruptDatasetError, DatasetError, DatasetExistsError, ShareError
-from idaq.core.files import fsync_folder, inside, sha256_file
+from idaq.core.files import fsync_folder, fsync_tree, inside, sha256_file
 from idaq.core.ids import dataset_path, datasets_root
 from idaq.core.types import Advance
 from idaq.format import layout
@@ -139,12 +139,7 @@ def install(folder: Path, target: Path, root: Path, source: str) -> None:
         shutil.rmtree(folder)
         what = str(problems[0]).replace(str(folder), str(target))
         raise CorruptDatasetError(f"what came from {source} is not sound: {what}", hint="tell whoever pushed it")
-    for path in (*folder.rglob("*"), folder):
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    fsync_tree(folder)
     make_namespaces(root, target.parent)
     os.rename(folder, target)
     fsync_folder(target.parent)

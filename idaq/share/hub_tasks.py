@@ -19,7 +19,7 @@ from idaq.format.card import dataset_card
 from idaq.format.columns import get_episode, map_columns
 from idaq.format.edit import subset
 from idaq.format.reader import StoredDataset, read_episodes, read_tasks
-from idaq.format.writer import DatasetSource, EpisodeEntry, write_dataset
+from idaq.format.writer import DatasetSource, EpisodeEntry, entry_of, write_dataset
 from idaq.share.hub import RemoteDataset
 from idaq.share.hub_fetch import fetch_extents
 from idaq.share.hub_pull import Pulled, fetch_file, install, is_here, partial
@@ -157,10 +157,4 @@ def _entries(stored: StoredDataset, numbers: list[int]) -> Iterator[EpisodeEntry
                 "its digest; what came was thrown away",
                 hint="try again; if that fails too, tell whoever pushed it",
             )
-        yield EpisodeEntry(
-            episode=episode,
-            task_index=task,
-            behaviour=str(table.behaviour[number]),
-            seed=seed,
-            success=bool(table.success[number]),
-        )
+        yield entry_of(table, number, episode)

@@ -27,6 +27,7 @@ from idaq.format import layout
 from idaq.format.documents import Counts, TaskRecord
 from idaq.format.output import Output
 from idaq.format.reader import StoredDataset
+from idaq.format.writer import make_namespaces
 from idaq.share.exporting import ExportedEpisode, count, each_episode, new_folder
 
 _NAMESPACE_FILE = "namespace_metadata.json"
@@ -48,7 +49,7 @@ def export_minari_per_task(stored: StoredDataset, root: Path, *, progress: Advan
             dataset_id = ids[task.task_index]
             written = _write_task(folder / str(dataset_id).rpartition("/")[2], dataset_id, stored, task, entries)
             facts += written
-        _mark_namespaces(root, namespace)
+        make_namespaces(root, (root / namespace).parent)
     return count(facts)
 
 
@@ -138,12 +139,3 @@ def _scores(task: TaskRecord) -> dict[str, float]:
     """Minari's ends of a normalised score, where both were measured."""
     random, behaviour = task.reference.random, task.reference.behaviour
     return {} if random is None else {"ref_min_score": random.mean, "ref_max_score": behaviour.mean}
-
-
-def _mark_namespaces(root: Path, namespace: str) -> None:
-    """The folders between the root and the new one become namespaces, where they are not yet."""
-    parent = (root / namespace).parent
-    while parent != root:
-        if not (parent / _NAMESPACE_FILE).exists():
-            write_json(parent / _NAMESPACE_FILE, {})
-        parent = parent.parent

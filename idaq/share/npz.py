@@ -8,14 +8,17 @@ from pathlib import Path
 
 import numpy as np
 
-from idaq.core.files import replacing
-from idaq.core.types import Array
+from idaq.core.types import Advance, Array, ignore_progress
 from idaq.format.columns import Columns, FlatColumn, map_columns
 from idaq.format.reader import StoredDataset
+from idaq.share.exporting import new_file
 
 
-def export_npz(stored: StoredDataset, target: Path) -> int:
-    """Write `target` atomically; returns the number of transitions. Peak memory is about twice the data."""
+def export_npz(stored: StoredDataset, target: Path, *, progress: Advance = ignore_progress) -> int:
+    """Write `target` atomically; returns the number of transitions. Peak memory is about twice the data.
+
+    `progress` counts episodes, all at once. Raises DatasetExistsError if `target` exists.
+    """
     columns, lengths = map_columns(stored), stored.episodes.length
     observations = _stack(columns, "observations", lengths.tolist())
     last = np.cumsum(lengths + 1) - 1  # row of each episode's s_T, which starts no transition
@@ -27,8 +30,9 @@ def export_npz(stored: StoredDataset, target: Path) -> int:
         "task_index": stored.episodes.task_index.repeat(lengths),
         "episode": np.arange(len(lengths)).repeat(lengths),
     }
-    with replacing(target) as temporary, temporary.open("wb") as file:
+    with new_file(target) as temporary, temporary.open("wb") as file:
         np.savez(file, allow_pickle=False, **arrays)  # type: ignore[arg-type]
+    progress(len(lengths))
     return len(arrays["rewards"])
 
 

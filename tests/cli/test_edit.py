@@ -96,10 +96,9 @@ def test_export(idaq: Idaq, root: Path, out: str) -> None:
     assert done.code == 0, done.err
     assert "480 transitions of 24 episodes" in done.out
     assert (root / out).exists()
-    if not out.endswith(".npz"):
-        again = idaq("dataset", "export", ID, root / out, *to)
-        assert again.code == 1
-        assert "exists" in again.err
+    again = idaq("dataset", "export", ID, root / out, *to)
+    assert again.code == 1
+    assert "exists" in again.err
 
 
 def test_zarr_there_and_back(idaq: Idaq, root: Path) -> None:

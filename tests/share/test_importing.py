@@ -1,6 +1,7 @@
 """Other people's data comes in with every (s, a, r, s') in its place, and what it lacks is told."""
 
 import io
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -16,10 +17,10 @@ from idaq.format.reader import open_stored
 from idaq.format.verify import verify
 from idaq.format.writer import write_dataset
 from idaq.loader import Dataset, open_dataset
-from idaq.share.arrays import read_d4rl, read_npz
-from idaq.share.focal import read_focal
+from idaq.share.import_arrays import read_d4rl, read_npz
+from idaq.share.import_focal import read_focal
+from idaq.share.import_minari import read_minari
 from idaq.share.importing import Import, Rows, cut_episodes, dataset_source
-from idaq.share.minari import read_minari
 from idaq.share.npz import export_npz
 
 NEW = "me/some/imported-v0"
@@ -113,7 +114,13 @@ def test_hostile_archives_are_refused(tmp_path: Path) -> None:
         for _ in range(1100):
             entry.write(bytes(1 << 20))
     assert (tmp_path / "zeros.npz").stat().st_size < 2 << 20
-    for name in ("pickle", "text", "bomb", "zeros"):
+    with zipfile.ZipFile(tmp_path / "twice.npz", "w") as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # zipfile warns of what is meant here
+        for value in (0.0, 1.0):
+            content = io.BytesIO()
+            np.save(content, np.full((3, 1), value))
+            archive.writestr("observations.npy", content.getvalue())
+    for name in ("pickle", "text", "bomb", "zeros", "twice"):
         with pytest.raises(CorruptDatasetError):
             read_npz(tmp_path / f"{name}.npz")
 

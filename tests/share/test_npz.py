@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from idaq.collect.collect import Collected
+from idaq.core.errors import DatasetExistsError
 from idaq.format.reader import open_stored
 from idaq.loader import open_dataset
 from idaq.share.npz import export_npz
@@ -28,12 +29,14 @@ def test_every_transition_is_in_its_place(collected_mixed: Collected, tmp_path: 
         np.testing.assert_array_equal(arrays["truncated"][mine], episode.truncated)
 
 
-def test_a_failed_export_leaves_the_old_file(collected: Collected, tmp_path: Path) -> None:
-    target = tmp_path / "kept.npz"
-    target.write_bytes(b"old")
+def test_a_failed_export_leaves_nothing_and_a_file_is_not_overwritten(collected: Collected, tmp_path: Path) -> None:
+    target = tmp_path / "new.npz"
     stored = open_stored(collected.path)
     wrong = replace(stored, episodes=replace(stored.episodes, task_index=np.array([object()] * len(stored.episodes))))
     with pytest.raises(ValueError, match="Object arrays cannot be saved"):
         export_npz(wrong, target)
+    assert list(tmp_path.iterdir()) == []
+    target.write_bytes(b"old")
+    with pytest.raises(DatasetExistsError):
+        export_npz(stored, target)
     assert target.read_bytes() == b"old"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["kept.npz"]

@@ -29,6 +29,8 @@ def read_npz(path: Path) -> Import:
             claimed = sum(entry.file_size for entry in archive.zip.infolist())
             if claimed > max(_HARMLESS, _DENSEST * path.stat().st_size):
                 raise CorruptDatasetError(f"{path} ({path.stat().st_size} bytes) would unpack to {claimed} bytes")
+            if len(set(archive.files)) < len(archive.files):
+                raise CorruptDatasetError(f"{path}: a name stands twice in the archive: {archive.files}"[:300])
             arrays = {name: archive[name] for name in archive.files if name in _WANTED}
     except (
         OSError,
