@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from . import adapt, collect, dataset, edit, hub, report, reproduce, train, transfer
+from . import adapt, behavior, collect, dataset, edit, hub, report, reproduce, train, transfer
 from .output import fail
 
 INTERRUPTED = 130
@@ -33,6 +33,7 @@ edit.register(dataset.app)
 transfer.register(dataset.app)
 app.add_typer(dataset.app, name="dataset")
 app.add_typer(hub.app, name="hub")
+app.add_typer(behavior.app, name="behavior")
 app.command("train")(train.train)
 app.command("adapt")(adapt.adapt)
 app.command("report")(report.report)

@@ -35,6 +35,7 @@ def collect(
       idaq collect point-robot                        makes idaq/point-robot/expert-v0
       idaq collect point-robot-wind --quality mixed
       idaq collect ml1/reach                          one of the 50 sets of Meta-World ML1
+      idaq collect cheetah-vel --quality medium       a running body, with trained behaviour policies
       idaq collect point-robot --set episodes=2       two episodes of every behaviour on every task
       idaq collect point-robot --set id=idaq/point-robot/noisy-v0 --set behaviours.expert.noise=1
       idaq collect --recipe my.toml --workers 8
@@ -53,7 +54,7 @@ def collect(
     with progress(f"collecting {chosen.id}", episode_count(chosen), "episodes") as advance:
         done = run(chosen, datasets_root(root), workers=workers, executor=executor, progress=advance)
     if as_json:
-        keys = ("content_digest", "cells", "resumed", "existed")
+        keys = ("content_digest", "cells", "resumed", "existed", "unstable")
         print_json({"id": chosen.id, "path": str(done.path), **{key: getattr(done, key) for key in keys}})
     else:
         _tell(chosen.id, done)
@@ -64,4 +65,6 @@ def _tell(dataset_id: str, done: "Collected") -> None:
         print(f"{dataset_id} is already there, with this very content")
     elif done.resumed:
         print(f"{dataset_id}: resumed, {done.resumed} of {done.cells} cells were already collected")
+    if done.unstable:
+        print(f"{done.unstable} episodes were left out: their simulation became unstable")
     print(f"{done.path}\ncontent digest {done.content_digest}")

@@ -25,6 +25,7 @@ from idaq.format.recipe import Behaviour, Recipe
 from idaq.tasks import get_family
 
 JOURNAL = "journal.jsonl"
+_UNSTABLE = 0.1  # a cell that loses more of its episodes says something is wrong
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,10 +61,17 @@ def collect_cell(recipe: Recipe, cell: Cell, folder: Path) -> int:
     """Collect a cell, write its shard, note it in the journal; returns the number of episodes."""
     behaviour = behaviours_of(recipe)[cell.behaviour_index]
     seeds = [episode_seed(recipe.seed, cell.task_index, cell.behaviour_index, e) for e in range(behaviour.episodes)]
-    episodes, successes = rollout(
+    episodes, successes, kept = rollout(
         get_family(recipe.family), behaviour, np.full(len(seeds), cell.task_index), np.array(seeds, np.uint64)
     )
-    content = _pack(Shard(episodes=episodes, seeds=seeds, successes=successes.tolist()))
+    unstable = len(seeds) - len(kept)
+    if not len(kept) or unstable > max(1, _UNSTABLE * len(seeds)):
+        raise CollectError(
+            f"{unstable} of {len(seeds)} episodes of behaviour {behaviour.name!r} on task {cell.task_index} of"
+            f" {recipe.family} became unstable: NaN or infinity",
+            hint="less noise in the recipe, or mend the environment; single unstable episodes are left out and counted",
+        )
+    content = _pack(Shard(episodes=episodes, seeds=[seeds[i] for i in kept], successes=successes.tolist()))
     with replacing(folder / cell.shard) as temporary:
         temporary.write_bytes(content)
     _note(folder, {"shard": cell.shard, "sha256": hashlib.sha256(content).hexdigest(), "episodes": len(seeds)})

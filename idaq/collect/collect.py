@@ -39,6 +39,8 @@ class Collected:
     """cells that an earlier, interrupted run had finished"""
     existed: bool
     """the dataset was already there, whole, from the same recipe"""
+    unstable: int
+    """episodes left out because the simulation became unstable"""
 
 
 def collect(
@@ -68,8 +70,15 @@ def collect(
         source = _source(recipe, family, tasks, folder)
         path = write_dataset(source, root, dataset_card(recipe, source.tasks), progress)
         shutil.rmtree(folder)
-        content_digest = open_stored(path).manifest.content_digest
-    return Collected(path=path, content_digest=content_digest, cells=len(cells), resumed=resumed, existed=False)
+        manifest = open_stored(path).manifest
+    return Collected(
+        path=path,
+        content_digest=manifest.content_digest,
+        cells=len(cells),
+        resumed=resumed,
+        existed=False,
+        unstable=manifest.provenance.unstable,
+    )
 
 
 def assign_splits(recipe: Recipe, family: Family) -> dict[int, str]:
@@ -110,7 +119,14 @@ def _existing(path: Path, recipe: Recipe) -> Collected:
             f"{path} exists already and was collected from another recipe",
             hint="collect under another id: --set id=idaq/.../name-v1, or remove that folder",
         )
-    return Collected(path=path, content_digest=stored.manifest.content_digest, cells=0, resumed=0, existed=True)
+    return Collected(
+        path=path,
+        content_digest=stored.manifest.content_digest,
+        cells=0,
+        resumed=0,
+        existed=True,
+        unstable=stored.manifest.provenance.unstable,
+    )
 
 
 def _collect_cells(
@@ -128,14 +144,16 @@ def _collect_cells(
 
 def _source(recipe: Recipe, family: Family, splits: dict[int, str], folder: Path) -> DatasetSource:
     env = family.make()
+    tasks = tuple(_task_record(recipe, family, index, split, folder) for index, split in splits.items())
     source = DatasetSource(
         recipe=recipe,
-        tasks=tuple(_task_record(recipe, family, index, split, folder) for index, split in splits.items()),
+        tasks=tasks,
         entries=_entries(recipe, splits, folder),
         observation_space=env.observation_space,
         action_space=env.action_space,
         env_spec_json=family.env_spec.to_json(),
         simulators={name: version(name) for name in family.simulators},
+        unstable=len(tasks) * sum(b.episodes for b in recipe.behaviours) - sum(t.reference.behaviour.n for t in tasks),
     )
     env.close()
     return source

@@ -6,6 +6,7 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
+from idaq.collect.policies import load_policy, told
 from idaq.core.errors import CollectError
 from idaq.core.seeds import generator
 from idaq.core.types import Array, Episode
@@ -39,9 +40,16 @@ def draw_noise(seeds: NDArray[np.uint64], steps: int, action_size: int) -> Noise
 def act(
     behaviour: Behaviour, family: Family, env: LockstepEnv, tasks: NDArray[np.int64], noise: Noise, step: int
 ) -> Array:
-    """Actions (B, A) in [-1, 1] of a behaviour policy at time `step`."""
+    """Actions (B, A) in [-1, 1] of a behaviour policy at time `step`. Raises CollectError, also PolicyError."""
     if behaviour.kind == "random":
         return noise.uniform[step]
+    if behaviour.policy is not None and behaviour.weights is not None:
+        policy = load_policy(family.name, behaviour.policy, behaviour.weights)
+        return policy(told(family, env.privileged(), tasks), noise.gaussian[step], behaviour.noise)
+    if family.controller is None:
+        raise CollectError(
+            f"family {family.name} has no scripted controller", hint='kind = "trained" or "random" in the recipe'
+        )
     scripted = np.clip(family.controller(env.privileged(), tasks) + behaviour.noise * noise.gaussian[step], -1, 1)
     if behaviour.kind == "scripted":
         return scripted
@@ -50,22 +58,26 @@ def act(
 
 def rollout(
     family: Family, behaviour: Behaviour, tasks: NDArray[np.int64], seeds: NDArray[np.uint64]
-) -> tuple[list[Episode], NDArray[np.bool_]]:
-    """Run B episodes in lock-step, or in several parts: the episodes and, for each, its success by the family's word.
+) -> tuple[list[Episode], NDArray[np.bool_], NDArray[np.int64]]:
+    """Run B episodes in lock-step, or in several parts: those that stayed finite, whether each succeeded by the
+    family's word, and which of the B they are.
 
-    Episode b is a pure function of (family, behaviour, tasks[b], seeds[b]). Raises CollectError on NaN or infinity.
+    Episode b is a pure function of (family, behaviour, tasks[b], seeds[b]).
     """
     env, space = family.lockstep(), _action_space(family)
     episodes: list[Episode] = []
-    successes: list[bool] = []
+    successes, kept = list[bool](), list[int]()
+    when = {task.task_index: task.success.when for task in family.tasks}
     for start in range(0, len(tasks), family.lockstep_width):
         part = slice(start, start + family.lockstep_width)
         columns, solved = _run(family, behaviour, env, space, tasks[part], seeds[part])
-        when = {task.task_index: task.success.when for task in family.tasks}
         for b, task in enumerate(tasks[part].tolist()):
-            episodes.append(_cut({name: column[b] for name, column in columns.items()}))
-            successes.append(_solved(solved[b, : len(episodes[-1])], when[task]))
-    return episodes, np.array(successes)
+            episode = _cut({name: column[b] for name, column in columns.items()})
+            if _is_finite(episode):
+                episodes.append(episode)
+                successes.append(_solved(solved[b, : len(episode)], when[task]))
+                kept.append(start + b)
+    return episodes, np.array(successes, bool), np.array(kept, np.int64)
 
 
 def _run(
@@ -112,7 +124,8 @@ def _cut(columns: dict[str, Array]) -> Episode:
     ended = np.flatnonzero(columns["terminated"] | columns["truncated"])
     length = int(ended[0]) + 1 if len(ended) else len(columns["rewards"])
     cut = {name: np.ascontiguousarray(c[: length + (name == "observations")]) for name, c in columns.items()}
-    for name in ("observations", "actions", "rewards"):
-        if not np.isfinite(cut[name]).all():
-            raise CollectError(f"the environment gave NaN or infinity in {name}")
     return Episode(**cut)  # type: ignore[arg-type]
+
+
+def _is_finite(episode: Episode) -> bool:
+    return all(np.isfinite(column).all() for column in (episode.observations, episode.actions, episode.rewards))

@@ -10,6 +10,7 @@ IdaqError
 │   ├── FormatVersionError      written by a newer or unknown format
 │   └── CorruptDatasetError     bytes, counts or values disagree with the manifest
 ├── CollectError                a collection cannot go on
+│   └── PolicyError             weights of a behaviour policy are missing, damaged, or not those asked for
 ├── ShareError                  a hub cannot be used, or what it sends is not what it states
 │   └── TransferError           a connection broke or stalled: trying again may help
 └── RunError                    a run directory or a training run cannot be used
@@ -77,6 +78,10 @@ class CorruptDatasetError(DatasetError):
 
 
 class CollectError(IdaqError):
+    pass
+
+
+class PolicyError(CollectError):
     pass
 
 

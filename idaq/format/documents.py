@@ -100,6 +100,8 @@ class Provenance:
     platform: str
     simulators: dict[str, str] = Field(default_factory=dict)
     """version of each package whose version decides what an episode holds, where there are such"""
+    unstable: Count = 0
+    """episodes left out because the simulation became unstable: NaN or infinity"""
     operation: str = ""
     """what made it other than a collection: subset, merge, relabel or import, in words"""
     parents: list[Parent] = Field(default_factory=list)

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from idaq.core.config import config
 from idaq.core.errors import UsageError
@@ -15,16 +15,27 @@ class Behaviour:
     """One behaviour policy. Actions are in units of the largest action, clipped to [-1, 1]."""
 
     name: Slug
-    kind: Literal["scripted", "random", "mixture", "unknown"]
-    """scripted: the family's controller plus noise; random: uniform; mixture: each step one or the other; unknown:
-    imported, which cannot be collected"""
-    quality: Literal["expert", "medium", "random", "unknown"]
+    kind: Literal["scripted", "trained", "random", "mixture", "unknown"]
+    """scripted: the family's controller plus noise; trained: a policy of the catalogue; random: uniform; mixture: each
+    step scripted or random; unknown: imported, which cannot be collected"""
+    quality: Literal["expert", "medium", "early", "random", "unknown"]
     episodes: Annotated[int, Field(ge=1, le=1_000_000)]
     """episodes for each task"""
     noise: Annotated[float, Field(ge=0)] = 0.0
-    """standard deviation of the Gaussian noise on each scripted action"""
+    """standard deviation of the Gaussian noise on each scripted action; trained: in units of the policy's own"""
     random_share: Annotated[float, Field(ge=0, le=1)] = 0.0
     """mixture: the chance that a step is the random policy's"""
+    policy: Slug | None = None
+    """trained: the snapshot's name in datasets/<family>/behaviours"""
+    weights: Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")] | None = None
+    """trained: sha256 of its weights, so that the recipe tells what the data is"""
+
+    @model_validator(mode="after")
+    def _trained_means_a_policy(self) -> "Behaviour":
+        named = self.policy is not None and self.weights is not None
+        if named != (self.kind == "trained") or (self.policy is None) != (self.weights is None):
+            raise ValueError("a trained behaviour names its policy and the sha256 of its weights, and no other does")
+        return self
 
 
 @config

@@ -72,6 +72,8 @@ class DatasetSource:
     env_spec_json: str | None
     simulators: Mapping[str, str] = field(default_factory=dict)
     """versions of the packages that decide what an episode holds"""
+    unstable: int = 0
+    """episodes that were left out of it for NaN or infinity"""
     operation: str = ""
     parents: tuple[Parent, ...] = ()
     """what made it, of what, where it was not collected"""
@@ -260,6 +262,7 @@ def _provenance(source: DatasetSource) -> Provenance:
         h5py=h5py.__version__,
         platform=f"{platform.system()} {platform.machine()}",
         simulators=dict(source.simulators),
+        unstable=source.unstable,
         operation=source.operation,
         parents=list(source.parents),
     )

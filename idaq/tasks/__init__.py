@@ -4,13 +4,14 @@ import functools
 from collections.abc import Callable
 
 from idaq.core.errors import unknown_name
-from idaq.tasks import ml1, point
+from idaq.tasks import locomotion, ml1, point
 from idaq.tasks.family import Family, LockstepEnv, Singles, StepBatch
 
 FAMILIES: dict[str, Callable[[], Family]] = {
     "point-robot": point.point_robot,
     "point-robot-sparse": point.point_robot_sparse,
     "point-robot-wind": point.point_robot_wind,
+    **{name: functools.partial(locomotion.locomotion, name) for name in locomotion.VARIANTS},
     **{f"ml1/{name}": functools.partial(ml1.ml1, name) for name in ml1.NAMES},
 }
 

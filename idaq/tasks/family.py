@@ -85,7 +85,7 @@ class Singles:
 
 @dataclass(frozen=True, kw_only=True)
 class Family:
-    """A list of tasks, the environment that takes one, and the scripted controller that knows it."""
+    """A list of tasks, the environment that takes one, and who knows how to solve it."""
 
     name: str
     description: str
@@ -94,11 +94,15 @@ class Family:
     """steps until the time limit truncates an episode"""
     env_spec: EnvSpec
     lockstep: Callable[[], LockstepEnv]
-    controller: Callable[[Array, NDArray[np.int64]], Array]
-    """scripted policy that knows the task: privileged observations (B, P), task indices (B,) -> actions (B, A) in
-    units of the largest action, before noise and clipping"""
     task_changes_dynamics: bool
     """whether s' depends on the task (a context then needs s')"""
+    controller: Callable[[Array, NDArray[np.int64]], Array] | None = None
+    """scripted policy that knows the task: privileged observations (B, P), task indices (B,) -> actions (B, A) in
+    units of the largest action, before noise and clipping"""
+    task_features: Array | None = None
+    """(N, F) float32: what a trained behaviour policy is told of each task, beside the privileged observations"""
+    relabel: Callable[[NDArray[np.int64], Array, Array], Array] | None = None
+    """task indices (B,), `info["motion"]` (B, M), actions (B, A) -> what those tasks would have paid (B,)"""
     simulators: tuple[str, ...] = ()
     """packages whose versions decide what an episode holds"""
     deterministic: bool = False

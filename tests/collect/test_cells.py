@@ -32,7 +32,7 @@ def test_a_cell_comes_back_from_its_shard_as_it_was_rolled_out(tmp_path: Path) -
     assert collect_cell(recipe, CELL, tmp_path) == 3
     shard = read_shard(tmp_path, CELL)
     assert shard.seeds == [episode_seed(recipe.seed, 3, 0, e) for e in range(3)]
-    episodes, successes = rollout(
+    episodes, successes, _ = rollout(
         get_family("point-robot"), recipe.behaviours[0], np.full(3, 3), np.array(shard.seeds, np.uint64)
     )
     assert shard.successes == successes.tolist()

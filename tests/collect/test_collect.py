@@ -185,7 +185,9 @@ def test_reference_returns_are_those_of_the_same_rollouts_made_again(collected_m
         returns = []
         for b, behaviour in enumerate(behaviours_of(recipe)):
             seeds = [episode_seed(recipe.seed, task.task_index, b, e) for e in range(behaviour.episodes)]
-            episodes, _ = rollout(family, behaviour, np.full(len(seeds), task.task_index), np.array(seeds, np.uint64))
+            episodes, _, _ = rollout(
+                family, behaviour, np.full(len(seeds), task.task_index), np.array(seeds, np.uint64)
+            )
             returns.append([episode.total_reward for episode in episodes])
         for stated, values in (
             (task.reference.random, returns[-1]),

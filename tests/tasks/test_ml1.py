@@ -42,7 +42,7 @@ def test_an_expert_episode_of_every_set(name: str) -> None:
     family = dataclasses.replace(get_family(f"ml1/{name}"), horizon=150)
     assert len(family.tasks) == len({str(task.params) for task in family.tasks}) == 50
     assert from_mapping(Task, to_mapping(family.tasks[49]), where="task", strict=True) == family.tasks[49]
-    (expert,), _ = rollout(family, EXPERT, np.array([9]), np.array([1], np.uint64))
+    (expert,), _, _ = rollout(family, EXPERT, np.array([9]), np.array([1], np.uint64))
     observation_space, action_space = ml1.spaces()
     assert all(seen in observation_space for seen in expert.observations)
     assert all(action in action_space for action in expert.actions)
@@ -59,7 +59,9 @@ def test_an_expert_episode_of_every_set(name: str) -> None:
     ("name", "mean", "success"), [("reach", 4833, True), ("push", 3694, True), ("window-open", 2147, True)]
 )
 def test_full_episodes_have_the_published_returns(name: str, mean: float, success: bool) -> None:
-    episodes, solved = rollout(get_family(f"ml1/{name}"), EXPERT, np.arange(0, 50, 10), np.arange(5, dtype=np.uint64))
+    episodes, solved, _ = rollout(
+        get_family(f"ml1/{name}"), EXPERT, np.arange(0, 50, 10), np.arange(5, dtype=np.uint64)
+    )
     assert np.mean([episode.total_reward for episode in episodes]) == pytest.approx(mean, rel=0.15)
     assert solved.all() == success
     assert [(len(e), e.truncated[-1], e.terminated.any()) for e in episodes] == [(500, True, False)] * 5

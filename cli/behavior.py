@@ -1,0 +1,99 @@
+"""idaq behavior train | show"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .output import Json, Settings, print_json, print_table, progress
+
+if TYPE_CHECKING:
+    from idaq.format.policies import PolicyRecord
+
+app = typer.Typer(no_args_is_help=True, help="Trained behaviour policies: those of the catalogue, and your own.")
+
+
+@app.command()
+def train(
+    family: Annotated[str, typer.Argument(help="A locomotion family, for example cheetah-vel.")],
+    out: Annotated[Path, typer.Option(help="Folder of the training; one that was stopped goes on.")],
+    settings: Settings = [],  # noqa: B006 - Typer copies it
+    as_json: Json = False,
+) -> None:
+    """Train one policy for all tasks of a family, told the task, and keep snapshots of it as quality levels.
+
+    [bold]Examples[/bold]
+
+      idaq behavior train cheetah-vel --out runs/behaviors/cheetah-vel
+      idaq behavior train cheetah-vel --out runs/behaviors/v7 --set tasks=[7] --set steps=100000
+      idaq behavior train ant-goal --out runs/behaviors/ant --set snapshots.medium=0.5
+
+    Needs pip install 'idaq[behaviors]' (Stable-Baselines3). One CPU thread; record.json in the folder holds the
+    learning curve. To collect with these policies, name one and its sha256 in a recipe, and say where they are:
+
+      IDAQ_BEHAVIORS=runs/behaviors idaq collect --recipe my.toml
+    """
+    import shlex
+
+    from idaq.core.config import from_mapping, override
+    from idaq.core.errors import UsageError
+    from idaq.format.policies import SacConfig
+    from idaq.tasks import get_family
+
+    try:
+        from idaq.collect.sac import train_policy
+    except ModuleNotFoundError as error:
+        if not str(error.name).startswith("stable_baselines3"):
+            raise
+        raise UsageError(
+            "training a behaviour policy needs Stable-Baselines3", hint="pip install 'idaq[behaviors]'"
+        ) from None
+    chosen, config = get_family(family), from_mapping(SacConfig, override({}, settings), where="--set")
+    command = shlex.join(["idaq", "behavior", "train", family, *(f"--set={setting}" for setting in settings)])
+    with progress(f"training {family}", config.steps, "steps") as advance:
+        record = train_policy(chosen, config, out, command, advance)
+    if as_json:
+        from idaq.core.config import to_mapping
+
+        print_json(to_mapping(record))
+    else:
+        _tell(record)
+
+
+@app.command()
+def show(
+    family: Annotated[str, typer.Argument(help="A locomotion family, for example cheetah-vel.")],
+    folder: Annotated[Path | None, typer.Option(help="A training's folder. [default: the catalogue's]")] = None,
+    as_json: Json = False,
+) -> None:
+    """What a family's trained policies are worth, and how they were made.
+
+    [bold]Examples[/bold]
+
+      idaq behavior show cheetah-vel
+      idaq behavior show cheetah-vel --folder runs/behaviors/cheetah-vel
+    """
+    from idaq.collect.policies import policies_folder
+    from idaq.core.config import to_mapping
+    from idaq.format.policies import read_record
+    from idaq.tasks import get_family
+
+    record = read_record(folder or policies_folder(get_family(family).name))
+    if as_json:
+        print_json(to_mapping(record))
+    else:
+        _tell(record)
+
+
+def _tell(record: "PolicyRecord") -> None:
+    rows = [
+        [name, str(s.steps), f"{s.mean:.1f}", f"{s.std:.1f}", f"{s.minimum:.1f} to {s.maximum:.1f}", s.sha256[:12]]
+        for name, s in record.snapshots.items()
+    ]
+    columns = ["snapshot", "steps", "return", "std of tasks", "range", "sha256"]
+    print_table(f"{record.family}: {record.algorithm}, mean action, one episode a task", columns, rows)
+    rows = [
+        [str(p.steps), f"{p.mean:.1f}", f"{p.minimum:.1f}", f"{p.maximum:.1f}", f"{p.seconds:.0f}"]
+        for p in record.curve
+    ]
+    print_table(record.command, ["steps", "return", "lowest", "highest", "seconds"], rows)

@@ -1,0 +1,90 @@
+"""Trained behaviour policies, acting in NumPy. Shapes: B episodes, D observation, F task features, A action."""
+
+import functools
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from idaq.core.errors import PolicyError
+from idaq.core.resources import resource_root
+from idaq.core.types import Array
+from idaq.format.policies import read_policy, read_record
+from idaq.tasks import Family, get_family
+
+
+class Policy:
+    """tanh of a Gaussian whose mean and spread an MLP of ReLUs gives."""
+
+    def __init__(self, actor: Mapping[str, Array]) -> None:
+        hidden = sum(name.endswith(".weight") for name in actor) - 2
+        names = [*(f"layers.{i}" for i in range(hidden)), "mean", "log_std"]
+        # One matrix for mean and spread; (I, O) so that rows multiply from the left.
+        pairs = [(actor[f"{name}.weight"].T, actor[f"{name}.bias"]) for name in names]
+        self._hidden = [(np.ascontiguousarray(weight), bias) for weight, bias in pairs[:-2]]
+        self._mean, self._log_std = [(np.ascontiguousarray(weight), bias) for weight, bias in pairs[-2:]]
+
+    def __call__(self, told: Array, gaussian: Array, noise: float) -> Array:
+        """Actions (B, A) in [-1, 1] from observations and features (B, D + F), with `noise` times the policy's own
+        spread of `gaussian` (B, A).
+
+        Row by row, so that an episode does not depend on what it is batched with: a matrix product of all rows rounds
+        differently for every B.
+        """
+        x = told.astype(np.float32)[:, None, :]
+        for weight, bias in self._hidden:
+            x = np.maximum(x @ weight + bias, 0)
+        mean = (x @ self._mean[0] + self._mean[1])[:, 0]
+        if noise == 0:
+            return np.tanh(mean)
+        log_std = (x @ self._log_std[0] + self._log_std[1])[:, 0]
+        spread = np.exp(np.clip(log_std, -20, 2))
+        return np.tanh(mean + noise * spread * gaussian.astype(np.float32))
+
+
+def policies_folder(family: str) -> Path:
+    """Where a family's trained behaviour policies lie: $IDAQ_BEHAVIORS/<family> if it is there, else the catalogue."""
+    own = Path(os.environ.get("IDAQ_BEHAVIORS", "")) / family
+    if os.environ.get("IDAQ_BEHAVIORS") and own.is_dir():
+        return own
+    return resource_root("datasets") / family / "behaviours"
+
+
+@functools.cache
+def load_policy(family_name: str, snapshot: str, weights: str) -> Policy:
+    """A snapshot of the catalogue. Raises PolicyError for other weights than the sha256 says, or for other sizes."""
+    folder, family = policies_folder(family_name), get_family(family_name)
+    actor, record = read_policy(folder, snapshot), read_record(folder)
+    here = record.snapshots[snapshot].sha256
+    if weights != here:
+        raise PolicyError(
+            f"the recipe was written for other weights of {family_name} {snapshot!r}: {weights[:12]}, here are"
+            f" {here[:12]}",
+            hint="the same recipe must give the same data: name these weights in a recipe with another id",
+        )
+    theirs = (record.family, record.observation_size, record.feature_size, record.action_size)
+    if theirs != (family_name, *sizes(family)):
+        raise PolicyError(
+            f"the weights in {folder} are for {theirs}; the installed family is {(family_name, *sizes(family))}",
+            hint=f"train them again: idaq behavior train {family_name}",
+        )
+    return Policy(actor)
+
+
+def sizes(family: Family) -> tuple[int, int, int]:
+    """Observation, feature and action size of a family that a policy can be trained for. Raises PolicyError."""
+    if family.task_features is None:
+        raise PolicyError(f"family {family.name} does not say what a trained policy would be told of its tasks")
+    env = family.make()
+    observations, actions = env.observation_space, env.action_space
+    env.close()
+    assert observations.shape is not None
+    assert actions.shape is not None
+    return observations.shape[0], family.task_features.shape[1], actions.shape[0]
+
+
+def told(family: Family, observations: Array, tasks: Array) -> Array:
+    """(B, D + F): what a trained policy sees."""
+    assert family.task_features is not None
+    return np.concatenate([observations, family.task_features[tasks]], -1)

@@ -1,0 +1,156 @@
+"""Weights of trained behaviour policies as the catalogue ships them: one safetensors file a snapshot, one record.
+
+datasets/<family>/behaviours/record.json        how they were trained, and what each snapshot is worth
+datasets/<family>/behaviours/<name>.safetensors  an actor: observation and task features -> Gaussian, squashed by tanh
+"""
+
+import hashlib
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from pydantic import Field, StringConstraints
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from idaq.core.config import config, from_mapping, to_mapping
+from idaq.core.errors import PolicyError, unknown_name
+from idaq.core.files import read_json, replacing, write_json
+from idaq.core.types import Array, FamilyName, Slug, VersionOne
+
+RECORD = "record.json"
+Positive = Annotated[int, Field(ge=1)]
+Sha256 = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
+Tensors = dict[str, Array]
+
+
+@config
+class SacConfig:
+    """Soft actor-critic (Haarnoja et al., 2018) on all tasks of a family at once; the policy is told the task."""
+
+    steps: Positive = 200_000
+    """control steps of all environments together"""
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    tasks: list[Annotated[int, Field(ge=0)]] = Field(default_factory=list)
+    """task indices to learn; none = all"""
+    hidden: Positive = 256
+    layers: Positive = 2
+    lr: Annotated[float, Field(gt=0)] = 7e-4
+    gamma: Annotated[float, Field(ge=0, lt=1)] = 0.99
+    batch: Positive = 256
+    envs: Positive = 4
+    """environments side by side"""
+    updates: Annotated[float, Field(gt=0, le=8)] = 0.5
+    """gradient steps for each control step"""
+    warmup: Positive = 4000
+    """control steps of random actions before the first update"""
+    relabelled: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """share of each batch that is paid as another task would have paid, where tasks differ in reward alone"""
+    buffer: Positive = 1_000_000
+    evaluate_every: Positive = 10_000
+    """control steps between evaluations; a run that was stopped goes on from the last one"""
+    snapshots: dict[Slug, Annotated[float, Field(gt=0, le=1)]] = Field(
+        default_factory=lambda: {"early": 0.3, "medium": 0.6, "expert": 1.0}
+    )
+    """what is kept: the first evaluated policy that is this share of the way from the untrained one to the best"""
+
+
+@config
+class CurvePoint:
+    """One evaluation along training: the mean action on every tenth of the tasks."""
+
+    steps: Annotated[int, Field(ge=0)]
+    mean: float
+    minimum: float
+    maximum: float
+    seconds: Annotated[float, Field(ge=0)]
+    """of computing, so far"""
+
+
+@config
+class Snapshot:
+    """One policy of a training: its file, and its return over all trained tasks."""
+
+    sha256: Sha256
+    steps: Annotated[int, Field(ge=0)]
+    mean: float
+    std: float
+    """between tasks"""
+    minimum: float
+    maximum: float
+
+
+@config
+class PolicyRecord:
+    """record.json beside the weights."""
+
+    record_version: VersionOne = 1
+    family: FamilyName
+    algorithm: str
+    versions: dict[str, str]
+    command: str
+    """what trains them again"""
+    observation_size: Positive
+    feature_size: Annotated[int, Field(ge=0)]
+    action_size: Positive
+    config: SacConfig
+    curve: list[CurvePoint]
+    snapshots: dict[Slug, Snapshot]
+
+
+def write_policy(path: Path, actor: Tensors) -> str:
+    """Write an actor's tensors, whole or not at all; returns the file's sha256."""
+    content = save({name: np.ascontiguousarray(value, np.float32) for name, value in sorted(actor.items())})
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+    return hashlib.sha256(content).hexdigest()
+
+
+def write_record(folder: Path, record: PolicyRecord) -> None:
+    """Write record.json atomically."""
+    write_json(folder / RECORD, to_mapping(record))
+
+
+def read_record(folder: Path) -> PolicyRecord:
+    """The record of a family's policies. Raises PolicyError where there is none, ConfigError for a damaged one."""
+    path = folder / RECORD
+    if not path.is_file():
+        raise PolicyError(f"there are no trained behaviour policies in {folder}", hint="idaq behavior train FAMILY")
+    return from_mapping(PolicyRecord, read_json(path), where=str(path), strict=True)
+
+
+def read_policy(folder: Path, name: str) -> Tensors:
+    """The tensors of a snapshot, checked against its record: file digest, names, shapes and finite values.
+
+    Raises UnknownNameError with near names, PolicyError for what does not match.
+    """
+    record = read_record(folder)
+    if name not in record.snapshots:
+        raise unknown_name(f"snapshot of {record.family}", name, record.snapshots)
+    path, hint = folder / f"{name}.safetensors", "reinstall idaq, or train it again: idaq behavior train"
+    try:
+        content = path.read_bytes()
+        tensors = load(content)
+    except (OSError, SafetensorError) as error:
+        raise PolicyError(f"cannot read weights {path}: {error}", hint=hint) from None
+    if hashlib.sha256(content).hexdigest() != record.snapshots[name].sha256:
+        raise PolicyError(f"{path} is not the file that {RECORD} was written for: its sha256 differs", hint=hint)
+    shapes = {key: value.shape for key, value in tensors.items()}
+    expected = actor_shapes(record)
+    if shapes != expected:
+        raise PolicyError(f"{path} holds {shapes}; its record asks for {expected}", hint=hint)
+    if not all(np.isfinite(value).all() for value in tensors.values()):
+        raise PolicyError(f"{path} holds NaN or infinity", hint=hint)
+    return tensors
+
+
+def actor_shapes(record: PolicyRecord) -> dict[str, tuple[int, ...]]:
+    """Name -> shape of every tensor of an actor."""
+    sizes = [record.observation_size + record.feature_size, *[record.config.hidden] * record.config.layers]
+    layers = {f"layers.{i}": (sizes[i + 1], sizes[i]) for i in range(record.config.layers)}
+    layers |= dict.fromkeys(("mean", "log_std"), (record.action_size, sizes[-1]))
+    return {
+        f"{name}.{part}": shape[: 2 if part == "weight" else 1]
+        for name, shape in layers.items()
+        for part in ("weight", "bias")
+    }

@@ -1,0 +1,150 @@
+"""Training a behaviour policy with Stable-Baselines3: small, but all of it."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file
+
+from idaq.collect.policies import Policy
+from idaq.collect.sac import CHECKPOINT, Training, train_policy
+from idaq.core.errors import PolicyError
+from idaq.format.policies import PolicyRecord, SacConfig, read_policy, read_record
+from idaq.tasks import get_family
+from idaq.tasks.locomotion import VARIANTS, load_tasks
+
+CHEETAH = get_family("cheetah-vel")
+SMALL = SacConfig(steps=900, hidden=16, batch=32, envs=2, warmup=300, evaluate_every=300)
+
+
+class Stopped(Exception):
+    pass
+
+
+def stop_after(laps: int):
+    def advance(steps: int) -> None:
+        nonlocal laps
+        laps -= steps > 0
+        if laps < 0:
+            raise Stopped
+
+    return advance
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, PolicyRecord]:
+    folder = tmp_path_factory.mktemp("policy")
+    return folder, train_policy(CHEETAH, SMALL, folder, "idaq behavior train cheetah-vel")
+
+
+def test_a_training_leaves_a_curve_snapshots_and_weights_that_can_be_read(trained: tuple[Path, PolicyRecord]) -> None:
+    folder, record = trained
+    assert read_record(folder) == record
+    assert [point.steps for point in record.curve] == [0, 300, 600, 900]
+    assert list(record.snapshots) == ["early", "medium", "expert"]
+    best = max(record.curve, key=lambda point: point.mean)
+    assert record.snapshots["expert"].steps == best.steps
+    assert all(set(read_policy(folder, name)) == set(read_policy(folder, "expert")) for name in record.snapshots)
+    assert (record.observation_size, record.feature_size, record.action_size) == (17, 1, 6)
+
+
+def test_a_stopped_training_goes_on_and_ends_in_the_same_weights(
+    tmp_path: Path, trained: tuple[Path, PolicyRecord]
+) -> None:
+    with pytest.raises(Stopped):
+        train_policy(CHEETAH, SMALL, tmp_path, "again", stop_after(1))
+    assert 0 < read_record(tmp_path).curve[-1].steps < SMALL.steps
+    record = train_policy(CHEETAH, SMALL, tmp_path, "again")
+    assert record.snapshots == trained[1].snapshots
+    assert [(p.steps, p.mean) for p in record.curve] == [(p.steps, p.mean) for p in trained[1].curve]
+
+
+def test_a_finished_training_is_not_run_again(trained: tuple[Path, PolicyRecord]) -> None:
+    folder, record = trained
+    before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
+    assert train_policy(CHEETAH, SMALL, folder, "other words") == record
+    assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
+
+
+def test_other_snapshots_are_chosen_without_training_again(trained: tuple[Path, PolicyRecord], tmp_path: Path) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(trained[0], folder)
+    (folder / CHECKPOINT).touch()
+    before = (folder / CHECKPOINT).stat().st_mtime_ns
+    record = train_policy(CHEETAH, replace(SMALL, snapshots={"best": 1.0}), folder, "best")
+    assert list(record.snapshots) == ["best"]
+    assert record.snapshots["best"] == trained[1].snapshots["expert"]
+    assert (folder / CHECKPOINT).stat().st_mtime_ns == before
+
+
+def test_a_folder_of_another_training_is_refused(trained: tuple[Path, PolicyRecord]) -> None:
+    with pytest.raises(PolicyError, match="another config") as caught:
+        train_policy(CHEETAH, replace(SMALL, lr=1e-4), trained[0], "")
+    assert "--out" in str(caught.value.hint)
+
+
+def test_a_damaged_checkpoint_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(Stopped):
+        train_policy(CHEETAH, SMALL, tmp_path, "", stop_after(1))
+    (tmp_path / CHECKPOINT).write_bytes((tmp_path / CHECKPOINT).read_bytes()[:-10])
+    with pytest.raises(PolicyError, match=r"checkpoint .* cannot be read") as caught:
+        train_policy(CHEETAH, SMALL, tmp_path, "")
+    assert "train again" in str(caught.value.hint)
+
+
+def test_tasks_that_are_not_there_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(PolicyError, match=r"no tasks \[100\]"):
+        train_policy(CHEETAH, replace(SMALL, tasks=[3, 100]), tmp_path, "")
+
+
+def test_a_family_without_features_cannot_be_trained_for(tmp_path: Path) -> None:
+    with pytest.raises(PolicyError, match="does not say what a trained policy would be told"):
+        train_policy(get_family("point-robot"), SMALL, tmp_path, "")
+
+
+def test_the_policy_in_numpy_is_the_actor_that_was_trained(tmp_path: Path) -> None:
+    training = Training(CHEETAH, SMALL, tmp_path)
+    training.lap(400)
+    rng = np.random.default_rng(0)
+    seen, noise = rng.normal(size=(5, 18)).astype(np.float32), rng.normal(size=(5, 6)).astype(np.float32)
+    actor, policy = training._model.actor, Policy(training.actor())
+    with torch.no_grad():
+        mean, log_std, _ = actor.get_action_dist_params(torch.from_numpy(seen))
+        sampled = torch.tanh(mean + log_std.exp() * torch.from_numpy(noise)).numpy()
+    np.testing.assert_allclose(policy(seen, noise, 0.0), torch.tanh(mean).numpy(), atol=1e-6)
+    np.testing.assert_allclose(policy(seen, noise, 1.0), sampled, atol=1e-6)
+
+
+def test_relabelled_transitions_are_paid_as_the_other_task_pays(tmp_path: Path) -> None:
+    training = Training(CHEETAH, replace(SMALL, relabelled=0.5), tmp_path)
+    training.lap(300)
+    buffer = training._model.replay_buffer
+    batch = buffer.sample(64)
+    velocities = (batch.observations[:, -1].numpy() + 1) * 1.5
+    np.testing.assert_array_equal(batch.observations[:, -1], batch.next_observations[:, -1])
+    # Of a half-cheetah, the motion's velocity cannot be read off one observation: find each row by its actions.
+    rows = [int(np.argmin(np.abs(buffer.actions.reshape(-1, 6) - a).sum(-1))) for a in batch.actions.numpy()]
+    motions = buffer.motions.reshape(-1, 6)[rows]
+    expected = VARIANTS["cheetah-vel"].reward(velocities[:, None], motions, batch.actions.numpy())
+    np.testing.assert_allclose(batch.rewards[:, 0], expected, atol=1e-5)
+    own = load_tasks("cheetah-vel").goals[buffer.tasks.reshape(-1)[rows], 0]
+    np.testing.assert_allclose(velocities[32:], own[32:], atol=1e-5)
+    assert (np.abs(velocities[:32] - own[:32]) > 1e-3).mean() > 0.9
+
+
+def test_where_tasks_change_the_dynamics_nothing_is_relabelled(tmp_path: Path) -> None:
+    training = Training(get_family("hopper-rand-params"), SMALL, tmp_path)
+    training.lap(300)
+    buffer = training._model.replay_buffer
+    stored = {row.tobytes() for row in buffer.observations.reshape(-1, buffer.observations.shape[-1])}
+    assert all(row.tobytes() in stored for row in buffer.sample(64).observations.numpy())
+
+
+def test_checkpoints_hold_no_pickles(trained: tuple[Path, PolicyRecord]) -> None:
+    tensors = load_file(trained[0] / CHECKPOINT)
+    assert {name.split(".")[0] for name in tensors} == {"policy", "optimiser", "replay", "log_ent_coef", "counts"}
+    assert json.loads((trained[0] / "record.json").read_text())["algorithm"] == "SAC"
