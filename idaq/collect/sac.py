@@ -249,8 +249,8 @@ def train_policy(
 ) -> PolicyRecord:
     """Train in `folder`, or go on there; ends with a weights file for each snapshot and record.json.
 
-    `progress` counts control steps. Other `snapshots` than before are chosen from what the folder has, without training
-    again. Raises PolicyError for a folder of another training.
+    `progress` counts control steps. With more `steps` than before a finished training goes on; other `snapshots` are
+    chosen from what the folder has. Raises PolicyError for a folder of another training.
     """
     folder.mkdir(parents=True, exist_ok=True)
     record = _begun(family, config, folder, command)
@@ -260,9 +260,9 @@ def train_policy(
     record = replace(record, config=config, command=command)
     training = Training(family, config, folder)
     training.restore()
-    curve = [point for point in record.curve if point.steps <= training.steps]
+    curve = [point for point in record.curve if point.steps <= min(training.steps, config.steps)]
     progress(training.steps)
-    while not curve or curve[-1].steps < config.steps:
+    while not curve or training.steps < config.steps:
         began, before = time.perf_counter(), training.steps
         if curve:
             training.lap(min(config.evaluate_every, config.steps - training.steps))
@@ -277,7 +277,8 @@ def train_policy(
 def _begun(family: Family, config: SacConfig, folder: Path, command: str) -> PolicyRecord:
     if (folder / RECORD).exists():
         record = read_record(folder)
-        if (record.family, replace(record.config, snapshots={})) != (family.name, replace(config, snapshots={})):
+        same = replace(record.config, snapshots=config.snapshots, steps=config.steps)
+        if (record.family, same) != (family.name, config):
             raise PolicyError(
                 f"{folder} holds a training of {record.family} with another config", hint="choose another folder: --out"
             )

@@ -50,7 +50,7 @@ class SacConfig:
     evaluate_every: Positive = 10_000
     """control steps between evaluations; a run that was stopped goes on from the last one"""
     snapshots: dict[Slug, Annotated[float, Field(gt=0, le=1)]] = Field(
-        default_factory=lambda: {"early": 0.3, "medium": 0.6, "expert": 1.0}
+        default_factory=lambda: {"medium": 0.5, "late": 0.75, "expert": 1.0}
     )
     """what is kept: the first evaluated policy that is this share of the way from the untrained one to the best"""
 

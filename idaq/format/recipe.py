@@ -18,7 +18,7 @@ class Behaviour:
     kind: Literal["scripted", "trained", "random", "mixture", "unknown"]
     """scripted: the family's controller plus noise; trained: a policy of the catalogue; random: uniform; mixture: each
     step scripted or random; unknown: imported, which cannot be collected"""
-    quality: Literal["expert", "medium", "early", "random", "unknown"]
+    quality: Literal["expert", "late", "medium", "random", "unknown"]
     episodes: Annotated[int, Field(ge=1, le=1_000_000)]
     """episodes for each task"""
     noise: Annotated[float, Field(ge=0)] = 0.0

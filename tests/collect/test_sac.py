@@ -45,7 +45,7 @@ def test_a_training_leaves_a_curve_snapshots_and_weights_that_can_be_read(traine
     folder, record = trained
     assert read_record(folder) == record
     assert [point.steps for point in record.curve] == [0, 300, 600, 900]
-    assert list(record.snapshots) == ["early", "medium", "expert"]
+    assert list(record.snapshots) == ["medium", "late", "expert"]
     best = max(record.curve, key=lambda point: point.mean)
     assert record.snapshots["expert"].steps == best.steps
     assert all(set(read_policy(folder, name)) == set(read_policy(folder, "expert")) for name in record.snapshots)
@@ -79,6 +79,13 @@ def test_other_snapshots_are_chosen_without_training_again(trained: tuple[Path, 
     assert list(record.snapshots) == ["best"]
     assert record.snapshots["best"] == trained[1].snapshots["expert"]
     assert (folder / CHECKPOINT).stat().st_mtime_ns == before
+
+
+def test_a_longer_training_goes_on_where_the_shorter_one_ended(
+    trained: tuple[Path, PolicyRecord], tmp_path: Path
+) -> None:
+    train_policy(CHEETAH, replace(SMALL, steps=600), tmp_path, "")
+    assert train_policy(CHEETAH, SMALL, tmp_path, "").snapshots == trained[1].snapshots
 
 
 def test_a_folder_of_another_training_is_refused(trained: tuple[Path, PolicyRecord]) -> None:
