@@ -92,8 +92,9 @@ def _tell(record: "PolicyRecord") -> None:
     ]
     columns = ["snapshot", "steps", "return", "std of tasks", "range", "sha256"]
     print_table(f"{record.family}: {record.algorithm}, mean action, one episode a task", columns, rows)
+    print(record.command)
     rows = [
         [str(p.steps), f"{p.mean:.1f}", f"{p.minimum:.1f}", f"{p.maximum:.1f}", f"{p.seconds:.0f}"]
         for p in record.curve
     ]
-    print_table(record.command, ["steps", "return", "lowest", "highest", "seconds"], rows)
+    print_table("learning curve", ["steps", "return", "lowest", "highest", "seconds"], rows)

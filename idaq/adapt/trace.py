@@ -3,7 +3,8 @@
 Tensors, N test tasks, E adaptation episodes, T the family's horizon:
 `observations` (N, E + 1, T + 1, D), the last episode being the fresh one; `returns` (N, E + 1); `z` (N, E + 1, Z);
 `valid` (N, E + 1, T); `prior` (M, Z), `prior_tasks` (M,); `oracle` (N, Z), `test_tasks` (N,); `reference` (1,), the
-episodes of the reference stage.
+episodes of the reference stage; where the family says so, `place` (2,) and `velocity` (1,), which of the D numbers are
+a place on a plane and the velocity that the task is about.
 """
 
 from pathlib import Path
@@ -44,6 +45,9 @@ def write_trace(run: Path, adapted: Adapted) -> bool:
         "test_tasks": np.array([task.task_index for task in problems.tasks]),
         "reference": np.array(trial.config.reference),
     }
+    for name, columns in (("place", problems.family.place), ("velocity", problems.family.velocity)):
+        if columns is not None:
+            tensors[name] = np.atleast_1d(columns)
     with replacing(run / TRACE) as temporary:
         save_file({name: np.ascontiguousarray(value) for name, value in tensors.items()}, temporary)
     return True

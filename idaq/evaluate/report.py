@@ -18,7 +18,7 @@ from idaq.evaluate.figures import adaptation_curves, dataset_returns, task_retur
 from idaq.evaluate.page import inline, render
 from idaq.evaluate.protocol import Summary, number, summary_columns, summary_rows, verdict
 from idaq.evaluate.runs import Run, load_runs, summarise_runs
-from idaq.evaluate.trace_figures import beliefs, trajectories
+from idaq.evaluate.trace_figures import beliefs, trajectories, velocities
 from idaq.evaluate.video import STILLS_FILE
 from idaq.learn.run import read_metrics
 from idaq.loader import Dataset
@@ -37,6 +37,9 @@ iterative stage, then the fresh episode with the latent that was deployed. Each 
 _PATHS = """The test task of median final return ({whose}). Thin grey: the reference stage tries latents far apart.
 Coloured, dark first: the iterative stage draws from the belief given the most in-distribution episodes. The thick
 line beneath is the fresh episode with the latent that was deployed."""
+_VELOCITIES = """The test task of median final return ({whose}). Thin grey: the reference stage tries latents far apart.
+Coloured, dark first: the iterative stage. Thick: the fresh episode with the latent that was deployed. Dashed: the
+velocity that the task pays for, which the agent is not told."""
 _BELIEFS = """Latents of all tasks from their offline data, on the first two principal components of the training
 tasks'. Numbers are the latents tried on the same task ({whose}), in order: left the reference stage; right, nearer,
 the iterative stage, if there was one. A good encoder orders tasks as their colours are ordered; a good adaptation ends
@@ -141,6 +144,11 @@ def _trace_panels(run: Run, dataset: Dataset | None) -> list[Panel]:
     whose = f"training seed {run.record.config.seed}, adaptation seed 0, strategy idaq-return"
     panels = [
         Panel(title=_PATHS_TITLE, caption=_PATHS.format(whose=whose), figure=paths),
+        Panel(
+            title="Velocity on one new task",
+            caption=_VELOCITIES.format(whose=whose),
+            figure=velocities(trace, chosen, params[chosen]),
+        ),
         Panel(
             title=_BELIEFS_TITLE,
             caption=_BELIEFS.format(whose=whose) + ("" if dataset else _NO_PARAMS),

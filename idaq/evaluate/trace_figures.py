@@ -19,6 +19,7 @@ from idaq.evaluate.style import GREEN, INK, MUTED, ORANGE, PAPER, RED, blank, en
 
 Params = Mapping[str, float | list[float]]
 Floats = NDArray[np.float64]
+_GAIT = 10  # steps that a velocity is averaged over: a gait shakes it
 
 
 @styled
@@ -30,20 +31,20 @@ def trajectories(
     success: Success | None = None,
     offline: Sequence[Array] = (),
 ) -> Figure | None:
-    """Where one test task's episodes went on the plane, by stage; None where observations are no positions on a plane.
+    """Where one test task's episodes went on the plane, by stage; None where observations tell no place on a plane.
 
     `trace` is what `idaq.adapt.trace.read_trace` gives. A `goal` in `params` is drawn with the radius of `success`, a
-    `wind` as the drift of ten steps. `offline` holds observations (T + 1, 2) of the task's own data, for comparison.
+    `wind` as the drift of ten steps. `offline` holds observations (T + 1, D) of the task's own data, for comparison.
     """
-    row = _row(trace, task_index)
-    seen, valid = trace["observations"][row], trace["valid"][row]
-    if seen.shape[-1] != 2:
+    if "place" not in trace:
         return None
+    row, place = _row(trace, task_index), trace["place"]
+    seen, valid = trace["observations"][row][..., place], trace["valid"][row]
     figure, axes = blank(7.2, 5.2)
     reference, last = trace["reference"].item(), len(seen) - 1
     order = ScalarMappable(Normalize(reference + 1, max(last, reference + 2)), sequence())
     for path in offline:
-        axes.plot(*np.asarray(path).T, color=ORANGE, lw=3, alpha=0.15, solid_capstyle="round")
+        axes.plot(*np.asarray(path)[:, place].T, color=ORANGE, lw=3, alpha=0.15, solid_capstyle="round")
     for episode, (path, steps) in enumerate(zip(seen, valid, strict=True)):
         style = _stage_style(episode, reference, last, order)
         axes.plot(*path[: int(steps.sum()) + 1].T, marker="o", markevery=[-1], **style)
@@ -57,6 +58,30 @@ def trajectories(
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10]))
     entitle(axes, "Episodes on one new task, by stage", f"task {task_index}: {describe(params)}")
+    return figure
+
+
+@styled
+def velocities(trace: Mapping[str, Array], task_index: int, params: Params) -> Figure | None:
+    """Velocity along one test task's episodes, by stage, and the one asked for; None where observations tell none."""
+    if "velocity" not in trace:
+        return None
+    row, reference = _row(trace, task_index), trace["reference"].item()
+    seen, valid = trace["observations"][row][..., trace["velocity"].item()], trace["valid"][row]
+    figure, axes = blank(7.2, 4.2)
+    last = len(seen) - 1
+    order = ScalarMappable(Normalize(reference + 1, max(last, reference + 2)), sequence())
+    for episode, (speeds, steps) in enumerate(zip(seen, valid, strict=True)):
+        alive = speeds[: int(steps.sum()) + 1]
+        gait = min(_GAIT, len(alive))
+        smooth = np.convolve(alive, np.ones(gait) / gait, "valid")
+        style = {**_stage_style(episode, reference, last, order), "lw": 3 if episode == last else 1}
+        axes.plot(np.arange(len(smooth)) + gait // 2, smooth, **style)
+    if isinstance(target := params.get("velocity"), float):
+        axes.axhline(target, color=GREEN, lw=2, ls="--", zorder=5, label=f"asked for: {target:.2f} m/s")
+    _stages(axes, reference, last, 0)
+    axes.set(xlabel="step", ylabel=f"velocity (m/s), mean of {_GAIT} steps")
+    entitle(axes, "Velocity on one new task, by stage", f"task {task_index}: {describe(params)}")
     return figure
 
 

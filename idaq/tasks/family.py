@@ -103,6 +103,10 @@ class Family:
     """(N, F) float32: what a trained behaviour policy is told of each task, beside the privileged observations"""
     relabel: Callable[[NDArray[np.int64], Array, Array], Array] | None = None
     """task indices (B,), `info["motion"]` (B, M), actions (B, A) -> what those tasks would have paid (B,)"""
+    place: tuple[int, int] | None = None
+    """which numbers of an observation are where the agent is on a plane, in metres: for figures"""
+    velocity: int | None = None
+    """which number of an observation is the velocity that the task is about, in m/s: for figures"""
     simulators: tuple[str, ...] = ()
     """packages whose versions decide what an episode holds"""
     deterministic: bool = False

@@ -125,6 +125,9 @@ class Variant:
     success: Success
     terminates: bool
     """whether a fall ends the episode"""
+    place: tuple[int, int] | None = None
+    velocity: int | None = None
+    """as in Family"""
 
 
 def _told(goals: Array, features: Array, params: list[dict[str, Any]]) -> Tasks:
@@ -192,6 +195,7 @@ VARIANTS: dict[str, Variant] = {
         solved=near_velocity,
         success=_success("velocity_error", "<=", 0.5, "m/s"),
         terminates=False,
+        velocity=8,
     ),
     "cheetah-dir": Variant(
         description="half-cheetah, run forward or backward; reward +-v - 0.05 |a|^2",
@@ -219,6 +223,7 @@ VARIANTS: dict[str, Variant] = {
         solved=near_goal,
         success=_success("distance_to_goal", "<=", 0.5, "m"),
         terminates=False,
+        place=(0, 1),
     ),
     "humanoid-dir": Variant(
         description="humanoid, walk in a hidden direction; reward 1.25 v.direction + 5 - 0.1 |a|^2 - contact",
@@ -370,6 +375,8 @@ def locomotion(name: str) -> Family:
         task_features=tasks.features,
         relabel=None if tasks.factors[0] else functools.partial(_relabel, name),
         task_changes_dynamics=bool(tasks.factors[0]),
+        place=variant.place,
+        velocity=variant.velocity,
         simulators=("gymnasium", "mujoco"),
         lockstep_width=9,
     )

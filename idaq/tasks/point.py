@@ -196,6 +196,7 @@ def _family(name: str, description: str, params: str, task_changes_dynamics: boo
         lockstep=functools.partial(PointRobotLockstep, name),
         controller=functools.partial(controller, name),
         task_changes_dynamics=task_changes_dynamics,
+        place=(0, 1),
     )
 
 

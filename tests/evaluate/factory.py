@@ -67,7 +67,10 @@ def make_results(
 def make_trace(
     *, tests: list[int], training: list[int], episodes: int = 4, reference: int = 2, size: int = 2, latent: int = 5
 ) -> dict[str, Array]:
-    """What adaptation would leave for `idaq-return`: straight walks of 6 steps, and beliefs on a curve."""
+    """What adaptation would leave for `idaq-return`: straight walks of 6 steps, and beliefs on a curve.
+
+    Observations of two numbers are a place; the last of another number of them is a velocity.
+    """
     rng = np.random.default_rng(5)
     steps = rng.normal(0, 0.1, (len(tests), episodes + 1, 1, size)).repeat(6, 2)
     paths = np.concatenate([np.zeros((len(tests), episodes + 1, 1, size)), steps.cumsum(2)], 2)
@@ -81,6 +84,7 @@ def make_trace(
         "oracle": rng.normal(size=(len(tests), latent)).astype(np.float32),
         "test_tasks": np.array(tests),
         "reference": np.array([reference]),
+        **({"place": np.array([0, 1])} if size == 2 else {"velocity": np.array([size - 1])}),
     }
 
 

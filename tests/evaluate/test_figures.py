@@ -17,7 +17,15 @@ from idaq.core.types import Success
 from idaq.evaluate.figures import adaptation_curves, apart, dataset_returns, training_losses
 from idaq.evaluate.protocol import summarise
 from idaq.evaluate.style import save, svg_text
-from idaq.evaluate.trace_figures import beliefs, describe, principal_plane, ranges, task_values, trajectories
+from idaq.evaluate.trace_figures import (
+    beliefs,
+    describe,
+    principal_plane,
+    ranges,
+    task_values,
+    trajectories,
+    velocities,
+)
 from idaq.loader import Dataset, open_dataset
 from tests.evaluate.factory import LEVELS, make_results, make_trace
 
@@ -109,6 +117,21 @@ def test_trajectories_stop_where_the_episode_ended() -> None:
     figure = trajectories(trace, 0, params={})
     assert figure is not None
     assert [len(line.get_xdata()) for line in figure.axes[0].lines if len(line.get_xdata()) > 1] == [3] * 5
+
+
+def test_velocities_are_drawn_beside_the_one_asked_for() -> None:
+    trace = make_trace(tests=[4, 7], training=[0, 1, 2], episodes=4, reference=2, size=3)
+    trace["valid"][:, 1, 3:] = False
+    figure = _drawn(velocities(trace, 7, {"velocity": 1.25}))  # type: ignore[arg-type]
+    axes = figure.axes[0]
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("step", "velocity (m/s), mean of 10 steps")
+    assert [line.get_ydata() for line in axes.lines if "asked for" in str(line.get_label())] == [[1.25, 1.25]]
+    means = [line.get_ydata() for line in axes.lines if len(line.get_ydata()) == 1]
+    expected = [seen[: 4 if e == 1 else 7, 2].mean() for e, seen in enumerate(trace["observations"][1])]
+    np.testing.assert_allclose(np.concatenate(means), expected, rtol=1e-5)
+    for text in ("reference stage, 2", "iterative stage, 2", "fresh episode", "asked for: 1.25 m/s", "task 7"):
+        assert text in _texts(figure)
+    assert velocities(make_trace(tests=[0], training=[0, 1]), 0, {}) is None
 
 
 def test_what_is_not_a_plane_is_not_drawn() -> None:

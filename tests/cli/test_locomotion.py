@@ -1,0 +1,148 @@
+"""Running bodies from a trained behaviour policy to a report, as a user types it."""
+
+import ctypes.util
+import json
+import sys
+from pathlib import Path
+
+import minari
+import numpy as np
+import pytest
+
+from idaq.collect.catalogue import entries
+from idaq.format.policies import read_record
+from idaq.format.reader import open_stored
+from idaq.tasks.locomotion import VARIANTS
+from tests.cli.conftest import BRIEF, QUICK, SMALL, Idaq, settings
+
+ID = "idaq/cheetah-vel/medium-v0"
+TINY = settings(("steps=600", "evaluate_every=300", "warmup=200", "hidden=16", "batch=32", "envs=2"))
+TRAINED = [name for name in VARIANTS if any(entry.family == name for entry in entries())]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a datasets root and a run, shared by the tests of this file in order."""
+    return tmp_path_factory.mktemp("locomotion")
+
+
+@pytest.fixture(autouse=True)
+def _in_world(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(world)
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(world / "datasets"))
+    monkeypatch.setenv("COLUMNS", "200")
+
+
+def test_a_policy_of_ones_own_is_trained_shown_and_collected_with(
+    idaq: Idaq, world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = world / "behaviors" / "hopper-rand-params"
+    done = idaq("behavior", "train", "hopper-rand-params", "--out", folder, *TINY)
+    assert done.code == 0, done.err
+    assert "steps/s" in done.err
+    shown = idaq("behavior", "show", "hopper-rand-params", "--folder", folder)
+    for text in ("medium", "late", "expert", "idaq behavior train hopper-rand-params --set=steps=600", "600"):
+        assert text in shown.out
+    told = json.loads(idaq("behavior", "show", "hopper-rand-params", "--folder", folder, "--json").out)
+    recipe = f"""
+id = "me/hopper/own-v0"
+family = "hopper-rand-params"
+description = "my own"
+seed = 1
+splits = {{ seed = 0, sizes = {{ train = 2, test = 1 }} }}
+[[behaviours]]
+name = "mine"
+kind = "trained"
+quality = "medium"
+episodes = 2
+policy = "expert"
+weights = "{told["snapshots"]["expert"]["sha256"]}"
+"""
+    (world / "my.toml").write_text(recipe)
+    refused = idaq("collect", "--recipe", "my.toml", "--workers", "1")
+    assert (refused.code, "my own" in refused.out) == (1, False)
+    monkeypatch.setenv("IDAQ_BEHAVIORS", str(world / "behaviors"))
+    assert idaq("collect", "--recipe", "my.toml", "--workers", "1").code == 0
+    assert idaq("dataset", "verify", "me/hopper/own-v0").code == 0
+
+
+def test_bad_requests_for_policies_are_told_what_to_do(
+    idaq: Idaq, world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for arguments, code, text in (
+        (("train", "cheeta-vel", "--out", "x"), 2, "did you mean 'cheetah-vel'"),
+        (("train", "point-robot", "--out", "x"), 1, "does not say what a trained policy would be told"),
+        (("train", "cheetah-vel", "--out", "x", "--set", "step=3"), 2, "did you mean 'steps'"),
+        (("show", "point-robot"), 1, "no trained behaviour policies"),
+    ):
+        done = idaq("behavior", *arguments)
+        assert (done.code, text in done.err) == (code, True), done.err
+    monkeypatch.setitem(sys.modules, "stable_baselines3", None)
+    monkeypatch.delitem(sys.modules, "idaq.collect.sac", raising=False)
+    done = idaq("behavior", "train", "cheetah-vel", "--out", "x")
+    assert (done.code, "pip install 'idaq[behaviors]'" in done.err) == (2, True), done.err
+
+
+@pytest.mark.parametrize("family", TRAINED)
+def test_a_family_collects_with_the_weights_of_the_catalogue(idaq: Idaq, world: Path, family: str) -> None:
+    """Each snapshot is what its record says: the better ones earn more."""
+    record = json.loads(idaq("behavior", "show", family, "--json").out)
+    assert list(record["snapshots"]) == ["medium", "late", "expert"]
+    means = [snapshot["mean"] for snapshot in record["snapshots"].values()]
+    assert means == sorted(means)
+    cut = ["--set", "splits.sizes={train = 2}", "--set", "episodes=1", "--set", "reference.random_episodes=2"]
+    done = idaq("collect", family, "--quality", "mixed", "--workers", "1", *cut, "--json")
+    assert done.code == 0, done.err
+    stored = open_stored(Path(json.loads(done.out)["path"]))
+    assert stored.manifest.counts.episodes == 6
+    assert stored.manifest.provenance.unstable == 0
+    assert set(stored.manifest.provenance.simulators) == {"gymnasium", "mujoco"}
+
+
+def test_collect_makes_a_dataset_that_minari_reads_and_recovers(idaq: Idaq, world: Path) -> None:
+    done = idaq("collect", "cheetah-vel", "--quality", "medium", "--workers", "1", *SMALL, "--json")
+    assert done.code == 0, done.err
+    assert idaq("dataset", "verify", ID).code == 0
+    dataset = minari.load_dataset(ID)
+    env, episode = dataset.recover_environment(), dataset[5]
+    seen, _ = env.reset(seed=int(episode_seed(world, 5)), options={"task": episode_task(world, 5)})
+    np.testing.assert_array_equal(seen, episode.observations[0])
+    for action, after, paid in zip(episode.actions, episode.observations[1:], episode.rewards, strict=True):
+        seen, reward, *_ = env.step(action)
+        np.testing.assert_array_equal(seen, after)
+        assert reward == paid
+    env.close()
+
+
+def episode_seed(world: Path, row: int) -> int:
+    return open_stored(world / "datasets" / ID).episodes.seed[row]
+
+
+def episode_task(world: Path, row: int) -> int:
+    return int(open_stored(world / "datasets" / ID).episodes.task_index[row])
+
+
+def test_train_adapt_and_report_show_velocities(idaq: Idaq, world: Path) -> None:
+    assert idaq("train", "--dataset", ID, "--out", "run", *settings(QUICK)).code == 0
+    done = idaq("adapt", "run", *settings(BRIEF), "--strategies", "idaq-return")
+    assert done.code == 0, done.err
+    assert idaq("report", "run").code == 0
+    page = (world / "run" / "report.html").read_text()
+    assert "Velocity on one new task" in page
+    assert "Episodes on one new task" not in page
+
+
+@pytest.mark.skipif(not any(map(ctypes.util.find_library, ("EGL", "OSMesa"))), reason="nothing to draw with")
+def test_a_film_of_one_adaptation(idaq: Idaq, world: Path) -> None:
+    done = idaq("adapt", "run", *settings(BRIEF), "--strategies", "idaq-return", "--video")
+    assert done.code == 0, done.err
+    assert (world / "run" / "stills.png").stat().st_size > 10_000
+
+
+def test_the_shipped_weights_are_small(world: Path) -> None:
+    from idaq.collect.policies import policies_folder
+
+    for family in TRAINED:
+        folder = policies_folder(family)
+        assert sum(path.stat().st_size for path in folder.iterdir()) < 2_000_000
+        assert read_record(folder).family == family
