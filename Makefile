@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export MINARI_DATASETS_PATH ?= $(CURDIR)/data
 
-.PHONY: setup demo test test-interop check bench reproduce reproduce-ml1 schemas clean
+.PHONY: setup demo test test-interop check bench reproduce reproduce-ml1 reproduce-locomotion schemas clean
 
 setup: .venv/installed
 
@@ -52,6 +52,11 @@ ML1 ?= push sweep peg-unplug-side window-open button-press shelf-place reach-wal
 	faucet-close handle-press *
 reproduce-ml1: setup
 	$(BIN)/idaq reproduce $(foreach set,$(ML1),'ml1/$(set)/expert') --seeds 3 --out runs/ml1
+
+# Bodies that run, expert and medium: hours. The same command goes on where it was stopped.
+LOCOMOTION ?= cheetah-vel walker-rand-params ant-goal
+reproduce-locomotion: setup
+	$(BIN)/idaq reproduce $(foreach family,$(LOCOMOTION),$(family)/medium $(family)/expert) --seeds 3 --out runs/locomotion
 
 schemas: setup
 	$(BIN)/python -m idaq.cli.schemas

@@ -10,6 +10,7 @@ from idaq.core.resources import resource_root
 from idaq.evaluate.protocol import Summary
 from idaq.evaluate.suite import SuiteBaselines, SuiteData
 from idaq.format.documents import Manifest, MetadataIdaq, TaskRecord
+from idaq.format.policies import PolicyRecord
 from idaq.format.recipe import Recipe
 from idaq.learn.config import TrainConfig
 from idaq.learn.run import RunRecord
@@ -26,6 +27,7 @@ DOCUMENTS: dict[str, type] = {
     "baselines": Summary,
     "suite-baselines": SuiteBaselines,
     "suite-data": SuiteData,
+    "policy-record": PolicyRecord,
 }
 
 

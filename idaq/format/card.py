@@ -14,7 +14,7 @@ def dataset_card(recipe: Recipe, tasks: tuple[TaskRecord, ...], origin: str = ""
     episodes = sum(task.reference.behaviour.n for task in tasks)
     splits = ", ".join(f"{size} {name}" for name, size in recipe.splits.sizes.items())
     behaviours = "\n".join(
-        f"| {b.name} | {b.kind} | {b.quality} | {b.noise:g} | {b.random_share:g} | {b.episodes} |"
+        f"| {b.name} | {b.kind} {b.policy or ''} | {b.quality} | {b.noise:g} | {b.random_share:g} | {b.episodes} |"
         for b in recipe.behaviours
     )
     spread = f"behaviour {behaviour.mean():.3f} (from {behaviour.min():.3f} to {behaviour.max():.3f})"
