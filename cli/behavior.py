@@ -1,11 +1,11 @@
-"""idaq behavior train | show"""
+"""idaq behavior train | show | compare"""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .output import Json, Settings, print_json, print_table, progress
+from .output import Json, Settings, print_json, print_table, progress, working
 
 if TYPE_CHECKING:
     from idaq.format.policies import PolicyRecord
@@ -83,6 +83,44 @@ def show(
         print_json(to_mapping(record))
     else:
         _tell(record)
+
+
+@app.command()
+def compare(
+    family: Annotated[str, typer.Argument(help="A locomotion family, for example cheetah-vel.")],
+    singles: Annotated[list[Path], typer.Argument(help="Folders of trainings of one task each.")],
+    snapshot: Annotated[str, typer.Option(help="Which snapshot of each.")] = "medium",
+    folder: Annotated[Path | None, typer.Option(help="The policy told the task. [default: the catalogue's]")] = None,
+    as_json: Json = False,
+) -> None:
+    """Compare the policy that is told the task with policies trained for one task alone: returns and actions.
+
+    [bold]Examples[/bold]
+
+      idaq behavior train cheetah-vel --set tasks=[7] --set steps=30000 --out runs/behaviors/single7
+      idaq behavior compare cheetah-vel runs/behaviors/single7
+    """
+    from dataclasses import asdict
+
+    from idaq.collect.comparison import compare as run
+    from idaq.collect.policies import policies_folder
+    from idaq.tasks import get_family
+
+    chosen = get_family(family)
+    with working(f"playing {len(singles)} tasks"):
+        rows = run(chosen, folder or policies_folder(chosen.name), singles, snapshot)
+    if as_json:
+        print_json([{"task": task, "policy": who, **asdict(facts)} for task, who, facts in rows])
+        return
+    columns = ["task", "policy", "return", "std", "mean |a|", "std of a", "|a| > 0.95", "mean |change of a|"]
+    cells = [
+        [
+            str(task), who, f"{f.mean:.1f}", f"{f.std:.1f}", f"{f.magnitude:.2f}", f"{f.spread:.2f}",
+            f"{f.saturated:.0%}", f"{f.change:.2f}",
+        ]
+        for task, who, f in rows
+    ]  # fmt: skip
+    print_table(f"{family}, snapshot {snapshot}", columns, cells)
 
 
 def _tell(record: "PolicyRecord") -> None:

@@ -3,12 +3,16 @@
 import functools
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
+import gymnasium as gym
 import numpy as np
+from numpy.typing import NDArray
 
 from idaq.core.errors import PolicyError
 from idaq.core.resources import resource_root
+from idaq.core.seeds import generator
 from idaq.core.types import Array
 from idaq.format.policies import read_policy, read_record
 from idaq.tasks import Family, get_family
@@ -88,3 +92,32 @@ def told(family: Family, observations: Array, tasks: Array) -> Array:
     """(B, D + F): what a trained policy sees."""
     assert family.task_features is not None
     return np.concatenate([observations, family.task_features[tasks]], -1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Played:
+    """One episode of each of B tasks."""
+
+    returns: NDArray[np.float64]
+    """(B,)"""
+    actions: Array
+    """(B, T, A) in [-1, 1]"""
+    alive: NDArray[np.bool_]
+    """(B, T) false after an episode's end"""
+
+
+def play(family: Family, policy: Policy, tasks: NDArray[np.int64], seeds: NDArray[np.uint64], noise: float) -> Played:
+    """Episodes of a policy that need no recipe: for judging it."""
+    env, space = family.lockstep(), family.make().action_space
+    assert isinstance(space, gym.spaces.Box)
+    size = len(tasks), family.horizon, *space.shape
+    gaussian = np.stack([generator(int(seed)).standard_normal(size[1:]) for seed in seeds])
+    observations, alive = env.reset(tasks, seeds), np.ones(len(tasks), bool)
+    returns, actions, lived = np.zeros(len(tasks)), np.zeros(size), np.zeros(size[:2], bool)
+    for step in range(family.horizon):
+        unit = policy(told(family, observations, tasks), gaussian[:, step], noise)
+        result = env.step((space.low + (unit + 1) / 2 * (space.high - space.low)).astype(np.float32))
+        actions[:, step], lived[:, step] = unit, alive
+        returns += np.where(alive, result.rewards, 0)
+        observations, alive = result.observations, alive & ~result.terminated
+    return Played(returns=returns, actions=actions, alive=lived)

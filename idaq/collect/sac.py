@@ -23,7 +23,7 @@ from stable_baselines3.common.type_aliases import ReplayBufferSamples
 from stable_baselines3.common.utils import set_random_seed
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-from idaq.collect.policies import Policy, sizes
+from idaq.collect.policies import Policy, play, sizes
 from idaq.core.errors import PolicyError
 from idaq.core.files import replacing
 from idaq.core.seeds import generator
@@ -122,7 +122,6 @@ class Training:
         torch.set_num_threads(1)  # the products are small: a second thread helps little, and waits much beside others
         self._told = [Told(family, self.tasks) for _ in range(config.envs)]
         self._model = self._build()
-        self._env = family.lockstep()
 
     def _build(self) -> SAC:
         config, per_step = self.config, self.config.updates * self.config.envs
@@ -172,18 +171,7 @@ class Training:
 
     def evaluate(self, actor: Tensors, tasks: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return of the mean action on each task, one episode, always from the same start states."""
-        policy, seeds = Policy(actor), np.arange(len(tasks), dtype=np.uint64)
-        observations = self._env.reset(tasks, seeds)
-        assert self.family.task_features is not None
-        features, returns = self.family.task_features[tasks], np.zeros(len(tasks))
-        alive, nothing = np.ones(len(tasks), bool), np.zeros(0)
-        space: Any = self._model.action_space
-        for _ in range(self.family.horizon):
-            unit = policy(np.concatenate([observations, features], -1), nothing, 0.0)
-            step = self._env.step((space.low + (unit + 1) / 2 * (space.high - space.low)).astype(np.float32))
-            returns += np.where(alive, step.rewards, 0)
-            observations, alive = step.observations, alive & ~step.terminated
-        return returns
+        return play(self.family, Policy(actor), tasks, np.arange(len(tasks), dtype=np.uint64), 0.0).returns
 
     # -- what a stopped run goes on from ---------------------------------------------------------------------------
 

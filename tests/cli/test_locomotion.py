@@ -66,6 +66,27 @@ weights = "{told["snapshots"]["expert"]["sha256"]}"
     assert idaq("dataset", "verify", "me/hopper/own-v0").code == 0
 
 
+def test_a_policy_of_one_task_is_compared_with_the_one_that_is_told_it(idaq: Idaq, world: Path) -> None:
+    for task in (3, 8):
+        train = ("behavior", "train", "cheetah-vel", "--out", world / f"single{task}", "--set", f"tasks=[{task}]")
+        assert idaq(*train, *TINY).code == 0
+    shown = idaq("behavior", "compare", "cheetah-vel", "single3", "single8", "--json")
+    rows = json.loads(shown.out)
+    assert [(row["task"], row["policy"]) for row in rows] == [
+        (3, "conditioned"),
+        (3, "single"),
+        (8, "conditioned"),
+        (8, "single"),
+    ]
+    for row in rows:
+        assert row["mean"] < 0
+        assert 0 < row["spread"] < 1
+        assert 0 <= row["saturated"] <= 1
+    assert "mean |a|" in idaq("behavior", "compare", "cheetah-vel", "single3").out
+    refused = idaq("behavior", "compare", "cheetah-vel", world / "behaviors" / "hopper-rand-params")
+    assert (refused.code, "is a training of hopper-rand-params on tasks all" in refused.err) == (1, True)
+
+
 def test_bad_requests_for_policies_are_told_what_to_do(
     idaq: Idaq, world: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
