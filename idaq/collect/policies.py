@@ -88,6 +88,11 @@ def sizes(family: Family) -> tuple[int, int, int]:
     return observations.shape[0], family.task_features.shape[1], actions.shape[0]
 
 
+def in_units_of(space: gym.spaces.Box, unit: Array) -> Array:
+    """Actions of [-1, 1] as the environment takes them."""
+    return (space.low + (unit + 1) / 2 * (space.high - space.low)).astype(space.dtype)
+
+
 def told(family: Family, observations: Array, tasks: Array) -> Array:
     """(B, D + F): what a trained policy sees."""
     assert family.task_features is not None
@@ -116,7 +121,7 @@ def play(family: Family, policy: Policy, tasks: NDArray[np.int64], seeds: NDArra
     returns, actions, lived = np.zeros(len(tasks)), np.zeros(size), np.zeros(size[:2], bool)
     for step in range(family.horizon):
         unit = policy(told(family, observations, tasks), gaussian[:, step], noise)
-        result = env.step((space.low + (unit + 1) / 2 * (space.high - space.low)).astype(np.float32))
+        result = env.step(in_units_of(space, unit))
         actions[:, step], lived[:, step] = unit, alive
         returns += np.where(alive, result.rewards, 0)
         observations, alive = result.observations, alive & ~result.terminated

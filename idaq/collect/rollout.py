@@ -6,7 +6,7 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from idaq.collect.policies import load_policy, told
+from idaq.collect.policies import in_units_of, load_policy, told
 from idaq.core.errors import CollectError
 from idaq.core.seeds import generator
 from idaq.core.types import Array, Episode
@@ -93,7 +93,7 @@ def _run(
     seen, actions, results = [env.reset(tasks, seeds)], [], []
     for step in range(family.horizon):
         unit = act(behaviour, family, env, tasks, noise, step)
-        actions.append((space.low + (unit + 1) / 2 * (space.high - space.low)).astype(space.dtype))
+        actions.append(in_units_of(space, unit))
         results.append(env.step(actions[-1]))
         seen.append(results[-1].observations)
     columns = {

@@ -23,7 +23,7 @@ from stable_baselines3.common.type_aliases import ReplayBufferSamples
 from stable_baselines3.common.utils import set_random_seed
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-from idaq.collect.policies import Policy, play, sizes
+from idaq.collect.policies import Policy, in_units_of, play, sizes
 from idaq.core.errors import PolicyError
 from idaq.core.files import replacing
 from idaq.core.seeds import generator
@@ -66,6 +66,8 @@ class Told(gym.Wrapper[Array, Array, Array, Array]):
 
     def step(self, action: Array) -> tuple[Array, Any, bool, bool, dict[str, Any]]:
         observation, reward, terminated, truncated, info = self.env.step(action)
+        if not np.isfinite(observation).all():  # unstable, hence terminated: it must not get into the replay
+            observation, reward, info["motion"] = np.zeros_like(observation), 0.0, np.zeros_like(info["motion"])
         return self._tell(observation), reward, terminated, truncated, info
 
     def _tell(self, observation: Array) -> Array:
@@ -98,16 +100,12 @@ class RelabellingBuffer(ReplayBuffer):
             assert self._family.task_features is not None
             features = self._family.task_features[other]
             observations[:count, -features.shape[1] :] = following[:count, -features.shape[1] :] = features
-            scaled = self._scale_of_actions(actions[:count])
-            rewards[:count] = self._family.relabel(other, self.motions[rows][:count], scaled)
+            space: Any = self.action_space
+            taken = in_units_of(space, actions[:count])  # SAC keeps them in [-1, 1]
+            rewards[:count] = self._family.relabel(other, self.motions[rows][:count], taken)
         dones = self.dones[rows] * (1 - self.timeouts[rows])
         data = (observations, actions, following, dones[:, None], rewards[:, None])
         return ReplayBufferSamples(*map(self.to_torch, data))
-
-    def _scale_of_actions(self, actions: Array) -> Array:
-        """From [-1, 1], as SAC keeps them, to the environment's."""
-        space: Any = self.action_space
-        return space.low + (actions + 1) / 2 * (space.high - space.low)
 
 
 class Training:

@@ -4,6 +4,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from idaq.collect.sac import CHECKPOINT, Training, train_policy
 from idaq.core.errors import PolicyError
 from idaq.format.policies import PolicyRecord, SacConfig, read_policy, read_record
 from idaq.tasks import get_family
+from idaq.tasks.bodies import Bodies
 from idaq.tasks.locomotion import VARIANTS, load_tasks
 
 CHEETAH = get_family("cheetah-vel")
@@ -141,6 +143,24 @@ def test_relabelled_transitions_are_paid_as_the_other_task_pays(tmp_path: Path) 
     own = load_tasks("cheetah-vel").goals[buffer.tasks.reshape(-1)[rows], 0]
     np.testing.assert_allclose(velocities[32:], own[32:], atol=1e-5)
     assert (np.abs(velocities[:32] - own[:32]) > 1e-3).mean() > 0.9
+
+
+def test_an_unstable_episode_does_not_get_into_the_replay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    start = Bodies.start
+
+    def thrown(self: Bodies, factors: Any, seeds: Any) -> Any:
+        seen = start(self, factors, seeds)
+        self._active[0].data.qvel[:] = 1e9
+        return seen
+
+    training = Training(CHEETAH, SMALL, tmp_path)
+    monkeypatch.setattr(Bodies, "start", thrown)
+    training.lap(400)
+    buffer = training._model.replay_buffer
+    for column in (buffer.observations, buffer.next_observations, buffer.rewards, buffer.motions):
+        assert np.isfinite(column).all()
+    assert buffer.dones.sum() > 50
+    assert all(np.isfinite(value).all() for value in training.actor().values())
 
 
 def test_where_tasks_change_the_dynamics_nothing_is_relabelled(tmp_path: Path) -> None:
