@@ -72,7 +72,7 @@ def test_in_a_checkout_the_resources_are_the_checkouts() -> None:
 
 def test_every_recipe_of_the_catalogue_is_valid_and_has_its_id() -> None:
     known = entries()
-    assert len(known) == 3 * (3 + 50)
+    assert len(known) == 3 * len({entry.family for entry in known}) >= 3 * (3 + 50)
     for entry in known:
         recipe = catalogue_recipe(entry.family, entry.quality)
         assert recipe.id == f"idaq/{entry.family.replace('/', '-')}/{entry.quality}-v0"

@@ -7,6 +7,7 @@ from idaq.collect.collect import assign_splits, episode_count
 from idaq.core.errors import ConfigError, UnknownNameError
 from idaq.format.recipe import Recipe
 from idaq.tasks import FAMILIES, get_family
+from idaq.tasks.locomotion import VARIANTS
 from tests.recipes import small_recipe
 
 EXPERT = find_entry("point-robot", "expert").folder / "recipe.toml"
@@ -21,8 +22,12 @@ def test_every_recipe_of_the_catalogue_makes_the_dataset_it_is_named_after(famil
     assert set(assign_splits(recipe, get_family(family)).values()) == set(recipe.splits.sizes)
 
 
+WAITING = set(VARIANTS) - {"cheetah-vel"}
+"""families that have no trained behaviour policies yet"""
+
+
 def test_every_family_is_in_the_catalogue() -> None:
-    assert {entry.family for entry in entries()} == set(FAMILIES)
+    assert {entry.family for entry in entries()} == set(FAMILIES) - WAITING
 
 
 @pytest.mark.parametrize(
@@ -59,7 +64,7 @@ def test_episodes_sets_the_number_of_every_behaviour_and_later_settings_win() ->
         ("behaviours.0.noise=nan", "behaviours.0.noise: Input should be a finite number (got nan)", None),
         (
             "behaviours.0.kind=clever",
-            "Input should be 'scripted', 'random', 'mixture' or 'unknown' (got 'clever')",
+            "Input should be 'scripted', 'trained', 'random', 'mixture' or 'unknown' (got 'clever')",
             None,
         ),
         ("behaviours.1.name=expert", "behaviour names must differ, got ['expert', 'expert', 'random']", None),
