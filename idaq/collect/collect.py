@@ -39,7 +39,7 @@ class Collected:
     """cells that an earlier, interrupted run had finished"""
     existed: bool
     """the dataset was already there, whole, from the same recipe"""
-    unstable: int
+    unstable: int = 0
     """episodes left out because the simulation became unstable"""
 
 

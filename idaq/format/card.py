@@ -4,7 +4,7 @@ import numpy as np
 
 from idaq.format.documents import TaskRecord, mean_random
 from idaq.format.reader import StoredDataset
-from idaq.format.recipe import Recipe
+from idaq.format.recipe import Behaviour, Recipe
 
 
 def dataset_card(recipe: Recipe, tasks: tuple[TaskRecord, ...], origin: str = "") -> str:
@@ -13,10 +13,7 @@ def dataset_card(recipe: Recipe, tasks: tuple[TaskRecord, ...], origin: str = ""
     random = mean_random(tasks)
     episodes = sum(task.reference.behaviour.n for task in tasks)
     splits = ", ".join(f"{size} {name}" for name, size in recipe.splits.sizes.items())
-    behaviours = "\n".join(
-        f"| {b.name} | {b.kind} {b.policy or ''} | {b.quality} | {b.noise:g} | {b.random_share:g} | {b.episodes} |"
-        for b in recipe.behaviours
-    )
+    behaviours = "\n".join(_behaviour_row(behaviour) for behaviour in recipe.behaviours)
     spread = f"behaviour {behaviour.mean():.3f} (from {behaviour.min():.3f} to {behaviour.max():.3f})"
     again = origin or "The recipe in `data/idaq/manifest.json` makes it again, to the same content digest."
     return f"""---
@@ -43,6 +40,12 @@ tags:
 Load it with `minari.load_dataset("{recipe.id}")`, or task by task with `idaq.loader.open_dataset("{recipe.id}")`.
 Check it with `idaq dataset verify {recipe.id}`. {again}
 """
+
+
+def _behaviour_row(behaviour: Behaviour) -> str:
+    b = behaviour
+    kind = f"{b.kind} {b.policy}" if b.policy else b.kind
+    return f"| {b.name} | {kind} | {b.quality} | {b.noise:g} | {b.random_share:g} | {b.episodes} |"
 
 
 def stored_card(stored: StoredDataset) -> str:

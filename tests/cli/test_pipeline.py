@@ -195,7 +195,7 @@ def test_ctrl_c_says_how_to_go_on_and_the_same_command_does(world: Path) -> None
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
     staging = world / "interrupted" / ".idaq" / "collect"
-    while not list(staging.glob("*/*.npz")):
+    while not any("sha256" in journal.read_text() for journal in staging.glob("*/journal.jsonl")):
         time.sleep(0.01)
     os.killpg(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=60)
