@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from joblib.externals.loky import get_reusable_executor
 
 from idaq.collect.cells import Cell, collect_cell
 from idaq.collect.collect import assign_splits, collect
@@ -52,7 +53,9 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     folder.mkdir()
     monkeypatch.setenv("IDAQ_BEHAVIORS", str(folder))
     load_policy.cache_clear()
+    get_reusable_executor().shutdown()  # workers of earlier tests know the environment of then
     yield folder
+    get_reusable_executor().shutdown()
     load_policy.cache_clear()
 
 
