@@ -189,10 +189,20 @@ def test_a_moved_or_altered_dataset_is_noticed(idaq: Idaq, world: Path) -> None:
     assert "was trained on" in changed.err
 
 
+def hears_ctrl_c() -> None:
+    """Whoever runs the tests in a shell's background ignores it, and its children would."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_ctrl_c_says_how_to_go_on_and_the_same_command_does(world: Path) -> None:
     command = [str(PROGRAM), "collect", "point-robot", "--workers", "2", "--root", "interrupted", "--json"]
     process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=hears_ctrl_c,
     )
     staging = world / "interrupted" / ".idaq" / "collect"
     while not any("sha256" in journal.read_text() for journal in staging.glob("*/journal.jsonl")):

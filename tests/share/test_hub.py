@@ -154,7 +154,13 @@ def test_an_interrupted_pull_goes_on(
     web.inject(lambda answer: answer, times=1, path=DATA)
     web.inject(servers.stall(20_000, seconds=20), path=DATA)
     command = [sys.executable, "-c", "from idaq.cli import main; main()", "hub", "pull", MADE, web.url]
-    process = subprocess.Popen([*command, "--root", str(tmp_path)], env=ENVIRONMENT, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [*command, "--root", str(tmp_path)],
+        env=ENVIRONMENT,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored in a shell's background
+    )
     end = time.monotonic() + 60
     while not (web.stalled and list(tmp_path.glob(f".idaq/**/{DATA}"))) and time.monotonic() < end:
         time.sleep(0.02)
