@@ -3,18 +3,16 @@
 Shapes: B bodies side by side, S = nq + nv numbers of a state (positions, then velocities), D observation, A action.
 """
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import gymnasium as gym
-import mujoco as _mujoco
 import numpy as np
 from numpy.typing import NDArray
 
 from idaq.core.types import Array
-
-mujoco: Any = _mujoco  # its functions come from a compiled module without types
 
 MOTION = ("x_velocity", "y_velocity", "x", "y", "healthy", "contact_cost")
 """What a step says for a reward: m/s, metres, 1 or 0, and the body's own cost of contact forces"""
@@ -24,6 +22,14 @@ DYNAMICS = ("body_mass", "body_inertia", "dof_damping", "geom_friction")
 """fields of a MuJoCo model that a task may scale"""
 
 Bools = NDArray[np.bool_]
+
+
+@functools.cache
+def simulator() -> Any:
+    """MuJoCo, imported when a body is made: whoever recovers a family without bodies need not have it."""
+    import mujoco
+
+    return mujoco
 
 
 def planar(data: Any, state: Array) -> tuple[float, float]:
@@ -109,6 +115,7 @@ class Simulation:
     """One body in a MuJoCo model of its own."""
 
     def __init__(self, body: Body, render_mode: str | None = None) -> None:
+        mujoco = simulator()
         made = gym.make(
             body.env_id, disable_env_checker=True, render_mode=render_mode, width=256, height=256, **body.options
         )
@@ -130,7 +137,7 @@ class Simulation:
         for name, original in self._original.items():
             now = getattr(self.model, name)
             now[:] = original * factors[name].reshape(original.shape) if name in factors else original
-        mujoco.mj_setConst(self.model, self.data)  # what MuJoCo derives from them
+        simulator().mj_setConst(self.model, self.data)  # what MuJoCo derives from them
         self._factors = factors
 
 
@@ -162,7 +169,7 @@ class Bodies:
     def step(self, actions: Array, alive: Bools) -> Array:
         """Step those alive with actions (B, A); returns observations (B, D), and `motions` tells the rest."""
         body, states, motions, positions = self._body, self._states, self.motions, self._positions
-        before = motions[:, POSITION].copy()
+        before, mujoco = motions[:, POSITION].copy(), simulator()
         for index in np.flatnonzero(alive).tolist():
             model, data, control, qpos, qvel, forces = self._views[index]
             state = states[index]

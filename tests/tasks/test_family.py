@@ -1,5 +1,7 @@
 """Single environments in lock-step are what the batched form returns; early ends stay ended."""
 
+import subprocess
+import sys
 from typing import Any
 
 import gymnasium as gym
@@ -45,3 +47,10 @@ def test_an_ended_environment_is_not_stepped_again() -> None:
     envs.reset(np.array([1, 3]), np.zeros(2, np.uint64))
     ended = [envs.step(np.zeros((2, 1))).terminated.tolist() for _ in range(3)]
     assert ended == [[True, False], [True, False], [True, True]]
+
+
+def test_listing_the_families_needs_no_simulator() -> None:
+    """Other libraries recover a point robot in environments that have neither MuJoCo nor Meta-World."""
+    code = "import sys; import idaq.tasks; print(sorted({'mujoco', 'metaworld', 'torch'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
