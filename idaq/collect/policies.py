@@ -24,7 +24,7 @@ class Policy:
     def __init__(self, actor: Mapping[str, Array]) -> None:
         hidden = sum(name.endswith(".weight") for name in actor) - 2
         names = [*(f"layers.{i}" for i in range(hidden)), "mean", "log_std"]
-        # One matrix for mean and spread; (I, O) so that rows multiply from the left.
+        # (I, O), so that rows multiply from the left
         pairs = [(actor[f"{name}.weight"].T, actor[f"{name}.bias"]) for name in names]
         self._hidden = [(np.ascontiguousarray(weight), bias) for weight, bias in pairs[:-2]]
         self._mean, self._log_std = [(np.ascontiguousarray(weight), bias) for weight, bias in pairs[-2:]]

@@ -9,6 +9,7 @@ import numpy as np
 from gymnasium.envs.registration import EnvSpec
 from numpy.typing import NDArray
 
+from idaq.core.errors import UsageError
 from idaq.core.types import Array, Task
 
 
@@ -42,6 +43,13 @@ class LockstepEnv(Protocol):
     def privileged(self) -> Array:
         """(B, P): what the controller sees now; the latest observations, and what they hide from the agent."""
         ...
+
+
+def checked_task(task: object, count: int) -> int:
+    """The index of one of `count` tasks. Raises UsageError for anything else."""
+    if isinstance(task, bool) or not isinstance(task, int | np.integer) or not 0 <= int(task) < count:
+        raise UsageError(f"there is no task {task!r}", hint=f"an integer from 0 to {count - 1}")
+    return int(task)
 
 
 class Singles:

@@ -14,12 +14,12 @@ import numpy as np
 from gymnasium.envs.registration import EnvSpec
 from numpy.typing import NDArray
 
-from idaq.core.errors import UsageError, unknown_name
+from idaq.core.errors import unknown_name
 from idaq.core.seeds import generator
 from idaq.core.types import Array, Success, Task
 from idaq.tasks import bodies
 from idaq.tasks.bodies import CONTACT, DYNAMICS, HEALTHY, POSITION, VELOCITY, Bodies, Body, Simulation
-from idaq.tasks.family import Family, StepBatch
+from idaq.tasks.family import Family, StepBatch, checked_task
 from idaq.tasks.rendering import prepare_offscreen
 
 HORIZON = 200
@@ -311,7 +311,7 @@ class LocomotionEnv(gym.Env[Array, Array]):
 
     def __init__(self, variant: str, task: int = 0, render_mode: str | None = None) -> None:
         self._count = len(load_tasks(variant).params)
-        self._task = self._checked(task)
+        self._task = checked_task(task, self._count)
         if render_mode is not None:
             prepare_offscreen()
         self.render_mode = render_mode
@@ -321,7 +321,7 @@ class LocomotionEnv(gym.Env[Array, Array]):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Array, dict[str, Any]]:
         super().reset(seed=seed)
         if options and "task" in options:
-            self._task = self._checked(options["task"])
+            self._task = checked_task(options["task"], self._count)
         return self._lockstep.start([self._task], [seed])[0], {"success": False, "task_index": self._task}
 
     def step(self, action: Array) -> tuple[Array, float, bool, bool, dict[str, Any]]:
@@ -336,11 +336,6 @@ class LocomotionEnv(gym.Env[Array, Array]):
 
     def close(self) -> None:
         self._lockstep.bodies.close()
-
-    def _checked(self, task: object) -> int:
-        if isinstance(task, bool) or not isinstance(task, int | np.integer) or not 0 <= int(task) < self._count:
-            raise UsageError(f"there is no task {task!r}", hint=f"an integer from 0 to {self._count - 1}")
-        return int(task)
 
 
 @functools.cache

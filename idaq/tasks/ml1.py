@@ -13,9 +13,9 @@ import numpy as np
 from gymnasium.envs.registration import EnvSpec
 from numpy.typing import NDArray
 
-from idaq.core.errors import UsageError, unknown_name
+from idaq.core.errors import unknown_name
 from idaq.core.types import Array, Success, Task
-from idaq.tasks.family import Family, StepBatch
+from idaq.tasks.family import Family, StepBatch, checked_task
 from idaq.tasks.rendering import prepare_offscreen
 
 # fmt: off
@@ -164,14 +164,14 @@ class ML1Env(gym.Env[Array, Array]):
         if render_mode is not None:
             prepare_offscreen()
         self._arm = Arm(name, render_mode=render_mode, camera_name="corner2", width=256, height=256)
-        self._task = self._checked(task)
+        self._task = checked_task(task, 50)
         self.render_mode = render_mode
         self.observation_space, self.action_space = spaces()
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Array, dict[str, Any]]:
         super().reset(seed=seed)
         if options and "task" in options:
-            self._task = self._checked(options["task"])
+            self._task = checked_task(options["task"], 50)
         return hidden(self._arm.reset(self._task)), {"success": False, "task_index": self._task}
 
     def step(self, action: Array) -> tuple[Array, float, bool, bool, dict[str, Any]]:
@@ -184,11 +184,6 @@ class ML1Env(gym.Env[Array, Array]):
 
     def close(self) -> None:
         self._arm.close()
-
-    def _checked(self, task: object) -> int:
-        if isinstance(task, bool) or not isinstance(task, int | np.integer) or not 0 <= int(task) < 50:
-            raise UsageError(f"there is no task {task!r}", hint="an integer from 0 to 49")
-        return int(task)
 
 
 def spaces() -> tuple[gym.spaces.Box, gym.spaces.Box]:

@@ -13,10 +13,10 @@ import numpy as np
 from gymnasium.envs.registration import EnvSpec
 from numpy.typing import NDArray
 
-from idaq.core.errors import UsageError, unknown_name
+from idaq.core.errors import unknown_name
 from idaq.core.seeds import generator
 from idaq.core.types import Array, Success, Task
-from idaq.tasks.family import Family, StepBatch
+from idaq.tasks.family import Family, StepBatch, checked_task
 
 MAX_ACTION = np.float32(0.1)
 GOAL_RADIUS = np.float32(0.2)
@@ -112,7 +112,7 @@ class PointRobotEnv(gym.Env[Array, Array]):
     def __init__(self, variant: str = "point-robot", task: int = 0, render_mode: str | None = None) -> None:
         self._robots = PointRobotLockstep(variant)
         self._variant = load_variant(variant)
-        self._task = self._checked(task)
+        self._task = checked_task(task, len(self._variant.goals))
         self.render_mode = render_mode
         bound = self._variant.bound
         self.observation_space = gym.spaces.Box(-bound, bound, (2,), np.float32)
@@ -122,7 +122,7 @@ class PointRobotEnv(gym.Env[Array, Array]):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Array, dict[str, Any]]:
         super().reset(seed=seed)
         if options and "task" in options:
-            self._task = self._checked(options["task"])
+            self._task = checked_task(options["task"], len(self._variant.goals))
         observations = self._robots.reset(np.array([self._task]), np.zeros(1, np.uint64))
         self._trail = [observations[0]]
         return observations[0].copy(), {"success": False, "task_index": self._task}
@@ -144,12 +144,6 @@ class PointRobotEnv(gym.Env[Array, Array]):
         for position in self._trail[-1:]:
             _disc(image, position, 0.04, (200, 40, 40))
         return image
-
-    def _checked(self, task: object) -> int:
-        count = len(self._variant.goals)
-        if isinstance(task, bool) or not isinstance(task, int | np.integer) or not 0 <= int(task) < count:
-            raise UsageError(f"there is no task {task!r}", hint=f"an integer from 0 to {count - 1}")
-        return int(task)
 
 
 def _disc(image: NDArray[np.uint8], centre: Floats, radius: float, colour: tuple[int, int, int]) -> None:

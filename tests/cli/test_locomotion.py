@@ -60,7 +60,7 @@ weights = "{told["snapshots"]["expert"]["sha256"]}"
 """
     (world / "my.toml").write_text(recipe)
     refused = idaq("collect", "--recipe", "my.toml", "--workers", "1")
-    assert (refused.code, "my own" in refused.out) == (1, False)
+    assert (refused.code, "no trained behaviour policies" in refused.err) == (1, True), refused.err
     monkeypatch.setenv("IDAQ_BEHAVIORS", str(world / "behaviors"))
     assert idaq("collect", "--recipe", "my.toml", "--workers", "1").code == 0
     assert idaq("dataset", "verify", "me/hopper/own-v0").code == 0
