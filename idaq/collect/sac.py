@@ -26,6 +26,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 from idaq.collect.policies import Policy, in_units_of, play, sizes
 from idaq.core.errors import PolicyError
 from idaq.core.files import replacing
+from idaq.core.metrics import append_metrics, truncate_metrics
 from idaq.core.seeds import generator
 from idaq.core.types import Advance, Array, ignore_progress
 from idaq.format.policies import (
@@ -155,6 +156,13 @@ class Training:
         """Control steps so far."""
         return self._model.num_timesteps
 
+    def losses(self) -> dict[str, float]:
+        """What the last update of the last lap minimised, and the entropy coefficient; nothing before the first."""
+        if self._model._n_updates == 0:
+            return {}
+        logged = self._model.logger.name_to_value
+        return {name: float(logged[f"train/{name}"]) for name in ("critic_loss", "actor_loss", "ent_coef")}
+
     def actor(self) -> Tensors:
         """The policy's tensors under their names in a weights file."""
         state = {name: value.numpy().copy() for name, value in self._model.policy.actor.state_dict().items()}
@@ -240,19 +248,21 @@ def train_policy(
     """
     folder.mkdir(parents=True, exist_ok=True)
     record = _begun(family, config, folder, command)
-    if record.snapshots and record.config == config:
+    if record.snapshots and record.config == config and record.curve[-1].steps >= config.steps:
         progress(config.steps)
         return record
     record = replace(record, config=config, command=command)
     training = Training(family, config, folder)
     training.restore()
     curve = [point for point in record.curve if point.steps <= min(training.steps, config.steps)]
+    truncate_metrics(folder, training.steps + 1 if curve else 0)
     progress(training.steps)
     while not curve or training.steps < config.steps:
         began, before = time.perf_counter(), training.steps
         if curve:
             training.lap(min(config.evaluate_every, config.steps - training.steps))
         curve.append(_point(training, curve, began))
+        append_metrics(folder, training.steps, {"return": curve[-1].mean} | training.losses())
         write_policy(folder / f"step-{training.steps:09d}.safetensors", training.actor())
         _write(folder, record, curve=curve)
         training.save()

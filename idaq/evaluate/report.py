@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from idaq.core.config import to_mapping
 from idaq.core.errors import RunError
 from idaq.core.files import write_text
+from idaq.core.metrics import read_metrics
 from idaq.core.types import Array, Task
 from idaq.evaluate.commands import collect_command, leaves
 from idaq.evaluate.figures import adaptation_curves, dataset_returns, task_returns, training_losses
@@ -20,7 +21,6 @@ from idaq.evaluate.protocol import Summary, number, summary_columns, summary_row
 from idaq.evaluate.runs import Run, load_runs, summarise_runs
 from idaq.evaluate.trace_figures import beliefs, trajectories, velocities
 from idaq.evaluate.video import STILLS_FILE
-from idaq.learn.run import read_metrics
 from idaq.loader import Dataset
 
 Trace = Mapping[str, Array]

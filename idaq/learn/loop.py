@@ -9,12 +9,13 @@ import numpy as np
 import torch
 
 from idaq.core.errors import NonFiniteError
+from idaq.core.metrics import append_metrics, truncate_metrics
 from idaq.core.seeds import generator
 from idaq.core.types import Advance, ignore_progress
 from idaq.learn.agent import Agent, Optimisation
 from idaq.learn.checkpoint import checkpoints, restore, save_checkpoint
 from idaq.learn.config import AgentSpec, TrainConfig
-from idaq.learn.run import CHECKPOINTS, append_metrics, new_record, start_or_resume, truncate_metrics
+from idaq.learn.run import CHECKPOINTS, new_record, start_or_resume
 from idaq.loader import Dataset, MetaBatches, StreamedBatches, TransitionTable
 
 _NOISE_STREAM = 1

@@ -1,6 +1,5 @@
 """A run directory: run.json (what was asked for), metrics.jsonl (what happened), checkpoint/ (what was learned)."""
 
-import json
 import platform
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -10,10 +9,10 @@ from typing import Literal
 import idaq
 from idaq.core.config import config, from_mapping, to_mapping
 from idaq.core.errors import ConfigError, CorruptDatasetError, RunError
-from idaq.core.files import read_json, write_json, write_text
+from idaq.core.files import read_json, write_json
 from idaq.learn.config import AgentSpec, TrainConfig
 
-RUN, METRICS, CHECKPOINTS = "run.json", "metrics.jsonl", "checkpoint"
+RUN, CHECKPOINTS = "run.json", "checkpoint"
 
 
 @config
@@ -74,30 +73,6 @@ def start_or_resume(out: Path, record: RunRecord) -> None:
         return
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / RUN, to_mapping(record))
-
-
-def truncate_metrics(out: Path, step: int) -> None:
-    """Keep the lines before `step`: what a resumed run will not write again."""
-    path = out / METRICS
-    kept = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []:
-        try:
-            if json.loads(line)["step"] < step:
-                kept.append(line + "\n")
-        except (ValueError, KeyError, TypeError):
-            break  # torn by a kill; nothing whole follows it
-    write_text(path, "".join(kept))
-
-
-def append_metrics(out: Path, step: int, values: dict[str, float]) -> None:
-    """One line of JSON."""
-    with (out / METRICS).open("a", encoding="utf-8") as file:
-        file.write(json.dumps({"step": step, **values}, allow_nan=False) + "\n")
-
-
-def read_metrics(out: Path) -> list[dict[str, int | float]]:
-    """All lines of metrics.jsonl."""
-    return [json.loads(line) for line in (out / METRICS).read_text(encoding="utf-8").splitlines()]
 
 
 def _differences(there: dict[str, object], asked: dict[str, object], prefix: str = "") -> list[str]:

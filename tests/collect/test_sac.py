@@ -14,6 +14,7 @@ from safetensors.numpy import load_file
 from idaq.collect.policies import Policy
 from idaq.collect.sac import CHECKPOINT, Training, train_policy
 from idaq.core.errors import PolicyError
+from idaq.core.metrics import METRICS, read_metrics
 from idaq.format.policies import PolicyRecord, SacConfig, read_policy, read_record
 from idaq.tasks import get_family
 from idaq.tasks.bodies import Bodies
@@ -63,6 +64,14 @@ def test_a_stopped_training_goes_on_and_ends_in_the_same_weights(
     record = train_policy(CHEETAH, SMALL, tmp_path, "again")
     assert record.snapshots == trained[1].snapshots
     assert [(p.steps, p.mean) for p in record.curve] == [(p.steps, p.mean) for p in trained[1].curve]
+    assert (tmp_path / METRICS).read_bytes() == (trained[0] / METRICS).read_bytes()
+
+
+def test_the_curve_is_logged_with_its_losses_as_lines_of_json(trained: tuple[Path, PolicyRecord]) -> None:
+    lines = read_metrics(trained[0])
+    assert [(line["step"], line["return"]) for line in lines] == [(p.steps, p.mean) for p in trained[1].curve]
+    assert "critic_loss" not in lines[0]
+    assert all(line["critic_loss"] > 0 and 0 < line["ent_coef"] <= 1 for line in lines[2:])
 
 
 def test_a_finished_training_is_not_run_again(trained: tuple[Path, PolicyRecord]) -> None:
@@ -86,7 +95,10 @@ def test_other_snapshots_are_chosen_without_training_again(trained: tuple[Path, 
 def test_a_longer_training_goes_on_where_the_shorter_one_ended(
     trained: tuple[Path, PolicyRecord], tmp_path: Path
 ) -> None:
-    train_policy(CHEETAH, replace(SMALL, steps=600), tmp_path, "")
+    train_policy(CHEETAH, replace(SMALL, steps=300), tmp_path, "")
+    with pytest.raises(Stopped):
+        train_policy(CHEETAH, SMALL, tmp_path, "", stop_after(1))
+    assert read_record(tmp_path).curve[-1].steps == 600
     assert train_policy(CHEETAH, SMALL, tmp_path, "").snapshots == trained[1].snapshots
 
 

@@ -9,9 +9,10 @@ from idaq.adapt.config import AdaptConfig
 from idaq.adapt.results import TRACE, Results, StrategyResult, TestTask, write_results
 from idaq.core.config import to_mapping
 from idaq.core.files import write_json
+from idaq.core.metrics import append_metrics
 from idaq.core.types import Array
 from idaq.learn.config import AgentSpec, TrainConfig
-from idaq.learn.run import RUN, RunRecord, append_metrics
+from idaq.learn.run import RUN, RunRecord
 
 REPORT_AT = [1, 2, 4]
 DIGEST = "ab" * 32

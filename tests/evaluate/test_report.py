@@ -15,9 +15,9 @@ from idaq.adapt.results import TRACE
 from idaq.collect.catalogue import catalogue_recipe
 from idaq.collect.collect import collect
 from idaq.core.errors import RunError
+from idaq.core.metrics import METRICS
 from idaq.evaluate.report import median_task, read_whole_trace, write_report
 from idaq.evaluate.runs import load_runs
-from idaq.learn.run import METRICS
 from idaq.loader import Dataset, open_dataset
 from tests.evaluate.factory import make_results, make_run
 

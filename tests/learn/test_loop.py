@@ -14,12 +14,13 @@ import torch
 
 from idaq.collect.collect import Collected
 from idaq.core.errors import CheckpointError, NonFiniteError, RunError
+from idaq.core.metrics import METRICS, read_metrics
 from idaq.format.reader import open_stored
 from idaq.format.zarr import export_zarr
 from idaq.learn.checkpoint import checkpoints, load_agent
 from idaq.learn.config import EnsembleConfig, FocalConfig, Td3BcConfig, TrainConfig
 from idaq.learn.loop import agent_spec, build, train
-from idaq.learn.run import METRICS, RUN, read_metrics, read_run
+from idaq.learn.run import RUN, read_run
 from idaq.loader import Dataset, open_dataset
 
 
