@@ -29,7 +29,8 @@ def train(
       idaq behavior train ant-goal --out runs/behaviors/ant --set snapshots.medium=0.5
 
     Needs pip install 'idaq[behaviors]' (Stable-Baselines3). One CPU thread; record.json in the folder holds the
-    learning curve, metrics.jsonl its losses too. To collect with these policies, name one and its sha256 in a recipe, and say where they are:
+    learning curve, metrics.jsonl its losses too. To collect with these policies, name one and its sha256 in a recipe,
+    and say where they are:
 
       IDAQ_BEHAVIORS=runs/behaviors idaq collect --recipe my.toml
     """
