@@ -106,7 +106,7 @@ def test_bad_requests_for_policies_are_told_what_to_do(
 
 @pytest.mark.parametrize("family", TRAINED)
 def test_a_family_collects_with_the_weights_of_the_catalogue(idaq: Idaq, world: Path, family: str) -> None:
-    """Each snapshot is what its record says: the better ones earn more."""
+    """Each snapshot is what its record says, the better ones earn more; Minari recovers the environment."""
     record = json.loads(idaq("behavior", "show", family, "--json").out)
     assert list(record["snapshots"]) == ["medium", "late", "expert"]
     means = [snapshot["mean"] for snapshot in record["snapshots"].values()]
@@ -118,29 +118,27 @@ def test_a_family_collects_with_the_weights_of_the_catalogue(idaq: Idaq, world: 
     assert stored.manifest.counts.episodes == 6
     assert stored.manifest.provenance.unstable == 0
     assert set(stored.manifest.provenance.simulators) == {"gymnasium", "mujoco"}
+    assert_replays(f"idaq/{family}/mixed-v0", world, 4)
 
 
-def test_collect_makes_a_dataset_that_minari_reads_and_recovers(idaq: Idaq, world: Path) -> None:
+def test_minari_recovers_the_environment_in_which_an_episode_was_collected(idaq: Idaq, world: Path) -> None:
     done = idaq("collect", "cheetah-vel", "--quality", "medium", "--workers", "1", *SMALL, "--json")
     assert done.code == 0, done.err
     assert idaq("dataset", "verify", ID).code == 0
-    dataset = minari.load_dataset(ID)
-    env, episode = dataset.recover_environment(), dataset[5]
-    seen, _ = env.reset(seed=int(episode_seed(world, 5)), options={"task": episode_task(world, 5)})
+    assert_replays(ID, world, 5)
+
+
+def assert_replays(dataset_id: str, world: Path, row: int) -> None:
+    """The actions of an episode lead through the same states to the same rewards, bit for bit."""
+    dataset, episodes = minari.load_dataset(dataset_id), open_stored(world / "datasets" / dataset_id).episodes
+    env, episode = dataset.recover_environment(), dataset[row]
+    seen, _ = env.reset(seed=int(episodes.seed[row]), options={"task": int(episodes.task_index[row])})
     np.testing.assert_array_equal(seen, episode.observations[0])
     for action, after, paid in zip(episode.actions, episode.observations[1:], episode.rewards, strict=True):
         seen, reward, *_ = env.step(action)
         np.testing.assert_array_equal(seen, after)
         assert reward == paid
     env.close()
-
-
-def episode_seed(world: Path, row: int) -> int:
-    return open_stored(world / "datasets" / ID).episodes.seed[row]
-
-
-def episode_task(world: Path, row: int) -> int:
-    return int(open_stored(world / "datasets" / ID).episodes.task_index[row])
 
 
 def test_train_adapt_and_report_show_velocities(idaq: Idaq, world: Path) -> None:
