@@ -57,7 +57,7 @@ class SacConfig:
 
 @config
 class CurvePoint:
-    """One evaluation along training: the mean action on every tenth of the tasks."""
+    """One evaluation along training: the mean action on some forty of the tasks, one episode each."""
 
     steps: Annotated[int, Field(ge=0)]
     mean: float
