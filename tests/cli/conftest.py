@@ -9,6 +9,20 @@ from pathlib import Path
 import pytest
 
 
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a datasets root and runs, shared by the tests of a file in order."""
+    return tmp_path_factory.mktemp("world")
+
+
+@pytest.fixture
+def in_world(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work in `world`, on a wide terminal."""
+    monkeypatch.chdir(world)
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(world / "datasets"))
+    monkeypatch.setenv("COLUMNS", "200")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
     code: int

@@ -18,19 +18,7 @@ from tests.cli.conftest import BRIEF, QUICK, SMALL, Idaq, settings
 ID = "idaq/cheetah-vel/medium-v0"
 TINY = settings(("steps=600", "evaluate_every=300", "warmup=200", "hidden=16", "batch=32", "envs=2"))
 TRAINED = [name for name in VARIANTS if any(entry.family == name for entry in entries())]
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a datasets root and a run, shared by the tests of this file in order."""
-    return tmp_path_factory.mktemp("locomotion")
-
-
-@pytest.fixture(autouse=True)
-def _in_world(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(world)
-    monkeypatch.setenv("MINARI_DATASETS_PATH", str(world / "datasets"))
-    monkeypatch.setenv("COLUMNS", "200")
+pytestmark = pytest.mark.usefixtures("in_world")
 
 
 def test_a_policy_of_ones_own_is_trained_shown_and_collected_with(

@@ -15,19 +15,7 @@ from idaq.tasks import ml1
 from tests.cli.conftest import BRIEF, QUICK, SMALL, Idaq, settings
 
 ID = "idaq/ml1-reach/expert-v0"
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a datasets root and a run, shared by the tests of this file in order."""
-    return tmp_path_factory.mktemp("ml1")
-
-
-@pytest.fixture(autouse=True)
-def _in_world(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(world)
-    monkeypatch.setenv("MINARI_DATASETS_PATH", str(world / "datasets"))
-    monkeypatch.setenv("COLUMNS", "200")
+pytestmark = pytest.mark.usefixtures("in_world")
 
 
 def test_collect_makes_a_verified_dataset_with_the_goal_hidden(idaq: Idaq, world: Path) -> None:

@@ -14,19 +14,7 @@ from tests.cli.conftest import BRIEF, QUICK, SMALL, Idaq, settings
 
 ID = "idaq/point-robot/expert-v0"
 PROGRAM = Path(sys.executable).parent / "idaq"
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a datasets root and a runs folder, shared by the tests of this file in order."""
-    return tmp_path_factory.mktemp("world")
-
-
-@pytest.fixture(autouse=True)
-def _in_world(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(world)
-    monkeypatch.setenv("MINARI_DATASETS_PATH", str(world / "datasets"))
-    monkeypatch.setenv("COLUMNS", "200")
+pytestmark = pytest.mark.usefixtures("in_world")
 
 
 def test_collect(idaq: Idaq) -> None:
