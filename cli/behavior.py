@@ -100,26 +100,29 @@ def compare(
 
       idaq behavior train cheetah-vel --set tasks=[7] --set steps=30000 --out runs/behaviors/single7
       idaq behavior compare cheetah-vel runs/behaviors/single7
-    """
-    from dataclasses import asdict
+      idaq behavior compare cheetah-vel runs/behaviors/single* --json > datasets/cheetah-vel/behaviours/comparison.json
 
+    The cards of the family's datasets show what stands in that file.
+    """
     from idaq.collect.comparison import compare as run
     from idaq.collect.policies import policies_folder
+    from idaq.core.config import to_mapping
     from idaq.tasks import get_family
 
     chosen = get_family(family)
     with working(f"playing {len(singles)} tasks"):
-        rows = run(chosen, folder or policies_folder(chosen.name), singles, snapshot)
+        comparison = run(chosen, folder or policies_folder(chosen.name), singles, snapshot)
     if as_json:
-        print_json([{"task": task, "policy": who, **asdict(facts)} for task, who, facts in rows])
+        print_json(to_mapping(comparison))
         return
     columns = ["task", "policy", "return", "std", "mean |a|", "std of a", "|a| > 0.95", "mean |change of a|"]
     cells = [
         [
-            str(task), who, f"{f.mean:.1f}", f"{f.std:.1f}", f"{f.magnitude:.2f}", f"{f.spread:.2f}",
-            f"{f.saturated:.0%}", f"{f.change:.2f}",
+            str(both.task), who, f"{c.mean:.1f}", f"{c.std:.1f}", f"{c.magnitude:.2f}", f"{c.spread:.2f}",
+            f"{c.saturated:.0%}", f"{c.change:.2f}",
         ]
-        for task, who, f in rows
+        for both in comparison.tasks
+        for who, c in (("conditioned", both.conditioned), ("single", both.single))
     ]  # fmt: skip
     print_table(f"{family}, snapshot {snapshot}", columns, cells)
 

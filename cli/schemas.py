@@ -10,7 +10,7 @@ from idaq.core.resources import resource_root
 from idaq.evaluate.protocol import Summary
 from idaq.evaluate.suite import SuiteBaselines, SuiteData
 from idaq.format.documents import Manifest, MetadataIdaq, TaskRecord
-from idaq.format.policies import PolicyRecord
+from idaq.format.policies import Comparison, PolicyRecord
 from idaq.format.recipe import Recipe
 from idaq.learn.config import TrainConfig
 from idaq.learn.run import RunRecord
@@ -28,6 +28,7 @@ DOCUMENTS: dict[str, type] = {
     "suite-baselines": SuiteBaselines,
     "suite-data": SuiteData,
     "policy-record": PolicyRecord,
+    "policy-comparison": Comparison,
 }
 
 

@@ -13,14 +13,14 @@ from idaq.adapt.trace import write_trace
 from idaq.collect.catalogue import Entry, catalogue_recipe
 from idaq.collect.collect import collect, episode_count
 from idaq.core.config import from_mapping, to_mapping
-from idaq.core.files import read_json, write_json, write_text
+from idaq.core.files import write_json
 from idaq.core.ids import dataset_path
 from idaq.evaluate import suite
 from idaq.evaluate.catalogue_page import write_catalogue_page
+from idaq.evaluate.entry_card import write_entry_card
 from idaq.evaluate.figures import adaptation_curves
-from idaq.evaluate.protocol import Summary, markdown_table, number, summarise
+from idaq.evaluate.protocol import Summary, summarise
 from idaq.evaluate.style import save
-from idaq.format.policies import PolicyRecord, read_record
 from idaq.format.reader import StoredDataset, open_stored
 from idaq.format.recipe import Recipe
 from idaq.learn.config import TrainConfig
@@ -119,35 +119,10 @@ def write_baselines(catalogue: Path, entry: Entry, root: Path, recipe: Recipe, s
 
 
 def _write_card(folder: Path, entry: Entry, dataset: Path) -> None:
-    """card.md: for a suite its table; else the dataset's own card, the family's notes.md, what its behaviour policies
-    are worth, and the baselines."""
-    if entry.name is not None:
+    if entry.name is None:
+        write_entry_card(folder, str(entry), dataset)
+    else:
         suite.write_suite_card(folder, f"idaq/{entry.suite}-*/{entry.quality}-v0")
-        return
-    parts = [(dataset / "README.md").read_text(encoding="utf-8")]
-    if (notes := folder.parent / "notes.md").exists():
-        parts.append(notes.read_text(encoding="utf-8"))
-    if (policies := folder.parent / "behaviours").is_dir():
-        parts.append(_policies_text(read_record(policies)))
-    if (baselines := folder / suite.BASELINES).exists():
-        summary = from_mapping(Summary, read_json(baselines), where=str(baselines))
-        command = f"`idaq reproduce {entry}` prints and writes this table."
-        parts.append(f"## Baselines\n\n{command}\n\n{markdown_table(summary)}\n")
-    write_text(folder / "card.md", "\n".join(parts))
-
-
-def _policies_text(record: PolicyRecord) -> str:
-    rows = [
-        [name, str(s.steps), number(s.mean), number(s.std), f"{number(s.minimum)} to {number(s.maximum)}"]
-        for name, s in record.snapshots.items()
-    ]
-    table = suite.table(["snapshot", "steps", "return", "std of tasks", "range of tasks"], rows)
-    return f"""## Behaviour policies
-
-{record.algorithm} told the task, one for all tasks; return of the mean action over all tasks, one episode each.
-Collected episodes draw from the policy's own Gaussian. `{record.command}` trains them again.
-
-{table}"""
 
 
 def _folder(catalogue: Path, entry: Entry) -> Path:

@@ -1,43 +1,25 @@
 """Is one policy that is told the task a fair stand-in for one policy a task? Returns and actions, side by side."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from idaq.collect.policies import Policy, play
 from idaq.core.errors import PolicyError
-from idaq.format.policies import read_policy, read_record
+from idaq.format.policies import ComparedTask, Comparison, Conduct, read_policy, read_record
 from idaq.tasks import Family
 
 EPISODES = 10
 
 
-@dataclass(frozen=True, kw_only=True)
-class Facts:
-    """What a policy does on one task, drawing from its own Gaussian."""
-
-    mean: float
-    """return"""
-    std: float
-    magnitude: float
-    """mean |a|, actions in [-1, 1]"""
-    spread: float
-    """mean over dimensions of the standard deviation of a"""
-    saturated: float
-    """share of |a| > 0.95"""
-    change: float
-    """mean |a_t+1 - a_t|"""
-
-
-def facts(family: Family, policy: Policy, task: int, episodes: int = EPISODES) -> Facts:
+def conduct(family: Family, policy: Policy, task: int) -> Conduct:
     """Play a policy on a task, from the same start states for every policy."""
-    seeds = np.arange(episodes, dtype=np.uint64)
-    played = play(family, policy, np.full(episodes, task), seeds, 1.0)
+    seeds = np.arange(EPISODES, dtype=np.uint64)
+    played = play(family, policy, np.full(EPISODES, task), seeds, 1.0)
     actions = played.actions[played.alive]
     both = played.alive[:, 1:, None] & np.ones(actions.shape[-1], bool)
-    return Facts(
+    return Conduct(
         mean=float(played.returns.mean()),
         std=float(played.returns.std()),
         magnitude=float(np.abs(actions).mean()),
@@ -47,12 +29,13 @@ def facts(family: Family, policy: Policy, task: int, episodes: int = EPISODES) -
     )
 
 
-def compare(family: Family, conditioned: Path, singles: Sequence[Path], snapshot: str) -> list[tuple[int, str, Facts]]:
-    """(task, who, facts): the conditioned policy's snapshot and the single one's, for the task of each of `singles`.
+def compare(family: Family, conditioned: Path, singles: Sequence[Path], snapshot: str) -> Comparison:
+    """The conditioned policy's snapshot and the single one's, on the task of each of `singles`.
 
     Raises PolicyError for a training that is not of one task of this family.
     """
-    shared, rows = Policy(read_policy(conditioned, snapshot)), []
+    shared = Policy(read_policy(conditioned, snapshot))
+    tasks, commands = list[ComparedTask](), list[str]()
     for folder in singles:
         record = read_record(folder)
         if record.family != family.name or len(record.config.tasks) != 1:
@@ -61,6 +44,9 @@ def compare(family: Family, conditioned: Path, singles: Sequence[Path], snapshot
                 hint=f"idaq behavior train {family.name} --set tasks=[7] --out {folder}",
             )
         (task,) = record.config.tasks
-        rows.append((task, "conditioned", facts(family, shared, task)))
-        rows.append((task, "single", facts(family, Policy(read_policy(folder, snapshot)), task)))
-    return rows
+        alone = Policy(read_policy(folder, snapshot))
+        tasks.append(
+            ComparedTask(task=task, conditioned=conduct(family, shared, task), single=conduct(family, alone, task))
+        )
+        commands.append(record.command)
+    return Comparison(family=family.name, snapshot=snapshot, episodes=EPISODES, tasks=tasks, commands=commands)

@@ -2,6 +2,7 @@
 
 datasets/<family>/behaviours/record.json        how they were trained, and what each snapshot is worth
 datasets/<family>/behaviours/<name>.safetensors  an actor: observation and task features -> Gaussian, squashed by tanh
+datasets/<family>/behaviours/comparison.json    where it was made: the policy told the task beside one policy a task
 """
 
 import hashlib
@@ -18,7 +19,7 @@ from idaq.core.errors import PolicyError, unknown_name
 from idaq.core.files import read_json, replacing, write_json
 from idaq.core.types import Array, FamilyName, Slug, VersionOne
 
-RECORD = "record.json"
+RECORD, COMPARISON = "record.json", "comparison.json"
 Positive = Annotated[int, Field(ge=1)]
 Sha256 = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
 Tensors = dict[str, Array]
@@ -96,6 +97,49 @@ class PolicyRecord:
     config: SacConfig
     curve: list[CurvePoint]
     snapshots: dict[Slug, Snapshot]
+
+
+@config
+class Conduct:
+    """What a policy does on one task, drawing from its own Gaussian; actions a in [-1, 1]."""
+
+    mean: float
+    """return"""
+    std: float
+    magnitude: float
+    """mean |a|"""
+    spread: float
+    """mean over dimensions of the standard deviation of a"""
+    saturated: float
+    """share of |a| > 0.95"""
+    change: float
+    """mean |a_t+1 - a_t|"""
+
+
+@config
+class ComparedTask:
+    """Two policies on one task."""
+
+    task: Annotated[int, Field(ge=0)]
+    conditioned: Conduct
+    """told the task, trained for all"""
+    single: Conduct
+    """trained for this task alone"""
+
+
+@config
+class Comparison:
+    """Is one policy that is told the task a fair stand-in for one policy a task?"""
+
+    comparison_version: VersionOne = 1
+    family: FamilyName
+    snapshot: Slug
+    """of either training"""
+    episodes: Positive
+    """of each policy on each task"""
+    tasks: list[ComparedTask]
+    commands: list[str]
+    """what trained the single policies"""
 
 
 def write_policy(path: Path, actor: Tensors) -> str:

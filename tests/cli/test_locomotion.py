@@ -59,17 +59,13 @@ def test_a_policy_of_one_task_is_compared_with_the_one_that_is_told_it(idaq: Ida
         train = ("behavior", "train", "cheetah-vel", "--out", world / f"single{task}", "--set", f"tasks=[{task}]")
         assert idaq(*train, *TINY).code == 0
     shown = idaq("behavior", "compare", "cheetah-vel", "single3", "single8", "--json")
-    rows = json.loads(shown.out)
-    assert [(row["task"], row["policy"]) for row in rows] == [
-        (3, "conditioned"),
-        (3, "single"),
-        (8, "conditioned"),
-        (8, "single"),
-    ]
-    for row in rows:
-        assert row["mean"] < 0
-        assert 0 < row["spread"] < 1
-        assert 0 <= row["saturated"] <= 1
+    told = json.loads(shown.out)
+    assert [row["task"] for row in told["tasks"]] == [3, 8]
+    assert "--set=tasks=[8]" in told["commands"][1].replace("'", "")
+    for conduct in (row[who] for row in told["tasks"] for who in ("conditioned", "single")):
+        assert conduct["mean"] < 0
+        assert 0 < conduct["spread"] < 1
+        assert 0 <= conduct["saturated"] <= 1
     assert "mean |a|" in idaq("behavior", "compare", "cheetah-vel", "single3").out
     refused = idaq("behavior", "compare", "cheetah-vel", world / "behaviors" / "hopper-rand-params")
     assert (refused.code, "is a training of hopper-rand-params on tasks all" in refused.err) == (1, True)

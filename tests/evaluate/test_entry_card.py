@@ -1,0 +1,68 @@
+"""The card of a catalogue entry."""
+
+from pathlib import Path
+
+from idaq.core.config import to_mapping
+from idaq.core.files import write_json
+from idaq.evaluate.entry_card import write_entry_card
+from idaq.format.policies import (
+    COMPARISON,
+    ComparedTask,
+    Comparison,
+    Conduct,
+    PolicyRecord,
+    SacConfig,
+    Snapshot,
+    write_record,
+)
+
+
+def conduct(mean: float) -> Conduct:
+    return Conduct(mean=mean, std=2.5, magnitude=0.5, spread=0.4, saturated=0.25, change=0.1)
+
+
+def test_the_card_adds_notes_policies_and_the_comparison_to_the_datasets_own(tmp_path: Path) -> None:
+    folder, policies, dataset = tmp_path / "cheetah-vel/expert", tmp_path / "cheetah-vel/behaviours", tmp_path / "data"
+    for made in (folder, dataset):
+        made.mkdir(parents=True)
+    (dataset / "README.md").write_text("# the dataset's own\n")
+    (folder.parent / "notes.md").write_text("## Beside the literature\n")
+    write_entry_card(folder, "cheetah-vel/expert", dataset)
+    without = (folder / "card.md").read_text()
+    assert without.startswith("# the dataset's own\n\n## Beside the literature\n")
+    write_policies(policies)
+    write_entry_card(folder, "cheetah-vel/expert", dataset)
+    card = (folder / "card.md").read_text()
+    assert card.startswith(without)
+    for text in (
+        "| expert | 300 | -28.00 | 1.00 | -30.00 to -26.00 |",
+        "`idaq behavior train cheetah-vel` trains them again",
+        "| 20 | -30.00 | 2.50 | -50.00 | 2.50 |",
+        "Returns of 10 episodes with noise, snapshot `expert`",
+        "| return | -20.00 | -40.00 |",
+        "| share of actions beyond 0.95 | 0.25 | 0.25 |",
+    ):
+        assert text in card, card
+
+
+def write_policies(folder: Path) -> None:
+    folder.mkdir()
+    record = PolicyRecord(
+        family="cheetah-vel",
+        algorithm="SAC",
+        versions={},
+        command="idaq behavior train cheetah-vel",
+        observation_size=17,
+        feature_size=1,
+        action_size=6,
+        config=SacConfig(),
+        curve=[],
+        snapshots={"expert": Snapshot(sha256="0" * 64, steps=300, mean=-28.0, std=1.0, minimum=-30.0, maximum=-26.0)},
+    )
+    write_record(folder, record)
+    tasks = [
+        ComparedTask(task=10, conditioned=conduct(-10.0), single=conduct(-30.0)),
+        ComparedTask(task=20, conditioned=conduct(-30.0), single=conduct(-50.0)),
+    ]
+    comparison = Comparison(family="cheetah-vel", snapshot="expert", episodes=10, tasks=tasks, commands=["train it"])
+    write_json(folder / COMPARISON, to_mapping(comparison))
