@@ -49,7 +49,8 @@ def train(
         raise UsageError(
             "training a behaviour policy needs Stable-Baselines3", hint="pip install 'idaq[behaviors]'"
         ) from None
-    chosen, config = get_family(family), from_mapping(SacConfig, override({}, settings), where="--set")
+    known = {"snapshots": dict(SacConfig().snapshots)}  # --set snapshots.medium=0.4 changes one of them
+    chosen, config = get_family(family), from_mapping(SacConfig, override(known, settings), where="--set")
     command = shlex.join(["idaq", "behavior", "train", family, *(f"--set={setting}" for setting in settings)])
     with progress(f"training {family}", config.steps, "steps") as advance:
         record = train_policy(chosen, config, out, command, advance)

@@ -71,6 +71,16 @@ def test_a_policy_of_one_task_is_compared_with_the_one_that_is_told_it(idaq: Ida
     assert (refused.code, "is a training of hopper-rand-params on tasks all" in refused.err) == (1, True)
 
 
+def test_one_snapshot_is_chosen_otherwise_or_all_are(idaq: Idaq, world: Path) -> None:
+    folder = world / "behaviors" / "hopper-rand-params"
+    for setting, names in (
+        ("snapshots.medium=0.9", ["medium", "late", "expert"]),
+        ("snapshots={best = 1.0}", ["best"]),
+    ):
+        done = idaq("behavior", "train", "hopper-rand-params", "--out", folder, *TINY, "--set", setting, "--json")
+        assert list(json.loads(done.out)["snapshots"]) == names
+
+
 def test_bad_requests_for_policies_are_told_what_to_do(
     idaq: Idaq, world: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

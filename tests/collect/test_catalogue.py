@@ -22,7 +22,7 @@ def test_every_recipe_of_the_catalogue_makes_the_dataset_it_is_named_after(famil
     assert set(assign_splits(recipe, get_family(family)).values()) == set(recipe.splits.sizes)
 
 
-WAITING = set(VARIANTS) - {"cheetah-vel", "cheetah-dir"}
+WAITING = {"ant-dir", "ant-goal", "hopper-rand-params", "humanoid-dir"}
 """families that have no trained behaviour policies yet"""
 
 
