@@ -117,7 +117,13 @@ class Simulation:
     def __init__(self, body: Body, render_mode: str | None = None) -> None:
         mujoco = simulator()
         made = gym.make(
-            body.env_id, disable_env_checker=True, render_mode=render_mode, width=256, height=256, **body.options
+            body.env_id,
+            disable_env_checker=True,
+            render_mode=render_mode,
+            camera_name="track",  # named, it follows the body; by default Gymnasium's stands still
+            width=256,
+            height=256,
+            **body.options,
         )
         self.env: Any = made.unwrapped
         """Gymnasium's environment: start states, spaces, pictures"""

@@ -1,6 +1,5 @@
 """Running bodies from a trained behaviour policy to a report, as a user types it."""
 
-import ctypes.util
 import json
 import sys
 from pathlib import Path
@@ -14,6 +13,7 @@ from idaq.format.policies import read_record
 from idaq.format.reader import open_stored
 from idaq.tasks.locomotion import VARIANTS
 from tests.cli.conftest import BRIEF, QUICK, SMALL, Idaq, settings
+from tests.marks import DRAWS
 
 ID = "idaq/cheetah-vel/medium-v0"
 TINY = settings(("steps=600", "evaluate_every=300", "warmup=200", "hidden=16", "batch=32", "envs=2"))
@@ -145,7 +145,7 @@ def test_train_adapt_and_report_show_velocities(idaq: Idaq, world: Path) -> None
     assert "Episodes on one new task" not in page
 
 
-@pytest.mark.skipif(not any(map(ctypes.util.find_library, ("EGL", "OSMesa"))), reason="nothing to draw with")
+@DRAWS
 def test_a_film_of_one_adaptation(idaq: Idaq, world: Path) -> None:
     done = idaq("adapt", "run", *settings(BRIEF), "--strategies", "idaq-return", "--video")
     assert done.code == 0, done.err

@@ -1,6 +1,5 @@
 """Films of an adaptation: a real robot drawn off screen, three stages, a GIF and a sheet of stills."""
 
-import ctypes.util
 from pathlib import Path
 
 import gymnasium as gym
@@ -13,10 +12,7 @@ from idaq.evaluate.video import CAPTION, SIDE, Scene, film, play, write_stills, 
 from idaq.learn.agent import Agent
 from idaq.learn.config import AgentSpec, EnsembleConfig, FocalConfig, Td3BcConfig, TrainConfig
 from idaq.tasks import get_family, rendering
-
-DRAWS = pytest.mark.skipif(
-    not any(map(ctypes.util.find_library, ("EGL", "OSMesa"))), reason="neither EGL nor OSMesa is installed"
-)
+from tests.marks import DRAWS
 
 
 def an_agent(size: int, action: int) -> Agent:

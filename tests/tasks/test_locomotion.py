@@ -15,6 +15,7 @@ from idaq.core.types import Array, Task
 from idaq.tasks import FAMILIES, Family, get_family
 from idaq.tasks.bodies import DYNAMICS, Simulation
 from idaq.tasks.locomotion import VARIANTS, LocomotionLockstep, load_tasks
+from tests.marks import DRAWS
 
 NAMES = list(VARIANTS)
 DYNAMIC = ["walker-rand-params", "hopper-rand-params"]
@@ -252,3 +253,22 @@ def test_an_unknown_family_is_answered_with_the_nearest() -> None:
     with pytest.raises(UnknownNameError) as caught:
         get_family("cheeta-vel")
     assert "'cheetah-vel'" in str(caught.value.hint)
+
+
+@DRAWS
+def test_the_camera_follows_the_body(family: Family) -> None:
+    env: Any = family.make(render_mode="rgb_array")
+    env.reset(seed=0)
+    shown = [skin(env)]
+    env.unwrapped._lockstep.bodies._active[0].data.qpos[0] += 20  # metres
+    env.step(np.zeros(env.action_space.shape, np.float32))
+    shown.append(skin(env))
+    env.close()
+    assert shown[0] > 300
+    assert 0.5 < shown[1] / shown[0] < 2
+
+
+def skin(env: Any) -> int:
+    """How many pixels show the body: it alone is reddish."""
+    red, green, _ = np.moveaxis(env.render().astype(int), -1, 0)
+    return int((red > green + 15).sum())
