@@ -65,7 +65,8 @@ def load_policy(family_name: str, snapshot: str, weights: str) -> Policy:
         raise PolicyError(
             f"the recipe was written for other weights of {family_name} {snapshot!r}: {weights[:12]}, here are"
             f" {here[:12]}",
-            hint="the same recipe must give the same data: name these weights in a recipe with another id",
+            hint="the same recipe must give the same data: name these weights in a recipe with another id, or say where"
+            " those are: IDAQ_BEHAVIORS=FOLDER",
         )
     theirs = (record.family, record.observation_size, record.feature_size, record.action_size)
     if theirs != (family_name, *sizes(family)):

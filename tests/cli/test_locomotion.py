@@ -48,7 +48,7 @@ weights = "{told["snapshots"]["expert"]["sha256"]}"
 """
     (world / "my.toml").write_text(recipe)
     refused = idaq("collect", "--recipe", "my.toml", "--workers", "1")
-    assert (refused.code, "no trained behaviour policies" in refused.err) == (1, True), refused.err
+    assert (refused.code, "was written for other weights" in refused.err) == (1, True), refused.err
     monkeypatch.setenv("IDAQ_BEHAVIORS", str(world / "behaviors"))
     assert idaq("collect", "--recipe", "my.toml", "--workers", "1").code == 0
     assert idaq("dataset", "verify", "me/hopper/own-v0").code == 0
