@@ -54,7 +54,7 @@ reproduce-ml1: setup
 	$(BIN)/idaq reproduce $(foreach set,$(ML1),'ml1/$(set)/expert') --seeds 3 --out runs/ml1
 
 # Bodies that run, expert and medium: hours. The same command goes on where it was stopped.
-LOCOMOTION ?= cheetah-vel
+LOCOMOTION ?= cheetah-vel walker-rand-params ant-goal
 reproduce-locomotion: setup
 	$(BIN)/idaq reproduce $(foreach family,$(LOCOMOTION),$(family)/medium $(family)/expert) --seeds 3 --out runs/locomotion
 
