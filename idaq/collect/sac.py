@@ -144,14 +144,19 @@ class Training:
         )
 
     def lap(self, steps: int) -> None:
-        """Train `steps` control steps from fresh episodes."""
+        """Train `steps` control steps from fresh episodes. Raises PolicyError if the networks diverge."""
         at = self._model.num_timesteps
         set_random_seed(int(generator(self.config.seed, 0, at).integers(2**31)))
         for index, env in enumerate(self._told):
             env.begin(generator(self.config.seed, 1, at, index))
         self._model.action_space.seed(self.config.seed + at)
         self._model._last_obs = None
-        self._model.learn(steps, reset_num_timesteps=False, log_interval=None)  # type: ignore[arg-type]
+        try:
+            self._model.learn(steps, reset_num_timesteps=False, log_interval=None)  # type: ignore[arg-type]
+        except ValueError:  # how torch says that a distribution has no numbers any more
+            if all(bool(torch.isfinite(weights).all()) for weights in self._model.policy.parameters()):
+                raise
+            raise PolicyError(f"the training diverged after {at} steps", hint="a lower --set lr=") from None
 
     @property
     def steps(self) -> int:
@@ -159,7 +164,7 @@ class Training:
         return self._model.num_timesteps
 
     def losses(self) -> dict[str, float]:
-        """What the last update of the last lap minimised, and the entropy coefficient; nothing before the first."""
+        """What the last lap's last update minimised, and the entropy coefficient; nothing before the first update."""
         if self._model._n_updates == 0:
             return {}
         logged = self._model.logger.name_to_value

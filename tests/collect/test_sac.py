@@ -102,6 +102,12 @@ def test_a_longer_training_goes_on_where_the_shorter_one_ended(
     assert train_policy(CHEETAH, SMALL, tmp_path, "").snapshots == trained[1].snapshots
 
 
+def test_a_training_that_diverges_stops_with_a_word(tmp_path: Path) -> None:
+    with pytest.raises(PolicyError, match="diverged after 300 steps") as caught:
+        train_policy(CHEETAH, replace(SMALL, lr=1e30), tmp_path, "")
+    assert "lr" in str(caught.value.hint)
+
+
 def test_a_folder_of_another_training_is_refused(trained: tuple[Path, PolicyRecord]) -> None:
     with pytest.raises(PolicyError, match="another config") as caught:
         train_policy(CHEETAH, replace(SMALL, lr=1e-4), trained[0], "")
