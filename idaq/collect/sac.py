@@ -255,10 +255,10 @@ def train_policy(
     """
     folder.mkdir(parents=True, exist_ok=True)
     record = _begun(family, config, folder, command)
-    if record.snapshots and record.config == config and record.curve[-1].steps >= config.steps:
+    if record.snapshots and record.config == config:
         progress(config.steps)
         return record
-    record = replace(record, config=config, command=command)
+    record = replace(record, config=config, command=command, snapshots={})  # none until they are chosen anew
     training = Training(family, config, folder)
     training.restore()
     curve = [point for point in record.curve if point.steps <= min(training.steps, config.steps)]
@@ -325,10 +325,9 @@ def _write(folder: Path, record: PolicyRecord, **changes: Any) -> PolicyRecord:
 
 def _finish(training: Training, record: PolicyRecord, curve: list[CurvePoint]) -> PolicyRecord:
     """Choose the snapshots, measure them on all tasks, and write them."""
-    first, best = curve[0].mean, max(point.mean for point in curve)
     snapshots = {}
     for name, share in training.config.snapshots.items():
-        point = next(point for point in curve if point.mean >= first + share * (best - first))
+        point = first_at(curve, share)
         actor = load_file(training.folder / f"step-{point.steps:09d}.safetensors")
         returns = training.evaluate(actor, training.tasks)
         snapshots[name] = Snapshot(
@@ -340,3 +339,10 @@ def _finish(training: Training, record: PolicyRecord, curve: list[CurvePoint]) -
             maximum=float(returns.max()),
         )
     return _write(training.folder, record, curve=curve, snapshots=snapshots)
+
+
+def first_at(curve: list[CurvePoint], share: float) -> CurvePoint:
+    """The first point that is `share` of the way from the curve's first to its best."""
+    first, best = curve[0].mean, max(point.mean for point in curve)
+    wanted = min(first + share * (best - first), best)  # rounding may lead beyond the best
+    return next(point for point in curve if point.mean >= wanted)

@@ -9,13 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from safetensors.numpy import load_file
 
 from idaq.collect.policies import Policy
-from idaq.collect.sac import CHECKPOINT, Training, train_policy
+from idaq.collect.sac import CHECKPOINT, Training, first_at, train_policy
 from idaq.core.errors import PolicyError
 from idaq.core.metrics import METRICS, read_metrics
-from idaq.format.policies import PolicyRecord, SacConfig, read_policy, read_record
+from idaq.format.policies import CurvePoint, PolicyRecord, SacConfig, read_policy, read_record
 from idaq.tasks import get_family
 from idaq.tasks.bodies import Bodies
 from idaq.tasks.locomotion import VARIANTS, load_tasks
@@ -92,13 +94,31 @@ def test_other_snapshots_are_chosen_without_training_again(trained: tuple[Path, 
     assert (folder / CHECKPOINT).stat().st_mtime_ns == before
 
 
+def curve_of(returns: list[float]) -> list[CurvePoint]:
+    return [CurvePoint(steps=i, mean=r, minimum=r, maximum=r, seconds=0.0) for i, r in enumerate(returns)]
+
+
+@pytest.mark.parametrize(("share", "steps"), [(0.1, 1), (0.5, 1), (0.51, 3), (1.0, 3)])
+def test_a_snapshot_is_the_first_policy_so_far_on_the_way(share: float, steps: int) -> None:
+    assert first_at(curve_of([-10.0, 0.0, -5.0, 10.0, 9.0]), share).steps == steps
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=20), st.floats(0.01, 1.0))
+def test_a_snapshot_is_found_on_any_curve(returns: list[float], share: float) -> None:
+    """Also where first + 1.0 * (best - first) rounds to more than the best."""
+    curve = curve_of(returns)
+    assert first_at(curve, 1.0).mean == max(returns)
+    assert first_at(curve, share).steps <= first_at(curve, 1.0).steps
+
+
 def test_a_longer_training_goes_on_where_the_shorter_one_ended(
     trained: tuple[Path, PolicyRecord], tmp_path: Path
 ) -> None:
     train_policy(CHEETAH, replace(SMALL, steps=300), tmp_path, "")
     with pytest.raises(Stopped):
         train_policy(CHEETAH, SMALL, tmp_path, "", stop_after(1))
-    assert read_record(tmp_path).curve[-1].steps == 600
+    stopped = read_record(tmp_path)
+    assert (stopped.curve[-1].steps, stopped.snapshots) == (600, {})
     assert train_policy(CHEETAH, SMALL, tmp_path, "").snapshots == trained[1].snapshots
 
 
