@@ -21,12 +21,8 @@ def test_every_recipe_of_the_catalogue_makes_the_dataset_it_is_named_after(famil
     assert set(assign_splits(recipe, get_family(family)).values()) == set(recipe.splits.sizes)
 
 
-WAITING = {"ant-dir", "ant-goal", "humanoid-dir"}
-"""families that have no trained behaviour policies yet"""
-
-
 def test_every_family_is_in_the_catalogue() -> None:
-    assert {entry.family for entry in entries()} == set(FAMILIES) - WAITING
+    assert {entry.family for entry in entries()} == set(FAMILIES)
 
 
 @pytest.mark.parametrize(
