@@ -37,6 +37,7 @@ class AdaptConfig:
     """offline transitions behind each belief of the prior and of the oracle"""
     split: str = "test"
     threads: Annotated[int, Field(ge=0)] = 0
+    """as in training"""
 
     @model_validator(mode="after")
     def _reports_lie_within(self) -> "AdaptConfig":

@@ -69,7 +69,7 @@ class TrainConfig:
     checkpoint_every: Positive = 1000
     log_every: Positive = 100
     threads: Annotated[int, Field(ge=0)] = 0
-    """CPU threads; 0 = one for each physical core, at most 8"""
+    """CPU threads; 0 = OMP_NUM_THREADS, or without it the cores this process may use, at most 8"""
     encoder: FocalConfig = Field(default_factory=FocalConfig)
     learner: Td3BcConfig = Field(default_factory=Td3BcConfig)
     ensemble: EnsembleConfig = Field(default_factory=EnsembleConfig)

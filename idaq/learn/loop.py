@@ -113,8 +113,10 @@ def agent_spec(dataset: Dataset, transitions: TransitionTable | StreamedBatches)
 
 
 def use_threads(threads: int) -> None:
-    """Set torch's CPU threads; 0 = the cores this process may use, at most 8."""
-    torch.set_num_threads(threads or min(len(os.sched_getaffinity(0)), 8))
+    """Set torch's CPU threads; 0 = OMP_NUM_THREADS, or without it the cores this process may use, at most 8."""
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    usual = int(asked) if asked.isdecimal() else min(len(os.sched_getaffinity(0)), 8)
+    torch.set_num_threads(threads or usual or 1)
 
 
 def default_device() -> str:

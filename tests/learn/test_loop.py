@@ -1,6 +1,7 @@
 """Training: the same bits from the same seed, through interruptions, and a stop at the first NaN."""
 
 import multiprocessing
+import os
 import random
 import shutil
 import signal
@@ -19,9 +20,11 @@ from idaq.format.reader import open_stored
 from idaq.format.zarr import export_zarr
 from idaq.learn.checkpoint import checkpoints, load_agent
 from idaq.learn.config import EnsembleConfig, FocalConfig, Td3BcConfig, TrainConfig
-from idaq.learn.loop import agent_spec, build, train
+from idaq.learn.loop import agent_spec, build, train, use_threads
 from idaq.learn.run import RUN, read_run
 from idaq.loader import Dataset, open_dataset
+
+CORES = min(len(os.sched_getaffinity(0)), 8)
 
 
 def small_config(**changes: object) -> TrainConfig:
@@ -251,3 +254,17 @@ def test_a_pool_that_holds_part_of_the_data_trains_and_resumes_exactly(collected
     assert train(streamed, config, tmp_path / "cut").resumed_at == 20
     assert (tmp_path / "cut" / METRICS).read_bytes() == (tmp_path / "whole" / METRICS).read_bytes()
     assert weights(tmp_path / "cut") == weights(tmp_path / "whole")
+
+
+@pytest.mark.parametrize(
+    ("asked", "environment", "used"), [(3, "2", 3), (0, "3", 3), (0, "", CORES), (0, "2,1", CORES), (0, "0", 1)]
+)
+def test_threads_are_those_asked_for_then_openmps_then_one_a_core(
+    monkeypatch: pytest.MonkeyPatch, asked: int, environment: str, used: int
+) -> None:
+    before = torch.get_num_threads()
+    monkeypatch.setenv("OMP_NUM_THREADS", environment)
+    use_threads(asked)
+    told = torch.get_num_threads()
+    torch.set_num_threads(before)
+    assert told == used
