@@ -19,7 +19,7 @@ from idaq.loader import Dataset
 Floats = NDArray[np.float64]
 _APART = (BLUE, ORANGE, *PALETTE[2:5])
 _PLAIN = FuncFormatter(lambda value, _: _minus(f"{value:g}"))
-_LINEAR_SHARE = 0.05  # of the way from oracle to random: nearer to the oracle than this, the axis is linear
+_LINEAR_SHARE = 0.05  # of the way from the best to random: nearer to the best than this, the axis is linear
 _LABEL_GAP = 0.062  # of the axis height, between direct labels
 
 
@@ -27,23 +27,23 @@ _LABEL_GAP = 0.062  # of the axis height, between direct labels
 def adaptation_curves(summary: Summary) -> Figure:
     """Return of fresh episodes against adaptation episodes: means and intervals, with oracle and random as lines.
 
-    The vertical axis is logarithmic in the distance to the oracle (inverse hyperbolic sine, so linear close to it):
-    what is near the oracle stays apart, and a strategy that fails by any factor cannot press the others together.
+    The vertical axis is logarithmic in the distance to the best (inverse hyperbolic sine, so linear close to it):
+    what is near the best stays apart, and a strategy that fails by any factor cannot press the others together.
     """
     figure, axes = blank(7.6, 4.8)
     last = {name: reports[-1].mean.value for name, reports in summary.strategies.items()}
-    pivot = last.get(ORACLE, max(last.values()))
+    pivot = max(last.values())
     _distance_scale(axes, pivot, abs(pivot - summary.random) * _LINEAR_SHARE or 1.0)
     axes.axhline(summary.random, color=MUTED, ls=":", lw=1.4)
     labels = [(summary.random, "random actions", MUTED)]
     if ORACLE in last:
-        axes.axhline(pivot, color=INK, ls="--", lw=1.2)
-        labels.append((pivot, "oracle", INK))
+        axes.axhline(last[ORACLE], color=INK, ls="--", lw=1.2)
+        labels.append((last[ORACLE], "oracle", INK))
     for i, name in enumerate(_rivals(summary.strategies)):
         _curve(axes, summary, name, i)
         labels.append((last[name], shown(name), PALETTE[i % len(PALETTE)]))
     _episode_axis(axes, summary.config.report_at)
-    axes.set_ylabel("return of a fresh episode\n(log distance to the oracle)")
+    axes.set_ylabel("return of a fresh episode\n(log distance to the best)")
     _round_ticks(axes)
     named = [(y, f"{text}  {_minus(number(y))}", colour) for y, text, colour in labels]
     _label_ends(axes, summary.config.report_at[-1], named)
