@@ -1,10 +1,11 @@
 """Meta-World's environments stepped faster, and to the bit as they are.
 
 Stock `step` spends much of its time outside MuJoCo: forces computed that nobody reads, contacts listed one Python
-object at a time, rotations through SciPy, names looked up at every access. `accelerated(cls)` makes a subclass of an
-environment class with those replaced; the environment's own rules (rewards, resets, observations) are its own code,
-bound to faster helpers. Nothing of Meta-World is patched: stock environments in the same process stay stock. What is
-left is MuJoCo itself; `make bench` prints its share for each of the 50.
+object at a time, rotations through SciPy, names looked up at every access, and it simulates a model with everything
+that is only there to be seen. `accelerated(cls)` makes a subclass of an environment class with those replaced; the
+environment's own rules (rewards, resets, observations) are its own code, bound to faster helpers. Nothing of Meta-World
+is patched: stock environments in the same process stay stock. What is left is MuJoCo itself; `make bench` prints its
+share for each of the 50.
 """
 
 import functools
@@ -75,14 +76,14 @@ _WHOLE_STATE = mujoco.mjtState.mjSTATE_INTEGRATION
 
 
 class SharedModel:
-    """The compiled model of an XML file, one for all environments of a process: its meshes alone take 20 MB.
+    """The compiled model of an XML file, one for all environments of a process that draw it, or that do not.
 
     An environment's reset writes its task into the model (where a body stands, say). Those numbers are noted, and put
     back whenever another environment has stepped in between.
     """
 
-    def __init__(self, path: str) -> None:
-        self.model = mujoco.MjModel.from_xml_path(path)
+    def __init__(self, path: str, drawn: bool) -> None:
+        self.model = mujoco.MjModel.from_xml_path(path) if drawn else unseen_model(path)
         arrays = {name: getattr(self.model, name) for name in dir(self.model) if not name.startswith("_")}
         self._views = {n: a for n, a in arrays.items() if isinstance(a, np.ndarray) and 0 < a.size < _LARGE}
         self._pristine = {name: array.copy() for name, array in self._views.items()}
@@ -108,8 +109,19 @@ _LARGE = 10_000  # numbers; what is larger is meshes and textures, which no task
 
 
 @functools.cache
-def shared_model(path: str) -> SharedModel:
-    return SharedModel(path)
+def shared_model(path: str, drawn: bool) -> SharedModel:
+    return SharedModel(path, drawn)
+
+
+def unseen_model(path: str) -> Any:
+    """The compiled model without what is only there to be seen, most of the meshes: the same dynamics to the bit, as
+    MuJoCo's compiler promises, and less to move and to clear at every substep."""
+    spec = mujoco.MjSpec.from_file(path)
+    spec.compiler.discardvisual = True
+    names = [geom.name for geom in spec.geoms if geom.name]  # rewards may ask where they are
+    kept = spec.add_tuple(name="kept")  # what a tuple refers to is not discarded
+    kept.objtype, kept.objname, kept.objprm = [mujoco.mjtObj.mjOBJ_GEOM] * len(names), names, [0.0] * len(names)
+    return spec.compile()
 
 
 _AFTER_TARGET_MOVED = (
@@ -131,8 +143,12 @@ class Stepping:
     Construct, set the task, reset once (that is stock code), then `prepare`; from there on only `step`.
     """
 
+    def __init__(self: Any, **settings: Any) -> None:
+        self._drawn = settings.get("render_mode") is not None
+        super().__init__(**settings)  # type: ignore[misc]
+
     def _initialize_simulation(self: Any) -> tuple[Any, Any]:
-        self.shared = shared_model(self.fullpath)
+        self.shared = shared_model(self.fullpath, self._drawn)
         self.shared.lend(self, {})
         model = self.shared.model
         model.vis.global_.offwidth = max(model.vis.global_.offwidth, self.width)

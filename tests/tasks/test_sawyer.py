@@ -48,6 +48,18 @@ def test_two_hundred_steps_are_stock_to_the_bit(name: str) -> None:
         assert mine == other, f"step {step}"
 
 
+def test_what_is_only_seen_is_left_out_unless_one_looks() -> None:
+    (stock,) = ml1.benchmark("door-open").train_classes.values()
+    env, fast = stock(), sawyer.accelerated(stock)
+    unseen, drawn = fast().model, fast(render_mode="rgb_array").model
+    assert drawn.ngeom == env.model.ngeom
+    assert unseen.ngeom < drawn.ngeom / 2
+    assert unseen.nmesh < drawn.nmesh
+    names = {env.model.geom(i).name for i in range(env.model.ngeom)}
+    assert names == {unseen.geom(i).name for i in range(unseen.ngeom)}
+    env.close()
+
+
 def test_a_restart_is_a_new_environment_to_the_bit() -> None:
     def played(env: Any) -> None:
         env.prepare()
