@@ -8,6 +8,7 @@ import typer
 from .output import Json, Root, Settings, print_json, print_table
 
 EXPERTS = ["point-robot/expert", "point-robot-sparse/expert", "point-robot-wind/expert"]
+_CATALOGUE = "Where to write; recipes are read from the installed catalogue. [default: the installed catalogue]"
 
 
 def reproduce(
@@ -17,7 +18,7 @@ def reproduce(
         "runs/reproduce"
     ),
     jobs: Annotated[int, typer.Option(min=1, help="Runs at the same time, one CPU thread each.")] = 2,
-    catalogue: Annotated[Path | None, typer.Option(help="Where to write. [default: the installed catalogue]")] = None,
+    catalogue: Annotated[Path | None, typer.Option(help=_CATALOGUE)] = None,
     settings: Settings = [],  # noqa: B006 - Typer copies it
     root: Root = None,
     as_json: Json = False,
