@@ -28,7 +28,7 @@ def train(
       idaq behavior train cheetah-vel --out runs/behaviors/v7 --set tasks=[7] --set steps=100000
       idaq behavior train ant-goal --out runs/behaviors/ant --set snapshots.medium=0.5
 
-    Needs pip install 'idaq[behaviors]' (Stable-Baselines3). One CPU thread; record.json in the folder holds the
+    Needs pip install 'idaq\\[behaviors]' (Stable-Baselines3). One CPU thread; record.json in the folder holds the
     learning curve, metrics.jsonl its losses too. To collect with these policies, name one and its sha256 in a recipe,
     and say where they are:
 
@@ -65,7 +65,7 @@ def train(
 @app.command()
 def show(
     family: Annotated[str, typer.Argument(help="A locomotion family, for example cheetah-vel.")],
-    folder: Annotated[Path | None, typer.Option(help="A training's folder. [default: the catalogue's]")] = None,
+    folder: Annotated[Path | None, typer.Option(help="A training's folder. \\[default: the catalogue's]")] = None,
     as_json: Json = False,
 ) -> None:
     """What a family's trained policies are worth, and how they were made.
@@ -92,7 +92,7 @@ def compare(
     family: Annotated[str, typer.Argument(help="A locomotion family, for example cheetah-vel.")],
     singles: Annotated[list[Path], typer.Argument(help="Folders of trainings of one task each.")],
     snapshot: Annotated[str, typer.Option(help="Which snapshot of each.")] = "medium",
-    folder: Annotated[Path | None, typer.Option(help="The policy told the task. [default: the catalogue's]")] = None,
+    folder: Annotated[Path | None, typer.Option(help="The policy told the task. \\[default: the catalogue's]")] = None,
     as_json: Json = False,
 ) -> None:
     """Compare the policy that is told the task with policies trained for one task alone: returns and actions.

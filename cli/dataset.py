@@ -107,7 +107,7 @@ def verify(dataset: Id, root: Root = None, as_json: Json = False) -> None:
 @app.command()
 def plot(
     dataset: Id,
-    out: Annotated[Path | None, typer.Option(help="PNG or SVG file. [default: <name>-returns.png]")] = None,
+    out: Annotated[Path | None, typer.Option(help="PNG or SVG file. \\[default: <name>-returns.png]")] = None,
     root: Root = None,
 ) -> None:
     """Draw the returns of every task.
@@ -130,7 +130,7 @@ def plot(
 @app.command()
 def explore(
     dataset: Id,
-    out: Annotated[Path | None, typer.Option(help="HTML file. [default: <name>.html]")] = None,
+    out: Annotated[Path | None, typer.Option(help="HTML file. \\[default: <name>.html]")] = None,
     root: Root = None,
 ) -> None:
     """Write one HTML file to look into a dataset: tasks, returns, every episode. It needs no server.

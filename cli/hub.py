@@ -29,7 +29,7 @@ app = typer.Typer(
     Credentials are the stores' own: hf auth login or HF_TOKEN; AWS_ACCESS_KEY_ID and so on, or aws configure.""",
 )
 Id = Annotated[str, typer.Argument(metavar="ID", help="A dataset id.")]
-Url = Annotated[str | None, typer.Argument(metavar="HUB", help="URL of the hub. [default: $MINARI_REMOTE]")]
+Url = Annotated[str | None, typer.Argument(metavar="HUB", help="URL of the hub. \\[default: $MINARI_REMOTE]")]
 Revision = Annotated[str | None, typer.Option(help="hf:// only: a commit, tag or branch to read from.")]
 Timeout = Annotated[float, typer.Option(min=0.1, help="Seconds of silence after which a connection counts as lost.")]
 
@@ -75,7 +75,7 @@ def pull(
     ] = None,
     new_id: Annotated[
         str | None,
-        typer.Option("--id", metavar="ID", help="With --tasks: id of the part. [default: ...-tasks-0-10-v0]"),
+        typer.Option("--id", metavar="ID", help="With --tasks: id of the part. \\[default: ...-tasks-0-10-v0]"),
     ] = None,
     revision: Revision = None,
     timeout: Timeout = 30.0,

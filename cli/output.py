@@ -16,7 +16,7 @@ Settings = Annotated[
     list[str], typer.Option("--set", metavar="KEY=VALUE", help="Change a setting; dots go deeper. May be repeated.")
 ]
 Root = Annotated[
-    Path | None, typer.Option(help="Folder of datasets. [default: $MINARI_DATASETS_PATH or ~/.minari/datasets]")
+    Path | None, typer.Option(help="Folder of datasets. \\[default: $MINARI_DATASETS_PATH or ~/.minari/datasets]")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout, nothing else.")]
 

@@ -13,7 +13,7 @@ from .output import Root, working
 
 def report(
     runs: Annotated[list[Path], typer.Argument(help="Run directories, adapted.")],
-    out: Annotated[Path | None, typer.Option(help="HTML file. [default: report.html in the first run]")] = None,
+    out: Annotated[Path | None, typer.Option(help="HTML file. \\[default: report.html in the first run]")] = None,
     root: Root = None,
 ) -> None:
     """Write one self-contained HTML file: table, figures, data, settings and how to do it again.

@@ -8,7 +8,7 @@ import typer
 from .output import Json, Root, Settings, print_json, print_table
 
 EXPERTS = ["point-robot/expert", "point-robot-sparse/expert", "point-robot-wind/expert"]
-_CATALOGUE = "Where to write, by default the installed catalogue; recipes are always read from that."
+_CATALOGUE = "Where to write; recipes are always of the installed catalogue. \\[default: that one]"
 
 
 def reproduce(

@@ -10,11 +10,11 @@ from .output import Json, Root, Settings, print_json, progress
 
 def train(
     dataset: Annotated[str, typer.Option(help="A dataset id, or the path of its folder.")],
-    out: Annotated[Path | None, typer.Option(help="Run directory. [default: runs/<dataset>-seed<seed>]")] = None,
+    out: Annotated[Path | None, typer.Option(help="Run directory. \\[default: runs/<dataset>-seed<seed>]")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of weights and batches.")] = 0,
     config: Annotated[Path | None, typer.Option(help="A TOML file with settings.")] = None,
     settings: Settings = [],  # noqa: B006 - Typer copies it
-    device: Annotated[str | None, typer.Option(help="cpu or cuda. [default: cuda when present]")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda. \\[default: cuda when present]")] = None,
     root: Root = None,
     as_json: Json = False,
 ) -> None:

@@ -2,13 +2,18 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
+from idaq.cli.app import app
 
 from tests.cli.conftest import BRIEF, QUICK, SMALL, Idaq, settings
 
@@ -165,6 +170,21 @@ def test_help_teaches_by_example(idaq: Idaq, command: list[str]) -> None:
     done = idaq(*command, "--help")
     assert done.code == 0
     assert "idaq " + " ".join(command) in done.out.split("Usage:", 1)[1].split("\n", 1)[1]  # beyond the usage line
+
+
+def helps(command: Any) -> Iterator[str]:
+    """What a command, its parameters and the commands below it say of themselves."""
+    yield from (text for text in (command.help, *(getattr(p, "help", None) for p in command.params)) if text)
+    for below in getattr(command, "commands", {}).values():
+        yield from helps(below)
+
+
+def test_help_shows_all_that_was_written() -> None:
+    """Rich takes [word] for markup, and leaves it out."""
+    written = list(helps(typer.main.get_command(app)))
+    assert len(written) > 100
+    for text in written:
+        assert not re.search(r"(?<!\\)\[(?!/?(bold|cyan)\])[a-z]", text), text
 
 
 def test_a_moved_or_altered_dataset_is_noticed(idaq: Idaq, world: Path) -> None:
