@@ -61,9 +61,12 @@ def progress(label: str, total: int, unit: str) -> Iterator["Advance"]:
     class Rate(ProgressColumn):
         def render(self, task: object) -> Text:
             speed = getattr(task, "finished_speed", None) or getattr(task, "speed", None)
-            return Text(f"{speed:,.0f} {unit}/s" if speed else f"- {unit}/s")
+            if not speed:
+                return Text(f"- {unit}/s")
+            return Text(f"{speed:,.0f} {unit}/s" if speed >= 10 else f"{speed:.2g} {unit}/s")
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
+    label_column = TextColumn("{task.description}", markup=False)  # paths may hold brackets
+    columns = (label_column, BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as bar:
         job = bar.add_task(label, total=total)
         yield lambda count: bar.advance(job, count)
@@ -73,6 +76,7 @@ def progress(label: str, total: int, unit: str) -> Iterator["Advance"]:
 def working(label: str) -> Iterator[None]:
     """A spinner on stderr for what takes seconds but cannot be counted."""
     from rich.console import Console
+    from rich.text import Text
 
-    with Console(stderr=True).status(label):
+    with Console(stderr=True).status(Text(label)):
         yield
