@@ -50,7 +50,8 @@ def act(
         raise CollectError(
             f"family {family.name} has no scripted controller", hint='kind = "trained" or "random" in the recipe'
         )
-    scripted = np.clip(family.controller(env.privileged(), tasks) + behaviour.noise * noise.gaussian[step], -1, 1)
+    noisy = family.controller(env.privileged(), tasks) + behaviour.noise * noise.gaussian[step]
+    scripted = np.minimum(np.maximum(noisy, -1), 1)
     if behaviour.kind == "scripted":
         return scripted
     return np.where((noise.choice[step] < behaviour.random_share)[:, None], noise.uniform[step], scripted)
@@ -97,13 +98,18 @@ def _run(
         results.append(env.step(actions[-1]))
         seen.append(results[-1].observations)
     columns = {
-        "observations": np.stack(seen, 1),
-        "actions": np.stack(actions, 1),
-        "rewards": np.stack([r.rewards for r in results], 1),
-        "terminated": np.stack([r.terminated for r in results], 1),
-        "truncated": np.stack([r.truncated for r in results], 1),
+        "observations": _by_episode(seen),
+        "actions": _by_episode(actions),
+        "rewards": _by_episode([r.rewards for r in results]),
+        "terminated": _by_episode([r.terminated for r in results]),
+        "truncated": _by_episode([r.truncated for r in results]),
     }
-    return columns, np.stack([r.success for r in results], 1)
+    return columns, _by_episode([r.success for r in results])
+
+
+def _by_episode(steps: list[Array]) -> Array:
+    """T arrays (B, ...) as one, (B, T, ...)."""
+    return np.array(steps).swapaxes(0, 1)
 
 
 def _solved(steps: NDArray[np.bool_], when: str) -> bool:

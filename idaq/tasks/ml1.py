@@ -72,7 +72,7 @@ def scripted_policy(name: str) -> Any:
 def controller(name: str, observations: Array, task_indices: NDArray[np.int64]) -> Array:
     """The scripted policy's actions (B, 4) float32; observations (B, 39) with the goal."""
     policy = scripted_policy(name)
-    return np.stack([policy.get_action(observation) for observation in observations])
+    return np.array([policy.get_action(observation) for observation in observations])
 
 
 @functools.cache
@@ -144,7 +144,7 @@ class ML1Lockstep:
         full, rewards, success = zip(
             *(arm.step(action) for arm, action in zip(self._active, actions, strict=True)), strict=True
         )
-        self._full = np.stack(full)
+        self._full = np.array(full)
         self._elapsed += 1
         return StepBatch(
             observations=hidden(self._full),

@@ -18,10 +18,13 @@ from idaq.core.types import Array
 
 def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
     """`numpy.linalg.norm`, without its preparations for a vector of doubles."""
-    plain = ord is None and axis is None and not keepdims and type(x) is np.ndarray
-    if plain and x.ndim == 1 and x.dtype == np.float64 and x.flags.c_contiguous:
+    plain = (ord is None or ord == 2) and axis is None and not keepdims and type(x) is np.ndarray
+    if plain and x.dtype is _DOUBLE and x.strides == _IN_A_ROW:
         return np.float64(math.sqrt(x.dot(x)))
     return np.linalg.norm(x, ord, axis, keepdims)
+
+
+_DOUBLE, _IN_A_ROW = np.dtype(np.float64), (8,)
 
 
 _LONG_TAIL = float(np.sqrt(1 / 0.1 - 1))
@@ -96,9 +99,22 @@ def move(from_xyz: Array, to_xyz: Array, p: float) -> Array:
     return p * (to_xyz - from_xyz)
 
 
+class Action:
+    """The scripted policies' action, filled in by name: three numbers that move the hand, then one that grips."""
+
+    def __init__(self, structure: dict[str, Any]) -> None:
+        self.array = np.zeros(4, np.float32)
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        if key == "delta_pos":
+            self.array[:3] = value
+        else:
+            self.array[3] = value
+
+
 _NUMPY = types.SimpleNamespace(**vars(np) | {"linalg": types.SimpleNamespace(**vars(np.linalg) | {"norm": norm})})
 _REWARDS = types.SimpleNamespace(**vars(reward_utils) | {"tolerance": tolerance, "hamacher_product": hamacher_product})
-_HELPERS = {"np": _NUMPY, "reward_utils": _REWARDS, "Rotation": FastRotation, "move": move}
+_HELPERS = {"np": _NUMPY, "reward_utils": _REWARDS, "Rotation": FastRotation, "move": move, "Action": Action}
 
 
 def rebound(function: Callable[..., Any]) -> Callable[..., Any]:

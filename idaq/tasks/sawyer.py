@@ -167,6 +167,8 @@ class Stepping:
         self._pads = tuple(views.geom(name).id for name in ("leftpad_geom", "rightpad_geom"))
         self._reach = functools.cache(self._touching_distance)
         self._bounds = self.sawyer_observation_space.low, self.sawyer_observation_space.high
+        self._target, self._grip = views.mocap_pos[0], views.ctrl
+        self._low, self._high = self.mocap_low.tolist(), self.mocap_high.tolist()
         views.mocap_quat[:] = np.array([1, 0, 1, 0])
         self._start = np.empty(mujoco.mj_stateSize(self.model, _WHOLE_STATE))
         mujoco.mj_getState(self.model, self.simulation, self._start, _WHOLE_STATE)
@@ -184,16 +186,24 @@ class Stepping:
         if self.curr_path_length >= self.max_path_length:
             raise ValueError("the episode is over: reset the environment")
         self.shared.lend(self, self._changes)
-        data, (low, high) = self.data, self._bounds
-        moved = data.mocap_pos[0] + np.minimum(np.maximum(action[:3], -1), 1) * self.action_scale
-        data.mocap_pos[0] = np.minimum(np.maximum(moved, self.mocap_low), self.mocap_high)
-        data.ctrl[0] = action[-1]
-        data.ctrl[1] = -action[-1]
+        low, high = self._bounds
+        self._move_target(action)
         self._simulate(self.model, self.simulation)
         self.curr_path_length += 1
         observation = np.minimum(np.maximum(self._get_obs(), low), high)
         reward, info = self.evaluate_state(observation, action)
         return observation, reward, False, self.curr_path_length == self.max_path_length, info
+
+    def _move_target(self: Any, action: Array) -> None:
+        """The place that draws the hand, and the fingers' command; numbers are rounded as stock's arrays round them."""
+        rounded = action.dtype.type
+        scale = float(rounded(self.action_scale))
+        dx, dy, dz, grip = action.tolist()
+        (x, y, z), low, high = self._target.tolist(), self._low, self._high
+        self._target[0] = min(max(x + float(rounded(min(max(dx, -1.0), 1.0) * scale)), low[0]), high[0])
+        self._target[1] = min(max(y + float(rounded(min(max(dy, -1.0), 1.0) * scale)), low[1]), high[1])
+        self._target[2] = min(max(z + float(rounded(min(max(dz, -1.0), 1.0) * scale)), low[2]), high[2])
+        self._grip[0], self._grip[1] = grip, -grip
 
     def _simulate(self: Any, model: Any, data: Any) -> None:
         """Stock `mj_step` and `mj_forward`. Between two calls nothing moves but the hand's target and the fingers'
@@ -224,12 +234,13 @@ class Stepping:
         """Whether both pads press on the object; contacts are listed only where a contact is possible."""
         if not all(self._can_touch(pad, object_geom_id) for pad in self._pads):
             return False
-        contact, forces = self.simulation.contact, [0.0, 0.0]
-        for pair, address in zip(contact.geom.tolist(), contact.efc_address.tolist(), strict=True):
-            for side, pad in enumerate(self._pads):
-                if object_geom_id in pair and pad in pair:
-                    forces[side] += self.simulation.efc_force[address]
-        return forces[0] > 0 and forces[1] > 0
+        left, right = self._pads
+        contact, force, pressed = self.simulation.contact, self.simulation.efc_force, {left: 0.0, right: 0.0}
+        for (one, two), address in zip(contact.geom.tolist(), contact.efc_address.tolist(), strict=True):
+            other = two if one == object_geom_id else one if two == object_geom_id else None
+            if other in pressed:
+                pressed[other] += force[address]
+        return pressed[left] > 0 and pressed[right] > 0
 
     def _can_touch(self: Any, pad: int, other: int) -> bool:
         """MuJoCo's own test of bounding spheres, a little wider."""
