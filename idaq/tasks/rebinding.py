@@ -1,6 +1,6 @@
 """Meta-World's own code, bound to faster helpers: the same results to the bit, and nothing of Meta-World is patched.
 
-Its rewards and scripted policies call NumPy and SciPy for numbers of three elements. `rebound_members(cls, stop)` gives
+Its rewards and scripted policies call NumPy and SciPy for numbers of three elements. `rebound_class(cls, stop)` gives
 a class's methods anew, from the same code, looking up those helpers here.
 """
 
@@ -18,16 +18,26 @@ from idaq.core.types import Array
 
 def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
     """`numpy.linalg.norm`, without its preparations for a vector of doubles."""
-    plain = (ord is None or ord == 2) and axis is None and not keepdims and type(x) is np.ndarray
-    if plain and x.dtype is _DOUBLE and x.strides == _IN_A_ROW:
-        return np.float64(math.sqrt(x.dot(x)))
+    if (ord is None or ord == 2) and axis is None and not keepdims:
+        if type(x) is np.ndarray and x.strides == _IN_A_ROW and x.dtype == _DOUBLE:
+            return np.float64(math.sqrt(x.dot(x)))
+        if type(x) is np.float64 and ord is None:
+            return np.float64(math.sqrt(x * x))
     return np.linalg.norm(x, ord, axis, keepdims)
 
 
 _DOUBLE, _IN_A_ROW = np.dtype(np.float64), (8,)
 
 
-_LONG_TAIL = float(np.sqrt(1 / 0.1 - 1))
+def clip(a: Any, low: Any, high: Any) -> Any:
+    """`numpy.clip` of one number between two of Python's."""
+    kind = type(a)
+    if kind in (np.float32, np.float64) and type(low) in (int, float) and type(high) in (int, float):
+        return kind(min(max(a, low), high))
+    return np.clip(a, low, high)
+
+
+_LONG_TAIL, _GAUSSIAN = float(np.sqrt(1 / 0.1 - 1)), float(np.sqrt(-2 * np.log(0.1)))
 
 
 def tolerance(
@@ -37,15 +47,17 @@ def tolerance(
     sigmoid: Any = "gaussian",
     value_at_margin: float = 0.1,
 ) -> Any:
-    """`reward_utils.tolerance`, in Python floats for its commonest use: a scalar and a long tail."""
+    """`reward_utils.tolerance`, in Python floats for its commonest use: a scalar, and a long tail or a bell."""
     lower, upper = bounds
-    usual = sigmoid == "long_tail" and value_at_margin == 0.1 and isinstance(x, float) and lower <= upper
+    usual = sigmoid in ("long_tail", "gaussian") and value_at_margin == 0.1 and isinstance(x, float) and lower <= upper
     if not (usual and margin > 1e-100 and x < 1e50):  # Python raises where NumPy overflows
         return reward_utils.tolerance(x, bounds, margin, sigmoid, value_at_margin)
     x, lower, upper = float(x), float(lower), float(upper)
     if lower <= x <= upper:
         return 1.0
     beyond = (lower - x if x < lower else x - upper) / float(margin)
+    if sigmoid == "gaussian":
+        return float(np.exp(-0.5 * (beyond * _GAUSSIAN) ** 2))
     return 1.0 / ((beyond * _LONG_TAIL) ** 2 + 1.0)
 
 
@@ -112,16 +124,18 @@ class Action:
             self.array[3] = value
 
 
-_NUMPY = types.SimpleNamespace(**vars(np) | {"linalg": types.SimpleNamespace(**vars(np.linalg) | {"norm": norm})})
+_NUMPY = types.SimpleNamespace(
+    **vars(np) | {"clip": clip, "linalg": types.SimpleNamespace(**vars(np.linalg) | {"norm": norm})}
+)
 _REWARDS = types.SimpleNamespace(**vars(reward_utils) | {"tolerance": tolerance, "hamacher_product": hamacher_product})
 _HELPERS = {"np": _NUMPY, "reward_utils": _REWARDS, "Rotation": FastRotation, "move": move, "Action": Action}
 
 
-def rebound(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The same code, looking its helpers up among the fast ones; a decorator that only asserts is dropped."""
+def rebound(function: Callable[..., Any], helpers: dict[str, Any]) -> Callable[..., Any]:
+    """The same code, looking these helpers up by name; a decorator that only asserts is dropped."""
     while function.__name__ == "inner" and function.__closure__:
         function = next(c.cell_contents for c in function.__closure__ if callable(c.cell_contents))
-    names = {name: helper for name, helper in _HELPERS.items() if name in function.__globals__}
+    names = {name: helper for name, helper in helpers.items() if name in function.__globals__}
     if not isinstance(function, types.FunctionType) or not names:
         return function
     copied = types.FunctionType(
@@ -131,18 +145,20 @@ def rebound(function: Callable[..., Any]) -> Callable[..., Any]:
     return copied
 
 
-def rebound_members(cls: type, stop: type) -> dict[str, Any]:
-    """Every method and property that `cls` has from itself and its bases up to and including `stop`, rebound."""
-    members: dict[str, Any] = {}
+def rebound_class(cls: type, stop: type, before: type = object) -> type:
+    """A subclass of `cls`, and of `before`, which comes first: every method and property that `cls` has from itself and
+    its bases up to and including `stop`, rebound, but for what `before` has in place of those bases'."""
     line = cls.__mro__[: cls.__mro__.index(stop) + 1]
+    fast = types.new_class(f"Fast{cls.__name__}", (cls,) if before is object else (before, cls))
+    helpers = _HELPERS | {cls.__name__: fast}  # some call their own static methods by the class's name
     for base in reversed(line):
         for name, member in vars(base).items():
-            if name.startswith("__"):
+            if name.startswith("__") or (name in vars(before) and base is not cls):
                 continue
             if isinstance(member, property) and member.fget:
-                members[name] = property(rebound(member.fget), member.fset)
+                setattr(fast, name, property(rebound(member.fget, helpers), member.fset))
             elif isinstance(member, staticmethod):
-                members[name] = staticmethod(rebound(member.__func__))
+                setattr(fast, name, staticmethod(rebound(member.__func__, helpers)))
             elif isinstance(member, types.FunctionType):
-                members[name] = rebound(member)
-    return members
+                setattr(fast, name, rebound(member, helpers))
+    return fast

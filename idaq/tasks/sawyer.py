@@ -21,7 +21,7 @@ from metaworld import sawyer_xyz_env
 from metaworld.policies.policy import Policy
 
 from idaq.core.types import Array
-from idaq.tasks.rebinding import hamacher_product, norm, rebound_members, tolerance
+from idaq.tasks.rebinding import hamacher_product, norm, rebound_class, tolerance
 
 mujoco: Any = _mujoco  # its functions come from a compiled module without types
 
@@ -314,14 +314,10 @@ class Stepping:
 @functools.cache
 def accelerated(cls: type) -> type:
     """The faster subclass of a Meta-World environment class."""
-    members = rebound_members(cls, sawyer_xyz_env.SawyerXYZEnv)
-    for name in vars(Stepping).keys() & members.keys():
-        if name not in vars(cls):  # what an environment does in its own way stays its own
-            del members[name]
-    return type(f"Fast{cls.__name__}", (Stepping, cls), members)
+    return rebound_class(cls, sawyer_xyz_env.SawyerXYZEnv, before=Stepping)
 
 
 @functools.cache
 def accelerated_policy(cls: type) -> type:
     """The faster subclass of a scripted policy's class."""
-    return type(f"Fast{cls.__name__}", (cls,), rebound_members(cls, Policy))
+    return rebound_class(cls, Policy)

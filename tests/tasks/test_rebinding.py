@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from metaworld.policies.action import Action
 from metaworld.utils import reward_utils
 from scipy.spatial.transform import Rotation
 
@@ -48,6 +49,24 @@ def test_norm_is_numpys(values: list[float]) -> None:
     assert rebinding.norm(x) == np.linalg.norm(x)
     assert rebinding.norm(x[::2]) == np.linalg.norm(x[::2])
     assert rebinding.norm(x.astype(np.float32)) == np.linalg.norm(x.astype(np.float32))
+    assert rebinding.norm(x, ord=2) == np.linalg.norm(x, ord=2)
+    assert rebinding.norm(x[0]) == np.linalg.norm(x[0])
+
+
+@given(st.floats(-3, 3, width=32), st.sampled_from([np.float32, np.float64]), st.sampled_from([(-1, 1), (0.0, 0.1)]))
+def test_clip_is_numpys_type_included(value: float, kind: Any, bounds: tuple[Any, Any]) -> None:
+    ours, theirs = rebinding.clip(kind(value), *bounds), np.clip(kind(value), *bounds)
+    assert (type(ours), ours) == (type(theirs), theirs)
+    assert (rebinding.clip(np.array([value]), *bounds) == np.clip(np.array([value]), *bounds)).all()
+
+
+def test_the_scripted_policies_action_is_meta_worlds() -> None:
+    ours, theirs = [kind({"delta_pos": np.arange(3), "grab_pow": 3}) for kind in (rebinding.Action, Action)]
+    for action in (ours, theirs):
+        action["delta_pos"] = np.array([0.1, -2.0, 3.3])
+        action["grab_pow"] = -0.7
+    assert ours.array.tobytes() == theirs.array.tobytes()
+    assert ours.array.dtype == theirs.array.dtype
 
 
 def test_quaternions_are_scipys_in_every_branch_of_the_method() -> None:
