@@ -147,7 +147,8 @@ def _scores_text(summaries: Mapping[str, Summary]) -> str:
 Mean return of fresh episodes after {first.config.episodes} online episodes on each of {first.measured.tasks} test
 tasks, divided by the dataset's mean return; the interval is the {LEVEL:.0%} one over training seeds and tasks. `idaq`
 is `idaq-return`, `prior` is `best-of-prior`. Success is the share of fresh `idaq` episodes that solve their task.
-`data` is the best single episode of the dataset: what lies above it, no data shows.
+`behaviour` is what the policy that made the data earned on these very tasks; they may pay more or less than all.
+`data` is the best single episode of the dataset, of any task: what lies above it, no data shows.
 Published: IDAQ, FOCAL online, and the best of ten methods, on their own data.
 """
 
@@ -162,6 +163,7 @@ def _scores_table(summaries: Mapping[str, Summary], data: Mapping[str, SetData],
         "prior",
         "posterior",
         "oracle",
+        "behaviour",
         "data",
         "IDAQ",
         "FOCAL",
@@ -176,13 +178,13 @@ def _scores_table(summaries: Mapping[str, Summary], data: Mapping[str, SetData],
         ours.append([score.get(strategy, np.nan) for strategy in STRATEGIES])
         low, high = method.mean.low / data[name].mean, method.mean.high / data[name].mean
         theirs = [f"{known[name][key]:.2f}" if name in known else "" for key in PUBLISHED]
-        best = f"{data[name].maximum / data[name].mean:.2f}"
+        offline = [f"{value / data[name].mean:.2f}" for value in (summary.behaviour, data[name].maximum)]
         cells = [f"{score[s]:.2f}" if s in score else "" for s in STRATEGIES]
         rows.append([name, str(summary.measured.runs), cells[0], f"{low:.2f} to {high:.2f}",
-                     f"{method.success.value:.0%}", *cells[1:], best, *theirs])  # fmt: skip
+                     f"{method.success.value:.0%}", *cells[1:], *offline, *theirs])  # fmt: skip
     means = [f"{value:.2f}" for value in np.array(ours).mean(0)]
     theirs = [f"{published['mean'][key]:.2f}" if "mean" in published else "" for key in PUBLISHED]
-    rows.append([f"mean of {len(ours)}", "", f"**{means[0]}**", "", "", *means[1:], "", *theirs])
+    rows.append([f"mean of {len(ours)}", "", f"**{means[0]}**", "", "", *means[1:], "", "", *theirs])
     return table(head, rows)
 
 

@@ -61,6 +61,7 @@ def test_scores_are_divided_by_the_datasets_mean_return(facts: SetData) -> None:
     row = next(line for line in card.splitlines() if line.startswith("| push | 2"))
     assert [cell.strip() for cell in row.split("|")][3] == "2.00"
     assert f"{method.success.value:.0%}" in row
+    assert f"| {summary.behaviour / mean:.2f} | {facts.maximum / mean:.2f} |" in row
     assert "| mean of 1 |  | **2.00**" in card
 
 
