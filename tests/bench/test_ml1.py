@@ -92,7 +92,7 @@ def timed(function: Callable[[], object]) -> float:
 
 
 def test_two_workers_against_one(say: Callable[[str], None], tmp_path: Path) -> None:
-    recipe = catalogue_recipe("ml1/reach", "expert", ["episodes=10", "splits.sizes.train=20", "splits.sizes.test=4"])
+    recipe = catalogue_recipe("ml1/reach", "expert", ["episodes=20", "splits.sizes.train=20", "splits.sizes.test=4"])
     taken, digests = {}, set()
     for workers in (1, 2):
         collect(catalogue_recipe("ml1/reach", "expert", ["episodes=1", "splits.sizes.train=2", "splits.sizes.test=0"]),
@@ -100,7 +100,7 @@ def test_two_workers_against_one(say: Callable[[str], None], tmp_path: Path) -> 
         start = time.perf_counter()
         digests.add(collect(recipe, tmp_path / str(workers), workers=workers).content_digest)
         taken[workers] = time.perf_counter() - start
-    say(f"collect ml1/reach, 240 episodes: {taken[1]:.1f} s with 1 worker, {taken[2]:.1f} s with 2"
+    say(f"collect ml1/reach, 480 episodes: {taken[1]:.1f} s with 1 worker, {taken[2]:.1f} s with 2"
         f" ({taken[1] / taken[2]:.2f}x); same digest")  # fmt: skip
     assert len(digests) == 1
     assert taken[1] / taken[2] > 1.5
@@ -147,7 +147,7 @@ def test_adaptation_against_bare_steps(say: Callable[[str], None], tmp_path: Pat
             for action in actions:
                 arm.step(action)
 
-    ours, alone = seconds(adaptation, bare, repeats=1)
+    ours, alone = seconds(adaptation, bare, repeats=5)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         stock = Stock("push")
