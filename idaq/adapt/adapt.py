@@ -40,6 +40,8 @@ class Problems:
     """(M,) task index of each"""
     oracle: Floats
     """(N, Z) beliefs of the test tasks from their offline data"""
+    offline_returns: NDArray[np.float64]
+    """of the training tasks' episodes"""
 
     @property
     def task_indices(self) -> NDArray[np.int64]:
@@ -103,7 +105,8 @@ def pose(agent: Agent, dataset: Dataset, config: AdaptConfig) -> Problems:
         raise DatasetError(f"{dataset.dataset_id} has no tasks in split {config.split!r}")
     for task in tasks:
         _check_same(family, task, dataset.manifest.provenance.simulators)
-    known = dataset.select(split=agent.config.split).transitions()
+    training = dataset.select(split=agent.config.split)
+    known = training.transitions()
     offline = tests.transitions()
     if agent.spec.observation_size != offline.gather(np.zeros(1, np.int64)).observations.shape[1]:
         raise RunError(f"the agent was trained on other observations than {dataset.dataset_id} holds")
@@ -115,6 +118,7 @@ def pose(agent: Agent, dataset: Dataset, config: AdaptConfig) -> Problems:
         prior=agent.encode(task_contexts(known, np.arange(len(known.task_indices)), size, config.seed)),
         prior_tasks=known.task_indices,
         oracle=agent.encode(task_contexts(offline, np.arange(len(offline.task_indices)), size, config.seed)),
+        offline_returns=training.episodes.total_reward[training.numbers],
     )
 
 
@@ -132,6 +136,7 @@ def _run(
         prior=problems.prior,
         oracle=problems.oracle.repeat(config.seeds, 0),
         rng=generator(config.seed),
+        loosest=_loosest(problems, config, strategy),
     )
     tasks, fresh = problems.task_indices, list[EpisodeBatch]()
     for number in range(config.episodes):
@@ -157,6 +162,13 @@ def _run(
         explored=np.stack([batch.returns for batch in trial.episodes]).reshape(shape).tolist(),
     )
     return trial, result, fresh[-1]
+
+
+def _loosest(problems: Problems, config: AdaptConfig, strategy: Strategy) -> float:
+    """Delta before any episode, from what offline episodes earned."""
+    if strategy.uncertainty != "return" or config.offline_quantile == 0:
+        return np.inf
+    return -float(np.quantile(problems.offline_returns, config.offline_quantile))
 
 
 def random_policy(problems: Problems, trial: Trial) -> Policy:

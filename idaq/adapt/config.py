@@ -23,6 +23,9 @@ class AdaptConfig:
     iterate: Literal["mixture", "neighbour"] = "mixture"
     """what the iterative stage tries: mixture: beliefs given resampled accepted episodes, so latents between theirs;
     neighbour: of the training tasks' beliefs not tried yet, the nearest to the best episode's latent"""
+    offline_quantile: Annotated[float, Field(ge=0, lt=1)] = 0
+    """`idaq-return`: no episode counts as in-distribution that earned less than this quantile of the training tasks'
+    offline episodes; until one does, the reference stage goes on. 0: delta is calibrated by online episodes alone"""
     candidates: Count = 20
     """n_c: latents drawn for each choice of the farthest"""
     context: Annotated[int, Field(ge=2)] = 100

@@ -29,6 +29,8 @@ class Trial:
     oracle: Floats
     """(P, Z) beliefs from each test task's own offline data; only the oracle may look"""
     rng: np.random.Generator
+    loosest: float = np.inf
+    """delta when no episode has been seen: scores above it are out of distribution, however good among their like"""
     tried: list[Floats] = field(default_factory=list)
     """n x (P, Z)"""
     episodes: list[EpisodeBatch] = field(default_factory=list)
@@ -124,8 +126,8 @@ def neighbour(trial: Trial) -> Floats:
 def idaq_explore(trial: Trial) -> Floats:
     """Reference stage: spread over the prior. Iterative stage: spread over the belief of the accepted episodes.
 
-    Where the scores single nothing out (the best is the median), delta cannot be calibrated and the reference stage
-    goes on.
+    Where the scores single nothing out (the best is the median), delta cannot be calibrated, and where even the best
+    lies above the loosest delta, nothing is in-distribution yet: the reference stage goes on.
     """
     prior = from_prior(trial)
     if len(trial.episodes) < trial.config.reference:
@@ -136,7 +138,8 @@ def idaq_explore(trial: Trial) -> Floats:
     else:
         accepted = accepted_by_idaq(scores, np.stack(trial.tried), trial.config.keep)
         posterior = farthest(belief(trial, accepted, trial.config.candidates), trial.tried)
-    uncalibrated = scores.min(0) == np.median(scores, 0)
+    best = scores.min(0)
+    uncalibrated = (best == np.median(scores, 0)) | (best > trial.loosest)
     return np.where(uncalibrated[:, None], prior, posterior)
 
 

@@ -54,6 +54,16 @@ def test_adaptation_is_reproducible_and_seeds_differ(agent: Agent, dataset: Data
     assert other.results.strategies["idaq-return"] != adapted.results.strategies["idaq-return"]
 
 
+def test_delta_may_be_calibrated_by_what_training_tasks_earned_offline(
+    agent: Agent, dataset: Dataset, adapted: Adapted
+) -> None:
+    strict = adapt(agent, dataset, replace(CONFIG, offline_quantile=0.25), strategies=STRATEGIES)
+    earned = [episode.rewards.sum() for episode in dataset.select(split="train")]
+    assert strict.trials["idaq-return"].loosest == pytest.approx(-np.quantile(earned, 0.25))
+    changed = {n for n, result in strict.results.strategies.items() if result != adapted.results.strategies[n]}
+    assert changed <= {"idaq-return"}, "other strategies ask for no returns"
+
+
 def test_progress_counts_up_to_what_was_announced(agent: Agent, dataset: Dataset) -> None:
     counted: list[int] = []
     adapt(agent, dataset, CONFIG, strategies=["oracle", "random-first"], progress=counted.append)

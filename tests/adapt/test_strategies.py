@@ -168,6 +168,16 @@ def test_idaq_keeps_to_the_reference_stage_while_no_episode_stands_out() -> None
     assert 0.0 <= idaq_explore(state)[0, 0] <= 0.25
 
 
+def test_idaq_keeps_to_the_reference_stage_while_no_episode_earns_what_offline_ones_do() -> None:
+    state = trial()
+    state.loosest = -3.0
+    record(state, [0], [[-9.0]])
+    record(state, [1], [[2.5]])
+    assert idaq_explore(state)[0, 0] in (0.0, 1.0, 2.0)
+    record(state, [2], [[3.5]])
+    assert 2.5 <= idaq_explore(state)[0, 0] <= 3.5
+
+
 def test_posterior_believes_everything_and_random_first_acts_at_random_for_half_the_budget() -> None:
     state = trial()
     assert posterior_explore(state)[0, 0] in (0.0, 1.0, 2.0)
