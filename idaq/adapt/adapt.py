@@ -17,7 +17,7 @@ from idaq.adapt.uncertainty import UNCERTAINTIES
 from idaq.core.errors import DatasetError, RunError, unknown_name
 from idaq.core.seeds import episode_seed, generator
 from idaq.core.types import Advance, Array, ignore_progress
-from idaq.format.documents import TaskRecord
+from idaq.format.documents import TaskRecord, mean_random
 from idaq.learn.agent import Agent
 from idaq.loader import Dataset
 from idaq.loader.sampling import task_contexts
@@ -40,8 +40,8 @@ class Problems:
     """(M,) task index of each"""
     oracle: Floats
     """(N, Z) beliefs of the test tasks from their offline data"""
-    offline_returns: NDArray[np.float64]
-    """of the training tasks' episodes"""
+    least: float
+    """the return that an in-distribution episode has at least"""
 
     @property
     def task_indices(self) -> NDArray[np.int64]:
@@ -118,7 +118,7 @@ def pose(agent: Agent, dataset: Dataset, config: AdaptConfig) -> Problems:
         prior=agent.encode(task_contexts(known, np.arange(len(known.task_indices)), size, config.seed)),
         prior_tasks=known.task_indices,
         oracle=agent.encode(task_contexts(offline, np.arange(len(offline.task_indices)), size, config.seed)),
-        offline_returns=training.episodes.total_reward[training.numbers],
+        least=_least(training, config.offline_share),
     )
 
 
@@ -136,7 +136,7 @@ def _run(
         prior=problems.prior,
         oracle=problems.oracle.repeat(config.seeds, 0),
         rng=generator(config.seed),
-        loosest=_loosest(problems, config, strategy),
+        loosest=-problems.least if strategy.uncertainty == "return" else np.inf,
     )
     tasks, fresh = problems.task_indices, list[EpisodeBatch]()
     for number in range(config.episodes):
@@ -164,11 +164,18 @@ def _run(
     return trial, result, fresh[-1]
 
 
-def _loosest(problems: Problems, config: AdaptConfig, strategy: Strategy) -> float:
-    """Delta before any episode, from what offline episodes earned."""
-    if strategy.uncertainty != "return" or config.offline_quantile == 0:
-        return np.inf
-    return -float(np.quantile(problems.offline_returns, config.offline_quantile))
+def _least(training: Dataset, share: float) -> float:
+    """`share` of the way from random actions to what offline episodes earn. Raises DatasetError where no random actions
+    were measured."""
+    if share == 0:
+        return -np.inf
+    random = mean_random([task for task in training.tasks if isinstance(task, TaskRecord)])
+    if random is None:
+        raise DatasetError(
+            f"not every training task of {training.dataset_id} has a random reference, which offline_share asks for",
+            hint="--set offline_share=0, or collect one with idaq",
+        )
+    return random + share * (float(training.episodes.total_reward[training.numbers].mean()) - random)
 
 
 def random_policy(problems: Problems, trial: Trial) -> Policy:

@@ -23,9 +23,10 @@ class AdaptConfig:
     iterate: Literal["mixture", "neighbour"] = "mixture"
     """what the iterative stage tries: mixture: beliefs given resampled accepted episodes, so latents between theirs;
     neighbour: of the training tasks' beliefs not tried yet, the nearest to the best episode's latent"""
-    offline_quantile: Annotated[float, Field(ge=0, lt=1)] = 0
-    """`idaq-return`: no episode counts as in-distribution that earned less than this quantile of the training tasks'
-    offline episodes; until one does, the reference stage goes on. 0: delta is calibrated by online episodes alone"""
+    offline_share: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """`idaq-return`: no episode counts as in-distribution that came less than this share of the way from random actions
+    to what the training tasks' offline episodes earn; until one does, the reference stage goes on. 0: online episodes
+    alone calibrate delta"""
     candidates: Count = 20
     """n_c: latents drawn for each choice of the farthest"""
     context: Annotated[int, Field(ge=2)] = 100

@@ -14,6 +14,7 @@ from idaq.adapt.strategies import STRATEGIES
 from idaq.adapt.trace import read_trace, write_trace
 from idaq.collect.collect import Collected
 from idaq.core.errors import DatasetError, RunError, UnknownNameError
+from idaq.format.documents import TaskRecord, mean_random
 from idaq.learn.agent import Agent
 from idaq.learn.loop import train
 from idaq.loader import Dataset, open_dataset
@@ -57,9 +58,12 @@ def test_adaptation_is_reproducible_and_seeds_differ(agent: Agent, dataset: Data
 def test_delta_may_be_calibrated_by_what_training_tasks_earned_offline(
     agent: Agent, dataset: Dataset, adapted: Adapted
 ) -> None:
-    strict = adapt(agent, dataset, replace(CONFIG, offline_quantile=0.25), strategies=STRATEGIES)
-    earned = [episode.rewards.sum() for episode in dataset.select(split="train")]
-    assert strict.trials["idaq-return"].loosest == pytest.approx(-np.quantile(earned, 0.25))
+    strict = adapt(agent, dataset, replace(CONFIG, offline_share=0.75), strategies=STRATEGIES)
+    training = dataset.select(split="train")
+    offline = np.mean([episode.rewards.sum() for episode in training])
+    random = mean_random([task for task in training.tasks if isinstance(task, TaskRecord)])
+    assert random is not None
+    assert -strict.trials["idaq-return"].loosest == pytest.approx(0.25 * random + 0.75 * offline)
     changed = {n for n, result in strict.results.strategies.items() if result != adapted.results.strategies[n]}
     assert changed <= {"idaq-return"}, "other strategies ask for no returns"
 
@@ -135,6 +139,14 @@ def test_what_cannot_be_adapted_to_is_refused(agent: Agent, dataset: Dataset) ->
         adapt(agent, dataset, AdaptConfig(**{**CONFIG.__dict__, "split": "tests"}))
     with pytest.raises(DatasetError, match="does not say what its tasks are"):
         pose(agent, replace(dataset, manifest=None), CONFIG)
+    unmeasured = tuple(
+        replace(task, reference=replace(task.reference, random=None)) if task.split == "train" else task
+        for task in dataset.all_tasks
+        if isinstance(task, TaskRecord)
+    )
+    pose(agent, replace(dataset, all_tasks=unmeasured), CONFIG)
+    with pytest.raises(DatasetError, match=r"not every training task .* has a random reference"):
+        pose(agent, replace(dataset, all_tasks=unmeasured), replace(CONFIG, offline_share=0.5))
 
 
 def test_a_dataset_whose_tasks_are_not_the_familys_is_refused(agent: Agent, dataset: Dataset) -> None:
