@@ -149,7 +149,7 @@ def rebound_class(cls: type, stop: type, before: type = object) -> type:
     """A subclass of `cls`, and of `before`, which comes first: every method and property that `cls` has from itself and
     its bases up to and including `stop`, rebound, but for what `before` has in place of those bases'."""
     line = cls.__mro__[: cls.__mro__.index(stop) + 1]
-    fast = types.new_class(f"Fast{cls.__name__}", (cls,) if before is object else (before, cls))
+    fast = type(f"Fast{cls.__name__}", (cls,) if before is object else (before, cls), {})
     helpers = _HELPERS | {cls.__name__: fast}  # some call their own static methods by the class's name
     for base in reversed(line):
         for name, member in vars(base).items():

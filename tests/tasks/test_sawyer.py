@@ -35,7 +35,7 @@ def trajectory(cls: Any, policy: Any, task: Any, start: Callable[[Any], None], s
 @pytest.mark.parametrize(
     "name",
     ["reach", "push", "pick-place", "stick-pull", "hammer", "door-open", "peg-insert-side", "window-open", "soccer",
-     "lever-pull"],
+     "lever-pull", "box-close", "faucet-close"],
 )  # fmt: skip
 def test_two_hundred_steps_are_stock_to_the_bit(name: str) -> None:
     bench = ml1.benchmark(name)
@@ -78,6 +78,14 @@ def test_meta_world_itself_is_left_as_it_is() -> None:
     assert reward_utils.tolerance.__module__ == "metaworld.utils.reward_utils"
     assert metaworld.ALL_V3_ENVIRONMENTS["push-v3"].compute_reward.__globals__["np"] is np
     assert math.isclose(np.linalg.norm([3.0, 4.0]), 5.0)
+
+
+def test_what_calls_itself_by_its_classs_name_gets_the_fast_class() -> None:
+    stock = metaworld.ALL_V3_ENVIRONMENTS["box-close-v3"]
+    fast = sawyer.accelerated(stock)
+    assert fast.compute_reward.__globals__["SawyerBoxCloseEnvV3"] is fast
+    assert stock.compute_reward.__globals__["SawyerBoxCloseEnvV3"] is stock
+    assert fast._reward_pos.__globals__["reward_utils"] is not reward_utils
 
 
 def test_another_version_is_stepped_stock_with_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
