@@ -30,11 +30,11 @@ def adapt(
 
       idaq adapt runs/point
       idaq adapt runs/push --video
-      idaq adapt runs/point-seed* --strategies idaq-return,posterior --set seeds=8
+      idaq adapt runs/point-seed* --strategies idaq,best-of-prior,posterior --set seeds=8
       idaq adapt runs/point --set episodes=10 --set reference=5 --set "report_at=[1, 2, 5, 10]"
     """
     from idaq.adapt.strategies import STRATEGIES
-    from idaq.evaluate.protocol import summarise, summary_columns, summary_rows
+    from idaq.evaluate.protocol import summarise, summary_columns, summary_notes, summary_rows
 
     names = (
         list(STRATEGIES) if strategies == "all" else [name.strip() for name in strategies.split(",") if name.strip()]
@@ -51,6 +51,8 @@ def adapt(
         print_json(to_mapping(summary))
         return
     print_table(f"Return of fresh episodes on {results[0].dataset_id}", summary_columns(summary), summary_rows(summary))
+    for note in summary_notes(summary):
+        print(note)
 
 
 def adapt_run(run: Path, names: list[str], settings: list[str], root: Path | None) -> "Results":
@@ -76,7 +78,7 @@ def adapt_run(run: Path, names: list[str], settings: list[str], root: Path | Non
 
 
 def film_run(run: Path, root: Path | None) -> None:
-    """Film the adaptation of `idaq-return` to the test task of median return."""
+    """Film the adaptation of `idaq` to the test task of median return."""
     from idaq.adapt.trace import read_trace
     from idaq.evaluate.report import median_task
     from idaq.evaluate.video import STILLS_FILE, VIDEO_FILE, film, write_stills, write_video

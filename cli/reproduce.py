@@ -40,7 +40,7 @@ def reproduce(
     from idaq.core.config import to_mapping
     from idaq.core.ids import datasets_root
     from idaq.core.resources import resource_root
-    from idaq.evaluate.protocol import summary_columns, summary_rows
+    from idaq.evaluate.protocol import summary_columns, summary_notes, summary_rows
 
     from .study import Study
 
@@ -57,5 +57,7 @@ def reproduce(
         summaries[str(entry)] = to_mapping(summary)
         if not as_json:
             print_table(f"{entry}: {seeds} training seeds", summary_columns(summary), summary_rows(summary))
+            for note in summary_notes(summary):
+                print(note)
     if as_json:
         print_json(summaries)

@@ -21,6 +21,7 @@ from idaq.evaluate.entry_card import write_entry_card
 from idaq.evaluate.figures import adaptation_curves
 from idaq.evaluate.protocol import Summary, summarise
 from idaq.evaluate.style import save
+from idaq.evaluate.suite_card import write_suite_card
 from idaq.format.reader import StoredDataset, open_stored
 from idaq.format.recipe import Recipe
 from idaq.learn.config import TrainConfig
@@ -122,7 +123,7 @@ def _write_card(folder: Path, entry: Entry, dataset: Path) -> None:
     if entry.name is None:
         write_entry_card(folder, str(entry), dataset)
     else:
-        suite.write_suite_card(folder, f"idaq/{entry.suite}-*/{entry.quality}-v0")
+        write_suite_card(folder, f"idaq/{entry.suite}-*/{entry.quality}-v0")
 
 
 def _folder(catalogue: Path, entry: Entry) -> Path:

@@ -38,7 +38,7 @@ class Problems:
     """(M, Z) beliefs of the training tasks from their offline data"""
     prior_tasks: NDArray[np.int64]
     """(M,) task index of each"""
-    oracle: Floats
+    offline: Floats
     """(N, Z) beliefs of the test tasks from their offline data"""
     least: float
     """the return that an in-distribution episode has at least"""
@@ -117,7 +117,7 @@ def pose(agent: Agent, dataset: Dataset, config: AdaptConfig) -> Problems:
         seeds=config.seeds,
         prior=agent.encode(task_contexts(known, np.arange(len(known.task_indices)), size, config.seed)),
         prior_tasks=known.task_indices,
-        oracle=agent.encode(task_contexts(offline, np.arange(len(offline.task_indices)), size, config.seed)),
+        offline=agent.encode(task_contexts(offline, np.arange(len(offline.task_indices)), size, config.seed)),
         least=_least(training, config.offline_share),
     )
 
@@ -134,7 +134,7 @@ def _run(
         agent=agent,
         config=config,
         prior=problems.prior,
-        oracle=problems.oracle.repeat(config.seeds, 0),
+        offline=problems.offline.repeat(config.seeds, 0),
         rng=generator(config.seed),
         loosest=-problems.least if strategy.uncertainty == "return" else np.inf,
     )
@@ -142,7 +142,7 @@ def _run(
     for number in range(config.episodes):
         latents, seeds = strategy.explore(trial), _seeds(problems, config, number)
         if latents is None:
-            tried = np.full_like(trial.oracle, np.nan)
+            tried = np.full_like(trial.offline, np.nan)
             episodes = rollouts.run(tasks, seeds, random_policy(problems, trial))
         else:
             tried, episodes = latents, rollouts.with_latents(tasks, seeds, latents)
@@ -160,6 +160,7 @@ def _run(
         returns=np.stack([batch.returns for batch in fresh]).reshape(shape).tolist(),
         success=np.stack([batch.success for batch in fresh]).reshape(shape).tolist(),
         explored=np.stack([batch.returns for batch in trial.episodes]).reshape(shape).tolist(),
+        reference=config.reference if strategy.has_reference_stage else 0,
     )
     return trial, result, fresh[-1]
 

@@ -16,17 +16,14 @@ class AdaptConfig:
 
     episodes: Count = 20
     """adaptation episodes on each test task"""
-    reference: Count = 12
+    reference: Count = 10
     """n_r: episodes of the reference stage"""
-    keep: Count = 3
-    """how many of the best episodes count as in-distribution: what calibrates IDAQ's threshold"""
-    iterate: Literal["mixture", "neighbour"] = "mixture"
-    """what the iterative stage tries: mixture: beliefs given resampled accepted episodes, so latents between theirs;
-    neighbour: of the training tasks' beliefs not tried yet, the nearest to the best episode's latent"""
+    num_accepted: Count = 3
+    """`idaq-mixture`: how many of the best episodes it mixes"""
     offline_share: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """`idaq-return`: no episode counts as in-distribution that came less than this share of the way from random actions
-    to what the training tasks' offline episodes earn; until one does, the reference stage goes on. 0: online episodes
-    alone calibrate delta"""
+    """`idaq-mixture`, `nearest-training-task`: no episode counts as in-distribution that came less than this share of
+    the way from random actions to what the training tasks' offline episodes earn; until one does, the reference stage
+    goes on. 0: online episodes alone calibrate the threshold"""
     candidates: Count = 20
     """n_c: latents drawn for each choice of the farthest"""
     context: Annotated[int, Field(ge=2)] = 100
@@ -38,7 +35,7 @@ class AdaptConfig:
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     """what the adaptation seeds are derived from"""
     offline_context: Annotated[int, Field(ge=2)] = 400
-    """offline transitions behind each belief of the prior and of the oracle"""
+    """offline transitions behind each belief of the prior and of `offline-context`"""
     split: str = "test"
     threads: Annotated[int, Field(ge=0)] = 0
     """as in training"""

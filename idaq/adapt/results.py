@@ -39,6 +39,8 @@ class StrategyResult:
     """(R, N, S) of the same episodes"""
     explored: list[list[list[float]]]
     """(E, N, S) return of each adaptation episode"""
+    reference: Annotated[int, Field(ge=0)] = 0
+    """episodes at the beginning in which the strategy draws from the prior alone, as best-of-prior does"""
 
 
 @config

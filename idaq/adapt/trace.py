@@ -1,8 +1,8 @@
-"""trace.safetensors: one adaptation in full, for those who draw it. Seed 0 of every test task, strategy idaq-return.
+"""trace.safetensors: one adaptation in full, for those who draw it. Seed 0 of every test task, strategy idaq.
 
 Tensors, N test tasks, E adaptation episodes, T the family's horizon:
 `observations` (N, E + 1, T + 1, D), the last episode being the fresh one; `returns` (N, E + 1); `z` (N, E + 1, Z);
-`valid` (N, E + 1, T); `prior` (M, Z), `prior_tasks` (M,); `oracle` (N, Z), `test_tasks` (N,); `reference` (1,), the
+`valid` (N, E + 1, T); `prior` (M, Z), `prior_tasks` (M,); `offline` (N, Z), `test_tasks` (N,); `reference` (1,), the
 episodes of the reference stage; where the family says so, `place` (2,) and `velocity` (1,), which of the D numbers are
 a place on a plane and the velocity that the task is about.
 """
@@ -20,11 +20,11 @@ from idaq.core.errors import RunError
 from idaq.core.files import replacing
 from idaq.core.types import Array
 
-STRATEGY = "idaq-return"
+STRATEGY = "idaq"
 
 
 def write_trace(run: Path, adapted: Adapted) -> bool:
-    """Write the trace of `idaq-return`, if that strategy ran; returns whether it did."""
+    """Write the trace of `idaq`, if that strategy ran; returns whether it did."""
     if STRATEGY not in adapted.trials:
         return False
     trial, problems = adapted.trials[STRATEGY], adapted.problems
@@ -41,7 +41,7 @@ def write_trace(run: Path, adapted: Adapted) -> bool:
         "valid": np.stack([batch.valid[first] for batch in batches], 1),
         "prior": problems.prior,
         "prior_tasks": problems.prior_tasks,
-        "oracle": problems.oracle,
+        "offline": problems.offline,
         "test_tasks": np.array([task.task_index for task in problems.tasks]),
         "reference": np.array(trial.config.reference),
     }

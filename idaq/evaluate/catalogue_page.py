@@ -4,8 +4,9 @@ from pathlib import Path
 
 from idaq.core.files import write_text
 from idaq.core.resources import resource_root
+from idaq.evaluate.markdown import table
 from idaq.evaluate.protocol import number
-from idaq.evaluate.suite import DATA, SetData, SuiteData, read_suite, table
+from idaq.evaluate.suite import DATA, SetData, SuiteData, read_suite
 
 CONFORMANCE = "interop.md"
 _HEAD = """# The catalogue

@@ -7,7 +7,8 @@ import numpy as np
 from idaq.core.config import from_mapping
 from idaq.core.files import read_json, write_text
 from idaq.evaluate import suite
-from idaq.evaluate.protocol import Summary, markdown_table, number
+from idaq.evaluate.markdown import table
+from idaq.evaluate.protocol import METHOD, Summary, markdown_table, number
 from idaq.format.policies import COMPARISON, Comparison, PolicyRecord, read_record
 
 POLICIES = ("conditioned", "single")
@@ -33,6 +34,8 @@ def write_entry_card(folder: Path, entry: str, dataset: Path) -> None:
     if (baselines := folder / suite.BASELINES).exists():
         summary = from_mapping(Summary, read_json(baselines), where=str(baselines))
         command = f"`idaq reproduce {entry}` prints and writes this table."
+        if METHOD not in summary.strategies:
+            command += f" `{METHOD}` has not been run on this data yet."
         parts.append(f"## Baselines\n\n{command}\n\n{markdown_table(summary)}\n")
     write_text(folder / "card.md", "\n".join(parts))
 
@@ -42,13 +45,13 @@ def _policies_text(record: PolicyRecord) -> str:
         [name, str(s.steps), number(s.mean), number(s.std), f"{number(s.minimum)} to {number(s.maximum)}"]
         for name, s in record.snapshots.items()
     ]
-    table = suite.table(["snapshot", "steps", "return", "std of tasks", "range of tasks"], rows)
+    snapshots = table(["snapshot", "steps", "return", "std of tasks", "range of tasks"], rows)
     return f"""## Behaviour policies
 
 {record.algorithm} told the task, one for all tasks; return of the mean action over all tasks, one episode each.
 Collected episodes draw from the policy's own Gaussian. `{record.command}` trains them again.
 
-{table}"""
+{snapshots}"""
 
 
 def _comparison_text(comparison: Comparison) -> str:
@@ -56,12 +59,12 @@ def _comparison_text(comparison: Comparison) -> str:
         [str(t.task), *(number(x) for x in (t.conditioned.mean, t.conditioned.std, t.single.mean, t.single.std))]
         for t in comparison.tasks
     ]
-    returns = suite.table(["task", "told the task", "std", "trained for it alone", "std"], rows)
+    returns = table(["task", "told the task", "std", "trained for it alone", "std"], rows)
     means = [
         [name, *(number(float(np.mean([getattr(getattr(t, who), key) for t in comparison.tasks]))) for who in POLICIES)]
         for key, name in CONDUCT.items()
     ]
-    actions = suite.table(["mean over these tasks", "told the task", "trained for it alone"], means)
+    actions = table(["mean over these tasks", "told the task", "trained for it alone"], means)
     return f"""### Beside one policy a task
 
 Returns of {comparison.episodes} episodes with noise, snapshot `{comparison.snapshot}` of either training; the

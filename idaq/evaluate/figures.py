@@ -11,7 +11,7 @@ from scipy.optimize import isotonic_regression
 
 from idaq.adapt.results import Results
 from idaq.core.errors import DatasetError
-from idaq.evaluate.protocol import METHOD, ORACLE, Summary, headline, number
+from idaq.evaluate.protocol import METHOD, OFFLINE, Summary, headline, number
 from idaq.evaluate.style import BLUE, INK, MARKERS, MUTED, ORANGE, PALETTE, PAPER, blank, entitle, shown, styled
 from idaq.format.documents import ReturnStatistics, TaskRecord
 from idaq.loader import Dataset
@@ -25,7 +25,7 @@ _LABEL_GAP = 0.062  # of the axis height, between direct labels
 
 @styled
 def adaptation_curves(summary: Summary) -> Figure:
-    """Return of fresh episodes against adaptation episodes: means and intervals, with oracle and random as lines.
+    """Return of fresh episodes against adaptation episodes: means and intervals; offline context and random are lines.
 
     The vertical axis is logarithmic in the distance to the best (inverse hyperbolic sine, so linear close to it):
     what is near the best stays apart, and a strategy that fails by any factor cannot press the others together.
@@ -36,9 +36,9 @@ def adaptation_curves(summary: Summary) -> Figure:
     _distance_scale(axes, pivot, abs(pivot - summary.random) * _LINEAR_SHARE or 1.0)
     axes.axhline(summary.random, color=MUTED, ls=":", lw=1.4)
     labels = [(summary.random, "random actions", MUTED)]
-    if ORACLE in last:
-        axes.axhline(last[ORACLE], color=INK, ls="--", lw=1.2)
-        labels.append((last[ORACLE], "oracle", INK))
+    if OFFLINE in last:
+        axes.axhline(last[OFFLINE], color=INK, ls="--", lw=1.2)
+        labels.append((last[OFFLINE], OFFLINE, INK))
     for i, name in enumerate(_rivals(summary.strategies)):
         _curve(axes, summary, name, i)
         labels.append((last[name], shown(name), PALETTE[i % len(PALETTE)]))
@@ -52,8 +52,8 @@ def adaptation_curves(summary: Summary) -> Figure:
 
 
 def _rivals(names: Iterable[str]) -> list[str]:
-    """All but the oracle, in the order that gives each its colour and marker in every figure."""
-    return [name for name in names if name != ORACLE]
+    """All but offline context, in the order that gives each its colour and marker in every figure."""
+    return [name for name in names if name != OFFLINE]
 
 
 def _minus(text: str) -> str:
@@ -214,7 +214,7 @@ def task_returns(results: Sequence[Results]) -> Figure:
     axes.bar(x, behaviour - random, 0.8, random, color=MUTED, alpha=0.18, lw=0, label="random to behaviour")
     looks = {n: (PALETTE[i % len(PALETTE)], MARKERS[i % len(MARKERS)]) for i, n in enumerate(_rivals(first.strategies))}
     shown_here = [name for name in looks if name == headline(list(looks)) or not name.startswith(METHOD)]
-    for i, name in enumerate([*shown_here, ORACLE] if ORACLE in first.strategies else shown_here):
+    for i, name in enumerate([*shown_here, OFFLINE] if OFFLINE in first.strategies else shown_here):
         returns = np.mean([np.mean(r.strategies[name].returns[-1], axis=-1) for r in results], axis=0)
         colour, marker = looks.get(name, (INK, "_"))
         at = x + 0.6 * ((i + 0.5) / (len(shown_here) + 1) - 0.5)

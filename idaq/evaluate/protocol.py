@@ -1,6 +1,6 @@
 """From results.json of one or several runs to a summary: what baselines.json holds and every table shows."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
 
 import numpy as np
@@ -10,20 +10,26 @@ from idaq.adapt.config import AdaptConfig
 from idaq.adapt.results import Results
 from idaq.core.config import config, to_mapping
 from idaq.core.errors import RunError
+from idaq.evaluate.markdown import table
 from idaq.evaluate.statistics import (
     LEVEL,
     RESAMPLES,
     Estimate,
     Scores,
     estimate,
-    estimate_share,
     interquartile_mean,
     mean,
     mean_difference,
+    share_of_way,
 )
 
-ORACLE = "oracle"
-METHOD = "idaq"
+METHOD, PRIOR, OFFLINE = "idaq", "best-of-prior", "offline-context"
+"""the paper's strategy; the control that searches without a belief; the reference that is given offline data"""
+REFERENCE_MARK = "\N{DAGGER}"
+REFERENCE_NOTE = (
+    f"{REFERENCE_MARK} still in its reference stage: so far the strategy has drawn from the prior alone, the very"
+    f" episodes of {PRIOR}; its uncertainty chose which to deploy."
+)
 Count = Annotated[int, Field(ge=1)]
 
 
@@ -37,8 +43,14 @@ class Report:
     iqm: Estimate
     success: Estimate
     """share of fresh episodes that solve their task"""
-    share: Estimate | None
-    """of the way from random actions to the oracle; None if the oracle did not run or does not clearly beat random"""
+    share: float | None
+    """of the way from random actions to the behaviour policies on the same tasks: a ratio of means; None where the
+    behaviour does not beat random actions"""
+    over_prior: Estimate | None = None
+    """paired difference of returns to best-of-prior's, same runs and tasks; None where it did not run, or where the
+    results were kept without it"""
+    reference_stage: bool = False
+    """whether the strategy had drawn from the prior alone so far, as best-of-prior does"""
 
 
 @config
@@ -97,8 +109,7 @@ def summarise(results: Sequence[Results], commands: Sequence[str] = ()) -> Summa
     first, names = results[0], results[0].strategies
     returns = {name: _scores([r.strategies[name].returns for r in results], first, name) for name in names}
     success = {name: _scores([r.strategies[name].success for r in results], first, name) for name in names}
-    random = np.array([task.random for task in first.tasks])
-    oracle = returns.get(ORACLE)
+    random, behaviour = (np.array([getattr(task, name) for task in first.tasks]) for name in ("random", "behaviour"))
     return Summary(
         dataset_id=first.dataset_id,
         content_digest=first.content_digest,
@@ -112,31 +123,79 @@ def summarise(results: Sequence[Results], commands: Sequence[str] = ()) -> Summa
         ),
         config=first.config,
         random=float(random.mean()),
-        behaviour=float(np.mean([task.behaviour for task in first.tasks])),
+        behaviour=float(behaviour.mean()),
         lead=_lead({name: scores[-1] for name, scores in returns.items()}),
         strategies={
-            name: _reports(first.config.report_at, returns[name], success[name], random, oracle) for name in names
+            name: [
+                Report(
+                    episodes=episodes,
+                    mean=estimate(mean, returns[name][i]),
+                    iqm=estimate(interquartile_mean, returns[name][i]),
+                    success=estimate(mean, success[name][i]),
+                    share=share_of_way(returns[name][i], random, behaviour),
+                    over_prior=_over_prior(returns, name, i),
+                    reference_stage=episodes <= max(r.strategies[name].reference for r in results),
+                )
+                for i, episodes in enumerate(first.config.report_at)
+            ]
+            for name in names
         },
     )
+
+
+def _over_prior(returns: Mapping[str, Scores], name: str, report: int) -> Estimate | None:
+    if name == PRIOR or PRIOR not in returns:
+        return None
+    return estimate(mean_difference, returns[name][report], returns[PRIOR][report])
 
 
 def summary_columns(summary: Summary) -> list[str]:
     """Headings of `summary_rows`."""
     after = [f"after {episodes}" for episodes in summary.config.report_at]
-    return ["strategy", *after, f"{LEVEL:.0%} interval", "IQM", "success", "random to oracle"]
+    return ["strategy", *after, f"{LEVEL:.0%} interval", f"minus {PRIOR}", "IQM", "success", "random to behaviour"]
 
 
 def summary_rows(summary: Summary) -> list[list[str]]:
-    """One row a strategy, best first: mean return at each report; interval, IQM, success and share at the last one."""
+    """One row a strategy, best first: mean return at each report; the other columns speak of the last one.
+
+    A return that a strategy reached in its reference stage is marked.
+    """
     ranked = sorted(summary.strategies.items(), key=lambda item: -item[1][-1].mean.value)
-    return [[name, *(number(r.mean.value) for r in reports), *_last_cells(reports[-1])] for name, reports in ranked]
+    return [[name, *(_return(report) for report in reports), *_last_cells(reports[-1])] for name, reports in ranked]
+
+
+def summary_notes(summary: Summary) -> list[str]:
+    """What a reader of the rows must know: marks, and a latent that does not steer."""
+    marked = any(report.reference_stage for reports in summary.strategies.values() for report in reports)
+    steering = steering_note(summary)
+    return [*([REFERENCE_NOTE] if marked else []), *([steering] if steering else [])]
+
+
+def steering_note(summary: Summary) -> str | None:
+    """The warning that best-of-prior beats the belief from the task's own offline data; None where it does not.
+
+    Where the paired interval was not kept, the means alone are compared, and the warning says so.
+    """
+    if OFFLINE not in summary.strategies or PRIOR not in summary.strategies:
+        return None
+    offline, prior = summary.strategies[OFFLINE][-1], summary.strategies[PRIOR][-1]
+    if offline.over_prior is None:
+        loses, does, how = offline.mean.value < prior.mean.value, "may", "by the means; no paired interval was kept"
+    else:
+        loses, does = offline.over_prior.high < 0, "does"
+        how = f"difference {number(offline.over_prior.value)}, {LEVEL:.0%} interval {interval(offline.over_prior)}"
+    if not loses:
+        return None
+    return (
+        f"The latent {does} not steer here: {OFFLINE} ({number(offline.mean.value)}) loses to {PRIOR}"
+        f" ({number(prior.mean.value)}; {how})."
+    )
 
 
 def markdown_table(summary: Summary) -> str:
-    """`summary_rows` as a Markdown table, numbers to the right."""
-    columns, rows = summary_columns(summary), summary_rows(summary)
-    rule = ["---"] + ["---:"] * (len(columns) - 1)
-    return "".join(f"| {' | '.join(_cell(text) for text in row)} |\n" for row in [columns, rule, *rows])
+    """`summary_rows` as a Markdown table, numbers to the right, and its notes below."""
+    notes = "".join(f"\n{note}\n" for note in summary_notes(summary))
+    return table(summary_columns(summary), summary_rows(summary)) + notes
 
 
 def verdict(summary: Summary) -> str:
@@ -148,12 +207,13 @@ def verdict(summary: Summary) -> str:
         f" {number(last.mean.value)} ({LEVEL:.0%} interval {interval(last.mean)})"
     )
     if last.share is not None:
-        oracle = summary.strategies[ORACLE][-1].mean.value
         said += (
-            f": {last.share.value:.0%} of the way from random actions ({number(summary.random)}) to the oracle, which"
-            f" is given each task's offline data ({number(oracle)})"
+            f": {last.share:.0%} of the way from random actions ({number(summary.random)}) to the behaviour policies"
+            f" of the same tasks ({number(summary.behaviour)})"
         )
     said += f". It solves {last.success.value:.0%} of the fresh episodes."
+    if last.reference_stage:
+        said += f" It was still in its reference stage: this is what {PRIOR} does."
     return said if summary.lead is None else f"{said} {_compared(summary, summary.lead)}"
 
 
@@ -177,45 +237,26 @@ def interval(estimated: Estimate) -> str:
     return f"{number(estimated.low)} to {number(estimated.high)}"
 
 
+def _return(report: Report) -> str:
+    return number(report.mean.value) + (REFERENCE_MARK if report.reference_stage else "")
+
+
 def _last_cells(report: Report) -> list[str]:
-    share = "" if report.share is None else f"{report.share.value:.0%} ({_percent(report.share)})"
-    return [interval(report.mean), number(report.iqm.value), f"{report.success.value:.0%}", share]
-
-
-def _percent(estimated: Estimate) -> str:
-    return f"{estimated.low * 100:.0f} to {estimated.high * 100:.0f}"
-
-
-def _cell(text: str) -> str:
-    return " ".join(text.replace("\\", "\\\\").replace("|", "\\|").split())
-
-
-def _reports(
-    report_at: Sequence[int], returns: Scores, success: Scores, random: Scores, oracle: Scores | None
-) -> list[Report]:
-    """`returns`, `success` and `oracle` (reports, R, N), `random` (N,)."""
-    wide = np.broadcast_to(random, returns.shape[1:])
-    return [
-        Report(
-            episodes=episodes,
-            mean=estimate(mean, returns[i]),
-            iqm=estimate(interquartile_mean, returns[i]),
-            success=estimate(mean, success[i]),
-            share=None if oracle is None else estimate_share(returns[i], wide, oracle[i]),
-        )
-        for i, episodes in enumerate(report_at)
-    ]
+    over = "" if report.over_prior is None else f"{number(report.over_prior.value)} ({interval(report.over_prior)})"
+    share = "" if report.share is None else f"{report.share:.0%}"
+    return [interval(report.mean), over, number(report.iqm.value), f"{report.success.value:.0%}", share]
 
 
 def headline(names: Sequence[str]) -> str:
-    """The strategy that a report is about: the first of the method's own, else the first that is no oracle."""
-    rivals = [name for name in names if name != ORACLE]
+    """The strategy that a report is about: the first of the method's own, else the first but offline context."""
+    rivals = [name for name in names if name != OFFLINE]
     return next((name for name in names if name.startswith(METHOD)), (rivals or list(names))[0])
 
 
 def _lead(last: dict[str, Scores]) -> Lead | None:
+    """The headline strategy against the best of its rivals; its variants and offline context are none."""
     strategy = headline(list(last))
-    rivals = [name for name in last if name not in (strategy, ORACLE) and not name.startswith(METHOD)]
+    rivals = [name for name in last if name != OFFLINE and not name.startswith((strategy, METHOD))]
     if not rivals:
         return None
     rival = max(rivals, key=lambda name: float(mean(last[name])))

@@ -17,7 +17,7 @@ from idaq.core.types import Array, Task
 from idaq.evaluate.commands import collect_command, leaves
 from idaq.evaluate.figures import adaptation_curves, dataset_returns, task_returns, training_losses
 from idaq.evaluate.page import inline, render
-from idaq.evaluate.protocol import Summary, number, summary_columns, summary_rows, verdict
+from idaq.evaluate.protocol import Summary, number, summary_columns, summary_notes, summary_rows, verdict
 from idaq.evaluate.runs import Run, load_runs, summarise_runs
 from idaq.evaluate.trace_figures import beliefs, trajectories, velocities
 from idaq.evaluate.video import STILLS_FILE
@@ -28,9 +28,10 @@ _OFFLINE_SHOWN = 10
 _PATHS_TITLE, _BELIEFS_TITLE = "Episodes on one new task", "What the encoder believes about tasks"
 _CURVES = """Each point is the mean return of fresh episodes, run after that many adaptation episodes on a task never
 seen in training; nothing is learned from fresh episodes. The band (headline strategy) and the bars (others) are 95%
-intervals. They span differences between tasks too: to compare two strategies take the share in the table, which pairs
-tasks. Dashed: the oracle, which is given the task's offline data. Dotted: random actions."""
-_TASKS = """Mean return of the last fresh episodes on each test task, for every strategy but the variants of IDAQ. Grey
+intervals. They span differences between tasks too: to compare with best-of-prior take the paired difference in the
+table. Dashed: offline-context, which is given the task's offline data: a reference, not a bound. Dotted: random
+actions."""
+_TASKS = """Mean return of the last fresh episodes on each test task, by strategy; variants of idaq are left out. Grey
 bars reach from what random actions get to what the task's own behaviour policies get."""
 _FILMED = """The test task of median final return: first an episode of the reference stage, then the first of the
 iterative stage, then the fresh episode with the latent that was deployed. Each row runs from start to end."""
@@ -91,6 +92,7 @@ def write_report(runs: Sequence[Path], dataset: Dataset | None, out: Path) -> Pa
         verdict=verdict(summary),
         columns=summary_columns(summary),
         rows=summary_rows(summary),
+        notes=summary_notes(summary),
         panels=[(panel, inline(panel.figure, f"f{i}-")) for i, panel in enumerate(panels)],
         data=_data_facts(summary, dataset),
         settings=list(leaves({"train": to_mapping(loaded[0].record.config), "adapt": to_mapping(summary.config)})),
@@ -141,7 +143,7 @@ def _trace_panels(run: Run, dataset: Dataset | None) -> list[Panel]:
         success=tasks[chosen].success if chosen in tasks else None,
         offline=_best_offline(dataset, chosen) if dataset else (),
     )
-    whose = f"training seed {run.record.config.seed}, adaptation seed 0, strategy idaq-return"
+    whose = f"training seed {run.record.config.seed}, adaptation seed 0, strategy idaq"
     panels = [
         Panel(title=_PATHS_TITLE, caption=_PATHS.format(whose=whose), figure=paths),
         Panel(
@@ -169,10 +171,10 @@ def read_whole_trace(run: Run) -> Trace | None:
             {trace[name].shape[:2] for name in ("observations", "returns", "z", "valid")}
             == {(len(tests), config.episodes + 1)}
             and trace["test_tasks"].tolist() == tests
-            and trace["oracle"].shape[:1] == trace["test_tasks"].shape
+            and trace["offline"].shape[:1] == trace["test_tasks"].shape
             and trace["prior"].shape[:1] == trace["prior_tasks"].shape
             and trace["reference"].size == 1
-            and all(np.isfinite(trace[name]).all() for name in ("observations", "returns", "z", "oracle", "prior"))
+            and all(np.isfinite(trace[name]).all() for name in ("observations", "returns", "z", "offline", "prior"))
         )
     except (RunError, KeyError):
         return None

@@ -1,4 +1,4 @@
-"""Means, interquartile means and normalised scores, with 95% bootstrap intervals.
+"""Means, interquartile means and paired differences, with 95% bootstrap intervals.
 
 Shapes: R training runs, N test tasks, B resamples. A score of (run, task) is a mean over adaptation seeds.
 
@@ -55,13 +55,14 @@ def mean_difference(scores: Scores, others: Scores) -> Scores:
     return mean(scores - others)
 
 
-def normalised(scores: Scores, random: Scores, oracle: Scores) -> Scores:
-    """Share of the way from `random` (0) to `oracle` (1) for a task set: a ratio of means. (..., R, N) each -> (...)
+def share_of_way(scores: Scores, random: Scores, behaviour: Scores) -> float | None:
+    """How far `scores` (R, N) came from `random` (0) to `behaviour` (1), both (N,) on the same tasks: a ratio of means.
 
-    Means are divided, not tasks' scores: a task on which the oracle hardly beats random would drown the others.
+    Means are divided, not tasks' scores: a task on which the behaviour hardly beats random would drown the others.
+    None where the behaviour does not beat random actions.
     """
-    low = mean(random)
-    return (mean(scores) - low) / (mean(oracle) - low)
+    way = float(behaviour.mean() - random.mean())
+    return float(mean(scores) - random.mean()) / way if way > 0 else None
 
 
 def estimate(statistic: Statistic, *scores: Scores) -> Estimate:
@@ -73,13 +74,6 @@ def estimate(statistic: Statistic, *scores: Scores) -> Estimate:
     tail = (1 - LEVEL) / 2
     low, high = np.quantile(resampled[1:], [tail, 1 - tail])
     return Estimate(value=float(resampled[0]), low=float(low), high=float(high))
-
-
-def estimate_share(scores: Scores, random: Scores, oracle: Scores) -> Estimate | None:
-    """The normalised score and its interval; None where the oracle does not beat random actions in every resample."""
-    if _resampled(mean_difference, oracle, random).min() <= 0:
-        return None
-    return estimate(normalised, scores, random, oracle)
 
 
 def _resampled(statistic: Statistic, *scores: Scores) -> Scores:

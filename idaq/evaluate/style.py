@@ -25,9 +25,10 @@ T = TypeVar("T")
 INK, MUTED, GRID, PAPER = "#1c2127", "#6a7380", "#dfe3e8", "#ffffff"
 BLUE, ORANGE, GREEN, RED = "#0072b2", "#c08400", "#009e73", "#d55e00"
 PURPLE, SKY, OLIVE = "#cc79a7", "#2f97d3", "#8f8300"
-PALETTE = (BLUE, SKY, PURPLE, RED, GREEN, ORANGE, OLIVE)
+BROWN, PLUM, TEAL = "#7a4a2b", "#7b3a8c", "#1b7f79"
+PALETTE = (BLUE, SKY, PURPLE, RED, GREEN, ORANGE, OLIVE, BROWN, PLUM, TEAL)
 SUFFIXES = (".png", ".svg")
-MARKERS = "osD^vPX"
+MARKERS = "osD^vPX<>*"
 _RC: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 10,

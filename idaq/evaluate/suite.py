@@ -1,25 +1,18 @@
-"""Many sets with one recipe: what is known of each set's data and of agents learned from it, and the card of them all.
+"""Many sets with one recipe: what is known of each set's data and of agents learned from it."""
 
-A score is a return divided by the dataset's mean return, as the literature on Meta-World ML1 reports it.
-"""
-
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-import numpy as np
 from pydantic import Field
 
-from idaq.core.config import config, from_mapping, read_toml, to_mapping
-from idaq.core.files import read_json, write_json, write_text
-from idaq.evaluate.protocol import Summary, number
-from idaq.evaluate.statistics import LEVEL
+from idaq.core.config import config, from_mapping, to_mapping
+from idaq.core.files import read_json, write_json
+from idaq.evaluate.protocol import Summary
 from idaq.format.documents import mean_random
 from idaq.format.reader import StoredDataset
 
 DATA, BASELINES = "data.json", "baselines.json"
-STRATEGIES = ("idaq-return", "best-of-prior", "posterior", "oracle")
-PUBLISHED = ("idaq", "focal", "best")
 
 
 @config
@@ -96,110 +89,3 @@ def put(path: Path, cls: type[Document], name: str, value: Any) -> None:
     """Add or replace one set in a suite's document, atomically."""
     sets = {**read_suite(cls, path).sets, name: value}
     write_json(path, to_mapping(cls(sets={key: sets[key] for key in sorted(sets)})))
-
-
-def write_suite_card(folder: Path, title: str) -> None:
-    """card.md of a suite's quality level, from its data.json, baselines.json, diagnosis.toml and the suite's
-    published.toml."""
-    data = read_suite(SuiteData, folder / DATA).sets
-    summaries = read_suite(SuiteBaselines, folder / BASELINES).sets
-    published = folder.parent / "published.toml"
-    diagnosis = folder / "diagnosis.toml"
-    text = suite_card(
-        title,
-        data,
-        summaries,
-        published=read_toml(published) if published.exists() else {},
-        diagnosis=read_toml(diagnosis) if diagnosis.exists() else {},
-    )
-    write_text(folder / "card.md", text)
-
-
-def suite_card(
-    title: str,
-    data: Mapping[str, SetData],
-    summaries: Mapping[str, Summary],
-    *,
-    published: Mapping[str, Any],
-    diagnosis: Mapping[str, str],
-) -> str:
-    """Markdown: scores beside the published ones, why some are lower, then what each dataset holds."""
-    parts = [f"# {title}\n"]
-    learned = {name: summary for name, summary in summaries.items() if name in data}
-    if learned:
-        parts += [_scores_text(learned), _scores_table(learned, data, published)]
-        parts += [f"- **{name}**: {diagnosis[name]}" for name in learned if name in diagnosis] + [""]
-    parts += [_DATA_TEXT, _data_table(data)]
-    return "\n".join(parts)
-
-
-_DATA_TEXT = """## Data
-
-Returns of the collected episodes. `idaq dataset verify` checks a copy against its content digest, whose first twelve
-characters stand here. Sets of fewer episodes than others are samples: a few episodes of every task.
-"""
-
-
-def _scores_text(summaries: Mapping[str, Summary]) -> str:
-    first = next(iter(summaries.values()))
-    return f"""## Adaptation
-
-Mean return of fresh episodes after {first.config.episodes} online episodes on each of {first.measured.tasks} test
-tasks, divided by the dataset's mean return; the interval is the {LEVEL:.0%} one over training seeds and tasks. `idaq`
-is `idaq-return`, `prior` is `best-of-prior`. Success is the share of fresh `idaq` episodes that solve their task.
-`behaviour` is what the policy that made the data earned on these very tasks; they may pay more or less than all.
-`data` is the best single episode of the dataset, of any task: what lies above it, no data shows.
-Published: IDAQ, FOCAL online, and the best of ten methods, on their own data.
-"""
-
-
-def _scores_table(summaries: Mapping[str, Summary], data: Mapping[str, SetData], published: Mapping[str, Any]) -> str:
-    head = [
-        "set",
-        "seeds",
-        "idaq",
-        "interval",
-        "success",
-        "prior",
-        "posterior",
-        "oracle",
-        "behaviour",
-        "data",
-        "IDAQ",
-        "FOCAL",
-        "best",
-    ]
-    known = published.get("sets", {})
-    rows, ours = [], []
-    for name, summary in summaries.items():
-        last = {strategy: summary.strategies[strategy][-1] for strategy in STRATEGIES if strategy in summary.strategies}
-        score = {strategy: report.mean.value / data[name].mean for strategy, report in last.items()}
-        method = last[STRATEGIES[0]]
-        ours.append([score.get(strategy, np.nan) for strategy in STRATEGIES])
-        low, high = method.mean.low / data[name].mean, method.mean.high / data[name].mean
-        theirs = [f"{known[name][key]:.2f}" if name in known else "" for key in PUBLISHED]
-        offline = [f"{value / data[name].mean:.2f}" for value in (summary.behaviour, data[name].maximum)]
-        cells = [f"{score[s]:.2f}" if s in score else "" for s in STRATEGIES]
-        rows.append([name, str(summary.measured.runs), cells[0], f"{low:.2f} to {high:.2f}",
-                     f"{method.success.value:.0%}", *cells[1:], *offline, *theirs])  # fmt: skip
-    means = [f"{value:.2f}" for value in np.array(ours).mean(0)]
-    theirs = [f"{published['mean'][key]:.2f}" if "mean" in published else "" for key in PUBLISHED]
-    rows.append([f"mean of {len(ours)}", "", f"**{means[0]}**", "", "", *means[1:], "", "", *theirs])
-    return table(head, rows)
-
-
-def _data_table(data: Mapping[str, SetData]) -> str:
-    head = ["set", "episodes", "return", "std", "range", "success", "random", "digest"]
-    rows = [
-        [name, str(facts.episodes), number(facts.mean), number(facts.std),
-         f"{number(facts.minimum)} to {number(facts.maximum)}", f"{facts.success:.0%}",
-         "-" if facts.random is None else number(facts.random), facts.content_digest[:12]]
-        for name, facts in data.items()
-    ]  # fmt: skip
-    return table(head, rows)
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table; all columns but the first are right-aligned."""
-    rule = ["---"] + ["---:"] * (len(head) - 1)
-    return "".join(f"| {' | '.join(row)} |\n" for row in [head, rule, *rows])

@@ -131,20 +131,20 @@ def beliefs(trace: Mapping[str, Array], task_index: int, params: Mapping[int, Pa
     if min(trace["prior"].shape) < 2:
         return None
     project, shares = principal_plane(trace["prior"])
-    prior, oracle, tried = (project(trace[name]) for name in ("prior", "oracle", "z"))
+    prior, offline, tried = (project(trace[name]) for name in ("prior", "offline", "z"))
     colours = _TaskColours({task: params[task] for task in _tasks_of(trace) if task in params})
     row, reference = _row(trace, task_index), trace["reference"].item()
-    path, goal = tried[row], oracle[row]
+    path, goal = tried[row], offline[row]
     figure = Figure(figsize=(8.8, 4.8), layout="constrained")
     panels = figure.subplots(1, 2 if reference < len(path) - 1 else 1, squeeze=False)[0]
     for axes in panels:
         axes.scatter(*prior.T, c=colours.of(trace["prior_tasks"]), s=34)
-        axes.scatter(*oracle.T, c=colours.of(trace["test_tasks"]), s=46, marker="D", edgecolors=INK, linewidths=1.1)
+        axes.scatter(*offline.T, c=colours.of(trace["test_tasks"]), s=46, marker="D", edgecolors=INK, linewidths=1.1)
         axes.plot(*goal, "o", ms=17, mfc="none", mec=RED, mew=2)
         axes.plot(*path[-1], "*", color=RED, ms=12, mec=PAPER, zorder=6)
         axes.set_xlabel(f"component 1 ({shares[0]:.0%} of variance)")
     panels[0].set_ylabel(f"component 2 ({shares[1]:.0%} of variance)")
-    wide = _square(panels[0], np.vstack([prior, oracle, path]))
+    wide = _square(panels[0], np.vstack([prior, offline, path]))
     _numbered(panels[0], path[:-1][:reference], 1, 0.05 * wide)
     if len(panels) == 2:
         near = _square(panels[1], np.vstack([path[reference:], goal]), at_least=0.06 * wide)

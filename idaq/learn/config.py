@@ -32,7 +32,7 @@ class Td3BcConfig:
     gamma: Annotated[float, Field(ge=0, lt=1)] = 0.99
     tau: Annotated[float, Field(gt=0, le=1)] = 0.005
     alpha: Annotated[float, Field(ge=0)] = 2.5
-    """weight of Q against cloning"""
+    """weight of Q against cloning; 0 is cloning alone"""
     policy_noise: Annotated[float, Field(ge=0)] = 0.2
     noise_clip: Annotated[float, Field(ge=0)] = 0.5
     policy_delay: Positive = 2

@@ -51,8 +51,8 @@ def test_every_strategy_reports_every_task_and_seed(adapted: Adapted) -> None:
 
 def test_adaptation_is_reproducible_and_seeds_differ(agent: Agent, dataset: Dataset, adapted: Adapted) -> None:
     assert adapt(agent, dataset, CONFIG).results == adapted.results
-    other = adapt(agent, dataset, AdaptConfig(**{**CONFIG.__dict__, "seed": 1}), strategies=["idaq-return"])
-    assert other.results.strategies["idaq-return"] != adapted.results.strategies["idaq-return"]
+    other = adapt(agent, dataset, AdaptConfig(**{**CONFIG.__dict__, "seed": 1}), strategies=["idaq"])
+    assert other.results.strategies["idaq"] != adapted.results.strategies["idaq"]
 
 
 def test_delta_may_be_calibrated_by_what_training_tasks_earned_offline(
@@ -63,31 +63,39 @@ def test_delta_may_be_calibrated_by_what_training_tasks_earned_offline(
     offline = np.mean([episode.rewards.sum() for episode in training])
     random = mean_random([task for task in training.tasks if isinstance(task, TaskRecord)])
     assert random is not None
-    assert -strict.trials["idaq-return"].loosest == pytest.approx(0.25 * random + 0.75 * offline)
+    assert -strict.trials["idaq-mixture"].loosest == pytest.approx(0.25 * random + 0.75 * offline)
     changed = {n for n, result in strict.results.strategies.items() if result != adapted.results.strategies[n]}
-    assert changed <= {"idaq-return"}, "other strategies ask for no returns"
+    assert changed <= {"idaq-mixture", "nearest-training-task"}, "other strategies ask for no threshold"
+
+
+def test_results_tell_how_long_a_strategy_draws_from_the_prior_alone(adapted: Adapted) -> None:
+    first = adapted.results.strategies["best-of-prior"].explored[:3]
+    for name, result in adapted.results.strategies.items():
+        if name.startswith(("idaq", "nearest")):
+            assert result.reference == 3
+            assert result.explored[:3] == first
+        else:
+            assert result.reference == 0
 
 
 def test_progress_counts_up_to_what_was_announced(agent: Agent, dataset: Dataset) -> None:
     counted: list[int] = []
-    adapt(agent, dataset, CONFIG, strategies=["oracle", "random-first"], progress=counted.append)
+    adapt(agent, dataset, CONFIG, strategies=["offline-context", "random-first"], progress=counted.append)
     assert sum(counted) == episodes_to_run(CONFIG, 2)
 
 
 def test_idaq_deploys_what_its_best_episode_tried(adapted: Adapted) -> None:
     """Environment and policy are deterministic, so the fresh episode repeats the best one exactly."""
-    for name in ("idaq-return", "best-of-prior"):
+    for name in ("idaq", "best-of-prior"):
         result = adapted.results.strategies[name]
         np.testing.assert_allclose(result.returns[-1], np.max(result.explored, axis=0), rtol=1e-5)
 
 
-def test_the_oracle_does_not_learn_and_others_share_its_random_numbers(adapted: Adapted) -> None:
-    oracle = adapted.results.strategies["oracle"].returns
-    assert oracle[0] == oracle[-1]
-    first = {
-        name: adapted.results.strategies[name].explored[0] for name in ("idaq-return", "best-of-prior", "posterior")
-    }
-    assert first["idaq-return"] == first["best-of-prior"] == first["posterior"]
+def test_offline_context_does_not_learn_and_others_share_its_random_numbers(adapted: Adapted) -> None:
+    offline = adapted.results.strategies["offline-context"].returns
+    assert offline[0] == offline[-1]
+    first = {name: adapted.results.strategies[name].explored[0] for name in ("idaq", "best-of-prior", "posterior")}
+    assert first["idaq"] == first["best-of-prior"] == first["posterior"]
 
 
 def test_lockstep_episodes_are_what_single_environments_give(agent: Agent, dataset: Dataset) -> None:
@@ -123,7 +131,7 @@ def test_the_trace_holds_one_adaptation_in_full(adapted: Adapted, tmp_path: Path
     trace = read_trace(tmp_path)
     horizon = get_family("point-robot").horizon
     assert trace["observations"].shape == (2, 6, horizon + 1, 2)
-    explored = np.array(adapted.results.strategies["idaq-return"].explored)[:, :, 0].T
+    explored = np.array(adapted.results.strategies["idaq"].explored)[:, :, 0].T
     np.testing.assert_allclose(trace["returns"][:, :-1], explored)
     goals = np.array([task.params["goal"] for task in adapted.problems.tasks])
     away = np.linalg.norm(trace["observations"][:, :, 1:] - goals[:, None, None], axis=-1)
@@ -132,9 +140,9 @@ def test_the_trace_holds_one_adaptation_in_full(adapted: Adapted, tmp_path: Path
 
 
 def test_what_cannot_be_adapted_to_is_refused(agent: Agent, dataset: Dataset) -> None:
-    with pytest.raises(UnknownNameError, match="unknown strategy 'idaq-retrun'") as caught:
-        adapt(agent, dataset, CONFIG, strategies=["idaq-retrun"])
-    assert "idaq-return" in str(caught.value)
+    with pytest.raises(UnknownNameError, match="unknown strategy 'idaq-mixtrue'") as caught:
+        adapt(agent, dataset, CONFIG, strategies=["idaq-mixtrue"])
+    assert "idaq-mixture" in str(caught.value)
     with pytest.raises(UnknownNameError, match="unknown split 'tests'"):
         adapt(agent, dataset, AdaptConfig(**{**CONFIG.__dict__, "split": "tests"}))
     with pytest.raises(DatasetError, match="does not say what its tasks are"):

@@ -1,5 +1,7 @@
 """Strategies by value: farthest draws, acceptance, beliefs."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
@@ -9,12 +11,16 @@ from idaq.adapt.strategies import (
     STRATEGIES,
     Trial,
     accepted_by_idaq,
-    belief,
     best_episode,
+    best_episodes,
     everything,
     farthest,
     from_prior,
     idaq_explore,
+    mixture,
+    mixture_explore,
+    nearest_explore,
+    pooled,
     posterior_explore,
     random_explore,
 )
@@ -61,12 +67,14 @@ def episodes(rewards_PT: list[list[float]], lengths: list[int] | None = None) ->
 
 
 def trial(problems: int = 1, **changes: object) -> Trial:
-    config = AdaptConfig(**{"episodes": 4, "reference": 2, "keep": 2, "candidates": 3, "report_at": [4], **changes})  # type: ignore[arg-type]
+    config = AdaptConfig(
+        **{"episodes": 4, "reference": 2, "num_accepted": 2, "candidates": 3, "report_at": [4], **changes}
+    )  # type: ignore[arg-type]
     return Trial(
         agent=EchoEncoder(TrainConfig(encoder=FocalConfig(latent=1, hidden=4)), SPEC),
         config=config,
         prior=np.array([[0.0], [1.0], [2.0]], np.float32),
-        oracle=np.full((problems, 1), 9.0, np.float32),
+        offline=np.full((problems, 1), 9.0, np.float32),
         rng=generator(0),
     )
 
@@ -88,7 +96,7 @@ def test_farthest_is_the_candidate_whose_nearest_tried_latent_is_farthest() -> N
 
 
 @pytest.mark.parametrize(
-    ("scores", "tried", "keep", "accepted"),
+    ("scores", "tried", "count", "accepted"),
     [
         ([3.0, 1.0, 2.0], [0.0, 1.0, 2.0], 1, [False, True, False]),
         ([3.0, 1.0, 2.0], [0.0, 1.0, 2.0], 2, [False, True, True]),
@@ -96,23 +104,37 @@ def test_farthest_is_the_candidate_whose_nearest_tried_latent_is_farthest() -> N
         ([0.0, -1.0, 0.0, 0.0], [5.0, 0.0, 9.0, 1.0], 2, [False, True, False, True]),  # ties: the nearest latent
     ],
 )
-def test_the_best_episodes_are_accepted(
-    scores: list[float], tried: list[float], keep: int, accepted: list[bool]
+def test_a_mixture_is_of_the_best_episodes(
+    scores: list[float], tried: list[float], count: int, accepted: list[bool]
 ) -> None:
-    mask = accepted_by_idaq(np.array(scores)[:, None], np.array(tried)[:, None, None], keep)
+    mask = best_episodes(np.array(scores)[:, None], np.array(tried)[:, None, None], count)
     assert mask[:, 0].tolist() == accepted
 
 
-def test_a_better_episode_tightens_the_threshold_and_a_worse_one_changes_nothing() -> None:
-    scores, tried = np.array([[3.0], [1.0], [2.0]]), np.arange(3.0)[:, None, None]
-    before = accepted_by_idaq(scores, tried, 2)
-    worse = accepted_by_idaq(np.vstack([scores, [[2.5]]]), np.arange(4.0)[:, None, None], 2)
-    better = accepted_by_idaq(np.vstack([scores, [[0.5]]]), np.arange(4.0)[:, None, None], 2)
-    assert worse[:, 0].tolist() == [*before[:, 0].tolist(), False]
-    assert better[:, 0].tolist() == [False, True, False, True]
+@pytest.mark.parametrize(
+    ("scores", "accepted"),
+    [
+        ([3.0, 1.0], [0, 1]),  # of the reference stage, the best alone
+        ([1.0, 3.0, 2.0], [1, 0, 0]),  # a later one that does not beat it is rejected
+        ([3.0, 1.0, 1.0], [0, 1, 0]),  # nor one that equals it: the comparison is strict
+        ([3.0, 2.0, 1.0, 1.5, 0.5], [0, 1, 1, 0, 1]),  # the threshold tightens; what was accepted stays
+        ([2.0, 2.0, 2.0], [1, 0, 0]),  # where nothing stands out, the first
+    ],
+)
+def test_idaq_accepts_the_best_reference_episode_and_what_beats_all_before_it(
+    scores: list[float], accepted: list[int]
+) -> None:
+    mask = accepted_by_idaq(np.array(scores)[:, None], 2)
+    assert mask[:, 0].astype(int).tolist() == accepted
 
 
-def test_belief_sees_accepted_episodes_only_and_never_beyond_an_episodes_end() -> None:
+def test_idaq_judges_each_problem_by_its_own_threshold() -> None:
+    scores = np.array([[5.0, 0.0], [4.0, 1.0], [3.0, 0.5], [3.5, -1.0]])
+    assert accepted_by_idaq(scores, 2).T.astype(int).tolist() == [[0, 1, 1, 0], [1, 0, 0, 1]]
+
+
+@pytest.mark.parametrize("belief", [pooled, mixture])
+def test_a_belief_sees_accepted_episodes_only_and_never_beyond_an_episodes_end(belief: Callable[..., Floats]) -> None:
     state = trial(problems=2)
     record(state, [0, 0], [[1, 1, 777], [5, 5, 5]], lengths=[2, 3])
     record(state, [1, 1], [[9, 9, 9], [3, 3, 3]])
@@ -123,11 +145,21 @@ def test_belief_sees_accepted_episodes_only_and_never_beyond_an_episodes_end() -
     np.testing.assert_allclose(draws[1], 3.0)
 
 
-def test_beliefs_of_several_accepted_episodes_spread_between_them() -> None:
+def test_a_pooled_belief_weighs_transitions_alike() -> None:
+    """Three steps of 0 and one of 1: a quarter of the context, give or take its sampling."""
+    state = trial(context=500)
+    record(state, [0], [[0.0, 0.0, 0.0]])
+    record(state, [1], [[1.0, 777, 777]], lengths=[1])
+    draws = pooled(state, np.ones((2, 1), bool), 200)[0, :, 0]
+    assert abs(draws.mean() - 0.25) < 0.01
+    assert draws.std() == pytest.approx(np.sqrt(0.25 * 0.75 / 500), rel=0.2)
+
+
+def test_mixtures_of_several_episodes_spread_between_them() -> None:
     state = trial(context=500)
     record(state, [0], [[0.0, 0.0]])
     record(state, [1], [[1.0, 1.0]])
-    draws = belief(state, np.ones((2, 1), bool), 200)[0, :, 0]
+    draws = mixture(state, np.ones((2, 1), bool), 200)[0, :, 0]
     assert draws.min() < 0.1
     assert draws.max() > 0.9
     assert abs(draws.mean() - 0.5) < 0.08  # a flat Dirichlet over two episodes is uniform
@@ -140,42 +172,63 @@ def test_best_episode_is_taken_problem_by_problem() -> None:
     assert best_episode(state)[:, 0].tolist() == [7.0, 0.0]
 
 
-def test_idaq_explores_the_prior_first_then_the_belief() -> None:
+def test_idaq_explores_the_prior_first_then_the_belief_of_what_it_accepted() -> None:
     state = trial()
     record(state, [0], [[-5.0]])
     assert idaq_explore(state)[0, 0] in (0.0, 1.0, 2.0)
     record(state, [2], [[-1.0]])
-    z = idaq_explore(state)[0, 0]
-    assert -5.0 <= z <= -1.0  # the echo of the accepted rewards, which no prior latent is
+    assert idaq_explore(state)[0, 0] == -1.0  # the echo of the best episode's rewards, which no prior latent is
+    record(state, [1], [[-3.0]])
+    assert idaq_explore(state)[0, 0] == -1.0, "a rejected episode changes nothing"
+    record(state, [1], [[-0.5]])
+    assert -1.0 <= idaq_explore(state)[0, 0] <= -0.5, "an accepted one joins the context"
 
 
-def test_idaq_can_step_to_the_nearest_training_task_not_tried_yet() -> None:
-    state = trial(problems=2, iterate="neighbour")
+def test_idaq_goes_by_the_papers_rule_whatever_the_variants_are_told() -> None:
+    """No episode stands out, and none is good enough for the variants: the iterative stage begins all the same."""
+    state = trial()
+    state.loosest = -3.0
+    for z in (0, 1):
+        record(state, [z], [[0.25]])
+    assert idaq_explore(state)[0, 0] == 0.25
+    assert mixture_explore(state)[0, 0] in (0.0, 1.0, 2.0)
+
+
+def test_a_mixture_spreads_between_the_best_episodes() -> None:
+    state = trial()
+    record(state, [0], [[-5.0]])
+    record(state, [2], [[-1.0]])
+    assert -5.0 <= mixture_explore(state)[0, 0] <= -1.0
+
+
+def test_the_nearest_training_task_not_tried_yet_is_next_whatever_the_transitions_say() -> None:
+    state = trial(problems=2)
     state.prior = np.array([[0.0], [1.0], [2.5], [7.0]], np.float32)
     record(state, [1.0, 7.0], [[5.0], [1.0]])
     record(state, [7.0, 0.0], [[2.0], [3.0]])
-    assert idaq_explore(state)[:, 0].tolist() == [0.0, 1.0]
+    assert nearest_explore(state)[:, 0].tolist() == [0.0, 1.0]
     record(state, [0.0, 1.0], [[9.0], [0.0]])
-    assert idaq_explore(state)[:, 0].tolist() == [2.5, 2.5]
+    state.embeddings = [np.full_like(embedding, np.nan) for embedding in state.embeddings]
+    assert nearest_explore(state)[:, 0].tolist() == [2.5, 2.5], "it infers no belief"
 
 
-def test_idaq_keeps_to_the_reference_stage_while_no_episode_stands_out() -> None:
+def test_variants_keep_to_the_reference_stage_while_no_episode_stands_out() -> None:
     state = trial()
     for z in (0, 1, 2):
         record(state, [z], [[0.0]])
-    assert idaq_explore(state)[0, 0] in (0.0, 1.0, 2.0)
+    assert mixture_explore(state)[0, 0] in (0.0, 1.0, 2.0)
     record(state, [1], [[0.25]])
-    assert 0.0 <= idaq_explore(state)[0, 0] <= 0.25
+    assert 0.0 <= mixture_explore(state)[0, 0] <= 0.25
 
 
-def test_idaq_keeps_to_the_reference_stage_while_no_episode_earns_what_offline_ones_do() -> None:
+def test_variants_keep_to_the_reference_stage_while_no_episode_earns_what_offline_ones_do() -> None:
     state = trial()
     state.loosest = -3.0
     record(state, [0], [[-9.0]])
     record(state, [1], [[2.5]])
-    assert idaq_explore(state)[0, 0] in (0.0, 1.0, 2.0)
+    assert mixture_explore(state)[0, 0] in (0.0, 1.0, 2.0)
     record(state, [2], [[3.5]])
-    assert 2.5 <= idaq_explore(state)[0, 0] <= 3.5
+    assert 2.5 <= mixture_explore(state)[0, 0] <= 3.5
 
 
 def test_posterior_believes_everything_and_random_first_acts_at_random_for_half_the_budget() -> None:
@@ -189,14 +242,14 @@ def test_posterior_believes_everything_and_random_first_acts_at_random_for_half_
     assert everything(state)[0, 0] == 4.0
 
 
-def test_only_the_oracle_looks_at_offline_data_of_the_test_task() -> None:
+def test_only_offline_context_looks_at_offline_data_of_the_test_task() -> None:
     state = trial()
     record(state, [0], [[0.5]])
     record(state, [1], [[0.25]])
     for name, strategy in STRATEGIES.items():
         explored, deployed = strategy.explore(state), strategy.deploy(state)
         looked = {9.0} & {float(z[0, 0]) for z in (explored, deployed) if z is not None}
-        assert bool(looked) == (name == "oracle"), name
+        assert bool(looked) == (name == "offline-context"), name
 
 
 def test_prior_draws_spread() -> None:

@@ -15,7 +15,7 @@ from idaq.tasks import get_family
 from tests.bench.conftest import seconds
 
 
-@pytest.mark.parametrize("name", ["oracle", "best-of-prior", "idaq-return"])
+@pytest.mark.parametrize("name", ["offline-context", "best-of-prior", "idaq"])
 def test_adaptation_against_bare_steps(say: Callable[[str], None], dataset: Dataset, name: str) -> None:
     """20 tasks x 4 seeds x 25 episodes of 20 steps. A bare step of this family is a handful of additions."""
     torch.set_num_threads(2)

@@ -129,7 +129,7 @@ def recorded(adaptation: Callable[[], object]) -> list[tuple[int, list[Array]]]:
 
 
 def test_adaptation_against_bare_steps(say: Callable[[str], None], tmp_path: Path) -> None:
-    """10 tasks x 10 episodes with idaq-return, against the very same steps taken by one environment, nothing else."""
+    """10 tasks x 10 episodes with idaq, against the very same steps taken by one environment, nothing else."""
     torch.set_num_threads(2)
     recipe = catalogue_recipe("ml1/push", "expert", ["episodes=1"])
     dataset = open_dataset(collect(recipe, tmp_path, workers=2).path)
@@ -137,7 +137,7 @@ def test_adaptation_against_bare_steps(say: Callable[[str], None], tmp_path: Pat
     config = AdaptConfig(episodes=10, reference=5, candidates=5, report_at=[10], seeds=1)
 
     def adaptation() -> object:
-        return adapt(agent.eval(), dataset, config, strategies=["idaq-return"])
+        return adapt(agent.eval(), dataset, config, strategies=["idaq"])
 
     episodes, arm = recorded(adaptation), ml1.Arm("push")
 

@@ -135,7 +135,7 @@ def assert_replays(dataset_id: str, world: Path, row: int) -> None:
 
 def test_train_adapt_and_report_show_velocities(idaq: Idaq, world: Path) -> None:
     assert idaq("train", "--dataset", ID, "--out", "run", *settings(QUICK)).code == 0
-    done = idaq("adapt", "run", *settings(BRIEF), "--strategies", "idaq-return")
+    done = idaq("adapt", "run", *settings(BRIEF), "--strategies", "idaq")
     assert done.code == 0, done.err
     assert idaq("report", "run").code == 0
     page = (world / "run" / "report.html").read_text()
@@ -145,7 +145,7 @@ def test_train_adapt_and_report_show_velocities(idaq: Idaq, world: Path) -> None
 
 @DRAWS
 def test_a_film_of_one_adaptation(idaq: Idaq, world: Path) -> None:
-    done = idaq("adapt", "run", *settings(BRIEF), "--strategies", "idaq-return", "--video")
+    done = idaq("adapt", "run", *settings(BRIEF), "--strategies", "idaq", "--video")
     assert done.code == 0, done.err
     assert (world / "run" / "stills.png").stat().st_size > 10_000
 

@@ -92,10 +92,10 @@ def test_train_adapt_report(idaq: Idaq, world: Path) -> None:
     assert "resumed at 40" in again.out
     adapted = idaq("adapt", "runs/point", *settings(BRIEF))
     assert adapted.code == 0, adapted.err
-    for name in ("idaq-return", "idaq-prediction-error", "posterior", "best-of-prior", "random-first", "oracle"):
+    for name in ("idaq", "idaq-prediction-error", "posterior", "best-of-prior", "random-first", "offline-context"):
         assert name in adapted.out
     summary = json.loads(
-        idaq("adapt", "runs/point", *settings(BRIEF), "--strategies", "oracle, posterior", "--json").out
+        idaq("adapt", "runs/point", *settings(BRIEF), "--strategies", "offline-context, posterior", "--json").out
     )
     assert summary["dataset_id"] == ID
     assert idaq("adapt", "runs/point", *settings(BRIEF)).code == 0
@@ -104,7 +104,7 @@ def test_train_adapt_report(idaq: Idaq, world: Path) -> None:
     page = (world / "runs/point/report.html").read_text()
     assert page.lstrip().lower().startswith("<!doctype html>")
     assert ID in page
-    assert "idaq-return" in page
+    assert "idaq" in page
 
 
 def test_reproduce_writes_baselines_and_card(idaq: Idaq, world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,7 +149,7 @@ def test_reproduce_writes_baselines_and_card(idaq: Idaq, world: Path, monkeypatc
         (["train", "--dataset", ID, "--set", "stepz=1"], 2, "did you mean 'steps'"),
         (["train", "--dataset", ID, "--set", "learner.gamma=1"], 2, "less than 1"),
         (["adapt", "runs/none"], 1, "is not a run directory"),
-        (["adapt", "runs/point", "--strategies", "idaq"], 2, "unknown strategy 'idaq'"),
+        (["adapt", "runs/point", "--strategies", "idaq-return"], 2, "unknown strategy 'idaq-return'"),
         (["adapt", "runs/point", "--strategies", ","], 2, "no strategy is named"),
         (["report", "runs/none"], 1, "not a run directory"),
         (["reproduce", "point-robot"], 2, "family/quality"),

@@ -16,7 +16,7 @@ from idaq.learn.run import RUN, RunRecord
 
 REPORT_AT = [1, 2, 4]
 DIGEST = "ab" * 32
-LEVELS = {"idaq-return": -4.0, "best-of-prior": -5.0, "posterior": -12.0, "oracle": -3.5}
+LEVELS = {"idaq": -4.0, "best-of-prior": -5.0, "posterior": -12.0, "offline-context": -3.5}
 """final return of each strategy, task and seed noise apart"""
 
 
@@ -36,13 +36,14 @@ def make_results(
     hard = np.random.default_rng(99).normal(0, noise, (1, tasks, 1))  # what every strategy feels alike
     strategies = {}
     for name, level in levels.items():
-        start = level if name == "oracle" else random
+        start = level if name == "offline-context" else random
         rise = np.linspace(start, level, len(REPORT_AT))[:, None, None]
         returns = rise + hard + rng.normal(0, noise, (len(REPORT_AT), tasks, seeds))
         strategies[name] = StrategyResult(
             returns=returns.tolist(),
             success=(returns > -6).tolist(),
             explored=np.full((4, tasks, seeds), -9.0).tolist(),
+            reference=2 if name.startswith("idaq") else 0,
         )
     angles = np.linspace(0, np.pi, tasks)
     return Results(
@@ -68,7 +69,7 @@ def make_results(
 def make_trace(
     *, tests: list[int], training: list[int], episodes: int = 4, reference: int = 2, size: int = 2, latent: int = 5
 ) -> dict[str, Array]:
-    """What adaptation would leave for `idaq-return`: straight walks of 6 steps, and beliefs on a curve.
+    """What adaptation would leave for `idaq`: straight walks of 6 steps, and beliefs on a curve.
 
     Observations of two numbers are a place; the last of another number of them is a velocity.
     """
@@ -82,7 +83,7 @@ def make_trace(
         "valid": np.ones((len(tests), episodes + 1, 6), bool),
         "prior": rng.normal(size=(len(training), latent)).astype(np.float32),
         "prior_tasks": np.array(training),
-        "oracle": rng.normal(size=(len(tests), latent)).astype(np.float32),
+        "offline": rng.normal(size=(len(tests), latent)).astype(np.float32),
         "test_tasks": np.array(tests),
         "reference": np.array([reference]),
         **({"place": np.array([0, 1])} if size == 2 else {"velocity": np.array([size - 1])}),

@@ -52,7 +52,7 @@ def _drawn(figure: Figure) -> Figure:
 def test_curves_draw_every_strategy_with_its_name_and_value() -> None:
     figure = _drawn(adaptation_curves(summarise([make_results()])))
     (axes,) = figure.axes
-    assert len(axes.lines) == 3 + 2  # strategies without the oracle; oracle and random as lines
+    assert len(axes.lines) == 3 + 2  # strategies without offline context; it and random as lines
     assert axes.get_xlabel()
     assert "return" in axes.get_ylabel()
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["4", "2", "1"]
@@ -74,13 +74,15 @@ def test_a_very_bad_strategy_does_not_squash_the_others() -> None:
     assert gaps[1] > gaps[0] / 4
 
 
-@pytest.mark.parametrize("levels", [{"posterior": -4.0}, {"oracle": -4.0}, {"a$b^{$": -3.0, "\u6f22\U0001f600": -4.0}])
+@pytest.mark.parametrize(
+    "levels", [{"posterior": -4.0}, {"offline-context": -4.0}, {"a$b^{$": -3.0, "\u6f22\U0001f600": -4.0}]
+)
 def test_curves_of_few_strategies_and_strange_names(levels: dict[str, float]) -> None:
     svg_text(adaptation_curves(summarise([make_results(levels=levels, tasks=1, seeds=1, noise=0)])))
 
 
 def test_curves_of_one_report_and_no_spread() -> None:
-    results = make_results(noise=0, levels={"idaq-return": 0.0, "oracle": 0.0}, random=0.0)
+    results = make_results(noise=0, levels={"idaq": 0.0, "offline-context": 0.0}, random=0.0)
     one = {name: replace(s, returns=s.returns[-1:], success=s.success[-1:]) for name, s in results.strategies.items()}
     config = replace(results.config, report_at=[4])
     svg_text(adaptation_curves(summarise([replace(results, config=config, strategies=one)])))

@@ -14,12 +14,14 @@ from idaq.evaluate.protocol import (
     headline,
     markdown_table,
     number,
+    steering_note,
     summarise,
     summary_columns,
     summary_rows,
     verdict,
 )
 from idaq.evaluate.runs import load_runs, summarise_runs
+from idaq.evaluate.statistics import estimate, mean
 from tests.evaluate.factory import LEVELS, REPORT_AT, make_results, make_run
 
 
@@ -34,12 +36,50 @@ def test_a_summary_holds_the_means_of_every_strategy_and_report() -> None:
             assert report.mean.value == pytest.approx(returns[:, i].mean())
             assert report.success.value == pytest.approx(success[:, i].mean())
             assert report.mean.low <= report.mean.value <= report.mean.high
-    assert summary.strategies["oracle"][-1].share is not None
-    assert summary.strategies["oracle"][-1].share.value == pytest.approx(1)
+        reached = summary.strategies[name][-1].mean.value
+        assert summary.strategies[name][-1].share == pytest.approx((reached + 20) / 15.5)
     assert (summary.random, summary.behaviour) == (-20, -4.5)
     measured = summary.measured
     assert (measured.runs, measured.tasks, measured.adaptation_seeds) == (3, 6, 2)
     assert (measured.train_seeds, measured.commands) == ([0, 1, 2], ["idaq adapt x"])
+
+
+def test_differences_to_best_of_prior_are_paired() -> None:
+    results = [make_results(train_seed=seed, noise=3) for seed in range(3)]
+    summary = summarise(results)
+    returns = {n: np.array([r.strategies[n].returns for r in results]).mean(-1).swapaxes(0, 1) for n in LEVELS}
+    for name, reports in summary.strategies.items():
+        for i, report in enumerate(reports):
+            if name == "best-of-prior":
+                assert report.over_prior is None
+            else:
+                apart = returns[name][i] - returns["best-of-prior"][i]
+                assert report.over_prior == estimate(mean, apart)
+    alone = summarise([make_results(levels={"idaq": -4.0})])
+    assert alone.strategies["idaq"][-1].over_prior is None
+
+
+def test_what_a_strategy_reached_in_its_reference_stage_is_marked() -> None:
+    summary = summarise([make_results()])
+    marked = {name: [r.reference_stage for r in reports] for name, reports in summary.strategies.items()}
+    assert marked.pop("idaq") == [True, True, False]
+    assert all(not any(flags) for flags in marked.values())
+    row = next(row for row in summary_rows(summary) if row[0] == "idaq")
+    assert [text.endswith("\N{DAGGER}") for text in row[1:4]] == [True, True, False]
+    assert "the very episodes of best-of-prior" in markdown_table(summary)
+    assert "\N{DAGGER}" not in markdown_table(summarise([make_results(levels={"posterior": -4.0})]))
+
+
+def test_a_latent_that_does_not_steer_is_flagged() -> None:
+    loses = summarise([make_results(levels={"idaq": -4.0, "best-of-prior": -5.0, "offline-context": -9.0})])
+    assert "The latent does not steer here: offline-context (-9.0" in markdown_table(loses)
+    assert "95% interval -4" in markdown_table(loses)
+    level = {"best-of-prior": -5.0, "offline-context": -5.1}
+    assert steering_note(summarise([make_results(levels=level, noise=2)])) is None, "not by chance"
+    assert steering_note(summarise([make_results()])) is None
+    kept = [replace(report, over_prior=None) for report in loses.strategies["offline-context"]]
+    without = replace(loses, strategies={**loses.strategies, "offline-context": kept})
+    assert "no paired interval was kept" in (steering_note(without) or "")
 
 
 def test_a_summary_is_a_document() -> None:
@@ -65,18 +105,18 @@ def test_adaptation_seeds_are_no_samples() -> None:
 def test_the_lead_is_over_the_best_rival_and_paired() -> None:
     lead = summarise([make_results()]).lead
     assert lead is not None
-    assert (lead.strategy, lead.rival) == ("idaq-return", "best-of-prior")
+    assert (lead.strategy, lead.rival) == ("idaq", "best-of-prior")
     assert lead.difference.low > 0.5
     assert lead.difference.high < 1.5
-    assert summarise([make_results(levels={"idaq-return": -4.0, "oracle": -3.0})]).lead is None
+    assert summarise([make_results(levels={"idaq": -4.0, "offline-context": -3.0})]).lead is None
 
 
 @pytest.mark.parametrize(
     ("names", "chosen"),
     [
-        (["oracle", "posterior", "idaq-prediction-error", "idaq-return"], "idaq-prediction-error"),
-        (["oracle", "posterior", "best-of-prior"], "posterior"),
-        (["oracle"], "oracle"),
+        (["offline-context", "posterior", "idaq-prediction-error", "idaq"], "idaq-prediction-error"),
+        (["offline-context", "posterior", "best-of-prior"], "posterior"),
+        (["offline-context"], "offline-context"),
     ],
 )
 def test_the_headline_strategy(names: list[str], chosen: str) -> None:
@@ -90,7 +130,7 @@ def test_the_headline_strategy(names: list[str], chosen: str) -> None:
         ({"digest": "cd" * 32}, "dataset"),
         ({"tasks": 5}, "test tasks"),
         ({"seeds": 3}, "adaptation config"),
-        ({"levels": {"oracle": -3.5}}, "strategies"),
+        ({"levels": {"offline-context": -3.5}}, "strategies"),
         ({"random": -21.0}, "test tasks"),
     ],
 )
@@ -116,15 +156,17 @@ def test_threads_do_not_make_another_protocol() -> None:
 @pytest.mark.parametrize("damage", [[[[1.0, 2.0]]], [[[1.0], [2.0, 3.0]]], []])
 def test_results_of_another_shape_are_refused(damage: list[list[list[float]]]) -> None:
     results = make_results()
-    broken = replace(results, strategies={"oracle": replace(results.strategies["oracle"], returns=damage)})
-    with pytest.raises(RunError, match="'oracle' does not hold 3 reports x 6 tasks x 2 seeds"):
+    broken = replace(
+        results, strategies={"offline-context": replace(results.strategies["offline-context"], returns=damage)}
+    )
+    with pytest.raises(RunError, match="'offline-context' does not hold 3 reports x 6 tasks x 2 seeds"):
         summarise([broken])
 
 
 def test_one_task_one_seed_one_strategy() -> None:
     summary = summarise([make_results(tasks=1, seeds=1, levels={"posterior": -5.0})])
     (row,) = summary_rows(summary)
-    assert (row[0], row[-1]) == ("posterior", "")  # no oracle, no share
+    assert (row[0], row[3 + 2]) == ("posterior", "")  # no best-of-prior, no difference
     assert "posterior reaches a return of" in verdict(summary)
 
 
@@ -137,29 +179,30 @@ def test_rows_are_best_first_and_fit_the_columns() -> None:
         "after 2",
         "after 4",
         "95% interval",
+        "minus best-of-prior",
         "IQM",
         "success",
-        "random to oracle",
+        "random to behaviour",
     ]
-    assert [row[0] for row in rows] == ["oracle", "idaq-return", "best-of-prior", "posterior"]
+    assert [row[0] for row in rows] == ["offline-context", "idaq", "best-of-prior", "posterior"]
     assert all(len(row) == len(columns) for row in rows)
-    assert rows[0][-2:] == ["100%", "100% (100 to 100)"]
+    assert rows[0][-2:] == ["100%", "107%"]
 
 
 def test_the_markdown_table_keeps_its_columns_whatever_the_names() -> None:
-    table = markdown_table(summarise([make_results(levels={"a|b\n| c": -1.0, "oracle": -0.5})]))
+    table = markdown_table(summarise([make_results(levels={"a|b\n| c": -1.0, "offline-context": -0.5})]))
     lines = table.splitlines()
     assert len(lines) == 4
     assert "a\\|b \\| c" in table
-    assert {line.replace("\\|", "").count("|") for line in lines} == {9}
+    assert {line.replace("\\|", "").count("|") for line in lines} == {10}
 
 
 def test_the_verdict_says_ahead_behind_or_undecided() -> None:
-    ahead, behind = verdict(summarise([make_results()])), {**LEVELS, "idaq-return": -9.0}
-    assert "After 4 online episodes on each of 6 new tasks, idaq-return reaches" in ahead
+    ahead, behind = verdict(summarise([make_results()])), {**LEVELS, "idaq": -9.0}
+    assert "After 4 online episodes on each of 6 new tasks, idaq reaches" in ahead
     assert "ahead of the best rival, best-of-prior (-4.9" in ahead
     assert "behind the best rival" in verdict(summarise([make_results(levels=behind)]))
-    level = {"idaq-return": -5.0, "posterior": -5.0, "oracle": -3.0}
+    level = {"idaq": -5.0, "posterior": -5.0, "offline-context": -3.0}
     assert "cannot be told apart" in verdict(summarise([make_results(levels=level, noise=1)]))
 
 

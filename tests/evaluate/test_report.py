@@ -105,12 +105,12 @@ def test_a_full_report(tmp_path: Path, dataset: Dataset) -> None:
     check_self_contained(text, page)
     assert page.count("svg") == page.count("figcaption") == 6
     assert page.count("h1") == 1
-    assert "After 4 online episodes on each of 3 new tasks, idaq-return reaches" in page.text
+    assert "After 4 online episodes on each of 3 new tasks, idaq reaches" in page.text
     assert "ahead of the best rival, best-of-prior" in page.text
     for said in (
         dataset.manifest.content_digest,  # type: ignore[union-attr]
         "2 training runs (seeds 0, 1; 40 steps), 3 test tasks, 2 adaptation seeds",
-        "random actions return -20.00 and the test tasks' behaviour policies -4.50",
+        "random actions (-20.00, 0%) to the behaviour policies of the same tasks (-4.50, 100%)",
         "5 train, 3 test",
         "train.learner.alpha",
         "numpy 2.4.6",
@@ -183,7 +183,7 @@ def test_a_damaged_log_is_a_missing_one(tmp_path: Path, log: str) -> None:
 
 
 def test_hostile_documents_are_text(tmp_path: Path) -> None:
-    made = make_results(dataset_id=HOSTILE, levels={"idaq-return": -4.0, "oracle": -3.0, HOSTILE: -5.0})
+    made = make_results(dataset_id=HOSTILE, levels={"idaq": -4.0, "offline-context": -3.0, HOSTILE: -5.0})
     tasks = [replace(task, params={HOSTILE: [1.0, float(i)]}, task_id=HOSTILE) for i, task in enumerate(made.tasks)]
     run = make_run(tmp_path / "run", replace(made, tasks=tasks), training=[20, 21, 22])
     document = json.loads((run / "run.json").read_text())

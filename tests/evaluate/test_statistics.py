@@ -11,11 +11,10 @@ from idaq.evaluate.statistics import (
     RESAMPLES,
     Estimate,
     estimate,
-    estimate_share,
     interquartile_mean,
     mean,
     mean_difference,
-    normalised,
+    share_of_way,
 )
 
 
@@ -42,11 +41,18 @@ def test_statistics_take_batches() -> None:
     assert interquartile_mean(scores) == pytest.approx([interquartile_mean(s) for s in scores])
 
 
-def test_normalised_is_a_ratio_of_means() -> None:
-    random, oracle = np.array([[-20.0, -10.0]]), np.array([[0.0, 0.0]])
-    assert normalised(random, random, oracle) == 0
-    assert normalised(oracle, random, oracle) == 1
-    assert normalised(np.array([[-5.0, -10.0]]), random, oracle) == pytest.approx((-7.5 + 15) / 15)
+def test_the_share_of_the_way_is_a_ratio_of_means() -> None:
+    random, behaviour = np.array([-20.0, -10.0]), np.array([0.0, 0.0])
+    assert share_of_way(random[None], random, behaviour) == 0
+    assert share_of_way(behaviour[None], random, behaviour) == 1
+    assert share_of_way(np.array([[-5.0, -10.0]]), random, behaviour) == pytest.approx((-7.5 + 15) / 15)
+    assert share_of_way(np.array([[3.0, 3.0], [0.0, 0.0]]), random, behaviour) == pytest.approx(16.5 / 15), "no bound"
+
+
+def test_there_is_no_share_where_the_behaviour_does_not_beat_random_actions() -> None:
+    random = np.array([-20.0, -10.0])
+    assert share_of_way(random[None], random, random) is None
+    assert share_of_way(random[None], random, random - 1) is None
 
 
 def test_differences_are_paired() -> None:
@@ -96,15 +102,6 @@ def test_a_sample_that_cannot_vary_has_an_interval_of_no_width(scores: list[list
             found = estimate(statistic, np.array(scores))
             assert found.low == found.value == found.high
             assert found.value == pytest.approx(scores[0][0])
-
-
-def test_share_needs_an_oracle_that_beats_random() -> None:
-    random, oracle = np.full((1, 4), -10.0), np.array([[-1.0, -2.0, -3.0, -2.0]])
-    found = estimate_share(oracle, random, oracle)
-    assert found == Estimate(value=1.0, low=1.0, high=1.0)
-    assert estimate_share(oracle, random, random) is None
-    assert estimate_share(oracle, random, random - 1) is None
-    assert estimate_share(oracle, random, np.array([[-30.0, -2.0, -3.0, -2.0]])) is None  # not in every resample
 
 
 def test_intervals_hold_the_truth_about_as_often_as_they_say() -> None:
