@@ -148,7 +148,7 @@ def _source(recipe: Recipe, family: Family, splits: dict[int, str], folder: Path
     source = DatasetSource(
         recipe=recipe,
         tasks=tasks,
-        entries=_entries(recipe, splits, folder),
+        entries=_entries(recipe, family, splits, folder),
         observation_space=env.observation_space,
         action_space=env.action_space,
         env_spec_json=family.env_spec.to_json(),
@@ -159,13 +159,18 @@ def _source(recipe: Recipe, family: Family, splits: dict[int, str], folder: Path
     return source
 
 
-def _entries(recipe: Recipe, splits: dict[int, str], folder: Path) -> Iterator[EpisodeEntry]:
+def _entries(recipe: Recipe, family: Family, splits: dict[int, str], folder: Path) -> Iterator[EpisodeEntry]:
+    is_defined = [task.success is not None for task in family.tasks]
     for task_index in splits:
         for behaviour_index, behaviour in enumerate(recipe.behaviours):
             shard = read_shard(folder, Cell(task_index=task_index, behaviour_index=behaviour_index))
             for episode, seed, success in zip(shard.episodes, shard.seeds, shard.successes, strict=True):
                 yield EpisodeEntry(
-                    episode=episode, task_index=task_index, behaviour=behaviour.name, seed=seed, success=success
+                    episode=episode,
+                    task_index=task_index,
+                    behaviour=behaviour.name,
+                    seed=seed,
+                    success=success if is_defined[task_index] else None,
                 )
 
 

@@ -72,7 +72,8 @@ class Task:
     task_index: Annotated[int, Field(ge=0)]
     params: dict[str, float | list[float]]
     split: Slug
-    success: Success
+    success: Success | None
+    """None where nobody says when the task is solved"""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 from idaq.core.files import write_text
 from idaq.core.resources import resource_root
 from idaq.evaluate.protocol import number
-from idaq.evaluate.suite import DATA, SetData, SuiteData, read_suite, table
+from idaq.evaluate.suite import DATA, SetData, SuiteData, percent, read_suite, table
 
 CONFORMANCE = "interop.md"
 _HEAD = """# The catalogue
@@ -42,7 +42,7 @@ def _row(facts: SetData, folder: Path) -> list[str]:
         str(facts.episodes),
         f"{facts.size / 1e6:.1f}",
         f"{number(facts.mean)} ± {number(facts.std)}",
-        f"{facts.success:.0%}",
+        percent(facts.success),
         facts.content_digest[:12],
         f"`idaq collect {facts.family}{quality}{settings}`",
     ]

@@ -41,8 +41,8 @@ class SetData:
     std: float
     minimum: float
     maximum: float
-    success: float
-    """share of episodes that solve their task"""
+    success: float | None
+    """share of episodes that solve their task, of those of which it is known"""
     random: float | None
     """mean return of random actions, where it was measured"""
 
@@ -82,7 +82,7 @@ def describe(stored: StoredDataset, settings: Sequence[str] = ()) -> SetData:
         std=float(returns.std()),
         minimum=float(returns.min()),
         maximum=float(returns.max()),
-        success=float(stored.episodes.success.mean()),
+        success=stored.episodes.success_rate(),
         random=mean_random(stored.tasks),
     )
 
@@ -192,11 +192,16 @@ def _data_table(data: Mapping[str, SetData]) -> str:
     head = ["set", "episodes", "return", "std", "range", "success", "random", "digest"]
     rows = [
         [name, str(facts.episodes), number(facts.mean), number(facts.std),
-         f"{number(facts.minimum)} to {number(facts.maximum)}", f"{facts.success:.0%}",
+         f"{number(facts.minimum)} to {number(facts.maximum)}", percent(facts.success),
          "-" if facts.random is None else number(facts.random), facts.content_digest[:12]]
         for name, facts in data.items()
     ]  # fmt: skip
     return table(head, rows)
+
+
+def percent(share: float | None) -> str:
+    """A share as people read it; `unknown` for None."""
+    return "unknown" if share is None else f"{share:.0%}"
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

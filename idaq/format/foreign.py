@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from idaq.core.digest import COLUMNS, episode_digest
 from idaq.core.errors import CorruptDatasetError, DatasetError
-from idaq.core.types import Array, Episode, Success, Task
+from idaq.core.types import Array, Episode, Task
 from idaq.format import layout
 from idaq.format.columns import Columns, FlatColumn
 from idaq.format.reader import EpisodeTable
@@ -19,7 +19,7 @@ from idaq.format.reader import EpisodeTable
 
 @dataclass(frozen=True, kw_only=True)
 class Foreign:
-    """A foreign dataset as one task. Success is unknown and given as False."""
+    """A foreign dataset as one task. Success is unknown."""
 
     dataset_id: str
     task: Task
@@ -87,8 +87,7 @@ def _leaves(value: Any, space: gym.Space[Any], rows: int) -> list[Array]:
 
 
 def _only_task() -> Task:
-    success = Success(metric="unknown", op=">=", threshold=0.0, unit="", when="any-step")
-    return Task(task_id="task-0", task_index=0, params={}, split="train", success=success)
+    return Task(task_id="task-0", task_index=0, params={}, split="train", success=None)
 
 
 def _table(episodes: list[Episode], seeds: list[int]) -> EpisodeTable:
@@ -101,6 +100,7 @@ def _table(episodes: list[Episode], seeds: list[int]) -> EpisodeTable:
         length=np.array([len(e) for e in episodes], np.int64),
         total_reward=np.array([e.total_reward for e in episodes]),
         success=np.zeros(count, bool),
+        success_known=np.zeros(count, bool),
         terminated=np.array([bool(e.terminated.any()) for e in episodes]),  # some makers go on after a termination
         truncated=np.array([bool(e.truncated[-1]) for e in episodes]),
         offsets={},

@@ -46,7 +46,8 @@ class EpisodeEntry:
     task_index: int
     behaviour: str
     seed: int
-    success: bool
+    success: bool | None
+    """None where nobody knows"""
 
 
 def entry_of(table: EpisodeTable, number: int, episode: Episode) -> EpisodeEntry:
@@ -56,7 +57,7 @@ def entry_of(table: EpisodeTable, number: int, episode: Episode) -> EpisodeEntry
         task_index=int(table.task_index[number]),
         behaviour=str(table.behaviour[number]),
         seed=int(table.seed[number]),
-        success=bool(table.success[number]),
+        success=table.solved(number),
     )
 
 

@@ -49,7 +49,7 @@ class EpisodeColumns:
     seed: list[Annotated[int, Field(ge=0, lt=2**64)]]
     length: list[Annotated[int, Field(ge=1, lt=2**40)]]
     total_reward: list[float]
-    success: list[bool]
+    success: list[bool | None]
     terminated: list[bool]
     truncated: list[bool]
     digest: list[Sha256]

@@ -274,6 +274,8 @@ def _table(columns: EpisodeColumns, place: str) -> EpisodeTable:
     arrays = {name: np.array(values) for name, values in vars(columns).items() if not name.startswith("_")}
     if len({len(array) for array in arrays.values()}) != 1 or not len(columns.length):
         raise CorruptDatasetError(f"{place}: the columns of the table of episodes are of unlike lengths, or empty")
+    arrays["success"] = np.array(columns.success, np.bool_)  # None is False
+    arrays["success_known"] = np.array([solved is not None for solved in columns.success], np.bool_)
     arrays["seed"] = np.array(columns.seed, np.uint64)
     arrays["total_reward"] = np.array(columns.total_reward, np.float64)
     return EpisodeTable(**arrays, offsets={})

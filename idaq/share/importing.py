@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from idaq.core.errors import DatasetError
 from idaq.core.ids import parse_id
-from idaq.core.types import Array, Episode, Success
+from idaq.core.types import Array, Episode
 from idaq.format.documents import EnvReference, References, ReturnStatistics, TaskRecord
 from idaq.format.recipe import Behaviour, Recipe, Splits
 from idaq.format.writer import DatasetSource, EpisodeEntry
@@ -46,7 +46,7 @@ class ImportedEpisode:
     episode: Episode
     behaviour: str = "unknown"
     seed: int = 0
-    success: bool = False
+    success: bool | None = None
 
 
 @dataclass(kw_only=True)
@@ -173,7 +173,7 @@ def _record(task: ImportedTask, index: int) -> TaskRecord:
         task_index=index,
         params=task.params,
         split="train",
-        success=Success(metric="unknown", op=">=", threshold=0.0, unit="", when="any-step"),
+        success=None,
         env=task.env,
         reset_options={},
         reference=References(random=None, behaviour=measured),
