@@ -84,6 +84,8 @@ def import_(
     new: Annotated[str | None, typer.Option("--id", metavar="ID", help="The id of the new dataset.")] = None,
     family: Annotated[str, typer.Option(help="The task family it belongs to, if idaq knows it.")] = "imported",
     description: Annotated[str | None, typer.Option(help="One sentence.")] = None,
+    author: Annotated[list[str], typer.Option(help="Whose data it is. May be repeated.")] = [],  # noqa: B006
+    license: Annotated[str | None, typer.Option(help="Its licence: an SPDX identifier, or words.")] = None,
     allow_pickle: Annotated[
         bool, typer.Option("--allow-pickle", help="Unpickle object arrays. A pickle can run any code: trust its maker.")
     ] = False,
@@ -103,13 +105,18 @@ def import_(
       idaq dataset import hopper-medium.hdf5 --id me/hopper/medium-v0
       idaq dataset import https://example.org/point.zarr
     """
+    from idaq.share.importing import state_whose
+
     if len(sources) == 1 and new is None and sources[0].rstrip("/").endswith(".zarr"):
+        if author or license:
+            raise UsageError("a .zarr states its own authors and licence", hint="idaq dataset relabel changes them")
         _from_zarr(sources[0], root, as_json)
         return
     if new is None:
         raise UsageError("the new dataset needs an id", hint="--id me/family/name-v0")
     with working("reading " + ", ".join(sources)):
         imported = _read(sources, allow_pickle, root)
+        state_whose(imported, author, license)
     facts = _write(imported, new, family, description, root)
     if as_json:
         print_json({**facts, "notes": imported.notes})

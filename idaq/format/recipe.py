@@ -1,5 +1,7 @@
 """The recipe: all that determines a dataset's content. A TOML file in the catalogue; stored whole in the manifest."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
@@ -7,7 +9,7 @@ from pydantic import Field, StringConstraints, field_validator, model_validator
 from idaq.core.config import config
 from idaq.core.errors import UsageError
 from idaq.core.ids import parse_id
-from idaq.core.types import PlainData, Slug, VersionOne
+from idaq.core.types import Line, PlainData, Slug, VersionOne
 
 
 @config
@@ -62,6 +64,10 @@ class Recipe:
     """namespace/family/name-vN"""
     family: str
     description: str
+    authors: list[Line] = Field(default_factory=list)
+    """whose data it is; empty where it is not known"""
+    license: Line | None = None
+    """under which it may be used: an SPDX identifier or other words; null where it is not known"""
     seed: Annotated[int, Field(ge=0, lt=2**63)]
     splits: Splits
     behaviours: Annotated[list[Behaviour], Field(min_length=1)]
@@ -85,6 +91,35 @@ class Recipe:
         if len(set(names)) != len(names):
             raise ValueError(f"behaviour names must differ, got {names}")
         return self
+
+
+@dataclass(frozen=True, kw_only=True)
+class Whose:
+    """Whose data something is, as far as it is known: a recipe states the same."""
+
+    authors: Sequence[str]
+    license: str | None
+
+
+def whose_notes(recipe: Recipe) -> list[str]:
+    """What is not known of whose data it is, for whoever passes it on; nothing where all is known."""
+    missing = [name for name, value in (("authors", recipe.authors), ("licence", recipe.license)) if not value]
+    return [f"{' and '.join(missing)} of {recipe.id} unknown; the card says so"] if missing else []
+
+
+def join_whose(parts: Mapping[str, Whose | Recipe]) -> tuple[list[str], str | None, list[str]]:
+    """Authors, licence and notes of data made of several, by name: all authors; all licences, if all are known."""
+    authors = list(dict.fromkeys(author for part in parts.values() for author in part.authors))
+    licenses = list(dict.fromkeys(part.license for part in parts.values()))
+    nameless = [name for name, part in parts.items() if not part.authors]
+    notes = [f"authors of {', '.join(nameless)} unknown: the others alone are named"] if authors and nameless else []
+    if len(licenses) == 1:
+        return authors, licenses[0], notes
+    stated = list(dict.fromkeys(name for text in licenses if text is not None for name in text.split(" AND ")))
+    if None not in licenses:
+        return authors, " AND ".join(stated), [*notes, f"licences differ, and all apply: {' AND '.join(stated)}"]
+    bare = ", ".join(name for name, part in parts.items() if part.license is None)
+    return authors, None, [*notes, f"licence of {bare} unknown, hence of the whole (the rest: {' AND '.join(stated)})"]
 
 
 def for_family(mapping: dict[str, Any], family: str) -> dict[str, Any]:

@@ -103,7 +103,7 @@ def _attributes(stored: StoredDataset) -> Attributes:
         tasks=list(stored.tasks),
         episodes=EpisodeColumns(**columns),
     )
-    return replace(open_seal, sha256=seal(open_seal))
+    return replace(open_seal, sha256=seal(to_mapping(open_seal)))
 
 
 def _claim(folder: Folder, content_digest: str) -> None:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import gymnasium as gym
 
@@ -12,6 +13,7 @@ from idaq.format.columns import get_episode
 from idaq.format.documents import EnvReference
 from idaq.format.foreign import Foreign, read_foreign
 from idaq.format.reader import read_metadata
+from idaq.format.recipe import Whose, join_whose
 from idaq.share.importing import Import, ImportedEpisode, ImportedTask, Rows, cut_episodes
 
 
@@ -22,6 +24,7 @@ def read_minari(paths: Sequence[Path]) -> Import:
     """
     result = Import(tasks=[], origin="")
     names, specs = [], []
+    stated: dict[str, Whose] = {}
     for index, path in enumerate(paths):
         foreign, metadata = read_foreign(path), read_metadata(path)
         _same_sizes(foreign, result, path)
@@ -35,14 +38,26 @@ def read_minari(paths: Sequence[Path]) -> Import:
         if isinstance(spec, str):
             task.env = _reference(spec, path)
         names.append(foreign.dataset_id)
+        stated[foreign.dataset_id] = _whose(metadata)
         specs.append(spec)
         result.tasks.append(task)
     result.origin = "minari: " + ", ".join(names)
+    result.authors, result.license, notes = join_whose(stated)
+    result.notes += notes
     if len(set(specs)) == 1 and isinstance(specs[0], str):
         result.env_spec_json = specs[0]
     else:
         result.notes.append("the environments differ: minari's recover_environment() has none; each task names its own")
     return result
+
+
+def _whose(metadata: dict[str, Any]) -> Whose:
+    """Authors and licence as Minari's metadata may state them, each as one line of text."""
+    authors = metadata.get("author")
+    named = [authors] if isinstance(authors, str) else authors if isinstance(authors, list) else []
+    license = next((metadata[key] for key in ("license", "licence") if isinstance(metadata.get(key), str)), "")
+    lines = [" ".join("".join(c if c.isprintable() else " " for c in str(n)).split())[:200] for n in [license, *named]]
+    return Whose(authors=[line for line in lines[1:] if line], license=lines[0] or None)
 
 
 def _episodes(foreign: Foreign, number: int, notes: list[str]) -> list[Episode]:

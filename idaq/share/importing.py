@@ -71,6 +71,9 @@ class Import:
     action_space: gym.spaces.Box | None = None
     observation_space: gym.spaces.Box | None = None
     env_spec_json: str | None = None
+    authors: list[str] = field(default_factory=list)
+    license: str | None = None
+    """as the source states them; empty and None where it does not"""
     notes: list[str] = field(default_factory=list)
     """what was missing, dropped or assumed"""
 
@@ -136,6 +139,18 @@ def _check(rows: Rows, where: str) -> None:
             raise DatasetError(f"{where}: {name} holds NaN or infinity in row {row}")
 
 
+def state_whose(imported: Import, authors: Sequence[str] = (), license: str | None = None) -> None:
+    """Whose data it is: what the user says before what the source says; what neither does is noted."""
+    told = {"authors": (imported.authors, list(authors)), "licence": (imported.license, license)}
+    for name, (theirs, ours) in told.items():
+        if theirs and ours and theirs != ours:
+            imported.notes.append(f"{name}: {ours}, though {imported.origin} states {theirs}")
+    imported.authors, imported.license = list(authors) or imported.authors, license or imported.license
+    missing = [name for name, value in (("authors", imported.authors), ("licence", imported.license)) if not value]
+    if missing:
+        imported.notes.append(f"{' and '.join(missing)} unknown; --author and --license state them")
+
+
 def dataset_source(imported: Import, new_id: str, family: str, description: str) -> DatasetSource:
     """The dataset to write: every task in the split `train`, no random reference, behaviours of unknown make.
 
@@ -152,6 +167,8 @@ def dataset_source(imported: Import, new_id: str, family: str, description: str)
             id=str(parse_id(new_id)),
             family=family,
             description=description,
+            authors=imported.authors,
+            license=imported.license,
             seed=0,
             splits=Splits(seed=0, sizes={"train": len(tasks)}),
             behaviours=[Behaviour(name=name, kind="unknown", quality="unknown", episodes=most) for name in behaviours],
