@@ -1,14 +1,14 @@
 """The recipe: all that determines a dataset's content. A TOML file in the catalogue; stored whole in the manifest."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from idaq.core.config import config
 from idaq.core.errors import UsageError
 from idaq.core.ids import parse_id
+from idaq.core.notes import Notes
 from idaq.core.types import Line, PlainData, Slug, VersionOne
 
 
@@ -93,12 +93,13 @@ class Recipe:
         return self
 
 
-@dataclass(frozen=True, kw_only=True)
-class Whose:
-    """Whose data something is, as far as it is known: a recipe states the same."""
+class Whose(Protocol):
+    """What states whose data it is, as far as that is known: a recipe, an import."""
 
-    authors: Sequence[str]
-    license: str | None
+    @property
+    def authors(self) -> Sequence[str]: ...
+    @property
+    def license(self) -> str | None: ...
 
 
 def whose_notes(recipe: Recipe) -> list[str]:
@@ -107,19 +108,22 @@ def whose_notes(recipe: Recipe) -> list[str]:
     return [f"{' and '.join(missing)} of {recipe.id} unknown; the card says so"] if missing else []
 
 
-def join_whose(parts: Mapping[str, Whose | Recipe]) -> tuple[list[str], str | None, list[str]]:
-    """Authors, licence and notes of data made of several, by name: all authors; all licences, if all are known."""
+def join_whose(parts: Mapping[str, Whose], notes: Notes) -> tuple[list[str], str | None]:
+    """Authors and licence of data made of several, by name: all authors; all licences, if all are known."""
     authors = list(dict.fromkeys(author for part in parts.values() for author in part.authors))
     licenses = list(dict.fromkeys(part.license for part in parts.values()))
     nameless = [name for name, part in parts.items() if not part.authors]
-    notes = [f"authors of {', '.join(nameless)} unknown: the others alone are named"] if authors and nameless else []
+    if authors and nameless:
+        notes.tell(", ".join(nameless), "authors unknown: the others alone are named")
     if len(licenses) == 1:
-        return authors, licenses[0], notes
-    stated = list(dict.fromkeys(name for text in licenses if text is not None for name in text.split(" AND ")))
+        return authors, licenses[0]
+    stated = " AND ".join(dict.fromkeys(name for text in licenses if text for name in text.split(" AND ")))
     if None not in licenses:
-        return authors, " AND ".join(stated), [*notes, f"licences differ, and all apply: {' AND '.join(stated)}"]
+        notes.tell(", ".join(parts), f"licences differ, and all apply: {stated}")
+        return authors, stated
     bare = ", ".join(name for name, part in parts.items() if part.license is None)
-    return authors, None, [*notes, f"licence of {bare} unknown, hence of the whole (the rest: {' AND '.join(stated)})"]
+    notes.tell(bare, f"licence unknown, hence of the whole (the rest: {stated})")
+    return authors, None
 
 
 def for_family(mapping: dict[str, Any], family: str) -> dict[str, Any]:

@@ -76,6 +76,7 @@ class DatasetSource:
     unstable: int = 0
     """episodes that were left out of it for NaN or infinity"""
     operation: str = ""
+    notes: tuple[str, ...] = ()
     parents: tuple[Parent, ...] = ()
     """what made it, of what, where it was not collected"""
     provenance: Provenance | None = None
@@ -266,6 +267,7 @@ def _provenance(source: DatasetSource) -> Provenance:
         simulators=dict(source.simulators),
         unstable=source.unstable,
         operation=source.operation,
+        notes=list(source.notes),
         parents=list(source.parents),
     )
 

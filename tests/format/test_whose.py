@@ -12,12 +12,13 @@ from idaq.collect.catalogue import catalogue_recipe, entries
 from idaq.collect.collect import Collected, collect
 from idaq.core.config import from_mapping, to_mapping
 from idaq.core.errors import ConfigError
+from idaq.core.notes import Notes
 from idaq.core.types import Episode
 from idaq.format import layout
 from idaq.format.card import dataset_card, stored_card
 from idaq.format.edit import Labels, relabelled, subset
 from idaq.format.reader import StoredDataset, open_stored
-from idaq.format.recipe import Recipe, Whose, join_whose, whose_notes
+from idaq.format.recipe import Recipe, join_whose, whose_notes
 from idaq.format.verify import verify
 from idaq.format.writer import write_dataset
 from idaq.format.zarr import export_zarr
@@ -94,7 +95,7 @@ def test_what_is_no_line_of_text_is_refused(text: str) -> None:
 def test_imported_data_is_nobodys_until_somebody_says(tmp_path: Path) -> None:
     data = imported()
     state_whose(data)
-    assert data.notes == ["authors and licence unknown; --author and --license state them"]
+    assert "a.npz: authors and licence unknown; --author and --license state them" in data.notes
     source = dataset_source(data, "me/a-v0", "imported", "Imported.")
     stored = open_stored(write_dataset(source, tmp_path, ""))
     assert stored.metadata["author"] == []
@@ -110,16 +111,16 @@ def test_the_users_word_goes_before_the_sources_and_is_told() -> None:
     data = imported(authors=["Ada"], license="MIT")
     state_whose(data, license="CC0-1.0")
     assert (data.authors, data.license) == (["Ada"], "CC0-1.0")
-    assert data.notes == ["licence: CC0-1.0, though a.npz states MIT"]
+    assert list(data.notes) == ["a.npz: states the licence MIT; what was asked for is written: CC0-1.0"]
 
 
 def test_minaris_metadata_is_taken_over(made: Path, damaged: Path) -> None:
     alter_metadata(damaged, lambda metadata: metadata.update(author="Ada\nLovelace", license="CC0-1.0"))
-    one = read_minari([damaged])
+    one = read_minari(damaged)
     assert (one.authors, one.license) == (["Ada Lovelace"], "CC0-1.0")
     alter_metadata(damaged, lambda metadata: metadata.update(author=[], license=["x"]))
-    assert (read_minari([damaged]).authors, read_minari([damaged]).license) == ([], None)
-    assert read_minari([made]).license == "MIT"
+    assert (read_minari(damaged).authors, read_minari(damaged).license) == ([], None)
+    assert read_minari(made).license == "MIT"
 
 
 @pytest.mark.parametrize(
@@ -127,17 +128,20 @@ def test_minaris_metadata_is_taken_over(made: Path, damaged: Path) -> None:
     [
         (("MIT", "MIT"), "MIT", []),
         ((None, None), None, []),
-        (("MIT", "CC0-1.0 AND MIT"), "MIT AND CC0-1.0", ["licences differ, and all apply: MIT AND CC0-1.0"]),
-        (("MIT", None), None, ["licence of b unknown, hence of the whole (the rest: MIT)"]),
+        (("MIT", "CC0-1.0 AND MIT"), "MIT AND CC0-1.0", ["a, b: licences differ, and all apply: MIT AND CC0-1.0"]),
+        (("MIT", None), None, ["b: licence unknown, hence of the whole (the rest: MIT)"]),
     ],
 )
 def test_data_of_several_is_under_all_their_licences(
     licenses: tuple[str | None, str | None], joined: str | None, note: list[str]
 ) -> None:
-    parts = {name: Whose(authors=["Ada", name], license=text) for name, text in zip("ab", licenses, strict=True)}
-    assert join_whose(parts) == (["Ada", "a", "b"], joined, note)
+    recipe, notes = small_recipe(), Notes()
+    parts = {name: stated(recipe, ["Ada", name], text) for name, text in zip("ab", licenses, strict=True)}
+    assert join_whose(parts, notes) == (["Ada", "a", "b"], joined)
+    assert list(notes) == note
     parts["b"] = replace(parts["b"], authors=[])
-    assert join_whose(parts)[2] == ["authors of b unknown: the others alone are named", *note]
+    assert join_whose(parts, notes)[0] == ["Ada", "a"]
+    assert "b: authors unknown: the others alone are named" in list(notes)
 
 
 def test_edits_keep_it_and_relabel_states_it(tmp_path: Path) -> None:
