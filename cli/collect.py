@@ -54,7 +54,7 @@ def collect(
     with progress(f"collecting {chosen.id}", episode_count(chosen), "episodes") as advance:
         done = run(chosen, datasets_root(root), workers=workers, executor=executor, progress=advance)
     if as_json:
-        keys = ("content_digest", "cells", "resumed", "existed", "unstable")
+        keys = ("content_digest", "cells", "resumed", "existed", "unstable", "notes")
         print_json({"id": chosen.id, "path": str(done.path), **{key: getattr(done, key) for key in keys}})
     else:
         _tell(chosen.id, done)
@@ -67,4 +67,6 @@ def _tell(dataset_id: str, done: "Collected") -> None:
         print(f"{dataset_id}: resumed, {done.resumed} of {done.cells} cells were already collected")
     if done.unstable:
         print(f"{done.unstable} episodes were left out: their simulation became unstable")
+    for note in done.notes:
+        print(f"note: {note}")
     print(f"{done.path}\ncontent digest {done.content_digest}")

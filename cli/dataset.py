@@ -204,8 +204,7 @@ def _show(stored: "StoredDataset") -> None:
         mine = table.behaviour == behaviour.name
         returns = table.total_reward[mine]
         spread = [f"{value:.3f}" for value in (returns.mean(), returns.std(), returns.min(), returns.max())]
-        success = f"{table.success[mine].mean():.2f}"
-        rows.append([behaviour.name, behaviour.kind, str(int(mine.sum())), *spread, success])
+        rows.append([behaviour.name, behaviour.kind, str(int(mine.sum())), *spread, table.success_text(mine)])
     random = mean_random(stored.tasks)
     if random is not None:
         rows.append(["random (reference)", "random", "-", f"{random:.3f}", "-", "-", "-", "-"])

@@ -92,10 +92,12 @@ def relabel(
         list[str], typer.Option(metavar="OLD=NEW", help="Rename a behaviour policy. May be repeated.")
     ] = [],  # noqa: B006
     description: Annotated[str | None, typer.Option(help="One sentence.")] = None,
+    author: Annotated[list[str], typer.Option(help="Whose data it is. May be repeated.")] = [],  # noqa: B006
+    license: Annotated[str | None, typer.Option(help="Its licence: an SPDX identifier, or words.")] = None,
     root: Root = None,
     as_json: Json = False,
 ) -> None:
-    """Give tasks other splits, or behaviours other names, in a new dataset with the same episodes.
+    """Give tasks other splits, behaviours other names, or state whose data it is; the episodes stay the same.
 
     [bold]Example[/bold]
 
@@ -106,9 +108,17 @@ def relabel(
 
     stored = _open(dataset, root)
     splits = {name: parse_tasks(text, stored.tasks) for name, text in _pairs(split, "--split").items()}
-    labels = Labels(splits=splits, behaviours=_pairs(behaviour, "--behaviour"), description=description)
-    if not (splits or labels.behaviours or description):
-        raise UsageError("nothing is to be relabelled", hint="--split, --behaviour or --description")
+    labels = Labels(
+        splits=splits,
+        behaviours=_pairs(behaviour, "--behaviour"),
+        description=description,
+        authors=author or None,
+        license=license,
+    )
+    if not (splits or labels.behaviours or description or author or license):
+        raise UsageError(
+            "nothing is to be relabelled", hint="--split, --behaviour, --description, --author or --license"
+        )
     _write(relabelled(stored, new, labels), root, as_json, len(stored.episodes))
 
 

@@ -60,7 +60,10 @@ def push(
         done = run(find_dataset(dataset, root), remote, progress)
     if as_json:
         print_json(vars(done))
-    elif done.existed:
+        return
+    for note in done.notes:
+        print(f"note: {note}")
+    if done.existed:
         print(f"{done.dataset_id} is already at {done.url}, with this very content")
     else:
         print(f"{done.dataset_id} is at {done.url}\ncontent digest {done.content_digest}")

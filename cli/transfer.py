@@ -84,35 +84,54 @@ def import_(
     new: Annotated[str | None, typer.Option("--id", metavar="ID", help="The id of the new dataset.")] = None,
     family: Annotated[str, typer.Option(help="The task family it belongs to, if idaq knows it.")] = "imported",
     description: Annotated[str | None, typer.Option(help="One sentence.")] = None,
+    author: Annotated[list[str], typer.Option(help="Whose data it is. May be repeated.")] = [],  # noqa: B006
+    license: Annotated[str | None, typer.Option(help="Its licence: an SPDX identifier, or words.")] = None,
     allow_pickle: Annotated[
         bool, typer.Option("--allow-pickle", help="Unpickle object arrays. A pickle can run any code: trust its maker.")
     ] = False,
+    task: Annotated[
+        list[str] | None, typer.Option("--task", metavar="NAME", help="The task's name, once for each source.")
+    ] = None,
+    param: Annotated[
+        list[str] | None, typer.Option("--param", metavar="KEY=NUMBERS", help="Parameter of the only task; repeatable.")
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Write nothing if there is anything to note.")] = False,
     root: Root = None,
     as_json: Json = False,
 ) -> None:
     """Make a verified dataset of other people's data, every (s, a, r, s') in its place.
 
-    Several Minari datasets become one task each. Goal folders are those of FOCAL and its descendants; HDF5 is laid out
-    as D4RL does; .npz as `idaq dataset export` does. A .zarr folder or URL is an idaq dataset and keeps its id.
-    What the source lacks is told: next observations of last steps, missing goals. Time-outs stay time-outs.
+    Several sources become several tasks, in the order given. Goal folders are those of FOCAL and its descendants; HDF5
+    is laid out as D4RL does; .npz as `idaq dataset export` does. A .zarr folder or URL is an idaq dataset and keeps its
+    id. Each cut, cast, drop and assumption is counted and told; --strict makes each an error.
 
     [bold]Examples[/bold]
 
       idaq dataset import minari:D4RL/door/human-v2 minari:D4RL/door/expert-v2 --id me/door/both-v0
       idaq dataset import data/sparse-point-robot --id me/point/focal-v0 --allow-pickle
-      idaq dataset import hopper-medium.hdf5 --id me/hopper/medium-v0
+      idaq dataset import hopper-medium.hdf5 --id me/hopper/medium-v0 --task normal --param mass=1
+      idaq dataset import goal-a.npz goal-b.npz --id me/goals/both-v0 --task a --task b
       idaq dataset import https://example.org/point.zarr
     """
+    from idaq.share.importing import state_whose
+
     if len(sources) == 1 and new is None and sources[0].rstrip("/").endswith(".zarr"):
+        if author or license or task or param:
+            hint = "idaq dataset relabel changes authors and licence"
+            raise UsageError("a .zarr is an idaq dataset: it states its tasks, authors and licence itself", hint=hint)
         _from_zarr(sources[0], root, as_json)
         return
     if new is None:
         raise UsageError("the new dataset needs an id", hint="--id me/family/name-v0")
+    from idaq.share.sources import parse_params, read_sources
+
+    params = parse_params(param or [])
     with working("reading " + ", ".join(sources)):
-        imported = _read(sources, allow_pickle, root)
-    facts = _write(imported, new, family, description, root)
+        imported = read_sources(sources, tasks=task or [], params=params, allow_pickle=allow_pickle, root=root)
+        state_whose(imported, author, license)
+    facts = _write(imported, new, family, description, root, strict)
     if as_json:
-        print_json({**facts, "notes": imported.notes})
+        print_json({**facts, "notes": list(imported.notes)})
         return
     for note in imported.notes:
         print(f"note: {note}")
@@ -121,10 +140,11 @@ def import_(
 
 
 def _write(
-    imported: "Import", new: str, family: str, description: str | None, root: Path | None
+    imported: "Import", new: str, family: str, description: str | None, root: Path | None, strict: bool
 ) -> dict[str, str | int]:
     """Write and verify; what came out, for printing."""
     from idaq.core.ids import datasets_root
+    from idaq.core.notes import refuse_notes
     from idaq.format.card import dataset_card
     from idaq.format.reader import open_stored
     from idaq.format.store import delete_dataset
@@ -133,6 +153,8 @@ def _write(
     from idaq.share.importing import dataset_source
 
     source = dataset_source(imported, new, family, description or f"Imported from {imported.origin}.")
+    if strict:
+        refuse_notes(imported.notes)
     episodes = sum(len(task.episodes) for task in imported.tasks)
     card = dataset_card(source.recipe, source.tasks, f"Made by {source.operation}.")
     with progress(f"writing {new}", 3 * episodes, "episodes") as advance:
@@ -158,30 +180,6 @@ def _from_zarr(url: str, root: Path | None, as_json: bool) -> None:
         print_json({"id": manifest.dataset_id, "path": str(path), "content_digest": manifest.content_digest})
     else:
         print(f"{manifest.dataset_id}\n{path}\ncontent digest {manifest.content_digest}")
-
-
-def _read(sources: list[str], allow_pickle: bool, root: Path | None) -> "Import":
-    from idaq.format.store import find_dataset
-
-    if all(source.startswith("minari:") for source in sources):
-        from idaq.share.import_minari import read_minari
-
-        return read_minari([find_dataset(source.removeprefix("minari:"), root) for source in sources])
-    if len(sources) > 1:
-        raise UsageError("only minari:<id> sources can be several", hint="import one file or folder, then merge")
-    path = Path(sources[0]).expanduser()
-    if path.is_dir():
-        from idaq.share.import_focal import read_focal
-
-        return read_focal(path, allow_pickle)
-    from idaq.share.import_arrays import read_d4rl, read_npz
-
-    readers = {".npz": read_npz, ".hdf5": read_d4rl, ".h5": read_d4rl}
-    if path.suffix not in readers:
-        raise UsageError(f"{sources[0]} is nothing that can be imported", hint="minari:<id>, a folder, .hdf5 or .npz")
-    if not path.is_file():
-        raise UsageError(f"there is no file {path}")
-    return readers[path.suffix](path)
 
 
 def _format(asked: Format, out: str) -> Format:

@@ -102,7 +102,7 @@ def stack(rows: Sequence[tuple[EpisodeBatch, int]]) -> EpisodeBatch:
 def _solved(
     family: Family, tasks_P: NDArray[np.int64], success_PT: NDArray[np.bool_], valid_PT: NDArray[np.bool_]
 ) -> NDArray[np.bool_]:
-    any_step = {task.task_index: task.success.when == "any-step" for task in family.tasks}
+    any_step = {task.task_index: task.success is None or task.success.when == "any-step" for task in family.tasks}
     last = success_PT[np.arange(len(tasks_P)), valid_PT.sum(1) - 1]
     return np.where([any_step[int(task)] for task in tasks_P], (success_PT & valid_PT).any(1), last)
 

@@ -23,9 +23,11 @@ from idaq.core.types import Advance, ignore_progress
 from idaq.format.card import dataset_card
 from idaq.format.documents import EnvReference, References, ReturnStatistics, TaskRecord
 from idaq.format.reader import open_stored
-from idaq.format.recipe import Recipe
+from idaq.format.recipe import Recipe, whose_notes
 from idaq.format.writer import DatasetSource, EpisodeEntry, write_dataset
 from idaq.tasks import Family, get_family
+
+_NO_CONTENT = ("authors", "license", "train", "adapt")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +43,8 @@ class Collected:
     """the dataset was already there, whole, from the same recipe"""
     unstable: int = 0
     """episodes left out because the simulation became unstable"""
+    notes: tuple[str, ...] = ()
+    """what a user should know of it: authors or a licence that are unknown, or others than the recipe's"""
 
 
 def collect(
@@ -78,6 +82,7 @@ def collect(
         resumed=resumed,
         existed=False,
         unstable=manifest.provenance.unstable,
+        notes=tuple(whose_notes(recipe)),
     )
 
 
@@ -103,8 +108,8 @@ def _tasks_of(recipe: Recipe) -> tuple[Family, dict[int, str]]:
 
 
 def _content(recipe: Recipe) -> dict[str, object]:
-    """What determines the data; [train] and [adapt] only say how best to learn from it."""
-    return {key: value for key, value in to_mapping(recipe).items() if key not in ("train", "adapt")}
+    """What determines the data; the rest says whose it is and how best to learn from it."""
+    return {key: value for key, value in to_mapping(recipe).items() if key not in _NO_CONTENT}
 
 
 def _digest(recipe: Recipe, family: Family) -> str:
@@ -126,7 +131,14 @@ def _existing(path: Path, recipe: Recipe) -> Collected:
         resumed=0,
         existed=True,
         unstable=stored.manifest.provenance.unstable,
+        notes=tuple(_whose(stored.manifest.recipe, recipe)),
     )
+
+
+def _whose(here: Recipe, asked: Recipe) -> list[str]:
+    if (here.authors, here.license) == (asked.authors, asked.license):
+        return whose_notes(here)
+    return [f"{here.id} states other authors or another licence than the recipe; idaq dataset relabel changes them"]
 
 
 def _collect_cells(
@@ -148,7 +160,7 @@ def _source(recipe: Recipe, family: Family, splits: dict[int, str], folder: Path
     source = DatasetSource(
         recipe=recipe,
         tasks=tasks,
-        entries=_entries(recipe, splits, folder),
+        entries=_entries(recipe, family, splits, folder),
         observation_space=env.observation_space,
         action_space=env.action_space,
         env_spec_json=family.env_spec.to_json(),
@@ -159,13 +171,18 @@ def _source(recipe: Recipe, family: Family, splits: dict[int, str], folder: Path
     return source
 
 
-def _entries(recipe: Recipe, splits: dict[int, str], folder: Path) -> Iterator[EpisodeEntry]:
+def _entries(recipe: Recipe, family: Family, splits: dict[int, str], folder: Path) -> Iterator[EpisodeEntry]:
+    is_defined = [task.success is not None for task in family.tasks]
     for task_index in splits:
         for behaviour_index, behaviour in enumerate(recipe.behaviours):
             shard = read_shard(folder, Cell(task_index=task_index, behaviour_index=behaviour_index))
             for episode, seed, success in zip(shard.episodes, shard.seeds, shard.successes, strict=True):
                 yield EpisodeEntry(
-                    episode=episode, task_index=task_index, behaviour=behaviour.name, seed=seed, success=success
+                    episode=episode,
+                    task_index=task_index,
+                    behaviour=behaviour.name,
+                    seed=seed,
+                    success=success if is_defined[task_index] else None,
                 )
 
 

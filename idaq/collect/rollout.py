@@ -68,7 +68,7 @@ def rollout(
     env, space = family.lockstep(), _action_space(family)
     episodes: list[Episode] = []
     successes, kept = list[bool](), list[int]()
-    when = {task.task_index: task.success.when for task in family.tasks}
+    when = {task.task_index: "any-step" if task.success is None else task.success.when for task in family.tasks}
     for start in range(0, len(tasks), family.lockstep_width):
         part = slice(start, start + family.lockstep_width)
         columns, solved = _run(family, behaviour, env, space, tasks[part], seeds[part])

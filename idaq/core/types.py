@@ -42,6 +42,15 @@ def _is_integer(value: object) -> object:
     return value
 
 
+def _is_line(value: str) -> str:
+    if not value.isprintable() or not value.strip():
+        raise ValueError("must be one line of text")
+    return value
+
+
+Line = Annotated[str, StringConstraints(max_length=200), AfterValidator(_is_line)]
+"""One line of printable text."""
+
 PlainData = Annotated[dict[str, Any], AfterValidator(_is_plain)]
 """Any JSON object."""
 
@@ -72,7 +81,8 @@ class Task:
     task_index: Annotated[int, Field(ge=0)]
     params: dict[str, float | list[float]]
     split: Slug
-    success: Success
+    success: Success | None
+    """None where nobody says when the task is solved"""
 
 
 @dataclass(frozen=True, kw_only=True)

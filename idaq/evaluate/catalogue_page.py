@@ -4,7 +4,7 @@ from pathlib import Path
 
 from idaq.core.files import write_text
 from idaq.core.resources import resource_root
-from idaq.evaluate.markdown import table
+from idaq.evaluate.markdown import percent, table
 from idaq.evaluate.protocol import number
 from idaq.evaluate.suite import DATA, SetData, SuiteData, read_suite
 
@@ -43,7 +43,7 @@ def _row(facts: SetData, folder: Path) -> list[str]:
         str(facts.episodes),
         f"{facts.size / 1e6:.1f}",
         f"{number(facts.mean)} ± {number(facts.std)}",
-        f"{facts.success:.0%}",
+        percent(facts.success),
         facts.content_digest[:12],
         f"`idaq collect {facts.family}{quality}{settings}`",
     ]

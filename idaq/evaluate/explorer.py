@@ -13,6 +13,7 @@ from idaq.evaluate.protocol import number
 from idaq.loader import Dataset
 
 _COLUMNS = ("episode", "behaviour", "seed", "steps", "return", "success", "ends")
+_ANSWERS = {True: "yes", False: "no", None: "unknown"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +71,7 @@ def _view(dataset: Dataset, task: Task, low: float, high: float) -> TaskView:
         split=task.split,
         params=", ".join(f"{name} {np.round(value, 4).tolist()}" for name, value in task.params.items()),
         mean=number(float(returns.mean())),
-        success=f"{table.success[mine].mean():.0%}",
+        success=table.success_text(mine),
         places=[f"{place:.0f}" for place in 1000 * (returns - low) / wide],
         episodes=[_row(dataset, episode) for episode in mine.tolist()],
     )
@@ -85,6 +86,6 @@ def _row(dataset: Dataset, episode: int) -> list[str]:
         str(table.seed[episode]),
         str(table.length[episode]),
         number(float(table.total_reward[episode])),
-        "yes" if table.success[episode] else "no",
+        _ANSWERS[table.solved(episode)],
         ", ".join(ends) or "open",
     ]

@@ -1,4 +1,4 @@
-"""Markdown tables."""
+"""Markdown tables, and what stands in their cells."""
 
 from collections.abc import Sequence
 
@@ -8,6 +8,11 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     rule = ["---"] + ["---:"] * (len(head) - 1)
     lines = [[_cell(text) for text in head], rule, *([_cell(text) for text in row] for row in rows)]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def percent(share: float | None) -> str:
+    """A share as people read it; `unknown` for None."""
+    return "unknown" if share is None else f"{share:.0%}"
 
 
 def _cell(text: str) -> str:

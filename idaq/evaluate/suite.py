@@ -34,8 +34,8 @@ class SetData:
     std: float
     minimum: float
     maximum: float
-    success: float
-    """share of episodes that solve their task"""
+    success: float | None
+    """share of episodes that solve their task, of those of which it is known"""
     random: float | None
     """mean return of random actions, where it was measured"""
 
@@ -75,7 +75,7 @@ def describe(stored: StoredDataset, settings: Sequence[str] = ()) -> SetData:
         std=float(returns.std()),
         minimum=float(returns.min()),
         maximum=float(returns.max()),
-        success=float(stored.episodes.success.mean()),
+        success=stored.episodes.success_rate(),
         random=mean_random(stored.tasks),
     )
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from idaq.core.config import read_toml
 from idaq.core.files import write_text
-from idaq.evaluate.markdown import table
+from idaq.evaluate.markdown import percent, table
 from idaq.evaluate.protocol import METHOD, OFFLINE, PRIOR, Summary, headline, interval, number, steering_note
 from idaq.evaluate.statistics import LEVEL, Estimate
 from idaq.evaluate.suite import BASELINES, DATA, SetData, SuiteBaselines, SuiteData, read_suite
@@ -225,8 +225,8 @@ def _data_table(data: Mapping[str, SetData]) -> str:
     head = ["set", "episodes", "return", "std", "range", "success", "random", "digest"]
     rows = [
         [name, str(facts.episodes), number(facts.mean), number(facts.std),
-         f"{number(facts.minimum)} to {number(facts.maximum)}", f"{facts.success:.0%}",
-         "-" if facts.random is None else number(facts.random), facts.content_digest[:12]]
+         f"{number(facts.minimum)} to {number(facts.maximum)}", percent(facts.success),
+         "unknown" if facts.random is None else number(facts.random), facts.content_digest[:12]]
         for name, facts in data.items()
     ]  # fmt: skip
     return table(head, rows)

@@ -1,10 +1,19 @@
 """The dataset card: README.md of a dataset, with the hub's front matter. Figures, not adjectives."""
 
+import json
+
 import numpy as np
 
 from idaq.format.documents import TaskRecord, mean_random
 from idaq.format.reader import StoredDataset
 from idaq.format.recipe import Behaviour, Recipe
+
+HUB_LICENSES = frozenset((
+    "unknown", "mit", "apache-2.0", "bsd-2-clause", "bsd-3-clause", "cc0-1.0", "cc-by-3.0", "cc-by-4.0", "cc-by-sa-3.0",
+    "cc-by-sa-4.0", "cc-by-nc-4.0", "cc-by-nc-sa-4.0", "cc-by-nd-4.0", "cc-by-nc-nd-4.0", "gpl-3.0", "lgpl-3.0",
+    "agpl-3.0", "mpl-2.0", "odbl", "odc-by", "pddl", "isc", "unlicense",
+))  # fmt: skip
+"""of the names that the Hugging Face hub knows, those that data comes under"""
 
 
 def dataset_card(recipe: Recipe, tasks: tuple[TaskRecord, ...], origin: str = "") -> str:
@@ -17,7 +26,7 @@ def dataset_card(recipe: Recipe, tasks: tuple[TaskRecord, ...], origin: str = ""
     spread = f"behaviour {behaviour.mean():.3f} (from {behaviour.min():.3f} to {behaviour.max():.3f})"
     again = origin or "The recipe in `data/idaq/manifest.json` makes it again, to the same content digest."
     return f"""---
-license: mit
+{_license(recipe.license)}
 task_categories:
 - reinforcement-learning
 tags:
@@ -30,7 +39,8 @@ tags:
 
 {recipe.description}
 
-- family `{recipe.family}`: {len(tasks)} tasks ({splits}), {episodes} episodes, recipe seed {recipe.seed}
+- family `{recipe.family}`: {len(tasks)} tasks ({splits}), {episodes} episodes{_seed(recipe)}
+- authors: {", ".join(recipe.authors) or "unknown"}; licence: {recipe.license or "unknown"}
 - mean return over tasks: {spread}, random {"not measured" if random is None else f"{random:.3f}"}
 
 | behaviour | kind | quality | noise | random share | episodes a task |
@@ -42,8 +52,22 @@ Check it with `idaq dataset verify {recipe.id}`. {again}
 """
 
 
+def _license(license: str | None) -> str:
+    """The front matter's lines: one of the hub's own names, or `other` with the name it has."""
+    name = (license or "unknown").lower()
+    return f"license: {name}" if name in HUB_LICENSES else f"license: other\nlicense_name: {json.dumps(license)}"
+
+
+def _seed(recipe: Recipe) -> str:
+    """Nothing for data of other makers: nobody collected it from a seed."""
+    imported = all(behaviour.kind == "unknown" for behaviour in recipe.behaviours)
+    return "" if imported else f", recipe seed {recipe.seed}"
+
+
 def _behaviour_row(behaviour: Behaviour) -> str:
     b = behaviour
+    if b.kind == "unknown":
+        return f"| {b.name} | unknown | {b.quality} | unknown | unknown | up to {b.episodes} |"
     kind = f"{b.kind} {b.policy}" if b.policy else b.kind
     return f"| {b.name} | {kind} | {b.quality} | {b.noise:g} | {b.random_share:g} | {b.episodes} |"
 

@@ -104,6 +104,8 @@ class Provenance:
     """episodes left out because the simulation became unstable: NaN or infinity"""
     operation: str = ""
     """what made it other than a collection: subset, merge, relabel or import, in words"""
+    notes: list[str] = Field(default_factory=list)
+    """what an import cut, cast, dropped or assumed, with counts"""
     parents: list[Parent] = Field(default_factory=list)
     """the datasets it was made from"""
 

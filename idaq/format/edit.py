@@ -33,6 +33,9 @@ class Labels:
     behaviours: Mapping[str, str]
     """old name -> new name"""
     description: str | None = None
+    authors: Sequence[str] | None = None
+    license: str | None = None
+    """None leaves each as it is"""
 
 
 def subset(stored: StoredDataset, new_id: str, keep_M: NDArray[np.bool_], operation: str) -> DatasetSource:
@@ -89,8 +92,10 @@ def relabelled(stored: StoredDataset, new_id: str, labels: Labels) -> DatasetSou
         for entry in _entries(stored, np.arange(len(stored.episodes)))
     )
     source = _source([stored], new_id, tasks, behaviours, entries, "relabel")
-    description = source.recipe.description if labels.description is None else labels.description
-    return replace(source, recipe=replace(source.recipe, description=description))
+    fields = {"description": labels.description, "authors": labels.authors, "license": labels.license}
+    changed = {name: value for name, value in fields.items() if value is not None}
+    recipe = from_mapping(Recipe, to_mapping(source.recipe) | changed, where="relabel")
+    return replace(source, recipe=recipe)
 
 
 def _source(

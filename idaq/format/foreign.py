@@ -1,17 +1,21 @@
 """Minari datasets of other makers: chunked, compressed, any storage. Read through Minari itself, once, into RAM."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
+import h5py
 import numpy as np
 from minari import MinariDataset
 from numpy.typing import NDArray
 
+from idaq.core.checks import as_column, as_flags, check_finite, check_numbers, check_returns
 from idaq.core.digest import COLUMNS, episode_digest
 from idaq.core.errors import CorruptDatasetError, DatasetError
-from idaq.core.types import Array, Episode, Success, Task
+from idaq.core.notes import Notes
+from idaq.core.types import Array, Episode, Task
 from idaq.format import layout
 from idaq.format.columns import Columns, FlatColumn
 from idaq.format.reader import EpisodeTable
@@ -19,76 +23,192 @@ from idaq.format.reader import EpisodeTable
 
 @dataclass(frozen=True, kw_only=True)
 class Foreign:
-    """A foreign dataset as one task. Success is unknown and given as False."""
+    """A foreign dataset as one task. Success is unknown."""
 
     dataset_id: str
     task: Task
     episodes: EpisodeTable
     columns: Columns
-    action_low: NDArray[np.float32]
-    action_high: NDArray[np.float32]
+    observation_space: gym.spaces.Box
+    """one row of numbers"""
+    action_space: gym.spaces.Box
+    """one row of numbers"""
+    attributes: tuple[dict[str, Any], ...]
+    """of each episode, as its maker stored them"""
+    left_out: Notes
+    """episodes without steps, and counts that are not as stated"""
+    asides: Notes
+    """what a learner does not miss: shapes that became rows, infos, seeds that are unknown (0 in the table)"""
+
+    @property
+    def action_low(self) -> NDArray[np.float32]:
+        return _float32(self.action_space.low)
+
+    @property
+    def action_high(self) -> NDArray[np.float32]:
+        return _float32(self.action_space.high)
 
 
 def read_foreign(path: Path) -> Foreign:
     """Read a whole dataset. Observations may be a Box or a (nested) Dict of Boxes, flattened in Gymnasium's order.
 
-    Raises DatasetError for spaces that have no vector form here, CorruptDatasetError if Minari cannot read it.
+    What is left out or laid out otherwise is noted. Raises DatasetError for spaces that have no vector form here and
+    for NaN or infinity, naming the episode; CorruptDatasetError if Minari cannot read it.
     """
+    left_out, asides = Notes(), Notes()
     try:
         dataset = MinariDataset(layout.data_folder(path))
         space = dataset.action_space
         if not isinstance(space, gym.spaces.Box):
             raise DatasetError(f"{path}: the action space {space} is not a Box; only continuous actions are supported")
-        _check_observations(dataset.observation_space, path)
-        pairs = [_episode(raw, dataset.observation_space) for raw in dataset.iterate_episodes()]
-        metadata = list(dataset.storage.get_episode_metadata(range(len(pairs))))
+        leaves = _leaf_spaces(dataset.observation_space, path)
+        numbers = range(_stored_episodes(dataset, path, left_out))
+        raw = list(dataset.iterate_episodes(numbers))
+        attributes = _attributes(dataset, numbers, path)
     except DatasetError:
         raise
     except Exception as error:  # a broken dataset leads Minari and h5py to errors of any kind
         raise CorruptDatasetError(f"Minari cannot read {path}: {error}") from error
-    if not pairs:
-        raise DatasetError(f"{path} has no episodes")
-    seeds = [int(m.get("seed") or 0) for m in metadata]
+    _tell_shapes(dataset, leaves, raw, asides)
+    kept = [number for number in numbers if len(raw[number].rewards)]
+    left_out.tell(dataset.id, "episodes without steps are left out", len(raw) - len(kept))
+    if not kept:
+        raise DatasetError(f"{path} has no episodes with steps")
+    episodes = [_episode(raw[k], dataset.observation_space, f"{path}, episode {k}") for k in kept]
+    for number in kept:
+        _check_steps(raw[number], attributes[number], dataset, left_out, f"{path}, episode {number}")
+    seeds = [_seed(attributes[number].get("seed")) for number in kept]
+    asides.tell(dataset.id, "episodes of unknown seed: 0 is written", seeds.count(None))
+    low, high = (np.concatenate([bound.ravel() for bound in bounds]) for bounds in zip(*leaves.values(), strict=True))
     return Foreign(
         dataset_id=dataset.id,
         task=_only_task(),
-        episodes=_table(pairs, seeds),
-        columns=_columns(pairs),
-        action_low=space.low.ravel().astype(np.float32),
-        action_high=space.high.ravel().astype(np.float32),
+        episodes=_table(episodes, [seed or 0 for seed in seeds]),
+        columns=_columns(episodes),
+        observation_space=_flat_box(low, high),
+        action_space=_flat_box(space.low, space.high),
+        attributes=tuple(attributes[number] for number in kept),
+        left_out=left_out,
+        asides=asides,
     )
 
 
-def _check_observations(space: gym.Space[Any], path: Path) -> None:
-    leaves = [space]
-    while leaves:
-        leaf = leaves.pop()
-        if isinstance(leaf, gym.spaces.Dict):
-            leaves.extend(leaf.spaces.values())
-        elif not isinstance(leaf, gym.spaces.Box):
-            raise DatasetError(f"{path}: observations hold a {leaf}; only Box and Dict of Box are supported")
+def _stored_episodes(dataset: MinariDataset, path: Path, notes: Notes) -> int:
+    """How many episodes the storage holds; told where metadata.json states another number."""
+    stated, folder = int(dataset.total_episodes), layout.data_folder(path)
+    if dataset.storage.FORMAT == "hdf5":
+        with h5py.File(folder / layout.HDF5, "r") as file:
+            names: set[str] = set(file)
+    else:
+        names = {f"episode_{child.name}" for child in folder.iterdir() if child.is_dir()}
+    stored = next(k for k in range(len(names) + 1) if f"episode_{k}" not in names)
+    if stored < stated:
+        raise CorruptDatasetError(f"Minari cannot read {path}: it states {stated} episodes and stores {stored}")
+    if stored > stated:
+        notes.tell(dataset.id, f"metadata.json states {stated} episodes, {stored} are stored: all of them are read")
+    return stored
 
 
-def _episode(raw: Any, space: gym.Space[Any]) -> Episode:
+def _attributes(dataset: MinariDataset, numbers: Sequence[int], path: Path) -> list[dict[str, Any]]:
+    """What the maker says of each episode. From HDF5 as it stands: Minari makes a number of every seed, or fails."""
+    if dataset.storage.FORMAT != "hdf5":
+        return [dict(found) for found in dataset.storage.get_episode_metadata(numbers)]
+    with h5py.File(layout.data_folder(path) / layout.HDF5, "r") as file:
+        return [dict(file[f"episode_{number}"].attrs) for number in numbers]
+
+
+def _seed(stated: object) -> int | None:
+    if not isinstance(stated, int | np.integer) or isinstance(stated, bool):
+        return None
+    seed = int(stated)
+    return seed if 0 <= seed < 2**64 else None
+
+
+def _leaf_spaces(space: gym.Space[Any], path: Path, name: str = "") -> dict[str, tuple[Array, Array]]:
+    """Lower and upper bounds of each Box of an observation space, by name, in the order of flattening."""
+    if isinstance(space, gym.spaces.Box):
+        return {name: (space.low, space.high)}
+    if not isinstance(space, gym.spaces.Dict):
+        raise DatasetError(f"{path}: observations hold a {space}; only Box and Dict of Box are supported")
+    found: dict[str, tuple[Array, Array]] = {}
+    for key, child in space.spaces.items():
+        found |= _leaf_spaces(child, path, f"{name}/{key}" if name else str(key))
+    return found
+
+
+def _tell_shapes(
+    dataset: MinariDataset, leaves: dict[str, tuple[Array, Array]], raw: Sequence[Any], notes: Notes
+) -> None:
+    """What is not a plain row of numbers becomes one, and infos stay behind."""
+    if list(leaves) != [""]:
+        parts = ", ".join(f"{name} ({low.size})" for name, (low, _) in leaves.items())
+        notes.tell(dataset.id, f"Dict observations are written as one row of numbers: {parts}")
+    shapes = {"observations": dataset.observation_space.shape, "actions": dataset.action_space.shape}
+    for what, shape in shapes.items():
+        if shape is not None and len(shape) > 1:  # a Dict has none
+            notes.tell(dataset.id, f"{what} of shape {shape} are written as rows of {int(np.prod(shape))} numbers")
+    infos = sorted({name for episode in raw for name in episode.infos or {}})
+    if infos:
+        count = sum(bool(episode.infos) for episode in raw)
+        notes.tell(dataset.id, f"episodes with infos, which are not read: {', '.join(map(str, infos[:12]))}", count)
+
+
+def _check_steps(raw: Any, attributes: dict[str, Any], dataset: MinariDataset, notes: Notes, where: str) -> None:
+    """The number of steps that an episode states. Minari cuts long episodes of an Arrow storage into pieces."""
+    stated, length = attributes.get("total_steps"), len(raw.rewards)
+    if stated is None or stated == length:
+        return
+    if dataset.storage.FORMAT != "hdf5":
+        raise CorruptDatasetError(f"{where} states {stated} steps and Minari reads {length}")
+    notes.tell(dataset.id, "episodes state another number of steps than they have: those stored are read", 1)
+
+
+def _episode(raw: Any, space: gym.Space[Any], where: str) -> Episode:
     length = len(raw.rewards)
-    return Episode(
-        observations=np.concatenate(_leaves(raw.observations, space, length + 1), axis=1),
-        actions=np.asarray(raw.actions).reshape(length, -1),
-        rewards=np.asarray(raw.rewards),
-        terminated=np.asarray(raw.terminations, bool),
-        truncated=np.asarray(raw.truncations, bool),
+    observations, actions = _leaves(raw.observations, space, length + 1, where), np.asarray(raw.actions)
+    columns = {
+        "observations": np.concatenate(observations, axis=1),
+        "actions": _rows("actions", actions, length, where),
+        "rewards": as_column("rewards", _rows("rewards", raw.rewards, length, where), where),
+    }
+    for name, column in columns.items():
+        check_finite(name, column, where)
+    check_returns(columns["rewards"], where)
+    terminated, truncated = (
+        as_flags(name, _rows(name, getattr(raw, name), length, where), where)
+        for name in ("terminations", "truncations")
     )
+    return Episode(**columns, terminated=terminated, truncated=truncated)
 
 
-def _leaves(value: Any, space: gym.Space[Any], rows: int) -> list[Array]:
+def _leaves(value: Any, space: gym.Space[Any], rows: int, where: str) -> list[Array]:
     if isinstance(space, gym.spaces.Dict):
-        return [leaf for key, child in space.spaces.items() for leaf in _leaves(value[key], child, rows)]
-    return [np.asarray(value).reshape(rows, -1)]
+        return [leaf for key, child in space.spaces.items() for leaf in _leaves(value[key], child, rows, where)]
+    return [_rows("observations", value, rows, where)]
+
+
+def _rows(name: str, value: Any, rows: int, where: str) -> Array:
+    """(rows, numbers), where it has as many rows: a reshape alone would share other numbers out over them."""
+    array = check_numbers(name, np.asarray(value), where)
+    if array.shape[:1] != (rows,):
+        raise CorruptDatasetError(f"{where}: {name} of shape {array.shape} do not have {rows} rows")
+    return array.reshape(rows, -1)
+
+
+def _flat_box(low: Array, high: Array) -> gym.spaces.Box:
+    kind = np.result_type(low, high)
+    if kind.kind == "b":
+        kind = np.dtype(np.uint8)
+    return gym.spaces.Box(low.ravel().astype(kind), high.ravel().astype(kind), dtype=kind.type)
+
+
+def _float32(bound: Array) -> NDArray[np.float32]:
+    with np.errstate(over="ignore"):
+        return bound.astype(np.float32)
 
 
 def _only_task() -> Task:
-    success = Success(metric="unknown", op=">=", threshold=0.0, unit="", when="any-step")
-    return Task(task_id="task-0", task_index=0, params={}, split="train", success=success)
+    return Task(task_id="task-0", task_index=0, params={}, split="train", success=None)
 
 
 def _table(episodes: list[Episode], seeds: list[int]) -> EpisodeTable:
@@ -101,6 +221,7 @@ def _table(episodes: list[Episode], seeds: list[int]) -> EpisodeTable:
         length=np.array([len(e) for e in episodes], np.int64),
         total_reward=np.array([e.total_reward for e in episodes]),
         success=np.zeros(count, bool),
+        success_known=np.zeros(count, bool),
         terminated=np.array([bool(e.terminated.any()) for e in episodes]),  # some makers go on after a termination
         truncated=np.array([bool(e.truncated[-1]) for e in episodes]),
         offsets={},

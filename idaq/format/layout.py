@@ -38,13 +38,19 @@ EPISODE_SCHEMA = pa.schema(
         pa.field("seed", pa.uint64(), nullable=False),
         pa.field("length", pa.int64(), nullable=False),
         pa.field("return", pa.float64(), nullable=False),
-        pa.field("success", pa.bool_(), nullable=False),
+        pa.field("success", pa.bool_(), nullable=True),
         pa.field("terminated", pa.bool_(), nullable=False),
         pa.field("truncated", pa.bool_(), nullable=False),
         *(pa.field(f"offset_{name}", pa.int64(), nullable=False) for name in COLUMNS),
         pa.field("digest", pa.string(), nullable=False),
     ]
 )
+
+
+def is_episode_schema(schema: pa.Schema) -> bool:
+    """Whether these are the columns of episodes.parquet; `success` may be declared without nulls."""
+    place = schema.get_field_index("success")
+    return place >= 0 and schema.set(place, schema.field(place).with_nullable(True)).equals(EPISODE_SCHEMA)
 
 
 def data_folder(dataset: Path) -> Path:

@@ -19,6 +19,8 @@ from idaq.format import FORMAT_VERSION, layout
 from idaq.format.documents import Manifest, MetadataIdaq, TaskRecord
 
 T = TypeVar("T")
+Chosen = NDArray[np.bool_] | NDArray[np.int64] | slice
+"""episodes: a mask (M,), their numbers, or a slice"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +33,8 @@ class EpisodeTable:
     length: NDArray[np.int64]
     total_reward: NDArray[np.float64]
     success: NDArray[np.bool_]
+    """False where it is not known"""
+    success_known: NDArray[np.bool_]
     terminated: NDArray[np.bool_]
     truncated: NDArray[np.bool_]
     offsets: Mapping[str, NDArray[np.int64]]
@@ -39,6 +43,20 @@ class EpisodeTable:
 
     def __len__(self) -> int:
         return len(self.length)
+
+    def solved(self, number: int) -> bool | None:
+        """Whether an episode solved its task; None where nobody knows."""
+        return bool(self.success[number]) if self.success_known[number] else None
+
+    def success_rate(self, chosen: Chosen = slice(None)) -> float | None:
+        """Share of solved episodes among the `chosen` of which it is known; None where it is known of none."""
+        known = self.success_known[chosen]
+        return float(self.success[chosen][known].mean()) if known.any() else None
+
+    def success_text(self, chosen: Chosen = slice(None)) -> str:
+        """`success_rate` for people: `80%`, `unknown`, or `80% (unknown of 3)` where it is known of some only."""
+        rate, unknown = self.success_rate(chosen), int(np.sum(~self.success_known[chosen]))
+        return "unknown" if rate is None else f"{rate:.0%}" + (f" (unknown of {unknown})" if unknown else "")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,8 +183,10 @@ def read_episodes(path: Path) -> EpisodeTable:
         table = pq.read_table(path)
     except (pa.ArrowException, OSError) as error:
         raise CorruptDatasetError(f"{path} is not a readable parquet file: {error}") from None
-    if not table.schema.equals(layout.EPISODE_SCHEMA):
+    if not layout.is_episode_schema(table.schema):
         raise CorruptDatasetError(f"{path} has columns {table.schema.names}, not {layout.EPISODE_SCHEMA.names}")
+    known = table["success"].is_valid().to_numpy()
+    table = table.set_column(table.schema.get_field_index("success"), "success", table["success"].fill_null(False))
     column: dict[str, Array] = {name: table[name].to_numpy() for name in table.schema.names}
     if not np.array_equal(column["episode"], np.arange(len(table))):
         raise CorruptDatasetError(f"{path} does not list the episodes 0 to {len(table) - 1} in order")
@@ -177,6 +197,7 @@ def read_episodes(path: Path) -> EpisodeTable:
         length=column["length"],
         total_reward=column["return"],
         success=column["success"],
+        success_known=known,
         terminated=column["terminated"],
         truncated=column["truncated"],
         offsets={name: column[f"offset_{name}"] for name in layout.COLUMNS},

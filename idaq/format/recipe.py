@@ -1,13 +1,15 @@
 """The recipe: all that determines a dataset's content. A TOML file in the catalogue; stored whole in the manifest."""
 
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from idaq.core.config import config
 from idaq.core.errors import UsageError
 from idaq.core.ids import parse_id
-from idaq.core.types import PlainData, Slug, VersionOne
+from idaq.core.notes import Notes
+from idaq.core.types import Line, PlainData, Slug, VersionOne
 
 
 @config
@@ -62,6 +64,10 @@ class Recipe:
     """namespace/family/name-vN"""
     family: str
     description: str
+    authors: list[Line] = Field(default_factory=list)
+    """whose data it is; empty where it is not known"""
+    license: Line | None = None
+    """under which it may be used: an SPDX identifier or other words; null where it is not known"""
     seed: Annotated[int, Field(ge=0, lt=2**63)]
     splits: Splits
     behaviours: Annotated[list[Behaviour], Field(min_length=1)]
@@ -85,6 +91,39 @@ class Recipe:
         if len(set(names)) != len(names):
             raise ValueError(f"behaviour names must differ, got {names}")
         return self
+
+
+class Whose(Protocol):
+    """What states whose data it is, as far as that is known: a recipe, an import."""
+
+    @property
+    def authors(self) -> Sequence[str]: ...
+    @property
+    def license(self) -> str | None: ...
+
+
+def whose_notes(recipe: Recipe) -> list[str]:
+    """What is not known of whose data it is, for whoever passes it on; nothing where all is known."""
+    missing = [name for name, value in (("authors", recipe.authors), ("licence", recipe.license)) if not value]
+    return [f"{' and '.join(missing)} of {recipe.id} unknown; the card says so"] if missing else []
+
+
+def join_whose(parts: Mapping[str, Whose], notes: Notes) -> tuple[list[str], str | None]:
+    """Authors and licence of data made of several, by name: all authors; all licences, if all are known."""
+    authors = list(dict.fromkeys(author for part in parts.values() for author in part.authors))
+    licenses = list(dict.fromkeys(part.license for part in parts.values()))
+    nameless = [name for name, part in parts.items() if not part.authors]
+    if authors and nameless:
+        notes.tell(", ".join(nameless), "authors unknown: the others alone are named")
+    if len(licenses) == 1:
+        return authors, licenses[0]
+    stated = " AND ".join(dict.fromkeys(name for text in licenses if text for name in text.split(" AND ")))
+    if None not in licenses:
+        notes.tell(", ".join(parts), f"licences differ, and all apply: {stated}")
+        return authors, stated
+    bare = ", ".join(name for name, part in parts.items() if part.license is None)
+    notes.tell(bare, f"licence unknown, hence of the whole (the rest: {stated})")
+    return authors, None
 
 
 def for_family(mapping: dict[str, Any], family: str) -> dict[str, Any]:

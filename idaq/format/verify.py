@@ -17,10 +17,9 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from idaq.core.config import to_mapping
 from idaq.core.digest import COLUMNS, dataset_digest, episode_digest, value_digest
 from idaq.core.errors import DatasetError
-from idaq.core.files import inside, sha256_file
+from idaq.core.files import inside, read_json, sha256_file
 from idaq.core.types import Advance, Episode, ignore_progress
 from idaq.format import layout
 from idaq.format.columns import Columns, get_episode, map_columns
@@ -120,11 +119,16 @@ def _identity(stored: StoredDataset) -> StatedAndFound:
         "dataset id (metadata.json)": (manifest.dataset_id, metadata.get("dataset_id")),
         "dataset id (recipe)": (manifest.dataset_id, manifest.recipe.id),
         "family": (manifest.family, manifest.recipe.family),
-        "recipe digest": (manifest.recipe_digest, value_digest(to_mapping(manifest.recipe))),
+        "recipe digest": (manifest.recipe_digest, value_digest(_recipe_as_it_stands(stored))),
         "content digest": (manifest.content_digest, dataset_digest(stored.episodes.digest.tolist())),
         "observation space": (manifest.observation_space_sha256, value_digest(metadata.get("observation_space"))),
         "action space": (manifest.action_space_sha256, value_digest(metadata.get("action_space"))),
     }
+
+
+def _recipe_as_it_stands(stored: StoredDataset) -> object:
+    """Without the defaults of fields that an earlier idaq did not write."""
+    return read_json(layout.data_folder(stored.path) / layout.MANIFEST)["recipe"]
 
 
 def _counts(stored: StoredDataset) -> StatedAndFound:

@@ -46,7 +46,8 @@ class EpisodeEntry:
     task_index: int
     behaviour: str
     seed: int
-    success: bool
+    success: bool | None
+    """None where nobody knows"""
 
 
 def entry_of(table: EpisodeTable, number: int, episode: Episode) -> EpisodeEntry:
@@ -56,7 +57,7 @@ def entry_of(table: EpisodeTable, number: int, episode: Episode) -> EpisodeEntry
         task_index=int(table.task_index[number]),
         behaviour=str(table.behaviour[number]),
         seed=int(table.seed[number]),
-        success=bool(table.success[number]),
+        success=table.solved(number),
     )
 
 
@@ -75,6 +76,7 @@ class DatasetSource:
     unstable: int = 0
     """episodes that were left out of it for NaN or infinity"""
     operation: str = ""
+    notes: tuple[str, ...] = ()
     parents: tuple[Parent, ...] = ()
     """what made it, of what, where it was not collected"""
     provenance: Provenance | None = None
@@ -232,7 +234,8 @@ def _minari_metadata(data: Path, source: DatasetSource, counts: Counts) -> dict[
         "action_space": serialize_space(source.action_space),
         **({} if source.env_spec_json is None else {"env_spec": source.env_spec_json}),
         "algorithm_name": ", ".join(b.name for b in recipe.behaviours),
-        "author": ["the idaq contributors"],
+        "author": list(recipe.authors),
+        **({} if recipe.license is None else {"license": recipe.license}),
         "author_email": [],
         "code_permalink": "",
         "requirements": ["idaq"],
@@ -264,6 +267,7 @@ def _provenance(source: DatasetSource) -> Provenance:
         simulators=dict(source.simulators),
         unstable=source.unstable,
         operation=source.operation,
+        notes=list(source.notes),
         parents=list(source.parents),
     )
 

@@ -91,7 +91,8 @@ def import_zarr(url: str, root: Path, progress: Advance = ignore_progress) -> Pa
 
 def _attributes(stored: StoredDataset) -> Attributes:
     table = stored.episodes
-    names = [field.name for field in fields(EpisodeColumns)]
+    columns = {field.name: getattr(table, field.name).tolist() for field in fields(EpisodeColumns)}
+    columns["success"] = [table.solved(number) for number in range(len(table))]
     card = stored.path / layout.CARD
     open_seal = Attributes(
         zarr_version=1,
@@ -100,9 +101,9 @@ def _attributes(stored: StoredDataset) -> Attributes:
         metadata={name: value for name, value in stored.metadata.items() if name != "idaq"},
         manifest=stored.manifest,
         tasks=list(stored.tasks),
-        episodes=EpisodeColumns(**{name: getattr(table, name).tolist() for name in names}),
+        episodes=EpisodeColumns(**columns),
     )
-    return replace(open_seal, sha256=seal(open_seal))
+    return replace(open_seal, sha256=seal(to_mapping(open_seal)))
 
 
 def _claim(folder: Folder, content_digest: str) -> None:

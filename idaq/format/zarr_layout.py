@@ -7,8 +7,9 @@ stored. A chunk has as many rows as the mean episode. Where episodes are of equa
 elsewhere an episode of T steps lies in at most T / mean + 2 chunks, and no single long episode swells them all.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import zarr
@@ -18,7 +19,7 @@ from zarr.codecs import BytesCodec, Crc32cCodec, ZstdCodec
 from zarr.core.metadata import ArrayV3Metadata
 from zarr.storage import MemoryStore
 
-from idaq.core.config import config, to_mapping
+from idaq.core.config import config
 from idaq.core.digest import value_digest
 from idaq.core.types import PlainData, VersionOne
 from idaq.format import layout
@@ -49,7 +50,7 @@ class EpisodeColumns:
     seed: list[Annotated[int, Field(ge=0, lt=2**64)]]
     length: list[Annotated[int, Field(ge=1, lt=2**40)]]
     total_reward: list[float]
-    success: list[bool]
+    success: list[bool | None]
     terminated: list[bool]
     truncated: list[bool]
     digest: list[Sha256]
@@ -154,9 +155,9 @@ def create_array(store: MemoryStore, grid: Grid) -> zarr.Array[ArrayV3Metadata]:
     )
 
 
-def seal(attributes: Attributes) -> str:
-    """What `sha256` must be."""
-    return value_digest({name: value for name, value in to_mapping(attributes).items() if name != "sha256"})
+def seal(stated: Mapping[str, Any]) -> str:
+    """What `sha256` must be, of the attribute as it stands: what an earlier idaq did not write is not filled in."""
+    return value_digest({name: value for name, value in stated.items() if name != "sha256"})
 
 
 def shard_index_bytes(grid: Grid) -> int:

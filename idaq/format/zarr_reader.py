@@ -223,8 +223,6 @@ def open_zarr(url: str) -> ZarrDataset:
     folder = open_folder(url)
     attributes = _read_attributes(folder)
     place = f"{folder.url}/{GROUP}"
-    if seal(attributes) != attributes.sha256:
-        raise CorruptDatasetError(f"{place}: the attributes have another sha256 than they say")
     episodes = _table(attributes.episodes, place)
     check_columns(attributes.manifest.columns, place, LARGEST_EPISODE)
     _check_documents(attributes, episodes, place)
@@ -251,7 +249,10 @@ def _read_attributes(folder: Folder) -> Attributes:
         raise FormatVersionError(
             f"{folder.url} is written in Zarr form {version!r}; this idaq reads 1", hint="pip install --upgrade idaq"
         )
-    return document(Attributes, stated, place)
+    attributes = document(Attributes, stated, place)
+    if seal(stated) != attributes.sha256:
+        raise CorruptDatasetError(f"{place}: the attributes have another sha256 than they say")
+    return attributes
 
 
 def read_group(folder: Folder) -> dict[str, Any] | None:
@@ -274,6 +275,8 @@ def _table(columns: EpisodeColumns, place: str) -> EpisodeTable:
     arrays = {name: np.array(values) for name, values in vars(columns).items() if not name.startswith("_")}
     if len({len(array) for array in arrays.values()}) != 1 or not len(columns.length):
         raise CorruptDatasetError(f"{place}: the columns of the table of episodes are of unlike lengths, or empty")
+    arrays["success"] = np.array(columns.success, np.bool_)  # None is False
+    arrays["success_known"] = np.array([solved is not None for solved in columns.success], np.bool_)
     arrays["seed"] = np.array(columns.seed, np.uint64)
     arrays["total_reward"] = np.array(columns.total_reward, np.float64)
     return EpisodeTable(**arrays, offsets={})

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from idaq.core.errors import NonFiniteError
+from idaq.core.errors import DatasetError, NonFiniteError
 from idaq.core.metrics import append_metrics, truncate_metrics
 from idaq.core.seeds import generator
 from idaq.core.types import Advance, ignore_progress
@@ -98,9 +98,19 @@ def build(config: TrainConfig, spec: AgentSpec, device: str = "cpu") -> tuple[Ag
 
 
 def agent_spec(dataset: Dataset, transitions: TransitionTable | StreamedBatches) -> AgentSpec:
-    """Sizes and normalisation of what the agent learns from."""
-    statistics = transitions.statistics()
+    """Sizes and normalisation of what the agent learns from.
+
+    Raises DatasetError for numbers of the action without width or bounds, and for data that float32 cannot hold.
+    """
     low, high = dataset.action_low.astype(np.float64), dataset.action_high.astype(np.float64)
+    unusable = np.flatnonzero(~np.isfinite(high - low) | (high <= low)).tolist()
+    if unusable:
+        found = ", ".join(f"{number} in [{low[number]:g}, {high[number]:g}]" for number in unusable[:8])
+        raise DatasetError(
+            f"{dataset.dataset_id}: numbers of the action have no width or no bounds, so none can be chosen: {found}",
+            hint="leave a constant out of the actions; idaq dataset import gives an unbounded one the data's bounds",
+        )
+    statistics = transitions.statistics()
     return AgentSpec(
         observation_mean=statistics.observation_mean.tolist(),
         observation_std=statistics.observation_std.tolist(),

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -123,7 +124,8 @@ def open_dataset(id_or_path: str | Path, root: str | Path | None = None) -> Data
     """Open a dataset by id (below `root`, else $MINARI_DATASETS_PATH, else Minari's default), by path or by URL.
 
     `<path>.zarr` and whatever holds `://` is a Zarr form, read when asked for. Datasets of other makers load too: one
-    task, columns read into RAM. Raises DatasetNotFoundError, FormatVersionError or CorruptDatasetError.
+    task, columns read into RAM, with a warning for what is left out of them. Raises DatasetNotFoundError,
+    FormatVersionError, CorruptDatasetError, and DatasetError for another maker's NaN.
     """
     if _is_zarr(str(id_or_path)):
         return _open_streamed(str(id_or_path))
@@ -176,6 +178,8 @@ def _open_streamed(url: str) -> Dataset:
 
 def _open_foreign(path: Path) -> Dataset:
     foreign = read_foreign(path)
+    for note in foreign.left_out:
+        warnings.warn(note, stacklevel=3)
     return Dataset(
         dataset_id=foreign.dataset_id,
         path=path,

@@ -27,7 +27,7 @@ from idaq.core.seeds import generator
 from idaq.core.types import Episode
 from idaq.loader.dataset import Dataset
 from idaq.loader.sampling import MetaBatch
-from idaq.loader.table import Statistics, statistics_of
+from idaq.loader.table import Statistics, check_learnable, statistics_of
 from idaq.loader.transitions import Floats, Transitions
 
 _ORDER_STREAM = 2
@@ -98,8 +98,17 @@ class StreamedBatches:
         )
 
     def statistics(self) -> Statistics:
-        """Normalisation statistics over all transitions of the selection: one pass over all of its data."""
-        return statistics_of(self._pool.unpack(rows[:-1], rows[1:]) for rows in self._every_episode())
+        """Normalisation statistics over all transitions of the selection: one pass over all of its data.
+
+        Raises DatasetError for NaN, infinity, and what float32 cannot hold, naming column and episode.
+        """
+        episodes = zip(self._dataset.numbers.tolist(), self._every_episode(), strict=True)
+        return statistics_of(self._checked(number, rows) for number, rows in episodes)
+
+    def _checked(self, number: int, rows: Floats) -> Transitions:
+        transitions = self._pool.unpack(rows[:-1], rows[1:])
+        check_learnable(transitions, lambda _: number)
+        return transitions
 
     def _every_episode(self) -> Iterator[Floats]:
         waiting: list[Future[Floats]] = []
@@ -211,9 +220,10 @@ def _pack(episode: Episode) -> Floats:
     actions = episode.actions.reshape(length, -1)
     size, action = observations.shape[1], actions.shape[1]
     packed = np.zeros((rows, size + action + 2), np.float32)
-    packed[:, :size] = observations
-    packed[:length, size : size + action] = actions
-    packed[:length, -2] = episode.rewards
+    with np.errstate(over="ignore"):  # `statistics` refuses what overflows
+        packed[:, :size] = observations
+        packed[:length, size : size + action] = actions
+        packed[:length, -2] = episode.rewards
     packed[:length, -1] = episode.terminated
     return packed
 

@@ -3,13 +3,14 @@
 Transitions are numbered 0 .. S-1 in episode order; those of a task are contiguous. D observation, A action.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
+from idaq.core.errors import DatasetError
 from idaq.core.types import Array
 from idaq.format.columns import Columns, FlatColumn
 from idaq.format.reader import EpisodeTable
@@ -41,7 +42,7 @@ class TransitionTable:
     ) -> None:
         lengths = episodes.length[numbers]
         first = np.concatenate([[0], lengths.cumsum()]).astype(np.int64)
-        self._size = int(first[-1])
+        self._size, self._numbers = int(first[-1]), numbers
         self._episode = np.repeat(np.arange(len(numbers)), lengths)
         self._terminates = bool(episodes.terminated[numbers].any())
         self._columns = {name: _Column(columns[name], numbers, first[:-1]) for name in _USED}
@@ -75,13 +76,14 @@ class TransitionTable:
             terminated = columns["terminated"](episode, flat)[:, 0].astype(bool, copy=False)
         else:
             terminated = np.zeros(len(flat), bool)  # the table of episodes says so: no need to read it
-        return Transitions(
-            observations=columns["observations"](episode, flat).astype(np.float32, copy=False),
-            actions=columns["actions"](episode, flat).astype(np.float32, copy=False),
-            rewards=columns["rewards"](episode, flat)[:, 0].astype(np.float32, copy=False),
-            next_observations=columns["observations"](episode, flat, following=1).astype(np.float32, copy=False),
-            terminated=terminated,
-        )
+        with np.errstate(over="ignore"):  # `statistics`, which every training begins with, refuses what overflows
+            return Transitions(
+                observations=columns["observations"](episode, flat).astype(np.float32, copy=False),
+                actions=columns["actions"](episode, flat).astype(np.float32, copy=False),
+                rewards=columns["rewards"](episode, flat)[:, 0].astype(np.float32, copy=False),
+                next_observations=columns["observations"](episode, flat, following=1).astype(np.float32, copy=False),
+                terminated=terminated,
+            )
 
     def _pack(self) -> Floats:
         """All transitions as rows [s, a, s', r, terminated]: one copy of memory serves a whole transition."""
@@ -110,9 +112,32 @@ class TransitionTable:
         return np.arange(*self.ranges[position])
 
     def statistics(self) -> Statistics:
-        """Normalisation statistics over all transitions of the table, read in chunks."""
-        starts = range(0, len(self), _CHUNK)
-        return statistics_of(self.gather(np.arange(start, min(start + _CHUNK, len(self)))) for start in starts)
+        """Normalisation statistics over all transitions of the table, read in chunks.
+
+        Raises DatasetError for NaN, infinity, and what float32 cannot hold, naming column and episode.
+        """
+        return statistics_of(self._checked(start) for start in range(0, len(self), _CHUNK))
+
+    def _checked(self, start: int) -> Transitions:
+        rows = self.gather(np.arange(start, min(start + _CHUNK, len(self))))
+        check_learnable(rows, lambda row: int(self._numbers[self._episode[start + row]]))
+        return rows
+
+
+def check_learnable(rows: Transitions, episode: Callable[[int], int]) -> None:
+    """All numbers of (R,) transitions are finite in float32. `episode` gives a row's episode.
+
+    Raises DatasetError naming column and episode.
+    """
+    for name in ("observations", "actions", "rewards", "next_observations"):
+        column: Array = getattr(rows, name)
+        bad = ~np.isfinite(column).reshape(len(column), -1).all(1)
+        if bad.any():
+            raise DatasetError(
+                f"{name.removeprefix('next_')} of episode {episode(int(np.argmax(bad)))} hold NaN, infinity or a "
+                "number beyond float32, in which learning calculates",
+                hint="scale that column, or leave the episode out: idaq dataset subset --help",
+            )
 
 
 def statistics_of(parts: Iterable[Transitions]) -> Statistics:

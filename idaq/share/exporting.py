@@ -16,6 +16,9 @@ from idaq.format.columns import get_episode, map_columns
 from idaq.format.documents import Counts, TaskRecord
 from idaq.format.reader import StoredDataset
 
+Facts = dict[str, Any]
+"""of one episode, as plain data"""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ExportedEpisode:
@@ -26,11 +29,12 @@ class ExportedEpisode:
     task: TaskRecord
     behaviour: str
     seed: int
-    success: bool
+    success: bool | None
+    """None where nobody knows"""
     episode: Episode
 
     @property
-    def facts(self) -> dict[str, int | str | bool]:
+    def facts(self) -> Facts:
         """All but the columns, as plain data."""
         return {
             "episode": self.number,
@@ -58,13 +62,13 @@ def each_episode(stored: StoredDataset, progress: Advance) -> Iterator[ExportedE
             task=tasks[int(table.task_index[number])],
             behaviour=str(table.behaviour[number]),
             seed=int(table.seed[number]),
-            success=bool(table.success[number]),
+            success=table.solved(number),
             episode=get_episode(columns, number, length),
         )
         progress(1)
 
 
-def count(facts: list[dict[str, int | str | bool]]) -> Counts:
+def count(facts: list[Facts]) -> Counts:
     """What was written, from the facts of the episodes that were."""
     return Counts(
         tasks=len({fact["task_index"] for fact in facts}),

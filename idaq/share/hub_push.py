@@ -7,6 +7,7 @@ from idaq.core.errors import CorruptDatasetError, DatasetError, DatasetExistsErr
 from idaq.core.files import sha256_file
 from idaq.format import layout
 from idaq.format.reader import StoredDataset, open_stored
+from idaq.format.recipe import whose_notes
 from idaq.format.verify import verify
 from idaq.share.hub import RemoteDataset, look_up
 from idaq.share.hub_fetch import fetch_document, steadily
@@ -22,6 +23,8 @@ class Pushed:
     content_digest: str
     existed: bool
     """it was there already, with this very content: nothing was sent"""
+    notes: tuple[str, ...] = ()
+    """what those who pull it cannot know: authors or licence"""
 
 
 def push(path: Path, remote: Remote, watch: Watch = unwatched) -> Pushed:
@@ -43,7 +46,13 @@ def push(path: Path, remote: Remote, watch: Watch = unwatched) -> Pushed:
         files = _uploads(stored)
         with watch(f"pushing {dataset_id}", sum(file.size for file in files), "bytes") as advance:
             remote.upload(dataset_id, files, advance)
-    return Pushed(dataset_id=dataset_id, url=remote.url, content_digest=stored.manifest.content_digest, existed=existed)
+    return Pushed(
+        dataset_id=dataset_id,
+        url=remote.url,
+        content_digest=stored.manifest.content_digest,
+        existed=existed,
+        notes=tuple(whose_notes(stored.manifest.recipe)),
+    )
 
 
 def _uploads(stored: StoredDataset) -> list[Upload]:

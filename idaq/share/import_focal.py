@@ -1,121 +1,190 @@
 """The folders that FOCAL and its descendants read: `goal_idx<k>/trj_evalsample<n>_step<S>.npy`, one episode a file.
 
 A file holds rows [s, a, r, s']: a plain array (T, 2 D + A + 1), or an object array of rows, which only pickle can
-store. Episodes end by time limit; nothing in the files is a terminal.
+store and which may have a fifth entry, done. Episodes end by time limit; nothing else in the files is a terminal.
 """
 
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from idaq.core.checks import as_flags, check_numbers
 from idaq.core.errors import CorruptDatasetError, DatasetError, DatasetNotFoundError
 from idaq.core.files import read_json
+from idaq.core.notes import Notes
 from idaq.core.types import Array
-from idaq.share.importing import Import, ImportedEpisode, ImportedTask, Rows, cut_episodes
+from idaq.share.cutting import Rows, cut_episodes, same_rows
+from idaq.share.importing import Import, ImportedEpisode, ImportedTask, slug
 
 _FOLDER = re.compile(r"goal_idx(\d{1,6})")
 _FILE = re.compile(r"trj_evalsample(\d+)_step(\d+)\.npy")
 
 
+@dataclass(frozen=True, kw_only=True)
+class _File:
+    path: Path
+    step: int
+    """of training, which names the behaviour"""
+    array: Array
+
+
 def read_focal(folder: Path, allow_pickle: bool = False) -> Import:
     """Every goal folder as a task, every file as episodes of the behaviour `step-<S>`.
 
-    Numbers missing from `goal_idx`, and folders without files, are noted. Object arrays are pickles, which can run any
-    code: they are refused unless `allow_pickle`. Raises DatasetNotFoundError, CorruptDatasetError.
+    Numbers missing from `goal_idx`, folders without files and files of other names are noted. Object arrays are
+    pickles, which can run any code: they are refused unless `allow_pickle`. Raises DatasetNotFoundError,
+    CorruptDatasetError.
     """
-    found = {int(m[1]): path for path in sorted(folder.glob("goal_idx*")) if (m := _FOLDER.fullmatch(path.name))}
-    if not found:
-        raise DatasetNotFoundError(f"{folder} holds no goal_idx<k> folders", hint="the folder that holds them is meant")
+    found = _goal_folders(folder)
     result = Import(tasks=[], origin=f"{folder.name} ({len(found)} goal folders)")
+    notes, where = result.notes, folder.name
     missing = sorted(set(range(max(found) + 1)) - set(found))
     if missing:
-        result.notes.append(f"goal folders that are missing: {missing}")
-    for index, path in sorted(found.items()):
-        task = ImportedTask(name=f"goal-{index}", index=index, episodes=[])
-        for file, number, step in _files(path):
-            rows = _rows(file, allow_pickle)
-            episodes = cut_episodes(rows, result.notes, str(file))
-            task.episodes += [ImportedEpisode(episode=e, behaviour=f"step-{step}", seed=number) for e in episodes]
-        if not task.episodes:
-            result.notes.append(f"{path.name} is empty")
+        notes.tell(where, f"goal folders that are missing: {_few(missing)}", len(missing))
+    files = {index: _files(path, allow_pickle, notes) for index, path in found.items()}
+    every = [file for of_goal in files.values() for file in of_goal]
+    size = _observation_size(every, _stated_size(folder))
+    for index, of_goal in files.items():
+        task = ImportedTask(name=slug(f"{folder.resolve().name}.goal-{index}"), index=index, episodes=[])
+        for file in of_goal:
+            rows = _rows(file, size, notes, where)
+            cut = cut_episodes(rows, notes, str(file.path.relative_to(folder)))
+            limited = int(rows.truncated.sum())
+            notes.tell(where, "episodes end by a time limit, as this layout means but no file says", limited)
+            task.episodes += [ImportedEpisode(episode=e, behaviour=f"step-{file.step}") for e in cut]
         result.tasks.append(task)
     return result
 
 
-def _files(folder: Path) -> list[tuple[Path, int, int]]:
-    """Files with sample number n and training step S, by step and number."""
+def _goal_folders(folder: Path) -> dict[int, Path]:
+    """By number. Raises DatasetNotFoundError for none, DatasetError where two have one number."""
+    found: dict[int, Path] = {}
+    for path in sorted(folder.glob("goal_idx*")):
+        match = _FOLDER.fullmatch(path.name)
+        if match and path.is_dir():
+            other = found.setdefault(int(match[1]), path)
+            if other != path:
+                raise DatasetError(f"{folder}: {other.name} and {path.name} are the same goal, {int(match[1])}")
+    if found:
+        return dict(sorted(found.items()))
+    hint = "the folder that holds them is meant"
+    if (folder / "data/metadata.json").is_file():
+        hint = "this is a Minari dataset: idaq dataset import minari:<id>, with its root as --root"
+    elif any(path.suffix in (".npz", ".hdf5", ".h5") for path in folder.iterdir()):
+        hint = "name the files themselves: several become a task each"
+    raise DatasetNotFoundError(f"{folder} holds no goal_idx<k> folders", hint=hint)
+
+
+def _files(folder: Path, allow_pickle: bool, notes: Notes) -> list[_File]:
+    """Files by training step and sample number, checked for what they are."""
     named = [(path, m) for path in folder.iterdir() if (m := _FILE.fullmatch(path.name))]
-    return sorted(((path, int(m[1]), int(m[2])) for path, m in named), key=lambda entry: (entry[2], entry[1]))
-
-
-def _rows(path: Path, allow_pickle: bool) -> Rows:
-    array = _load(path, allow_pickle)
-    if array.dtype == object or array.ndim != 2:
-        observations, actions, rewards, following = _columns(array, path)
-    else:
-        size = _stated_size(path, array.shape[1]) or observation_size(array, path)
-        observations, following = array[:, :size], array[:, -size:]
-        actions, rewards = array[:, size : -size - 1], array[:, -size - 1]
-    truncated = np.zeros(len(rewards), bool)
-    truncated[-1:] = True
-    return Rows(
-        observations=observations,
-        actions=actions,
-        rewards=rewards,
-        next_observations=following,
-        terminated=np.zeros(len(rewards), bool),
-        truncated=truncated,
-    )
+    others = sorted(path.name for path in folder.iterdir() if not _FILE.fullmatch(path.name))
+    notes.tell(folder.parent.name, f"files of another name are left out, such as {others[:1]}", len(others))
+    ordered = sorted(named, key=lambda entry: (int(entry[1][2]), int(entry[1][1])))
+    return [_File(path=path, step=int(m[2]), array=_load(path, allow_pickle)) for path, m in ordered]
 
 
 def _load(path: Path, allow_pickle: bool) -> Array:
     try:
-        return np.load(path, allow_pickle=allow_pickle)
-    except (ValueError, OSError, EOFError) as error:
+        array = np.load(path, allow_pickle=allow_pickle)
+    except (ValueError, OSError, EOFError, MemoryError) as error:
         if "allow_pickle" in str(error):
             raise DatasetError(
                 f"{path} is a pickle, which can run any code when it is opened",
                 hint="--allow-pickle, if you trust whoever made it",
             ) from None
         raise CorruptDatasetError(f"{path} is no NumPy array: {error}") from None
+    if not isinstance(array, np.ndarray) or not array.ndim or not len(array):
+        raise CorruptDatasetError(f"{path} holds no rows [s, a, r, s']")
+    return array if array.dtype == object else check_numbers("the array", array, str(path))
 
 
-def _columns(array: Array, path: Path) -> tuple[Array, Array, Array, Array]:
-    """(T, 4) objects [s, a, r, s'] as four arrays."""
-    rows: list[Any] = list(array)
-    try:
-        columns = [np.array([np.ravel(row[part]) for row in rows]) for part in range(4)]
-    except (ValueError, TypeError, IndexError) as error:
-        raise CorruptDatasetError(f"{path}: its rows are not [s, a, r, s']: {error}") from None
-    s, a, r, following = columns
-    if any(column.dtype == object for column in columns) or s.shape != following.shape or r.shape != (len(rows), 1):
-        raise CorruptDatasetError(f"{path}: rows [s, a, r, s'] of shapes {[c.shape[1:] for c in columns]}")
-    return s, a, r[:, 0], following
+def _is_objects(file: _File) -> bool:
+    return file.array.dtype == object or file.array.ndim != 2
 
 
-def _stated_size(path: Path, width: int) -> int | None:
+def _observation_size(files: Sequence[_File], stated: int | None) -> int:
+    """D of plain files: that for which s' is the next row's s, in all of them that tell.
+
+    An episode that stands still, or has one step, fits several sizes; the other files decide. 0 if no file is plain.
+    Raises CorruptDatasetError where no size fits, or several do.
+    """
+    plain = [file for file in files if not _is_objects(file)]
+    if not plain:
+        return 0
+    widths = {file.array.shape[1]: file.path for file in plain}
+    if len(widths) > 1:
+        said = ", ".join(f"{path} of {width} columns" for width, path in sorted(widths.items()))
+        raise CorruptDatasetError(f"files of different widths are no one dataset: {said}")
+    width = plain[0].array.shape[1]
+    possible = set(range(1, (width - 2) // 2 + 1))
+    if stated in possible:
+        return stated
+    fitting = {file.path: _fitting(file.array, possible) for file in plain}
+    common = set.intersection(possible, *(sizes for sizes in fitting.values() if sizes))
+    if len(common) == 1 and any(fitting.values()):
+        return common.pop()
+    path = next((path for path, sizes in fitting.items() if len(sizes) != 1), plain[0].path)
+    told = {tuple(sorted(sizes)): str(path) for path, sizes in fitting.items() if sizes}
+    raise CorruptDatasetError(
+        f"{path}: {width} columns can be [s, a, r, s'] with observations of {sorted(common) or 'no'} size"
+        + (f"; the files disagree: {told}" if len(told) > 1 and not common else ""),
+        hint="s' must be the next row's s; or state {\"observation_numbers\": D} in dataset.json beside the folders",
+    )
+
+
+def _fitting(array: Array, possible: set[int]) -> set[int]:
+    """The sizes for which every s' is the next row's s; all of them for one row."""
+    return {size for size in possible if same_rows(array[:-1, -size:], array[1:, :size]).all()}
+
+
+def _stated_size(folder: Path) -> int | None:
     """D as `idaq dataset export --to focal-npy` writes it beside the folders; None for other makers'."""
-    about = path.parent.parent / "dataset.json"
+    about = folder / "dataset.json"
     document = read_json(about) if about.is_file() else None
     stated = document.get("observation_numbers") if isinstance(document, dict) else None
-    return stated if isinstance(stated, int) and 0 < stated <= (width - 2) // 2 else None
+    return stated if isinstance(stated, int) else None
 
 
-def observation_size(array: Array, path: Path) -> int:
-    """D of rows [s, a, r, s'] of one array: the size for which every s' is the next row's s.
+def _rows(file: _File, size: int, notes: Notes, where: str) -> Rows:
+    array = file.array
+    if _is_objects(file):
+        s, a, r, following, terminated = _columns(file, notes, where)
+    else:
+        s, following = array[:, :size], array[:, -size:]
+        a, r, terminated = array[:, size : -size - 1], array[:, -size - 1], np.zeros(len(array), bool)
+    truncated = np.zeros(len(r), bool)
+    truncated[-1:] = ~terminated[-1:]
+    return Rows(
+        observations=s, actions=a, rewards=r, next_observations=following, terminated=terminated, truncated=truncated
+    )
 
-    Raises CorruptDatasetError where no size fits, or several do (an episode of one step).
-    """
-    fitting = [
-        size
-        for size in range(1, (array.shape[1] - 2) // 2 + 1)
-        if len(array) > 1 and np.array_equal(array[:-1, -size:], array[1:, :size])
-    ]
-    if len(fitting) != 1:
-        raise CorruptDatasetError(
-            f"{path}: {array.shape[1]} columns can be [s, a, r, s'] with observations of {fitting or 'no'} size",
-            hint="s' must be the next row's s",
-        )
-    return fitting[0]
+
+def _columns(file: _File, notes: Notes, where: str) -> tuple[Array, ...]:
+    """(T, 4) or (T, 5) objects [s, a, r, s', done] as five arrays."""
+    rows: list[Any] = list(file.array)
+    try:
+        widths = {len(row) for row in rows}
+        if not widths <= {4, 5} or len(widths) > 1:
+            raise ValueError(f"they have {sorted(widths)} entries")
+        columns = [np.array([np.ravel(row[part]) for row in rows]) for part in range(max(widths))]
+    except (ValueError, TypeError, IndexError) as error:
+        raise CorruptDatasetError(f"{file.path}: its rows are not [s, a, r, s']: {error}") from None
+    s, a, r, following, *rest = columns
+    if any(column.dtype == object for column in columns) or s.shape != following.shape or r.shape != (len(rows), 1):
+        raise CorruptDatasetError(f"{file.path}: rows [s, a, r, s'] of shapes {[c.shape[1:] for c in columns]}")
+    for name, column in zip(("s", "a", "r", "s'", "done"), columns, strict=False):
+        check_numbers(name, column, str(file.path))
+    terminated = as_flags("the fifth entry", rest[0], str(file.path)) if rest else np.zeros(len(rows), bool)
+    if rest:
+        said = "rows whose fifth entry, done, is 1 are taken as terminals, for nothing tells them from time-outs"
+        notes.tell(where, said, int(terminated.sum()))
+    return s, a, r[:, 0], following, terminated
+
+
+def _few(numbers: Sequence[int]) -> str:
+    return ", ".join(map(str, numbers[:20])) + (", ..." if len(numbers) > 20 else "")

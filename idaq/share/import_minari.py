@@ -1,51 +1,76 @@
-"""Minari datasets of any maker as the tasks of one dataset."""
+"""A Minari dataset of any maker as one task, or as those that its episodes name."""
 
 import json
-from collections.abc import Sequence
+import math
 from pathlib import Path
+from typing import Any
 
-import gymnasium as gym
+import numpy as np
 
 from idaq.core.errors import DatasetError
+from idaq.core.notes import Notes
 from idaq.core.types import Episode
 from idaq.format.columns import get_episode
 from idaq.format.documents import EnvReference
 from idaq.format.foreign import Foreign, read_foreign
 from idaq.format.reader import read_metadata
-from idaq.share.importing import Import, ImportedEpisode, ImportedTask, Rows, cut_episodes
+from idaq.share.cutting import Rows, cut_episodes
+from idaq.share.importing import UNKNOWN_ENV, Import, ImportedEpisode, ImportedTask, slug
 
 
-def read_minari(paths: Sequence[Path]) -> Import:
-    """One task a dataset, in the order given; Dict observations are flattened as Gymnasium flattens them.
+def read_minari(path: Path) -> Import:
+    """One task, or one for each `task_index` where every episode has that attribute.
 
-    An episode that goes on after a termination is cut there. Raises DatasetError where spaces differ.
+    Dict observations are flattened as Gymnasium flattens them. An episode that goes on after its end is cut.
     """
-    result = Import(tasks=[], origin="")
-    names, specs = [], []
-    for index, path in enumerate(paths):
-        foreign, metadata = read_foreign(path), read_metadata(path)
-        _same_sizes(foreign, result, path)
-        episodes = [
-            ImportedEpisode(episode=episode, seed=int(foreign.episodes.seed[number]))
-            for number in range(len(foreign.episodes))
-            for episode in _episodes(foreign, number, result.notes)
-        ]
-        task = ImportedTask(name=_slug(foreign.dataset_id, index), index=index, episodes=episodes)
-        spec = metadata.get("env_spec")
-        if isinstance(spec, str):
-            task.env = _reference(spec, path)
-        names.append(foreign.dataset_id)
-        specs.append(spec)
-        result.tasks.append(task)
-    result.origin = "minari: " + ", ".join(names)
-    if len(set(specs)) == 1 and isinstance(specs[0], str):
-        result.env_spec_json = specs[0]
-    else:
-        result.notes.append("the environments differ: minari's recover_environment() has none; each task names its own")
-    return result
+    foreign, metadata = read_foreign(path), read_metadata(path)
+    name, notes = foreign.dataset_id, Notes()
+    notes.add(foreign.left_out)
+    notes.add(foreign.asides)
+    if "idaq" in metadata:
+        notes.tell(name, "is an idaq dataset, of which only episodes are read; idaq dataset merge keeps all of it")
+    spec = metadata.get("env_spec")
+    env = _reference(spec, path, notes, name) if isinstance(spec, str) else UNKNOWN_ENV
+    episodes: dict[tuple[int | None, str], list[ImportedEpisode]] = {}  # by index and name of the task
+    for number, task in enumerate(_tasks(foreign)):
+        seed = int(foreign.episodes.seed[number])
+        cut = [ImportedEpisode(episode=episode, seed=seed) for episode in _episodes(foreign, number, notes)]
+        episodes.setdefault(task, []).extend(cut)
+    ordered = sorted(episodes.items(), key=lambda item: item[0])
+    return Import(
+        tasks=[ImportedTask(name=n, index=k, episodes=found, env=env) for (k, n), found in ordered],
+        origin=f"minari: {name}",
+        observation_space=foreign.observation_space,
+        action_space=foreign.action_space,
+        env_spec_json=spec if isinstance(spec, str) else None,
+        authors=_authors(metadata.get("author")),
+        license=next((_line(metadata[key]) for key in ("license", "licence") if _line(metadata.get(key))), None),
+        notes=notes,
+    )
 
 
-def _episodes(foreign: Foreign, number: int, notes: list[str]) -> list[Episode]:
+def _authors(stated: object) -> list[str]:
+    named = stated if isinstance(stated, list) else [stated]
+    return [line for line in map(_line, named) if line]
+
+
+def _line(stated: object) -> str:
+    """Text of Minari's metadata as one printable line; nothing where it is no text."""
+    text = stated if isinstance(stated, str) else ""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:200]
+
+
+def _tasks(foreign: Foreign) -> list[tuple[int | None, str]]:
+    """Index and name of each episode's task."""
+    own = slug(foreign.dataset_id.replace("/", "."))
+    stated = [attributes.get("task_index") for attributes in foreign.attributes]
+    indices = [int(index) for index in stated if isinstance(index, int | np.integer) and index >= 0]
+    if len(indices) < len(stated):
+        return [(None, own)] * len(stated)
+    return [(index, slug(f"{own[:50]}.{index:03d}")) for index in indices]
+
+
+def _episodes(foreign: Foreign, number: int, notes: Notes) -> list[Episode]:
     episode = get_episode(foreign.columns, number, int(foreign.episodes.length[number]))
     if not (episode.terminated[:-1] | episode.truncated[:-1]).any():
         return [episode]
@@ -57,37 +82,32 @@ def _episodes(foreign: Foreign, number: int, notes: list[str]) -> list[Episode]:
         terminated=episode.terminated,
         truncated=episode.truncated,
     )
-    parts = cut_episodes(rows, notes, f"{foreign.dataset_id}, episode {number}")
-    notes.append(f"{foreign.dataset_id}, episode {number}: goes on after its end; cut into {len(parts)} episodes")
-    return parts
+    notes.tell(foreign.dataset_id, "episodes that go on after an end are cut there into several", 1)
+    return cut_episodes(rows, notes, foreign.dataset_id)
 
 
-def _same_sizes(foreign: Foreign, result: Import, path: Path) -> None:
-    kind = foreign.columns["actions"].flat.dtype.type
-    space = gym.spaces.Box(foreign.action_low.astype(kind), foreign.action_high.astype(kind), dtype=kind)
-    if result.action_space is not None and result.action_space.shape != space.shape:
-        raise DatasetError(f"{path}: actions of shape {space.shape}, the first dataset's {result.action_space.shape}")
-    if result.tasks:
-        first, width = result.tasks[0].episodes[0].episode.observations, foreign.columns["observations"].width
-        if first.shape[1] != width:
-            raise DatasetError(f"{path}: observations of {width} numbers, the first dataset's {first.shape[1]}")
-    result.action_space = result.action_space or space
-
-
-def _reference(spec: str, path: Path) -> EnvReference:
+def _reference(spec: str, path: Path, notes: Notes, where: str) -> EnvReference:
     try:
         stated = json.loads(spec)
+        kwargs = stated.get("kwargs") or {}
+        endless = [name for name, value in kwargs.items() if not _is_plain(value)]
+        if endless:
+            said = f"kwargs of its env_spec that JSON cannot hold are left to env_spec: {', '.join(endless)}"
+            notes.tell(where, said, len(endless))
         return EnvReference(
             id=stated["id"],
             entry_point=str(stated.get("entry_point") or ""),
-            kwargs=stated.get("kwargs") or {},
+            kwargs={name: value for name, value in kwargs.items() if name not in endless},
             max_episode_steps=stated.get("max_episode_steps"),
         )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DatasetError(f"{path}: its env_spec is not Gymnasium's: {error}") from None
 
 
-def _slug(dataset_id: str, index: int) -> str:
-    """A task id that is unique and tells the dataset: `0-d4rl.hammer.human-v2`."""
-    text = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "." for c in dataset_id.lower())
-    return f"{index}-{text}"[:64].rstrip("._-")
+def _is_plain(value: Any) -> bool:
+    """Whether no NaN and no infinity is in it."""
+    if isinstance(value, dict):
+        return all(_is_plain(inner) for inner in value.values())
+    if isinstance(value, list):
+        return all(_is_plain(inner) for inner in value)
+    return not isinstance(value, float) or math.isfinite(value)

@@ -1,44 +1,24 @@
-"""Other people's data as a dataset of format 1: transitions cut into episodes, episodes gathered into tasks.
+"""Other people's data as a dataset of format 1: what every reader gives, and what is written of it."""
 
-Shapes: S transitions in a row, T of an episode, D observation, A action.
-"""
-
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 import gymnasium as gym
 import numpy as np
-from numpy.typing import NDArray
 
 from idaq.core.errors import DatasetError
 from idaq.core.ids import parse_id
-from idaq.core.types import Array, Episode, Success
+from idaq.core.notes import Notes
+from idaq.core.types import Episode
 from idaq.format.documents import EnvReference, References, ReturnStatistics, TaskRecord
 from idaq.format.recipe import Behaviour, Recipe, Splits
 from idaq.format.writer import DatasetSource, EpisodeEntry
+from idaq.share import spaces
 
 _HOW = "the imported episodes of this task"
-_UNKNOWN_ENV = EnvReference(id="unknown", entry_point="", kwargs={}, max_episode_steps=None)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rows:
-    """Transitions as most formats have them, in the order in which they happened."""
-
-    observations: Array
-    """(S, D)"""
-    actions: Array
-    """(S, A)"""
-    rewards: Array
-    """(S,)"""
-    terminated: NDArray[np.bool_]
-    """(S,)"""
-    truncated: NDArray[np.bool_]
-    """(S,) time-outs: they never become terminals"""
-    next_observations: Array | None = None
-    """(S, D), where the format has them"""
-    episode: NDArray[np.int64] | None = None
-    """(S,) a number that changes from one episode to the next, where the format has one"""
+UNKNOWN_ENV = EnvReference(id="unknown", entry_point="", kwargs={}, max_episode_steps=None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +26,7 @@ class ImportedEpisode:
     episode: Episode
     behaviour: str = "unknown"
     seed: int = 0
-    success: bool = False
+    success: bool | None = None
 
 
 @dataclass(kw_only=True)
@@ -58,7 +38,7 @@ class ImportedTask:
     index: int | None = None
     """its place among the tasks, where the format gives one"""
     params: dict[str, float | list[float]] = field(default_factory=dict)
-    env: EnvReference = _UNKNOWN_ENV
+    env: EnvReference = UNKNOWN_ENV
 
 
 @dataclass(kw_only=True)
@@ -71,79 +51,69 @@ class Import:
     action_space: gym.spaces.Box | None = None
     observation_space: gym.spaces.Box | None = None
     env_spec_json: str | None = None
-    notes: list[str] = field(default_factory=list)
-    """what was missing, dropped or assumed"""
+    authors: list[str] = field(default_factory=list)
+    license: str | None = None
+    """as the source states them; empty and None where it does not"""
+    notes: Notes = field(default_factory=Notes)
+    """what was cut, cast, dropped or assumed"""
+    settled: tuple[gym.spaces.Box, gym.spaces.Box] | None = None
+    """the spaces to write, once they are known"""
 
 
-def cut_episodes(rows: Rows, notes: list[str], where: str) -> list[Episode]:
-    """Cut after every end, where the episode number changes, and where s' is not the next s; no transition moves.
+def slug(text: str) -> str:
+    """A task id from a file's name or another maker's id: `hopper-medium` of `Hopper Medium.npz`'s stem."""
+    plain = re.sub(r"[^a-z0-9._-]+", "-", text.lower())
+    return plain.strip("._-")[:64].rstrip("._-") or "task"
 
-    Without `next_observations` the s' of an episode's last step is unknown. After a time-out that step is left out;
-    after a terminal, whose s' no Bellman target reads, it stays and s' repeats s. Both are noted.
-    Raises DatasetError for columns of unequal length, and for NaN or infinity.
+
+def settle(imported: Import) -> tuple[gym.spaces.Box, gym.spaces.Box]:
+    """One width and one dtype a column; returns the spaces of observations and actions, which hold every number.
+
+    What that drops, casts or assumes is noted, once. Raises DatasetError where sizes differ.
     """
-    _check(rows, where)
-    size = len(rows.rewards)
-    ends = rows.terminated | rows.truncated
-    ends[-1:] = True
-    if rows.episode is not None:
-        ends[:-1] |= rows.episode[1:] != rows.episode[:-1]
-    following = rows.next_observations
-    if following is not None:
-        ends[:-1] |= (following[:-1] != rows.observations[1:]).any(1)
-    edges = np.concatenate([[0], np.flatnonzero(ends) + 1]) if size else np.zeros(1, np.int64)
-    episodes, dropped, repeated = [], 0, 0
-    for first, last in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
-        if following is None:
-            repeats = bool(rows.terminated[last - 1])
-            repeated, dropped = repeated + repeats, dropped + (not repeats)
-            if not repeats and last - first == 1:
-                continue
-            episodes.append(_episode(rows, first, last if repeats else last - 1, rows.observations[last - 1]))
-        else:
-            episodes.append(_episode(rows, first, last, following[last - 1]))
-    if dropped:
-        notes.append(
-            f"{where}: left out {dropped} last steps of time-outs, whose next observation the file does not hold"
+    notes, where = imported.notes, imported.origin
+    for task in imported.tasks:
+        if not task.episodes:
+            notes.tell(task.name, "a task without an episode is left out")
+    tasks = imported.tasks = [task for task in imported.tasks if task.episodes]
+    if not tasks:
+        raise DatasetError("\n  - ".join([f"{where} holds no episodes", *notes]))
+    names = ("observations", "actions", "rewards")
+    spaces.one_width((task.name, entry.episode) for task in tasks for entry in task.episodes)
+    columns = {name: [getattr(e.episode, name) for task in tasks for e in task.episodes] for name in names}
+    kinds = {name: spaces.one_dtype(columns[name], name) for name in names}
+    for task in tasks:
+        tell: Callable[[str, int], None] = partial(notes.tell, task.name)
+        task.episodes = [replace(e, episode=spaces.cast(e.episode, kinds, tell)) for e in task.episodes]
+    columns = {name: [getattr(e.episode, name) for task in tasks for e in task.episodes] for name in names}
+    if imported.settled is None:
+        spaces.tell_of_float32(columns, notes, where)
+        imported.settled = (
+            spaces.observation_box(imported.observation_space, columns["observations"], notes, where),
+            spaces.action_box(imported.action_space, columns["actions"], notes, where),
         )
-    if repeated:
-        notes.append(f"{where}: {repeated} terminal steps have no next observation; it repeats the last one")
-    return episodes
+    return imported.settled
 
 
-def _episode(rows: Rows, first: int, last: int, final: Array) -> Episode:
-    """Transitions first..last-1, with `final` as s_T. A time-out whose last step is left out is still a time-out."""
-    truncated = rows.truncated[first:last].copy()
-    if rows.next_observations is None and not rows.terminated[last - 1]:
-        truncated[-1] = True
-    return Episode(
-        observations=np.concatenate([rows.observations[first:last], final[None]]),
-        actions=rows.actions[first:last],
-        rewards=rows.rewards[first:last],
-        terminated=rows.terminated[first:last],
-        truncated=truncated,
-    )
-
-
-def _check(rows: Rows, where: str) -> None:
-    columns = {name: value for name, value in vars(rows).items() if value is not None}
-    lengths = {name: len(value) for name, value in columns.items()}
-    if len(set(lengths.values())) > 1:
-        raise DatasetError(f"{where}: columns have unequal lengths: {lengths}")
-    for name, value in columns.items():
-        if name in ("observations", "actions", "rewards", "next_observations") and not np.isfinite(value).all():
-            row = int(np.argmax(~np.isfinite(value).reshape(len(value), -1).all(1)))
-            raise DatasetError(f"{where}: {name} holds NaN or infinity in row {row}")
+def state_whose(imported: Import, authors: Sequence[str] = (), license: str | None = None) -> None:
+    """Whose data it is: what the user says before what the source says; what neither does is noted."""
+    told = {"authors": (imported.authors, list(authors)), "licence": (imported.license, license)}
+    for name, (theirs, ours) in told.items():
+        if theirs and ours and theirs != ours:
+            imported.notes.tell(imported.origin, f"states the {name} {theirs}; what was asked for is written: {ours}")
+    imported.authors, imported.license = list(authors) or imported.authors, license or imported.license
+    missing = [name for name, value in (("authors", imported.authors), ("licence", imported.license)) if not value]
+    if missing:
+        imported.notes.tell(imported.origin, f"{' and '.join(missing)} unknown; --author and --license state them")
 
 
 def dataset_source(imported: Import, new_id: str, family: str, description: str) -> DatasetSource:
     """The dataset to write: every task in the split `train`, no random reference, behaviours of unknown make.
 
-    Raises DatasetError for an import without episodes.
+    Settles the import first. Raises DatasetError for one without episodes.
     """
-    tasks = [task for task in imported.tasks if task.episodes]
-    if not tasks:
-        raise DatasetError(f"{imported.origin} holds no episodes")
+    observation_space, action_space = settle(imported)
+    tasks = imported.tasks
     indices = [number if task.index is None else task.index for number, task in enumerate(tasks)]
     behaviours = sorted({episode.behaviour for task in tasks for episode in task.episodes})
     most = max(len(task.episodes) for task in tasks)
@@ -152,28 +122,33 @@ def dataset_source(imported: Import, new_id: str, family: str, description: str)
             id=str(parse_id(new_id)),
             family=family,
             description=description,
+            authors=imported.authors,
+            license=imported.license,
             seed=0,
             splits=Splits(seed=0, sizes={"train": len(tasks)}),
             behaviours=[Behaviour(name=name, kind="unknown", quality="unknown", episodes=most) for name in behaviours],
         ),
         tasks=tuple(_record(task, index) for task, index in zip(tasks, indices, strict=True)),
         entries=_entries(tasks, indices),
-        observation_space=imported.observation_space or _unbounded(tasks),
-        action_space=imported.action_space or _action_box(tasks),
+        observation_space=observation_space,
+        action_space=action_space,
         env_spec_json=imported.env_spec_json,
         operation=f"import of {imported.origin}",
+        notes=tuple(imported.notes),
     )
 
 
 def _record(task: ImportedTask, index: int) -> TaskRecord:
     returns = np.array([entry.episode.total_reward for entry in task.episodes])
-    measured = ReturnStatistics(mean=float(returns.mean()), std=float(returns.std()), n=len(returns), how=_HOW)
+    scale = float(np.abs(returns).max()) or 1.0  # squares of what float64 holds need not be
+    std = scale * float((returns / scale).std())
+    measured = ReturnStatistics(mean=float(returns.mean()), std=std, n=len(returns), how=_HOW)
     return TaskRecord(
         task_id=task.name,
         task_index=index,
         params=task.params,
         split="train",
-        success=Success(metric="unknown", op=">=", threshold=0.0, unit="", when="any-step"),
+        success=None,
         env=task.env,
         reset_options={},
         reference=References(random=None, behaviour=measured),
@@ -190,17 +165,3 @@ def _entries(tasks: Sequence[ImportedTask], indices: Sequence[int]) -> Iterator[
                 seed=entry.seed,
                 success=entry.success,
             )
-
-
-def _unbounded(tasks: Sequence[ImportedTask]) -> gym.spaces.Box:
-    first = tasks[0].episodes[0].episode.observations
-    return gym.spaces.Box(-np.inf, np.inf, first.shape[1:], first.dtype.type)
-
-
-def _action_box(tasks: Sequence[ImportedTask]) -> gym.spaces.Box:
-    """[-1, 1] where every action is inside, else the bounds of the data."""
-    actions = [entry.episode.actions for task in tasks for entry in task.episodes]
-    low, high = np.min([a.min(0) for a in actions], 0), np.max([a.max(0) for a in actions], 0)
-    if (low >= -1).all() and (high <= 1).all():
-        low, high = np.full_like(low, -1), np.full_like(high, 1)
-    return gym.spaces.Box(low, high, low.shape, actions[0].dtype.type)

@@ -2,7 +2,8 @@
 
 A frame is a transition. D observation and A action numbers, in the dataset's dtypes (LeRobot hands out float32):
 
-    observation.state (D,)   next.observation.state (D,)   action (A,)   next.reward   next.success (of the episode)
+    observation.state (D,)   next.observation.state (D,)   action (A,)   next.reward
+    next.success   of the episode; left out where it is not known of every one
     next.terminated, next.truncated   kept apart      next.done   either of the two
     idaq_task_index   the task's index in its family (may have gaps)
     task_index        LeRobot's own: its place among the tasks, 0 .. n-1; `item["task"]` is then the task id
@@ -34,7 +35,7 @@ FILE_MEGABYTES = 100
 _FILES_PER_CHUNK = 1000
 _FILE = "chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 
-_TYPES = {"seed": pa.uint64()}
+_TYPES = {"seed": pa.uint64(), "success": pa.bool_()}
 """of columns whose numbers do not tell"""
 
 
@@ -83,6 +84,7 @@ def export_lerobot(
     closed once it holds `file_megabytes`. Raises DatasetExistsError if `target` exists.
     """
     places = {task.task_index: place for place, task in enumerate(stored.tasks)}
+    unknown = set() if stored.episodes.success_known.all() else {"next.success"}
     facts, rows = [], []
     moments: dict[str, _Moments] = {}
     features: dict[str, Any] = {}
@@ -91,6 +93,7 @@ def export_lerobot(
         with writer:
             for entry in each_episode(stored, progress):
                 columns = _columns(entry, places[entry.task.task_index], first, fps)
+                columns = {name: values for name, values in columns.items() if name not in unknown}
                 features = features or {name: _feature(values) for name, values in columns.items()}
                 for name, values in columns.items():
                     moments.setdefault(name, _Moments()).add(values)
@@ -117,7 +120,7 @@ def _columns(entry: ExportedEpisode, place: int, first: int, fps: int) -> dict[s
         "next.terminated": episode.terminated,
         "next.truncated": episode.truncated,
         "next.done": episode.terminated | episode.truncated,
-        "next.success": np.full(length, entry.success),
+        "next.success": np.full(length, bool(entry.success)),
         "idaq_task_index": np.full(length, entry.task.task_index),
         "timestamp": (steps / fps).astype(np.float32),
         "frame_index": steps,

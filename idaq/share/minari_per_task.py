@@ -28,7 +28,7 @@ from idaq.format.documents import Counts, TaskRecord
 from idaq.format.output import Output
 from idaq.format.reader import StoredDataset
 from idaq.format.writer import make_namespaces
-from idaq.share.exporting import ExportedEpisode, count, each_episode, new_folder
+from idaq.share.exporting import ExportedEpisode, Facts, count, each_episode, new_folder
 
 _NAMESPACE_FILE = "namespace_metadata.json"
 """Minari wants one in every namespace folder"""
@@ -67,7 +67,7 @@ def task_dataset_ids(stored: StoredDataset) -> dict[int, DatasetId]:
 
 def _write_task(
     folder: Path, dataset_id: DatasetId, stored: StoredDataset, task: TaskRecord, entries: Iterable[ExportedEpisode]
-) -> list[dict[str, int | str | bool]]:
+) -> list[Facts]:
     """One dataset folder; returns the facts of its episodes."""
     data = layout.data_folder(folder)
     data.mkdir(parents=True)

@@ -2,15 +2,17 @@
 
 Arrays: `observations` (S, D), `actions` (S, A), `rewards` (S,), `next_observations` (S, D), `terminated` (S,),
 `truncated` (S,), `task_index` (S,), `episode` (S,). Rows keep the dataset's order; an episode's rows are contiguous.
+And the bounds of the spaces: `observation_low` (D,), `observation_high` (D,), `action_low` (A,), `action_high` (A,).
 """
 
 from pathlib import Path
 
+import gymnasium as gym
 import numpy as np
 
 from idaq.core.types import Advance, Array, ignore_progress
 from idaq.format.columns import Columns, FlatColumn, map_columns
-from idaq.format.reader import StoredDataset
+from idaq.format.reader import StoredDataset, read_space
 from idaq.share.exporting import new_file
 
 
@@ -29,11 +31,18 @@ def export_npz(stored: StoredDataset, target: Path, *, progress: Advance = ignor
         **{name: _stack(columns, name, lengths.tolist()) for name in ("actions", "rewards", "terminated", "truncated")},
         "task_index": stored.episodes.task_index.repeat(lengths),
         "episode": np.arange(len(lengths)).repeat(lengths),
+        **_bounds(stored, "observation"),
+        **_bounds(stored, "action"),
     }
     with new_file(target) as temporary, temporary.open("wb") as file:
         np.savez(file, allow_pickle=False, **arrays)  # type: ignore[arg-type]
     progress(len(lengths))
     return len(arrays["rewards"])
+
+
+def _bounds(stored: StoredDataset, what: str) -> dict[str, Array]:
+    space = read_space(stored.metadata, f"{what}_space", str(stored.path))
+    return {f"{what}_low": space.low, f"{what}_high": space.high} if isinstance(space, gym.spaces.Box) else {}
 
 
 def _stack(columns: Columns, name: str, lengths: list[int]) -> Array:

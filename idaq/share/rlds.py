@@ -3,9 +3,9 @@
 An example is an episode; its `steps` are T + 1, as RLDS has them: step t < T holds s_t, a_t, r_t and the discount after
 it (0 where the task ended there, else 1), step T holds s_T and zeros (`is_last`), so s' is the next step's observation.
 `is_terminal` marks s_T of an episode that terminated. Beside the steps stand `episode`, `task_index`, `task_id`,
-`behaviour`, `seed` (text: it may need all of uint64), `success`, and `terminated` and `truncated` of the last
-transition, kept apart. The splits are the dataset's splits of tasks. Numbers keep their dtypes, rows are flattened to
-vectors.
+`behaviour`, `seed` (text: it may need all of uint64), `success` (left out where it is not known of every episode), and
+`terminated` and `truncated` of the last transition, kept apart. The splits are the dataset's splits of tasks. Numbers
+keep their dtypes, rows are flattened to vectors.
 
 TensorFlow Datasets writes the files, so it has to be installed: pip install tensorflow-datasets tensorflow-cpu.
 """
@@ -39,7 +39,8 @@ def export_rlds(stored: StoredDataset, target: Path, *, progress: Advance = igno
         splits = {task.split for task in stored.tasks}
         writer.initialize_splits(sorted(splits))
         for entry in each_episode(stored, progress):
-            writer.add_examples({entry.task.split: [example_of(entry)]})
+            example = example_of(entry)
+            writer.add_examples({entry.task.split: [{name: example[name] for name in info.features}]})
             facts.append(entry.facts)
         writer.close_all()
     return count(facts)
@@ -49,6 +50,7 @@ def _info(tfds: Any, stored: StoredDataset, folder: Path) -> Any:
     """What TFDS knows of the dataset: names, features, where the files go."""
     dataset_id = parse_id(stored.manifest.dataset_id)
     columns, scalar = stored.manifest.columns, tfds.features.Scalar
+    success = ["success"] if stored.episodes.success_known.all() else []
     observation, action = (
         tfds.features.Tensor(shape=(row_width(columns[name]),), dtype=np.dtype(columns[name].dtype))
         for name in ("observations", "actions")
@@ -64,7 +66,7 @@ def _info(tfds: Any, stored: StoredDataset, folder: Path) -> Any:
         "steps": tfds.features.Dataset(steps),
         **{name: scalar(np.int64) for name in ("episode", "task_index")},
         **{name: tfds.features.Text() for name in ("task_id", "behaviour", "seed")},
-        **{name: scalar(np.bool_) for name in ("success", "terminated", "truncated")},
+        **{name: scalar(np.bool_) for name in (*success, "terminated", "truncated")},
     }
     identity = tfds.core.dataset_info.DatasetIdentity(
         name=f"{dataset_id.namespace}_{dataset_id.name}".replace("/", "_").replace("-", "_").lower(),

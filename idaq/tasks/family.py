@@ -26,7 +26,7 @@ class StepBatch:
     truncated: NDArray[np.bool_]
     """(B,)"""
     success: NDArray[np.bool_]
-    """(B,) the task's success definition, as of this step"""
+    """(B,) the task's success definition, as of this step; says nothing for a task that has none"""
 
 
 class LockstepEnv(Protocol):

@@ -117,6 +117,7 @@ def wide_columns(episodes: int, steps: int, size: int, actions: int) -> tuple[Co
         length=np.full(episodes, steps),
         total_reward=np.zeros(episodes),
         success=np.zeros(episodes, bool),
+        success_known=np.ones(episodes, bool),
         terminated=np.zeros(episodes, bool),
         truncated=np.ones(episodes, bool),
         offsets={},

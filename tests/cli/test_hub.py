@@ -31,6 +31,7 @@ def test_push_says_what_is_there_already(idaq: Idaq, hub: str, made: Path, other
         "url": hub,
         "content_digest": open_stored(made).manifest.content_digest,
         "existed": True,
+        "notes": [],
     }
     other = idaq("hub", "push", other_made, hub)
     assert other.code == 1

@@ -53,13 +53,15 @@ recipes = st.builds(
 statistics = st.builds(
     documents.ReturnStatistics, mean=finite, std=st.floats(0, 1e300), n=st.integers(1, 2**40), how=names
 )
+successes = st.builds(Success, metric=names, op=st.sampled_from(["<=", ">="]), threshold=finite, unit=names)
 tasks = st.builds(
     TaskRecord,
     task_id=slugs,
     task_index=counts,
     params=st.dictionaries(names, finite | st.lists(finite, max_size=3), max_size=3),
     split=slugs,
-    success=st.builds(Success, metric=names, op=st.sampled_from(["<=", ">="]), threshold=finite, unit=names),
+    success=st.none()
+    | st.builds(Success, metric=names, op=st.sampled_from(["<=", ">="]), threshold=finite, unit=names),
     env=st.builds(documents.EnvReference, kwargs=objects, max_episode_steps=st.none() | st.integers(1, 2**40)),
     reset_options=objects,
     reference=st.builds(documents.References, random=statistics, behaviour=statistics),

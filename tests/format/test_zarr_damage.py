@@ -18,7 +18,7 @@ from idaq.core.errors import (
 )
 from idaq.format import layout
 from idaq.format.zarr import import_zarr
-from idaq.format.zarr_layout import Attributes, seal
+from idaq.format.zarr_layout import seal
 from idaq.format.zarr_reader import open_zarr
 from tests.format.sealing import alter_document
 
@@ -33,7 +33,7 @@ def alter_attributes(exported: Path, alter: Callable[[Any], Any], *, sealed: boo
         alter(stated)
         if sealed:
             stated["manifest"]["content_digest"] = dataset_digest(stated["episodes"]["digest"])
-            stated["sha256"] = seal(Attributes(**stated))
+            stated["sha256"] = seal(stated)
 
     alter_document(exported / "zarr.json", altered)
 

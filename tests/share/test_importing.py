@@ -12,16 +12,18 @@ import pytest
 
 from idaq.collect.collect import Collected
 from idaq.core.errors import CorruptDatasetError, DatasetError, DatasetNotFoundError
+from idaq.core.notes import Notes
 from idaq.core.types import Array
 from idaq.format.reader import open_stored
 from idaq.format.verify import verify
 from idaq.format.writer import write_dataset
 from idaq.loader import Dataset, open_dataset
+from idaq.share.cutting import Rows, cut_episodes
 from idaq.share.import_arrays import read_d4rl, read_npz
 from idaq.share.import_focal import read_focal
-from idaq.share.import_minari import read_minari
-from idaq.share.importing import Import, Rows, cut_episodes, dataset_source
+from idaq.share.importing import Import, dataset_source
 from idaq.share.npz import export_npz
+from idaq.share.sources import read_sources
 
 NEW = "me/some/imported-v0"
 
@@ -64,8 +66,11 @@ def test_d4rl_time_outs_do_not_become_terminals(tmp_path: Path) -> None:
     assert [e.observations.ravel().tolist() for e in episodes] == [[0, 1, 2, 3, 3], [4, 5, 6, 7], [8, 9]]
     assert [e.actions.ravel().tolist() for e in episodes] == [[10, 11, 12, 13], [14, 15, 16], [18]]
     assert [(bool(e.terminated[-1]), bool(e.truncated[-1])) for e in episodes] == [(1, 0), (0, 1), (0, 1)]
-    assert any("left out 2 last steps" in note for note in imported.notes)
-    assert any("1 terminal steps" in note for note in imported.notes)
+    assert list(imported.notes) == [
+        "x.hdf5: 2 last steps left out: the file does not hold their next observation, nor a terminal",
+        "x.hdf5: 1 ends that the file does not flag are written as time-outs",
+        "x.hdf5: 1 terminal steps have no next observation; it repeats the last one",
+    ]
     assert len(opened(imported, tmp_path)) == 3
 
 
@@ -75,7 +80,7 @@ def test_with_next_observations_nothing_is_left_out(tmp_path: Path) -> None:
     imported = read_d4rl(d4rl(tmp_path / "x.hdf5", next_observations=following))
     episodes = [entry.episode for entry in imported.tasks[0].episodes]
     assert [e.observations.ravel().tolist() for e in episodes] == [[0, 1, 2, 3, 4], [4, 5, 6, 7, 70], [8, 9, 10]]
-    assert imported.notes == []
+    assert list(imported.notes) == []
 
 
 @pytest.mark.parametrize(
@@ -147,8 +152,13 @@ def test_goal_folders(tmp_path: Path, pickled: bool) -> None:
         with pytest.raises(DatasetError, match="--allow-pickle"):
             read_focal(tmp_path / "env")
     imported = read_focal(tmp_path / "env", allow_pickle=pickled)
-    assert imported.notes == ["goal folders that are missing: [1]", "goal_idx2 is empty"]
+    assert list(imported.notes) == [
+        "env: 1 goal folders that are missing: 1",
+        "env: 3 episodes end by a time limit, as this layout means but no file says",
+    ]
+    assert [task.name for task in imported.tasks] == ["env.goal-0", "env.goal-2", "env.goal-3"]
     dataset = opened(imported, tmp_path)
+    assert "env.goal-2: a task without an episode is left out" in list(imported.notes)
     assert dataset.episodes.task_index.tolist() == [0, 0, 3]
     assert not dataset.episodes.terminated.any()
     assert dataset.episodes.truncated.all()
@@ -164,13 +174,18 @@ def test_a_folder_without_goals_is_told(tmp_path: Path) -> None:
         read_focal(tmp_path)
 
 
-def test_minari_datasets_become_tasks(collected: Collected, collected_mixed: Collected, tmp_path: Path) -> None:
-    imported = read_minari([collected.path, collected_mixed.path])
+def test_minari_datasets_keep_their_tasks_one_behind_the_other(
+    collected: Collected, collected_mixed: Collected, datasets_root: Path, tmp_path: Path
+) -> None:
+    ids = ["minari:idaq/point-robot/expert-v0", "minari:idaq/point-robot-sparse/mixed-v0"]
+    imported = read_sources(ids, root=datasets_root)
     dataset = opened(imported, tmp_path)
-    assert [task.task_id for task in dataset.tasks] == [
-        "0-idaq.point-robot.expert-v0",
-        "1-idaq.point-robot-sparse.mixed-v0",
-    ]
+    first, second = ([task.task_index for task in open_dataset(c.path).tasks] for c in (collected, collected_mixed))
+    assert [task.task_index for task in dataset.tasks] == first + [first[-1] + 1 + index for index in second]
+    names = [task.task_id for task in dataset.tasks]
+    assert names[0] == f"idaq.point-robot.expert-v0.{first[0]:03d}"
+    moved = f"8 task indices of the file are written {first[-1] + 1} higher"
+    assert f"minari: idaq/point-robot-sparse/mixed-v0: {moved}" in imported.notes
     parents = [open_dataset(collected.path), open_dataset(collected_mixed.path)]
     theirs = [episode for parent in parents for episode in parent]
     for mine, other in zip(dataset, theirs, strict=True):
@@ -190,5 +205,5 @@ def test_what_goes_on_after_its_end_is_cut() -> None:
         truncated=np.zeros(6, bool),
         episode=np.array([0, 0, 0, 0, 0, 1]),
     )
-    episodes = cut_episodes(rows, [], "here")
+    episodes = cut_episodes(rows, Notes(), "here")
     assert [e.observations.ravel().tolist() for e in episodes] == [[0, 1, 2], [2, 30], [3, 4, 5], [5, 6]]

@@ -1,0 +1,62 @@
+"""Arrays that others made, checked before anything is built on them. S rows.
+
+Each check raises DatasetError that names the place, the column and the row.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from idaq.core.errors import DatasetError
+from idaq.core.types import Array
+
+
+def check_numbers(name: str, value: object, where: str) -> Array:
+    """An array of booleans, integers or floats of at most 8 bytes: no text, dates, records, complex numbers."""
+    if not isinstance(value, np.ndarray) or value.dtype.kind not in "biuf" or value.dtype.itemsize > 8:
+        kind = value.dtype if isinstance(value, np.ndarray) else type(value).__name__
+        raise DatasetError(f"{where}: {name} is no array of numbers of up to 8 bytes but of {kind}")
+    return value
+
+
+def check_finite(name: str, array: Array, where: str) -> None:
+    """No NaN, no infinity."""
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        row = int(np.argmax(~np.isfinite(array).reshape(len(array), -1).all(1)))
+        raise DatasetError(f"{where}: {name} holds NaN or infinity in row {row}")
+
+
+def as_column(name: str, array: Array, where: str) -> Array:
+    """(S,) from one number a row."""
+    if array.size != len(array):
+        raise DatasetError(f"{where}: {name} must hold one number a row, not rows of shape {array.shape[1:]}")
+    return array.reshape(len(array))
+
+
+def as_flags(name: str, array: Array, where: str) -> NDArray[np.bool_]:
+    """(S,) booleans from booleans or from numbers that are 0 or 1."""
+    column = as_column(name, array, where)
+    wrong = np.flatnonzero((column != 0) & (column != 1))
+    if len(wrong):
+        raise DatasetError(f"{where}: {name} holds {column[wrong[0]]} in row {wrong[0]}: flags are 0 or 1")
+    return column.astype(bool)
+
+
+def as_indices(name: str, array: Array, where: str) -> NDArray[np.int64]:
+    """(S,) whole numbers from 0 to 2^53."""
+    column = as_column(name, array, where)
+    good = (column >= 0) & (column <= 2**53)
+    if column.dtype.kind == "f":
+        good &= column == np.floor(column)
+    wrong = np.flatnonzero(~good)
+    if len(wrong):
+        found = column[wrong[0]]
+        raise DatasetError(f"{where}: {name} holds {found} in row {wrong[0]}: it numbers from 0, in whole numbers")
+    return column.astype(np.int64)
+
+
+def check_returns(rewards: Array, where: str) -> None:
+    """Whatever is summed of these rewards is a number that float64 holds."""
+    with np.errstate(over="ignore"):
+        total = np.abs(rewards.astype(np.float64)).sum()
+    if not np.isfinite(total):
+        raise DatasetError(f"{where}: rewards of up to {np.abs(rewards).max():g} add up to more than float64 holds")

@@ -1,0 +1,50 @@
+"""What was cut, cast, dropped or assumed of a user's data: counted where it happens, told line by line."""
+
+from collections.abc import Iterator
+
+from idaq.core.errors import DatasetError
+
+
+class Notes:
+    """Counted notes. Iterating gives lines such as `hopper.hdf5: 12 last steps left out: ...`, each kind once."""
+
+    def __init__(self) -> None:
+        self._kinds: dict[str, dict[str, int | None]] = {}
+
+    def tell(self, where: str, what: str, count: int | None = None) -> None:
+        """Note `what` of `where`, `count` times; a count of 0 is nothing to tell. Counts of one place add up."""
+        if count == 0:
+            return
+        places = self._kinds.setdefault(what, {})
+        places[where] = None if count is None else (places.get(where) or 0) + count
+
+    def add(self, other: "Notes") -> None:
+        """Take over the notes of `other`."""
+        for what, places in other._kinds.items():
+            for where, count in places.items():
+                self.tell(where, what, count)
+
+    def __iter__(self) -> Iterator[str]:
+        for what, places in self._kinds.items():
+            first, *more = places
+            counts = [count for count in places.values() if count is not None]
+            where = f"{first} and {len(more)} more" if more else first
+            yield _printable(f"{where}: {sum(counts)} {what}" if counts else f"{where}: {what}")
+
+    def __len__(self) -> int:
+        return len(self._kinds)
+
+
+def refuse_notes(notes: Notes) -> None:
+    """What `--strict` means. Raises DatasetError that tells every note."""
+    if len(notes):
+        raise DatasetError(
+            f"not written, for --strict allows no cut, cast, drop or assumption, and there are {len(notes)}:\n  - "
+            + "\n  - ".join(notes),
+            hint="without --strict they are told, and the data are written",
+        )
+
+
+def _printable(text: str) -> str:
+    """File names and HDF5 members may hold control characters."""
+    return "".join(c if c.isprintable() else "?" for c in text)
