@@ -10,7 +10,7 @@ from idaq.core.types import FamilyName, PlainData, Slug, Task, VersionOne
 from idaq.format.recipe import Recipe
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-Count = Annotated[int, Field(ge=0)]
+Count = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 @config

@@ -60,8 +60,8 @@ def pull_tasks(
             path=folder,
             metadata=found.metadata,
             manifest=found.manifest,
-            tasks=read_tasks(data / layout.TASKS),
-            episodes=read_episodes(data / layout.EPISODES),
+            tasks=read_tasks(data / layout.TASKS, found.manifest.counts.tasks),
+            episodes=read_episodes(data / layout.EPISODES, found.manifest.counts.episodes),
         )
         numbers = _episodes_of(stored, tasks)
         digest = dataset_digest(stored.episodes.digest[numbers].tolist())
