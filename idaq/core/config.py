@@ -69,13 +69,16 @@ def read_toml(path: Path) -> dict[str, Any]:
         return _parse_toml(read_document(path).decode("utf-8"))
     except CorruptDatasetError as error:
         raise ConfigError(error.message) from None
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise ConfigError(f"{path} is not TOML: {error}") from None
 
 
 def _parse_toml(text: str) -> dict[str, Any]:
-    """A TOML document of bounded depth, its integers of 64 bits as TOML has them. Raises ValueError, RecursionError."""
-    value = tomllib.loads(text)
+    """A TOML document of bounded depth, its integers of 64 bits as TOML has them. Raises ValueError."""
+    try:
+        value = tomllib.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
     check_depth(value)
     _check_integers(value)
     return value
@@ -139,7 +142,7 @@ def _value(text: str, setting: str) -> Any:
         parsed = _parse_toml(f"value = {text}")
     except tomllib.TOMLDecodeError:
         return text
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise ConfigError(f"--set {setting}: {error}") from None
     return parsed["value"] if len(parsed) == 1 else text
 

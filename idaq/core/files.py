@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from idaq.core.errors import CorruptDatasetError, DatasetError
-from idaq.core.reading import LARGEST_DOCUMENT, read_document
+from idaq.core.reading import LARGEST_DOCUMENT, open_plain, read_document
 
 _LONGEST_PATH = 255
 """bytes; a longer name could not stand in one folder on most file systems"""
@@ -117,8 +117,10 @@ def parse_json(text: str, where: str) -> Any:
         if "\\ud" in text or "\\uD" in text:
             json.dumps(value, ensure_ascii=False).encode()  # half of a surrogate pair is no text
         check_depth(value)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise CorruptDatasetError(f"{where} is not valid JSON: {error}") from None
+    except RecursionError:
+        raise CorruptDatasetError(f"{where} is not valid JSON: nested too deeply") from None
     return value
 
 
@@ -134,8 +136,8 @@ def check_depth(value: object) -> None:
 
 
 def sha256_file(path: Path) -> str:
-    """Hex SHA-256 of a file's bytes."""
-    with path.open("rb") as file:
+    """Hex SHA-256 of a plain file's bytes. Raises OSError, and CorruptDatasetError for what is no plain file."""
+    with open_plain(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -3,6 +3,7 @@
 import os
 import stat
 from pathlib import Path
+from typing import BinaryIO
 
 from idaq.core.errors import CorruptDatasetError
 
@@ -26,18 +27,27 @@ def read_document(path: Path, largest: int = LARGEST_DOCUMENT) -> bytes:
     Raises CorruptDatasetError for what is missing, no plain file, larger, or cannot be read.
     """
     try:
-        size = _plain(path, os.stat(path)).st_size
-        # Not to wait for the writer of a named pipe that has come in between; it has no effect on plain files.
-        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-            _plain(path, os.fstat(file.fileno()))
-            content = file.read(largest + 1) if size <= largest else b""
+        with open_plain(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > largest:
+                raise CorruptDatasetError(f"{path} has {size} bytes; such a document has at most {largest}")
+            return file.read(size)
     except FileNotFoundError:
         raise CorruptDatasetError(f"{path} is missing") from None
     except (OSError, ValueError) as error:  # ValueError: a name with NUL or half a surrogate pair
         raise CorruptDatasetError(f"{path} cannot be read: {error}") from None
-    if max(size, len(content)) > largest:
-        raise CorruptDatasetError(f"{path} has {size} bytes; such a document has at most {largest}")
-    return content
+
+
+def open_plain(path: Path) -> BinaryIO:
+    """Open a plain file to read, and nothing else: a pipe would block, a device may do anything.
+
+    Raises OSError, and CorruptDatasetError for what is no plain file.
+    """
+    _plain(path, os.stat(path))
+    # A pipe that has come in between is not waited for; the flag has no effect on plain files.
+    file = open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+    _plain(path, os.fstat(file.fileno()))
+    return file
 
 
 def check_members(folder: Path, *, links_out: bool = False) -> None:
@@ -50,7 +60,8 @@ def check_members(folder: Path, *, links_out: bool = False) -> None:
         try:
             with os.scandir(waiting.pop()) as members:
                 for member in members:
-                    if member.is_symlink() and not (links_out or os.path.realpath(member.path).startswith(home)):
+                    inside = os.path.realpath(member.path).startswith(home) and os.path.exists(member.path)
+                    if member.is_symlink() and not (links_out or inside):
                         raise CorruptDatasetError(
                             f"{member.path} is a link that leads out of the dataset, to {os.readlink(member.path)}",
                             hint="put a copy of the file in its place, or remove it",
@@ -63,8 +74,7 @@ def check_members(folder: Path, *, links_out: bool = False) -> None:
             raise CorruptDatasetError(f"{folder} cannot be read: {error}") from None
 
 
-def _plain(path: Path, status: os.stat_result) -> os.stat_result:
+def _plain(path: Path, status: os.stat_result) -> None:
     kind = stat.S_IFMT(status.st_mode)
     if kind != stat.S_IFREG:
         raise CorruptDatasetError(f"{path} cannot be read: it is {_KINDS.get(kind, 'something else')}, not a file")
-    return status

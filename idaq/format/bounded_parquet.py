@@ -25,14 +25,15 @@ def read_table(path: Path, schema: pa.Schema, count: int) -> pa.Table:
     try:
         if path.stat().st_size > _HARMLESS_BYTES + _ROW_BYTES * count:
             raise CorruptDatasetError(f"{path} has {path.stat().st_size} bytes, too many for {count} rows")
-        with pq.ParquetFile(path, read_dictionary=texts) as file:
-            _check_footer(file.metadata, path, count)
-            if not file.metadata.schema.to_arrow_schema().equals(schema):
-                raise CorruptDatasetError(f"{path} has columns {file.metadata.schema.names}, not {schema.names}"[:600])
+        footer = pq.read_metadata(path)
+        _check_footer(footer, path, count)
+        if not footer.schema.to_arrow_schema().equals(schema):
+            raise CorruptDatasetError(f"{path} has columns {footer.schema.names}, not {schema.names}"[:600])
+        with pq.ParquetFile(path, metadata=footer, read_dictionary=texts) as file:
             table = file.read(schema.names)
         for name in texts:
             chunks = [chunk.dictionary for chunk in table[name].chunks if pa.types.is_dictionary(chunk.type)]
-            if any((pc.max(pc.binary_length(chunk)).as_py() or 0) > LONGEST_TEXT for chunk in chunks):
+            if any(_longest(chunk) > LONGEST_TEXT for chunk in chunks):
                 raise CorruptDatasetError(f"{path}: column {name} holds texts of more than {LONGEST_TEXT} bytes")
         return table.cast(schema)
     except (pa.ArrowException, OSError, ValueError) as error:
@@ -56,3 +57,8 @@ def _check_footer(metadata: pq.FileMetaData, path: Path, count: int) -> None:
                 raise CorruptDatasetError(f"{place} claims to unpack to {column.total_uncompressed_size} bytes")
             if column.num_values != group.num_rows:
                 raise CorruptDatasetError(f"{place} has {column.num_values} values in {group.num_rows} rows")
+
+
+def _longest(texts: pa.Array) -> int:
+    """Bytes of the longest text."""
+    return pc.call_function("max", [pc.call_function("binary_length", [texts])]).as_py() or 0

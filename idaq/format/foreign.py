@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from idaq.core.digest import COLUMNS, episode_digest
 from idaq.core.errors import CorruptDatasetError, DatasetError
+from idaq.core.reading import check_members
 from idaq.core.types import Array, Episode, Success, Task
 from idaq.format import layout
 from idaq.format.columns import Columns, FlatColumn
@@ -34,6 +35,7 @@ def read_foreign(path: Path) -> Foreign:
 
     Raises DatasetError for spaces that have no vector form here, CorruptDatasetError if Minari cannot read it.
     """
+    check_members(path, links_out=True)
     try:
         dataset = MinariDataset(layout.data_folder(path))
         space = dataset.action_space

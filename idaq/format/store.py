@@ -15,7 +15,6 @@ from idaq.core.text import shorten
 from idaq.format import layout
 from idaq.format.reader import read_metadata
 
-
 _DEEPEST, _MOST_LINKS = 16, 2
 """folders above a dataset, of which ids of ours have eight at most, and links among them"""
 

@@ -20,6 +20,7 @@ from idaq.core.config import to_mapping
 from idaq.core.errors import CorruptDatasetError, DatasetError, DatasetExistsError
 from idaq.core.types import Advance, ignore_progress
 from idaq.format import layout
+from idaq.format.card import read_card
 from idaq.format.columns import Columns, map_columns
 from idaq.format.reader import StoredDataset, open_stored, read_space
 from idaq.format.verify import verify
@@ -92,11 +93,10 @@ def import_zarr(url: str, root: Path, progress: Advance = ignore_progress) -> Pa
 def _attributes(stored: StoredDataset) -> Attributes:
     table = stored.episodes
     names = [field.name for field in fields(EpisodeColumns)]
-    card = stored.path / layout.CARD
     open_seal = Attributes(
         zarr_version=1,
         sha256="0" * 64,
-        card=card.read_text(encoding="utf-8") if card.is_file() else "",
+        card=read_card(stored.path),
         metadata={name: value for name, value in stored.metadata.items() if name != "idaq"},
         manifest=stored.manifest,
         tasks=list(stored.tasks),

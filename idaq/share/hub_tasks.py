@@ -63,6 +63,12 @@ def pull_tasks(
             tasks=read_tasks(data / layout.TASKS, found.manifest.counts.tasks),
             episodes=read_episodes(data / layout.EPISODES, found.manifest.counts.episodes),
         )
+        whole = found.manifest.content_digest
+        if dataset_digest(stored.episodes.digest.tolist()) != whole:
+            raise CorruptDatasetError(
+                f"{found.dataset_id}: the digests of its episodes do not make its content digest, {whole}",
+                hint="tell whoever pushed it",
+            )
         numbers = _episodes_of(stored, tasks)
         digest = dataset_digest(stored.episodes.digest[numbers].tolist())
         existed = is_here(target, digest)

@@ -85,7 +85,7 @@ def test_json_comes_back_as_it_was_written(tmp_path_factory: pytest.TempPathFact
         ('{"a": 1, "b": {"c": 1, "c": 1}}', "a key stands twice in one object"),
         ('{"a": 1', "Expecting"),
         ("", "Expecting value"),
-        ("[" * 100_000, "recursion"),
+        ("[" * 100_000, "nested too deeply"),
         (f'{{"a": {"9" * 5000}}}', "Exceeds the limit"),
         (f'{{"a": {2**64}}}', "18446744073709551616 is too large for a number"),
         ("[" * 65 + "]" * 65, "nested more than 64 levels deep"),

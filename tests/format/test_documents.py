@@ -44,7 +44,9 @@ recipes = st.builds(
     family=names,
     description=names,
     seed=st.integers(0, 2**63 - 1),
-    splits=st.builds(Splits, seed=st.integers(0, 2**63 - 1), sizes=st.dictionaries(slugs, counts, min_size=1, max_size=3)),
+    splits=st.builds(
+        Splits, seed=st.integers(0, 2**63 - 1), sizes=st.dictionaries(slugs, counts, min_size=1, max_size=3)
+    ),
     behaviours=st.lists(behaviours, min_size=1, max_size=3, unique_by=lambda behaviour: behaviour.name),
     reference=st.builds(Reference, random_episodes=st.integers(2, 1_000_000)),
     train=objects,
