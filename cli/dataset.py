@@ -208,6 +208,9 @@ def _show(stored: "StoredDataset") -> None:
     rows = []
     for behaviour in manifest.recipe.behaviours:
         mine = table.behaviour == behaviour.name
+        if not mine.any():
+            rows.append([behaviour.name, behaviour.kind, "0", *"-----"])
+            continue
         returns = table.total_reward[mine]
         spread = [f"{value:.3f}" for value in (returns.mean(), returns.std(), returns.min(), returns.max())]
         success = f"{table.success[mine].mean():.2f}"

@@ -2,8 +2,8 @@
 
 import os
 import stat
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 from idaq.core.errors import CorruptDatasetError
 
@@ -38,14 +38,14 @@ def read_document(path: Path, largest: int = LARGEST_DOCUMENT) -> bytes:
         raise CorruptDatasetError(f"{path} cannot be read: {error}") from None
 
 
-def open_plain(path: Path) -> BinaryIO:
+def open_plain(path: Path) -> BufferedReader:
     """Open a plain file to read, and nothing else: a pipe would block, a device may do anything.
 
     Raises OSError, and CorruptDatasetError for what is no plain file.
     """
     _plain(path, os.stat(path))
     # A pipe that has come in between is not waited for; the flag has no effect on plain files.
-    file = open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+    file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
     _plain(path, os.fstat(file.fileno()))
     return file
 

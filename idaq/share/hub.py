@@ -174,9 +174,9 @@ def _listing(remote: Remote, place: str) -> RemoteListing | str:
         name = str(parse_id(place))
         metadata = parse_json((fetch_document(remote, f"{name}/{METADATA}") or b"").decode(), METADATA)
         stated = metadata.get("dataset_id") if isinstance(metadata, dict) else None
-        if stated != name:
+        if not isinstance(stated, str) or not f"/{name}".endswith(f"/{stated}"):  # hf://user/name puts a name before it
             raise CorruptDatasetError(f"its {METADATA} is of dataset {shorten(str(stated))!r}")
-        return RemoteListing(dataset_id=name, metadata=metadata)
+        return RemoteListing(dataset_id=str(parse_id(stated)), metadata=metadata)
     except TransferError:
         raise
     except (IdaqError, UnicodeDecodeError) as error:

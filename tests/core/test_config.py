@@ -207,7 +207,7 @@ def test_any_setting_either_applies_or_raises_a_config_error(key: str, value: st
         (b"a = \n", "Invalid value (at line 1, column 5)"),
         (b"a = 1\na = 2\n", "Cannot overwrite a value (at line 2, column 6)"),
         (b"\xff", "can't decode byte 0xff"),
-        (b"a = " + b"[" * 5000, "recursion"),
+        (b"a = " + b"[" * 5000, "nested too deeply"),
     ],
 )
 def test_a_broken_toml_file_is_named_with_what_is_wrong(tmp_path: Path, content: bytes, text: str) -> None:
