@@ -161,3 +161,23 @@ def test_no_encoding_of_the_terminal_ends_in_a_traceback(root: Path) -> None:
     wrong = [*command, "show", b"idaq/\xff\x1b[2J", "--root", root]
     refused = subprocess.run(wrong, capture_output=True, env=environment, check=False)
     assert (refused.returncode, b"Traceback" in refused.stderr, b"\x1b[2J" in refused.stderr) == (1, False, False)
+
+
+@pytest.mark.parametrize("target", ["/etc/passwd", "../nowhere"])
+def test_a_card_that_links_out_leaves_the_machine_by_no_command(
+    idaq: Idaq, damaged: Path, root: Path, tmp_path: Path, target: str
+) -> None:
+    (damaged / "README.md").unlink()
+    (damaged / "README.md").symlink_to(target)
+    out = tmp_path / "out"
+    for command in (
+        ("hub", "push", MADE, f"file://{out}"),
+        *(("dataset", "export", MADE, f"{out}.{ending}") for ending in ("npz", "parquet", "zarr")),
+        *(("dataset", "export", MADE, str(out), "--to", to) for to in ("focal-npy", "minari-per-task", "lerobot")),
+        *(("dataset", verb, MADE) for verb in ("card", "verify", "show")),
+        ("dataset", "explore", MADE, "--out", str(out)),
+    ):
+        done = idaq(*command, "--root", root)
+        assert (done.code, "leads out of the dataset" in " ".join(done.err.split())) == (1, True), command
+        assert "root:" not in done.out
+    assert list(tmp_path.glob("out*")) == []
