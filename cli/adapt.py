@@ -7,7 +7,7 @@ import typer
 
 from idaq.core.errors import UsageError
 
-from .output import Json, Root, Settings, print_json, print_table, progress
+from .output import Json, Root, Settings, print_json, print_table, progress, say
 
 if TYPE_CHECKING:
     from idaq.adapt.results import Results
@@ -51,8 +51,7 @@ def adapt(
         print_json(to_mapping(summary))
         return
     print_table(f"Return of fresh episodes on {results[0].dataset_id}", summary_columns(summary), summary_rows(summary))
-    for note in summary_notes(summary):
-        print(note)
+    say(*summary_notes(summary))
 
 
 def adapt_run(run: Path, names: list[str], settings: list[str], root: Path | None) -> "Results":
@@ -91,7 +90,7 @@ def film_run(run: Path, root: Path | None) -> None:
         scenes = film(load_agent(run), get_family(dataset.manifest.family), trace, median_task(trace), advance)
     write_video(scenes, run / VIDEO_FILE)
     write_stills(scenes, run / STILLS_FILE)
-    print(f"{run / VIDEO_FILE}\n{run / STILLS_FILE}")
+    say(str(run / VIDEO_FILE), str(run / STILLS_FILE))
 
 
 def run_dataset(run: Path, root: Path | None) -> "Dataset":

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from idaq.core.errors import UsageError
+from idaq.core.text import printable
 
 from .dataset import Id
-from .output import Json, Root, print_json, print_table, progress
+from .output import Json, Root, print_json, print_table, progress, say
 
 if TYPE_CHECKING:
     from idaq.format.reader import StoredDataset
@@ -142,7 +143,7 @@ def diff(
     if as_json:
         print_json([vars(difference) for difference in found])
     elif not found:
-        print("both hold the same")
+        say("both hold the same")
     else:
         rows = [[f"{d.level}: {d.what}", _short(d.first), _short(d.second)] for d in found[:50]]
         rows += [[f"... and {len(found) - 50} more (--json shows all)", "", ""]] if len(found) > 50 else []
@@ -164,10 +165,11 @@ def delete(
     from idaq.format.store import delete_dataset, find_dataset
 
     path = find_dataset(dataset, root)
+    link, target = path.is_symlink(), path.resolve()
     if not yes:
-        typer.confirm(f"delete {path}?", abort=True)
+        typer.confirm(printable(f"remove the link {path}?" if link else f"delete {path}?"), abort=True)
     delete_dataset(path)
-    print(f"deleted {path}")
+    say(f"removed the link {path}; {target} is as it was" if link else f"deleted {path}")
 
 
 def _open(dataset: str, root: Path | None) -> "StoredDataset":
@@ -195,9 +197,8 @@ def _write(
         print_json(facts)
     else:
         said = "".join(f", {value} {name} left out" for name, value in (more or {}).items())
-        print(
-            f"{source.recipe.id}: {len(source.tasks)} tasks, {episodes} episodes{said}\n{path}\ncontent digest {digest}"
-        )
+        say(f"{source.recipe.id}: {len(source.tasks)} tasks, {episodes} episodes{said}", str(path))
+        say(f"content digest {digest}")
 
 
 def _quantiles(text: str) -> tuple[float, float]:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from .output import Json, Root, Settings, print_json, print_table
+from .output import Json, Root, Settings, print_json, print_table, say
 
 EXPERTS = ["point-robot/expert", "point-robot-sparse/expert", "point-robot-wind/expert"]
 _CATALOGUE = "Where to write; recipes are always of the installed catalogue. \\[default: that one]"
@@ -57,7 +57,6 @@ def reproduce(
         summaries[str(entry)] = to_mapping(summary)
         if not as_json:
             print_table(f"{entry}: {seeds} training seeds", summary_columns(summary), summary_rows(summary))
-            for note in summary_notes(summary):
-                print(note)
+            say(*summary_notes(summary))
     if as_json:
         print_json(summaries)
