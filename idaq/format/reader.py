@@ -1,5 +1,6 @@
 """Reads a dataset's documents once, into typed objects; checks what is cheap: version, sizes, small files."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,13 +13,14 @@ from numpy.typing import NDArray
 
 from idaq.core.config import from_mapping
 from idaq.core.digest import value_digest
-from idaq.core.errors import ConfigError, CorruptDatasetError, DatasetNotFoundError, FormatVersionError
+from idaq.core.errors import ConfigError, CorruptDatasetError, DatasetError, DatasetNotFoundError, FormatVersionError
 from idaq.core.files import inside, parse_json, read_json, sha256_file
 from idaq.core.types import Array
 from idaq.format import FORMAT_VERSION, layout
 from idaq.format.documents import Manifest, MetadataIdaq, TaskRecord
 
 T = TypeVar("T")
+Identity = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +52,8 @@ class StoredDataset:
     manifest: Manifest
     tasks: tuple[TaskRecord, ...]
     episodes: EpisodeTable
+    identity: Identity | None = None
+    """of the HDF5 file that the documents describe"""
 
     @property
     def hdf5(self) -> Path:
@@ -83,14 +87,34 @@ def read_metadata(path: Path) -> dict[str, Any]:
 
 
 def open_stored(path: Path) -> StoredDataset:
-    """Open a dataset folder. Raises DatasetNotFoundError, FormatVersionError or CorruptDatasetError."""
+    """Open a dataset folder; one that is deleted or made anew meanwhile is opened again, so that nothing is mixed.
+
+    Raises DatasetNotFoundError, FormatVersionError or CorruptDatasetError.
+    """
+    while True:
+        before = identity_of(layout.data_folder(path) / layout.HDF5)
+        try:
+            stored = _open_stored(path, before)
+        except (DatasetError, OSError, RecursionError) as error:
+            if identity_of(layout.data_folder(path) / layout.HDF5) != before:
+                continue
+            if isinstance(error, DatasetError):
+                raise
+            raise CorruptDatasetError(f"{path} cannot be read: {error}", hint=_mend(path)) from None
+        if identity_of(stored.hdf5) == before:
+            return stored
+
+
+def identity_of(file: Path | int) -> Identity | None:
+    """What no other file has, nor this one once it is written again; None if it cannot be told."""
     try:
-        return _open_stored(path)
-    except (OSError, RecursionError) as error:
-        raise CorruptDatasetError(f"{path} cannot be read: {error}", hint=_mend(path)) from None
+        found = os.stat(file)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
-def _open_stored(path: Path) -> StoredDataset:
+def _open_stored(path: Path, identity: Identity | None) -> StoredDataset:
     data = layout.data_folder(path)
     metadata = read_metadata(path)
     manifest = read_manifest(path, metadata)
@@ -111,6 +135,7 @@ def _open_stored(path: Path) -> StoredDataset:
         manifest=manifest,
         tasks=read_tasks(data / layout.TASKS),
         episodes=read_episodes(data / layout.EPISODES),
+        identity=identity,
     )
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from idaq.core.errors import CorruptDatasetError, DatasetError, DatasetNotFoundError, UsageError
-from idaq.core.files import parse_json
+from idaq.core.files import parse_json, write_bytes
 from idaq.core.ids import parse_id
 from idaq.format import layout
 from idaq.format.documents import FileRecord, Manifest
@@ -119,7 +119,7 @@ def write_documents(dataset: Path, documents: dict[str, bytes]) -> None:
     """Put documents below a dataset folder."""
     for below, content in documents.items():
         (dataset / below).parent.mkdir(parents=True, exist_ok=True)
-        (dataset / below).write_bytes(content)
+        write_bytes(dataset / below, content)
 
 
 @dataclass(frozen=True, kw_only=True)
