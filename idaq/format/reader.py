@@ -1,7 +1,7 @@
 """Reads a dataset's documents once, into typed objects; checks what is cheap: version, sizes, small files."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -78,31 +78,39 @@ def is_idaq_dataset(path: Path) -> bool:
 def read_metadata(path: Path) -> dict[str, Any]:
     """metadata.json. Raises DatasetNotFoundError or CorruptDatasetError."""
     data = layout.data_folder(path)
-    if not data.is_dir():
-        raise DatasetNotFoundError(f"there is no dataset at {path}", hint="idaq dataset list shows what is here")
-    value = read_json(data / layout.METADATA)
+    value = _of_one(path, lambda: _metadata(data, path))
     if not isinstance(value, dict):
         raise CorruptDatasetError(f"{data / layout.METADATA} is not a JSON object")
     return value
 
 
-def open_stored(path: Path) -> StoredDataset:
-    """Open a dataset folder; one that is deleted or made anew meanwhile is opened again, so that nothing is mixed.
+def _metadata(data: Path, path: Path) -> Any:
+    if not data.is_dir():
+        raise DatasetNotFoundError(f"there is no dataset at {path}", hint="idaq dataset list shows what is here")
+    return read_json(data / layout.METADATA)
 
-    Raises DatasetNotFoundError, FormatVersionError or CorruptDatasetError.
-    """
+
+def open_stored(path: Path) -> StoredDataset:
+    """Open a dataset folder. Raises DatasetNotFoundError, FormatVersionError or CorruptDatasetError."""
+    try:
+        return _of_one(path, lambda: _open_stored(path))
+    except (OSError, RecursionError) as error:
+        raise CorruptDatasetError(f"{path} cannot be read: {error}", hint=_mend(path)) from None
+
+
+def _of_one(path: Path, read: Callable[[], T]) -> T:
+    """`read()`, again if the dataset was deleted or made anew meanwhile, so that nothing of two is mixed."""
+    hdf5 = layout.data_folder(path) / layout.HDF5
     while True:
-        before = identity_of(layout.data_folder(path) / layout.HDF5)
+        before = identity_of(hdf5)
         try:
-            stored = _open_stored(path, before)
-        except (DatasetError, OSError, RecursionError) as error:
-            if identity_of(layout.data_folder(path) / layout.HDF5) != before:
-                continue
-            if isinstance(error, DatasetError):
+            found = read()
+        except (DatasetError, OSError):
+            if identity_of(hdf5) == before:
                 raise
-            raise CorruptDatasetError(f"{path} cannot be read: {error}", hint=_mend(path)) from None
-        if identity_of(stored.hdf5) == before:
-            return stored
+        else:
+            if identity_of(hdf5) == before:
+                return found
 
 
 def identity_of(file: Path | int) -> Identity | None:
@@ -114,8 +122,9 @@ def identity_of(file: Path | int) -> Identity | None:
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
-def _open_stored(path: Path, identity: Identity | None) -> StoredDataset:
+def _open_stored(path: Path) -> StoredDataset:
     data = layout.data_folder(path)
+    identity = identity_of(data / layout.HDF5)
     metadata = read_metadata(path)
     manifest = read_manifest(path, metadata)
     files = [record.path for record in manifest.files]

@@ -69,7 +69,11 @@ def partial(found: RemoteDataset, dataset_id: str, part: str, root: str | Path |
         key = str(found.metadata["idaq"]["manifest_sha256"])[:16]
         folder = base / f"{key}-{part}.partial" / dataset_id
         folder.mkdir(parents=True, exist_ok=True)
-        yield folder
+        try:
+            yield folder
+        except DatasetExistsError:  # what came is of no use
+            shutil.rmtree(base)
+            raise
         shutil.rmtree(base)
 
 
