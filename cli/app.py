@@ -71,6 +71,11 @@ def main() -> None:
         code = INTERRUPTED
     except BrokenPipeError:
         sys.exit(1)
+    except OSError as error:
+        from idaq.core.disk import explain
+
+        told = explain(error)
+        fail(str(told), told.exit_code)
     if code == INTERRUPTED:  # Typer turns Ctrl-C into this code
         fail("interrupted; what was finished is kept, the same command goes on from there", INTERRUPTED)
     sys.exit(code if isinstance(code, int) else 0)

@@ -6,6 +6,7 @@ from pathlib import Path
 from idaq.adapt.config import AdaptConfig
 from idaq.adapt.results import Results
 from idaq.core.config import json_schema
+from idaq.core.files import write_text
 from idaq.core.resources import resource_root
 from idaq.evaluate.protocol import Summary
 from idaq.evaluate.suite import SuiteBaselines, SuiteData
@@ -40,7 +41,7 @@ def schemas() -> dict[str, str]:
 def write(folder: Path) -> None:
     """Write all schemas into `folder`."""
     for name, text in schemas().items():
-        (folder / name).write_text(text, encoding="utf-8")
+        write_text(folder / name, text)
 
 
 if __name__ == "__main__":

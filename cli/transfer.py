@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from idaq.core.errors import CorruptDatasetError, UsageError
+from idaq.core.errors import UsageError
 
 from .dataset import Id
 from .output import Json, Root, print_json, progress, say, working
@@ -147,8 +148,7 @@ def _write(
     from idaq.core.notes import refuse_notes
     from idaq.format.card import dataset_card
     from idaq.format.reader import open_stored
-    from idaq.format.store import delete_dataset
-    from idaq.format.verify import verify
+    from idaq.format.verify import check_sound
     from idaq.format.writer import write_dataset
     from idaq.share.importing import dataset_source
 
@@ -158,11 +158,8 @@ def _write(
     episodes = sum(len(task.episodes) for task in imported.tasks)
     card = dataset_card(source.recipe, source.tasks, f"Made by {source.operation}.")
     with progress(f"writing {new}", 3 * episodes, "episodes") as advance:
-        path = write_dataset(source, datasets_root(root), card, advance)
-        problems = verify(path, advance)
-    if problems:
-        delete_dataset(path)
-        raise CorruptDatasetError(f"what was imported makes no sound dataset: {problems[0]}")
+        check = partial(check_sound, otherwise="what was imported makes no sound dataset", progress=advance)
+        path = write_dataset(source, datasets_root(root), card, advance, check)
     digest = open_stored(path).manifest.content_digest
     return {"path": str(path), "content_digest": digest, "tasks": len(source.tasks), "episodes": episodes}
 

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.numpy import load, save_file
+from safetensors.numpy import load, save
 
 from idaq.adapt.adapt import Adapted
 from idaq.adapt.results import TRACE
 from idaq.adapt.strategies import best_episode
 from idaq.core.errors import CorruptDatasetError, RunError
-from idaq.core.files import replacing
+from idaq.core.files import write_bytes
 from idaq.core.reading import LARGEST_TABLE, read_document
 from idaq.core.types import Array
 
@@ -49,8 +49,7 @@ def write_trace(run: Path, adapted: Adapted) -> bool:
     for name, columns in (("place", problems.family.place), ("velocity", problems.family.velocity)):
         if columns is not None:
             tensors[name] = np.atleast_1d(columns)
-    with replacing(run / TRACE) as temporary:
-        save_file({name: np.ascontiguousarray(value) for name, value in tensors.items()}, temporary)
+    write_bytes(run / TRACE, save({name: np.ascontiguousarray(value) for name, value in tensors.items()}))
     return True
 
 

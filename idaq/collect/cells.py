@@ -18,7 +18,7 @@ import numpy as np
 from idaq.collect.rollout import rollout
 from idaq.core.digest import COLUMNS
 from idaq.core.errors import CollectError
-from idaq.core.files import replacing
+from idaq.core.files import write_bytes
 from idaq.core.seeds import episode_seed
 from idaq.core.types import Episode
 from idaq.format.recipe import Behaviour, Recipe
@@ -72,8 +72,7 @@ def collect_cell(recipe: Recipe, cell: Cell, folder: Path) -> int:
             hint="less noise in the recipe, or mend the environment; single unstable episodes are left out and counted",
         )
     content = _pack(Shard(episodes=episodes, seeds=[seeds[i] for i in kept], successes=successes.tolist()))
-    with replacing(folder / cell.shard) as temporary:
-        temporary.write_bytes(content)
+    write_bytes(folder / cell.shard, content)
     _note(folder, {"shard": cell.shard, "sha256": hashlib.sha256(content).hexdigest(), "episodes": len(seeds)})
     return len(seeds)
 

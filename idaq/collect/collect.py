@@ -1,7 +1,5 @@
 """Recipe -> dataset. Killed at any moment, the same command goes on where it stopped and ends in the same content."""
 
-import errno
-import fcntl
 import os
 import shutil
 from collections.abc import Iterator
@@ -18,11 +16,13 @@ from idaq.collect.cells import Cell, behaviours_of, collect_cell, finished_cells
 from idaq.collect.executors import EXECUTORS, Executor, ExecutorName
 from idaq.core.config import to_mapping
 from idaq.core.digest import value_digest
+from idaq.core.disk import explain
 from idaq.core.errors import CollectError, ConfigError, DatasetExistsError
 from idaq.core.seeds import generator
 from idaq.core.types import Advance, ignore_progress
 from idaq.format.card import dataset_card
 from idaq.format.documents import EnvReference, References, ReturnStatistics, TaskRecord
+from idaq.format.lock import locked
 from idaq.format.reader import open_stored
 from idaq.format.recipe import Recipe, whose_notes
 from idaq.format.writer import DatasetSource, EpisodeEntry, write_dataset
@@ -30,6 +30,8 @@ from idaq.tasks import Family, get_family
 
 _NO_CONTENT = ("authors", "license", "train", "adapt")
 _HARMLESS_STEPS = 10_000_000
+_PATIENCE = 0.5
+"""seconds: a collection goes on for long, so a second one is refused rather than kept waiting"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,13 +61,14 @@ def collect(
 ) -> Collected:
     """Collect `recipe` into `<root>/<recipe.id>` with `workers` processes; `progress` counts episodes.
 
-    Raises DatasetExistsError if another recipe's dataset has the id, CollectError on a full disk or a lost worker.
+    Raises DatasetExistsError if another recipe's dataset has the id, DatasetLockedError while another process writes
+    it, CollectError where the disk refuses to be written or a worker is lost.
     """
     family, tasks = _tasks_of(recipe)
     _check_memory(recipe, family)
     digest = _digest(recipe, family)
     slug = recipe.id.replace("/", "--")
-    with _locked(root / ".idaq" / f"{slug}.lock"), _clear_errors():
+    with _clear_errors(), locked(root, recipe.id, "collection", _PATIENCE):
         folder = root / ".idaq" / "collect" / f"{slug}-{digest[:12]}"
         if (root / recipe.id).exists():
             existing = _existing(root / recipe.id, recipe)
@@ -237,26 +240,13 @@ def _statistics(returns: list[float], how: str) -> ReturnStatistics:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """One collection of an id at a time; the kernel drops the lock of a killed process."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise CollectError("another collection of this dataset is running", hint="wait for it to end") from None
-        yield
-
-
-@contextmanager
 def _clear_errors() -> Iterator[None]:
     """Say plainly what a full disk or a lost worker means for what is already collected."""
     kept = "finished cells are kept: run the same command again to go on"
     try:
         yield
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise
-        raise CollectError(f"the disk is full: {error}", hint=f"free some space; {kept}") from error
+        told = explain(error)
+        raise CollectError(told.message, hint=f"{told.hint}; finished cells are kept") from error
     except BrokenProcessPool as error:
         raise CollectError(f"a worker was lost: {error}", hint=kept) from error

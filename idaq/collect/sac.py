@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 from stable_baselines3 import SAC
 from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.type_aliases import ReplayBufferSamples
@@ -25,7 +25,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 
 from idaq.collect.policies import Policy, in_units_of, play, sizes
 from idaq.core.errors import PolicyError
-from idaq.core.files import replacing
+from idaq.core.files import write_bytes
 from idaq.core.metrics import append_metrics, truncate_metrics
 from idaq.core.seeds import generator
 from idaq.core.types import Advance, Array, ignore_progress
@@ -195,8 +195,8 @@ class Training:
         tensors = {f"replay.{name}": getattr(buffer, name)[:filled] for name in _COLUMNS}
         tensors |= {name: value.detach().numpy() for name, value in self._tensors().items()}
         tensors["counts"] = np.array([self.steps, self._model._n_updates, buffer.pos, buffer.full], np.int64)
-        with replacing(self.folder / CHECKPOINT) as temporary:
-            save_file({name: np.ascontiguousarray(value) for name, value in tensors.items()}, temporary)
+        content = save({name: np.ascontiguousarray(value) for name, value in tensors.items()})
+        write_bytes(self.folder / CHECKPOINT, content)
 
     def restore(self) -> None:
         """Go on from the folder's checkpoint, if there is one. Raises PolicyError if it cannot be read."""

@@ -7,12 +7,15 @@ IdaqError
 ├── DatasetError                a dataset cannot be used (exit code 1)
 │   ├── DatasetNotFoundError
 │   ├── DatasetExistsError
+│   ├── DatasetLockedError      another process is making or removing it
+│   ├── DatasetReplacedError    it was deleted or made anew while it was read
 │   ├── FormatVersionError      written by a newer or unknown format
 │   └── CorruptDatasetError     bytes, counts or values disagree with the manifest
 ├── CollectError                a collection cannot go on
 │   └── PolicyError             weights of a behaviour policy are missing, damaged, or not those asked for
 ├── ShareError                  a hub cannot be used, or what it sends is not what it states
 │   └── TransferError           a connection broke or stalled: trying again may help
+├── DiskError                   the system cannot read or write a file: full, read-only, no permission, ...
 └── RunError                    a run directory or a training run cannot be used
     ├── CheckpointError
     └── NonFiniteError          NaN or infinity in a loss or a weight
@@ -69,6 +72,14 @@ class DatasetExistsError(DatasetError):
     pass
 
 
+class DatasetLockedError(DatasetError):
+    pass
+
+
+class DatasetReplacedError(DatasetError):
+    pass
+
+
 class FormatVersionError(DatasetError):
     pass
 
@@ -90,6 +101,10 @@ class ShareError(IdaqError):
 
 
 class TransferError(ShareError):
+    pass
+
+
+class DiskError(IdaqError):
     pass
 
 

@@ -1,11 +1,14 @@
 """Writing so that nothing half-written is ever visible, and reading what may be broken."""
 
+import errno
+import fcntl
 import hashlib
 import json
 import math
 import os
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -16,15 +19,6 @@ _LONGEST_PATH = 255
 """bytes; a longer name could not stand in one folder on most file systems"""
 MOST_CONTAINERS, DEEPEST = 1_000_000, 64
 """lists and objects that a document may hold, and how deep in each other"""
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-_ORDINARY_MODE = 0o666 & ~_umask()
 
 
 def fsync_folder(folder: Path) -> None:
@@ -48,23 +42,115 @@ def fsync_tree(folder: Path) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; on a clean exit fsync it and rename it into place, else remove it."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    """Yield a temporary path beside `path`; on a clean exit fsync it and rename it into place, else remove it.
+
+    The caller writes into that file, rather than renaming another onto it. Its name depends on `path` alone, so that
+    what a killed run left is taken over by the next. Of two writers of one path the second waits for the first.
+    """
+    temporary = path.with_name(f".{path.name}.tmp")
+    with _naming(path), _claimed(temporary, os.O_RDWR | os.O_CREAT) as descriptor:
+        try:
+            os.ftruncate(descriptor, 0)
+            yield temporary
+            os.fsync(descriptor)
+            temporary.replace(path)
+        except BaseException:
+            with suppress(OSError):
+                temporary.unlink()
+            raise
+    fsync_folder(path.parent)
+
+
+@contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """The same for a folder: yields an empty one. Raises OSError if `path` is there, unless it is an empty folder."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    with _naming(path), _claimed(temporary, os.O_RDONLY | os.O_DIRECTORY):
+        try:
+            for left in temporary.iterdir():
+                remove(left)
+            yield temporary
+            fsync_tree(temporary)
+            temporary.rename(path)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+    fsync_folder(path.parent)
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Let an OSError that names no file, as those of full disks do, name `path`."""
     try:
-        yield temporary
-        temporary.chmod(_ORDINARY_MODE)  # safetensors makes files that only their owner can read
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        fsync_folder(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
+        yield
+    except OSError as error:
+        if error.errno and not error.filename:
+            error.filename = str(path)
+        raise
+
+
+@contextmanager
+def _claimed(path: Path, flags: int) -> Iterator[int]:
+    """A file or folder that nobody else holds, made if need be. The kernel drops the lock of a killed process."""
+    while True:
+        if flags & os.O_DIRECTORY:
+            path.mkdir(exist_ok=True)
+        try:
+            descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        except FileNotFoundError:  # another writer renamed the folder in between
+            if not path.parent.is_dir():
+                raise
+            continue
+        try:
+            with _locks_may_be_missing():
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if _is_at(path, descriptor):
+                yield descriptor
+                return
+        finally:
+            os.close(descriptor)
+
+
+def _is_at(path: Path, descriptor: int) -> bool:
+    """Whether `path` is still the file that was opened: whoever held it before may have renamed it into place."""
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
+
+
+@contextmanager
+def _locks_may_be_missing() -> Iterator[None]:
+    """Some cluster file systems have no locks; there, two writers of one file are the user's to avoid."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP):
+            raise
+
+
+def remove(path: Path) -> None:
+    """Remove a file, a link or a whole folder."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Replace `path` atomically."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
 
 
 def write_text(path: Path, text: str) -> None:
     """Replace `path` atomically."""
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_bytes(path, text.encode())
+
+
+def is_torn(content: bytes, whole: bytes) -> bool:
+    """Whether `content` is the beginning of `whole`, as a write in place leaves it that was cut off."""
+    return len(content) < len(whole) and whole.startswith(content)
 
 
 def write_json(path: Path, value: object) -> None:

@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from idaq.core.errors import CorruptDatasetError
+from idaq.core.errors import CorruptDatasetError, DatasetReplacedError
 from idaq.core.types import Array, Episode
 from idaq.format import layout
 from idaq.format.documents import Column
-from idaq.format.reader import StoredDataset
+from idaq.format.reader import StoredDataset, identity_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,13 +51,19 @@ Columns = dict[str, FlatColumn]
 def map_columns(stored: StoredDataset) -> Columns:
     """Map the HDF5 file and describe its columns; reads nothing yet.
 
-    Raises CorruptDatasetError if a column is not as the format has it, unaligned, or would leave the file.
+    Raises CorruptDatasetError if a column is not as the format has it, unaligned, or would leave the file,
+    DatasetReplacedError if the file is not the one that was opened.
     """
-    size = stored.hdf5.stat().st_size
+    try:
+        size = stored.hdf5.stat().st_size
+    except FileNotFoundError:
+        raise DatasetReplacedError(f"{stored.path} was deleted while it was read") from None
     check_columns(stored.manifest.columns, str(layout.data_folder(stored.path) / layout.MANIFEST), size)
     for name in layout.COLUMNS:
         _check_offsets(stored, name, stored.manifest.columns[name], size)
     with stored.hdf5.open("rb") as file:
+        if stored.identity is not None and identity_of(file.fileno()) != stored.identity:
+            raise DatasetReplacedError(f"{stored.path} was made anew while it was read", hint="run the command again")
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     columns = {}
     for name, field in layout.COLUMNS.items():

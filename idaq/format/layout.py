@@ -17,6 +17,9 @@ MANIFEST = "idaq/manifest.json"
 TASKS = "idaq/tasks.jsonl"
 EPISODES = "idaq/episodes.parquet"
 CARD = "README.md"
+NAMESPACE = "namespace_metadata.json"
+NO_NAMESPACE = b"{}\n"
+"""what Minari wants in the folder of every namespace; people may write a description there"""
 HASHED_FILES = (HDF5, TASKS, EPISODES)
 
 # Minari's column names in the HDF5, and the Episode fields they hold.

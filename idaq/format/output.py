@@ -13,12 +13,14 @@ class Output(io.RawIOBase):
     """
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         self._file = path.open("w+b", buffering=0)
         self._failure: OSError | None = None
 
     def raise_failure(self) -> None:
         """Raise the OSError of the first write that failed, if any did."""
         if self._failure is not None:
+            self._failure.filename = str(self._path)
             raise self._failure
 
     def write(self, content: Any) -> int:

@@ -16,7 +16,7 @@ from safetensors.numpy import load, save
 
 from idaq.core.config import config, from_mapping, to_mapping
 from idaq.core.errors import CorruptDatasetError, PolicyError, unknown_name
-from idaq.core.files import read_json, replacing, write_json
+from idaq.core.files import read_json, write_bytes, write_json
 from idaq.core.reading import LARGEST_TABLE, read_document
 from idaq.core.types import Array, FamilyName, Slug, VersionOne
 
@@ -146,8 +146,7 @@ class Comparison:
 def write_policy(path: Path, actor: Tensors) -> str:
     """Write an actor's tensors, whole or not at all; returns the file's sha256."""
     content = save({name: np.ascontiguousarray(value, np.float32) for name, value in sorted(actor.items())})
-    with replacing(path) as temporary:
-        temporary.write_bytes(content)
+    write_bytes(path, content)
     return hashlib.sha256(content).hexdigest()
 
 

@@ -1,7 +1,8 @@
 """Reads a dataset's documents once, into typed objects; checks what is cheap: version, sizes, small files."""
 
 import io
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from idaq.core.config import from_mapping
 from idaq.core.digest import value_digest
-from idaq.core.errors import ConfigError, CorruptDatasetError, DatasetNotFoundError, FormatVersionError
+from idaq.core.errors import ConfigError, CorruptDatasetError, DatasetError, DatasetNotFoundError, FormatVersionError
 from idaq.core.files import inside, parse_json, read_json, sha256_file
 from idaq.core.reading import LARGEST_TABLE, check_members, read_document
 from idaq.core.types import Array
@@ -22,6 +23,7 @@ from idaq.format.documents import Manifest, MetadataIdaq, TaskRecord
 T = TypeVar("T")
 Chosen = NDArray[np.bool_] | NDArray[np.int64] | slice
 """episodes: a mask (M,), their numbers, or a slice"""
+Identity = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +71,8 @@ class StoredDataset:
     manifest: Manifest
     tasks: tuple[TaskRecord, ...]
     episodes: EpisodeTable
+    identity: Identity | None = None
+    """of the HDF5 file that the documents describe"""
 
     @property
     def hdf5(self) -> Path:
@@ -93,24 +97,53 @@ def is_idaq_dataset(path: Path) -> bool:
 def read_metadata(path: Path) -> dict[str, Any]:
     """metadata.json. Raises DatasetNotFoundError or CorruptDatasetError."""
     data = layout.data_folder(path)
-    if not data.is_dir():
-        raise DatasetNotFoundError(f"there is no dataset at {path}", hint="idaq dataset list shows what is here")
-    value = read_json(data / layout.METADATA)
+    value = _of_one(path, lambda: _metadata(data, path))
     if not isinstance(value, dict):
         raise CorruptDatasetError(f"{data / layout.METADATA} is not a JSON object")
     return value
 
 
+def _metadata(data: Path, path: Path) -> Any:
+    if not data.is_dir():
+        raise DatasetNotFoundError(f"there is no dataset at {path}", hint="idaq dataset list shows what is here")
+    return read_json(data / layout.METADATA)
+
+
 def open_stored(path: Path) -> StoredDataset:
     """Open a dataset folder. Raises DatasetNotFoundError, FormatVersionError or CorruptDatasetError."""
     try:
-        return _open_stored(path)
+        return _of_one(path, lambda: _open_stored(path))
     except (OSError, RecursionError) as error:
         raise CorruptDatasetError(f"{path} cannot be read: {error}", hint=_mend(path)) from None
 
 
+def _of_one(path: Path, read: Callable[[], T]) -> T:
+    """`read()`, again if the dataset was deleted or made anew meanwhile, so that nothing of two is mixed."""
+    hdf5 = layout.data_folder(path) / layout.HDF5
+    while True:
+        before = identity_of(hdf5)
+        try:
+            found = read()
+        except (DatasetError, OSError):
+            if identity_of(hdf5) == before:
+                raise
+        else:
+            if identity_of(hdf5) == before:
+                return found
+
+
+def identity_of(file: Path | int) -> Identity | None:
+    """What no other file has, nor this one once it is written again; None if it cannot be told."""
+    try:
+        found = os.stat(file)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+
 def _open_stored(path: Path) -> StoredDataset:
     data = layout.data_folder(path)
+    identity = identity_of(data / layout.HDF5)
     metadata = read_metadata(path)
     check_members(path)
     manifest = read_manifest(path, metadata)
@@ -131,6 +164,7 @@ def _open_stored(path: Path) -> StoredDataset:
         manifest=manifest,
         tasks=read_tasks(data / layout.TASKS, manifest.counts.tasks),
         episodes=read_episodes(data / layout.EPISODES, manifest.counts.episodes),
+        identity=identity,
     )
 
 

@@ -1,7 +1,6 @@
 """Which datasets are there: the folders below the root that Minari would list too."""
 
 import os
-import shutil
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from idaq.core.errors import DatasetError, DatasetNotFoundError, unknown_name
-from idaq.core.files import below, read_json
+from idaq.core.files import below, fsync_folder, read_json
 from idaq.core.ids import datasets_root
 from idaq.core.text import shorten
 from idaq.format import layout
+from idaq.format.lock import locked
 from idaq.format.reader import read_metadata
 
 _DEEPEST, _MOST_LINKS = 16, 2
@@ -43,6 +43,8 @@ def list_datasets(root: str | Path | None = None) -> list[Listing]:
         try:
             listings.append(_listing(base, path))
         except DatasetError as error:
+            if not _holds_data(path):  # deleted since it was found
+                continue
             warnings.warn(f"skipped {path}: {error.message}", stacklevel=2)
     return listings
 
@@ -78,19 +80,32 @@ def find_dataset(id_or_path: str | Path, root: str | Path | None = None) -> Path
 
 
 def delete_dataset(path: Path) -> None:
-    """Remove a dataset: one rename takes it out of sight, whole, before anything is deleted. Of a link, the link."""
+    """Remove a dataset: one rename takes it out of sight, whole, before anything is deleted. Of a link, the link.
+
+    Raises DatasetNotFoundError if it is gone, DatasetLockedError while another process writes it.
+    """
     path = path.absolute()
     if path.is_symlink():
         path.unlink()
         return
-    metadata = read_json(layout.data_folder(path) / layout.METADATA)
-    name = Path(str(metadata.get("dataset_id")) if isinstance(metadata, dict) else path.name)
-    in_root = path.parts[-len(name.parts) :] == name.parts
-    base = path.parents[len(name.parts) - 1] if in_root else path.parent
-    hidden = base / ".idaq" / "deleted" / f"{path.name}-{os.getpid()}"
-    hidden.parent.mkdir(parents=True, exist_ok=True)
-    path.rename(hidden)
-    shutil.rmtree(hidden.parent, ignore_errors=True)
+    name = _name_below_root(path)
+    base = path.parents[len(name.parts) - 1]
+    with locked(base, name.as_posix(), "deletion") as work:
+        try:
+            path.rename(work / "deleted")
+        except FileNotFoundError:
+            raise DatasetNotFoundError(f"there is no dataset at {path}") from None
+        fsync_folder(path.parent)
+
+
+def _name_below_root(path: Path) -> Path:
+    """A dataset's id, if its folder ends in it: then the root is what stands before; else the folder's own name."""
+    try:
+        metadata = read_json(layout.data_folder(path) / layout.METADATA)
+        name = Path(str(metadata["dataset_id"]))
+    except (DatasetError, KeyError, TypeError):
+        return Path(path.name)
+    return name if path.parts[-len(name.parts) :] == name.parts else Path(path.name)
 
 
 def _holds_data(path: Path) -> bool:

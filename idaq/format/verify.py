@@ -18,7 +18,7 @@ import h5py
 import numpy as np
 
 from idaq.core.digest import COLUMNS, dataset_digest, episode_digest, value_digest
-from idaq.core.errors import DatasetError
+from idaq.core.errors import CorruptDatasetError, DatasetError
 from idaq.core.files import inside, read_json, sha256_file
 from idaq.core.types import Advance, Episode, ignore_progress
 from idaq.format import layout
@@ -53,6 +53,13 @@ def verify(path: Path, progress: Advance = ignore_progress, limit: int = 20) -> 
     """
     with np.errstate(all="ignore"):  # damaged values overflow
         return list(itertools.islice(_all_problems(path, progress), limit))
+
+
+def check_sound(path: Path, otherwise: str, progress: Advance = ignore_progress) -> None:
+    """Raise CorruptDatasetError, `otherwise` and the first problem, unless `verify` finds none."""
+    problems = verify(path, progress, limit=1)
+    if problems:
+        raise CorruptDatasetError(f"{otherwise}: {str(problems[0]).removeprefix(f'{path}/')}")
 
 
 def _all_problems(path: Path, progress: Advance) -> Iterator[Problem]:

@@ -4,7 +4,6 @@ The same columns and documents as the HDF5 form, laid out as `zarr_layout` says.
 import an episode at a time: memory holds a few times the largest task, however many there are.
 """
 
-import tempfile
 from collections.abc import Iterator
 from dataclasses import fields, replace
 from pathlib import Path
@@ -12,19 +11,21 @@ from typing import Any
 
 import numpy as np
 import zarr
+from fsspec.implementations.local import LocalFileSystem
 from numpy.typing import NDArray
 from zarr.core.buffer import Buffer
 from zarr.storage import MemoryStore
 
 from idaq.core.config import to_mapping
-from idaq.core.errors import CorruptDatasetError, DatasetError, DatasetExistsError
+from idaq.core.errors import CorruptDatasetError, DatasetError, DatasetExistsError, DatasetLockedError
+from idaq.core.files import fsync_tree, is_torn, write_bytes
 from idaq.core.types import Advance, ignore_progress
 from idaq.format import layout
 from idaq.format.card import read_card
 from idaq.format.columns import Columns, map_columns
 from idaq.format.reader import StoredDataset, open_stored, read_space
-from idaq.format.verify import verify
-from idaq.format.writer import DatasetSource, EpisodeEntry, entry_of, publish, write_dataset
+from idaq.format.verify import check_sound
+from idaq.format.writer import DatasetSource, EpisodeEntry, entry_of, write_dataset
 from idaq.format.zarr_layout import (
     ATTRIBUTE,
     GROUP,
@@ -38,7 +39,7 @@ from idaq.format.zarr_layout import (
     largest_episode,
     seal,
 )
-from idaq.format.zarr_reader import Folder, ZarrDataset, open_folder, open_zarr, read_group
+from idaq.format.zarr_reader import Folder, ZarrDataset, open_folder, open_zarr
 
 
 def export_zarr(stored: StoredDataset, url: str, progress: Advance = ignore_progress) -> int:
@@ -50,9 +51,10 @@ def export_zarr(stored: StoredDataset, url: str, progress: Advance = ignore_prog
     """
     if largest_episode(stored.manifest.columns, stored.episodes) > LARGEST_EPISODE:
         raise DatasetError(f"{stored.path} has an episode of more than {LARGEST_EPISODE} bytes a column")
-    attributes = _attributes(stored)
     folder = open_folder(url)
-    _claim(folder, stored.manifest.content_digest)
+    unfinished = _group({UNFINISHED: stored.manifest.content_digest})
+    finished = _group(to_mapping(_attributes(stored)))
+    _claim(folder, unfinished, finished)
     columns, written = map_columns(stored), 0
     laid_out = grids(stored.manifest.columns, stored.episodes)
     for grid in laid_out.values():
@@ -63,7 +65,9 @@ def export_zarr(stored: StoredDataset, url: str, progress: Advance = ignore_prog
         for grid in laid_out.values():
             written += _put(folder, grid.key(number), _encode_shard(grid, columns, stored, episodes))
         progress(len(episodes))
-    return written + _put_group(folder, {ATTRIBUTE: to_mapping(attributes)})
+    if isinstance(folder.files, LocalFileSystem):
+        fsync_tree(Path(folder.path))
+    return written + _put(folder, GROUP, finished)
 
 
 def import_zarr(url: str, root: Path, progress: Advance = ignore_progress) -> Path:
@@ -73,21 +77,18 @@ def import_zarr(url: str, root: Path, progress: Advance = ignore_progress) -> Pa
     if the id is taken, CorruptDatasetError if anything is not as it should be.
     """
     dataset = open_zarr(url)
-    dataset_id = dataset.manifest.dataset_id
-    if (root / dataset_id).exists():
-        raise DatasetExistsError(f"{root / dataset_id} exists already", hint="import it below another root")
-    hidden = root / ".idaq"
-    hidden.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="import-", dir=hidden) as folder:
-        try:
-            written = write_dataset(_source(dataset, progress), Path(folder), dataset.attributes.card)
-        except DatasetError as error:
-            raise CorruptDatasetError(error.message, hint=error.hint) from error
-        problems = verify(written)
-        if problems or open_stored(written).manifest.content_digest != dataset.manifest.content_digest:
-            found = str(problems[0]) if problems else "the content digest is another"
-            raise CorruptDatasetError(f"{url} makes no sound dataset: {found}")
-        return publish(written, root, dataset_id)
+
+    def check(written: Path) -> None:
+        check_sound(written, f"{url} makes no sound dataset")
+        if open_stored(written).manifest.content_digest != dataset.manifest.content_digest:
+            raise CorruptDatasetError(f"{url} makes no sound dataset: the content digest is another")
+
+    try:
+        return write_dataset(_source(dataset, progress), root, dataset.attributes.card, check=check)
+    except (DatasetExistsError, DatasetLockedError) as error:
+        raise type(error)(error.message, hint="import it below another root") from None
+    except DatasetError as error:
+        raise CorruptDatasetError(error.message, hint=error.hint) from error
 
 
 def _attributes(stored: StoredDataset) -> Attributes:
@@ -106,23 +107,31 @@ def _attributes(stored: StoredDataset) -> Attributes:
     return replace(open_seal, sha256=seal(to_mapping(open_seal)))
 
 
-def _claim(folder: Folder, content_digest: str) -> None:
-    """Mark the place as ours, or find it marked by an earlier export of the same dataset."""
+def _claim(folder: Folder, unfinished: bytes, finished: bytes) -> None:
+    """Mark the place as ours, or find it marked by an earlier export of the same dataset, whole or torn."""
     folder.files.invalidate_cache()
-    group = read_group(folder)
-    ours = {ATTRIBUTE: {UNFINISHED: content_digest}}
-    if group is not None and group.get("attributes") != ours:
-        raise DatasetExistsError(f"{folder.url} exists already", hint="choose another place, or remove it")
-    if group is None and folder.files.exists(folder.path) and folder.files.find(folder.path, maxdepth=2):
+    if folder.files.exists(folder.place(GROUP)):
+        found: Any = folder.files.cat_file(folder.place(GROUP))
+        if found != unfinished and not is_torn(found, unfinished) and not is_torn(found, finished):
+            raise DatasetExistsError(f"{folder.url} exists already", hint="choose another place, or remove it")
+    elif folder.files.exists(folder.path) and _others(folder):
         raise DatasetExistsError(f"{folder.url} holds other files", hint="choose another place, or remove them")
-    _put_group(folder, ours)
+    _put(folder, GROUP, unfinished)
+
+
+def _others(folder: Folder) -> list[str]:
+    """Files that are not the beginning of an export: a killed one may leave its first document under another name."""
+    return [name for name in folder.files.find(folder.path, maxdepth=2) if not name.endswith(f"/.{GROUP}.tmp")]
 
 
 def _put(folder: Folder, key: str, content: bytes) -> int:
     place = folder.place(key)
     try:
         folder.files.makedirs(place.rpartition("/")[0], exist_ok=True)
-        folder.files.pipe_file(place, content)
+        if key == GROUP and isinstance(folder.files, LocalFileSystem):
+            write_bytes(Path(place), content)  # stores write whole objects by themselves
+        else:
+            folder.files.pipe_file(place, content)
     except OSError:
         raise
     except Exception as error:  # filesystems raise errors of their own where they are read-only
@@ -131,10 +140,11 @@ def _put(folder: Folder, key: str, content: bytes) -> int:
     return len(content)
 
 
-def _put_group(folder: Folder, attributes: dict[str, Any]) -> int:
+def _group(attributes: dict[str, Any]) -> bytes:
+    """The document of the group."""
     written: dict[str, Buffer] = {}
-    zarr.create_group(MemoryStore(written), attributes=attributes)
-    return _put(folder, GROUP, written[GROUP].to_bytes())
+    zarr.create_group(MemoryStore(written), attributes={ATTRIBUTE: attributes})
+    return written[GROUP].to_bytes()
 
 
 def _put_array_document(folder: Folder, grid: Grid) -> int:

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from idaq.core.errors import CheckpointError
-from idaq.core.files import replacing
+from idaq.core.files import write_bytes
 from idaq.learn.agent import Agent, Optimisation
 from idaq.learn.run import CHECKPOINTS, read_run
 
@@ -28,8 +28,7 @@ def save_checkpoint(out: Path, step: int, agent: Agent, optimisation: Optimisati
     folder.mkdir(exist_ok=True)
     tensors = {f"agent.{name}": value.contiguous() for name, value in agent.state_dict().items()}
     tensors |= _optimiser_tensors(optimisation)
-    with replacing(folder / f"step-{step:08d}.safetensors") as temporary:
-        save_file(tensors, temporary, metadata={"step": str(step)})
+    write_bytes(folder / f"step-{step:08d}.safetensors", save(tensors, metadata={"step": str(step)}))
     for old in checkpoints(out)[:-KEEP]:
         old.unlink(missing_ok=True)
 

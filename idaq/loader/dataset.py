@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from idaq.core.errors import CorruptDatasetError, DatasetError
+from idaq.core.errors import CorruptDatasetError, DatasetError, DatasetReplacedError
 from idaq.core.types import Episode, Task
 from idaq.format.columns import map_columns
 from idaq.format.documents import Manifest
@@ -139,13 +139,17 @@ def _is_zarr(text: str) -> bool:
 
 def _open_mapped(path: Path) -> Dataset:
     stored = open_stored(path)
+    try:
+        columns = map_columns(stored)
+    except DatasetReplacedError:
+        return _open_mapped(path)
     low, high = _bounds(stored.metadata, str(path))
     return Dataset(
         dataset_id=stored.manifest.dataset_id,
         path=path,
         all_tasks=stored.tasks,
         episodes=stored.episodes,
-        store=FlatEpisodes(map_columns(stored), stored.episodes.length),
+        store=FlatEpisodes(columns, stored.episodes.length),
         numbers=np.arange(len(stored.episodes)),
         action_low=low,
         action_high=high,

@@ -1,7 +1,5 @@
 """What every export shares: episodes with their facts, files and folders that appear whole or not at all, consumers."""
 
-import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from idaq.core.errors import DatasetExistsError, UsageError
-from idaq.core.files import fsync_folder, fsync_tree, replacing
+from idaq.core.files import replacing, replacing_folder
 from idaq.core.types import Advance, Episode
 from idaq.format.columns import get_episode, map_columns
 from idaq.format.documents import Counts, TaskRecord
@@ -86,6 +84,7 @@ def new_file(target: Path) -> Iterator[Path]:
     _refuse_existing(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     with replacing(target) as temporary:
+        _refuse_existing(target)  # another export of it may have ended while this one waited for the place
         yield temporary
 
 
@@ -97,15 +96,9 @@ def new_folder(target: Path) -> Iterator[Path]:
     """
     _refuse_existing(target)
     target.parent.mkdir(parents=True, exist_ok=True)
-    building = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        building.mkdir()
-        yield building
-        fsync_tree(building)
-        building.rename(target)
-        fsync_folder(target.parent)
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
+    with replacing_folder(target) as temporary:
+        _refuse_existing(target)
+        yield temporary
 
 
 def consumer(module: str, install: str) -> Any:

@@ -24,7 +24,7 @@ from idaq.core.errors import (
     TransferError,
     UsageError,
 )
-from idaq.core.files import parse_json
+from idaq.core.files import parse_json, write_bytes
 from idaq.core.ids import parse_id
 from idaq.core.text import shorten
 from idaq.format import layout
@@ -142,7 +142,7 @@ def write_documents(dataset: Path, documents: dict[str, bytes]) -> None:
     """Put documents below a dataset folder."""
     for below, content in documents.items():
         (dataset / below).parent.mkdir(parents=True, exist_ok=True)
-        (dataset / below).write_bytes(content)
+        write_bytes(dataset / below, content)
 
 
 @dataclass(frozen=True, kw_only=True)

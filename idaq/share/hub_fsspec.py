@@ -2,17 +2,22 @@
 
 import hashlib
 import json
-import os
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
+from idaq.core.disk import explain
 from idaq.core.errors import ShareError, TransferError, UsageError
+from idaq.core.files import is_torn, replacing, write_bytes
 from idaq.core.types import Advance
-from idaq.share.hub_fetch import steadily, stream
+from idaq.format import layout
+from idaq.format.lock import locked
+from idaq.share.hub_fetch import fetch_document, steadily, stream
 from idaq.share.hub_http import INDEX
 from idaq.share.hub_remote import AGAIN, METADATA, NAMESPACE_METADATA, Upload, namespaces_of, scrub
 
@@ -79,17 +84,27 @@ class FsspecRemote:
                 )
             yield block
 
+    @contextmanager
+    def alone(self, dataset_id: str) -> Iterator[None]:
+        if not isinstance(self._fs, LocalFileSystem):
+            yield
+            return
+        with locked(Path(self._root or "/"), dataset_id, "push"):
+            yield
+
     def upload(self, dataset_id: str, files: Sequence[Upload], progress: Advance) -> None:
         for folder in namespaces_of(dataset_id):
             path = f"{folder}/{NAMESPACE_METADATA}"
-            if steadily(lambda path=path: self.size(path)) is None:
-                steadily(lambda path=path: self._write(path, b"{}\n"))
+            content = fetch_document(self, path)
+            if content is None or is_torn(content, layout.NO_NAMESPACE):
+                steadily(lambda path=path: self._write(path, layout.NO_NAMESPACE))
         for file in files:
             if not self._is_there(file):
                 steadily(lambda file=file: self._send(file))
             progress(file.size)
-        index = {"datasets": sorted({*steadily(self.dataset_ids), dataset_id})}
-        steadily(lambda: self._write(INDEX, (json.dumps(index, indent=2) + "\n").encode()))
+        with self.alone(INDEX):
+            index = {"datasets": sorted({*steadily(self.dataset_ids), dataset_id})}
+            steadily(lambda: self._write(INDEX, (json.dumps(index, indent=2) + "\n").encode()))
 
     def close(self) -> None:
         pass
@@ -111,10 +126,9 @@ class FsspecRemote:
         with self._explained(file.path):
             if isinstance(self._fs, LocalFileSystem):
                 # Stores make an object visible when it is whole; a folder needs a rename for that.
-                part = f"{address}.part"
-                self._fs.makedirs(os.path.dirname(address), exist_ok=True)
-                self._fs.put_file(str(file.source), part)
-                os.replace(part, address)
+                Path(address).parent.mkdir(parents=True, exist_ok=True)
+                with replacing(Path(address)) as temporary:
+                    shutil.copyfile(file.source, temporary)
             else:
                 self._fs.put_file(str(file.source), address)
         if (size := self.size(file.path)) != file.size:
@@ -123,8 +137,10 @@ class FsspecRemote:
     def _write(self, path: str, content: bytes) -> None:
         with self._explained(path):
             if isinstance(self._fs, LocalFileSystem):
-                self._fs.makedirs(os.path.dirname(self._address(path)), exist_ok=True)
-            self._fs.pipe_file(self._address(path), content)
+                Path(self._address(path)).parent.mkdir(parents=True, exist_ok=True)
+                write_bytes(Path(self._address(path)), content)
+            else:
+                self._fs.pipe_file(self._address(path), content)
 
     @contextmanager
     def _explained(self, path: str) -> Iterator[None]:
@@ -138,6 +154,9 @@ class FsspecRemote:
             what = scrub(error).replace("\n", " ")
             raise ShareError(f"{place}: no such place: {what}", hint="is the URL right?") from None
         except Exception as error:
+            if isinstance(error, OSError) and isinstance(self._fs, LocalFileSystem):
+                told = explain(error)
+                raise ShareError(told.message, hint=told.hint) from None
             what = f"{type(error).__name__}: {scrub(error)}"[:300].replace("\n", " ")
             if isinstance(error, PermissionError) or "Credential" in type(error).__name__:
                 raise ShareError(f"{place}: not allowed without credentials: {what}", hint=self.login) from None

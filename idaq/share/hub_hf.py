@@ -9,7 +9,7 @@ does not find them.
 import json
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import httpx2
@@ -63,6 +63,9 @@ class HfRemote:
         if commit is None:
             raise ShareError(f"there is no repository {repository}, or it is private", hint=_LOGIN)
         return self._reader.read(self._address(repository, name, commit), start, stop)
+
+    def alone(self, dataset_id: str) -> AbstractContextManager[None]:
+        return nullcontext()  # the commit names its parent
 
     def upload(self, dataset_id: str, files: Sequence[Upload], progress: Advance) -> None:
         repository, _ = self._place(dataset_id)

@@ -7,7 +7,7 @@ import functools
 import re
 import ssl
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from urllib.parse import quote
 
 import httpx2
@@ -130,6 +130,9 @@ class HttpRemote:
 
     def read(self, path: str, start: int, stop: int) -> Iterator[bytes]:
         return self._reader.read(self._address(path), start, stop)
+
+    def alone(self, dataset_id: str) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def upload(self, dataset_id: str, files: Sequence[Upload], progress: Advance) -> None:
         raise ShareError(

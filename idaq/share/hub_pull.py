@@ -1,8 +1,5 @@
 """Pull: into a folder nobody reads, every byte checked, then one rename. Interrupted, it goes on where it stopped."""
 
-import errno
-import fcntl
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,14 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from idaq.core.errors import CorruptDatasetError, DatasetError, DatasetExistsError, ShareError
-from idaq.core.files import fsync_folder, fsync_tree, inside, sha256_file
+from idaq.core.files import inside, sha256_file, write_bytes
 from idaq.core.ids import dataset_path, datasets_root
 from idaq.core.types import Advance
 from idaq.format import layout
 from idaq.format.documents import FileRecord
+from idaq.format.lock import locked
 from idaq.format.reader import read_manifest, read_metadata
-from idaq.format.verify import verify
-from idaq.format.writer import make_namespaces
+from idaq.format.verify import check_sound
+from idaq.format.writer import publish
 from idaq.share.hub import RemoteDataset, write_documents
 from idaq.share.hub_fetch import fetch_document, fetch_extents, steadily
 from idaq.share.hub_remote import AGAIN, Watch, unwatched
@@ -40,8 +38,9 @@ class Pulled:
 def pull(found: RemoteDataset, root: str | Path | None = None, watch: Watch = unwatched) -> Pulled:
     """Fetch a whole dataset to `<root>/<id>`, visible only once every byte has been checked.
 
-    Raises DatasetExistsError if the id is taken by other content, CorruptDatasetError if what came is not what the
-    manifest states, ShareError if the hub cannot be read or the disk is full.
+    Raises DatasetExistsError if the id is taken by other content, DatasetLockedError while another process writes it,
+    CorruptDatasetError if what came is not what the manifest states, ShareError if the hub cannot be read or the disk
+    is too small, OSError where it is full.
     """
     target, digest = dataset_path(found.dataset_id, root), found.manifest.content_digest
     with partial(found, found.dataset_id, "whole", root) as folder:
@@ -53,7 +52,8 @@ def pull(found: RemoteDataset, root: str | Path | None = None, watch: Watch = un
                 for record in found.manifest.files:
                     fetch_file(found, record, folder, advance)
             fetch_card(found, folder)
-            install(folder, target, datasets_root(root), found.remote.url)
+            check_arrived(folder, found.remote.url)
+            publish(folder, datasets_root(root), found.dataset_id)
     return Pulled(dataset_id=found.dataset_id, path=target, content_digest=digest, existed=existed)
 
 
@@ -61,26 +61,20 @@ def pull(found: RemoteDataset, root: str | Path | None = None, watch: Watch = un
 def partial(found: RemoteDataset, dataset_id: str, part: str, root: str | Path | None) -> Iterator[Path]:
     """A hidden folder for what comes, ending in the id; kept on an error, removed when all went well.
 
-    Its name holds the manifest's hash, so that what was left behind is never continued with other content. One process
-    an id at a time; ShareError for a second one, and where the disk is full.
+    Its name holds the manifest's hash, so that what was left behind is never continued with other content. Holds the
+    lock of the id.
     """
     base = datasets_root(root) / ".idaq" / "pull" / dataset_id.replace("/", "--")
-    try:
-        base.mkdir(parents=True, exist_ok=True)
-        with base.with_name(f"{base.name}.lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise ShareError(f"another process is pulling {dataset_id} into {datasets_root(root)}") from None
-            key = str(found.metadata["idaq"]["manifest_sha256"])[:16]
-            folder = base / f"{key}-{part}.partial" / dataset_id
-            folder.mkdir(parents=True, exist_ok=True)
+    with locked(datasets_root(root), dataset_id, f"pull from {found.remote.url}"):
+        key = str(found.metadata["idaq"]["manifest_sha256"])[:16]
+        folder = base / f"{key}-{part}.partial" / dataset_id
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
             yield folder
+        except DatasetExistsError:  # what came is of no use
             shutil.rmtree(base)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise ShareError(f"{base} cannot be written: {error}", hint="check its owner, mode and disk") from None
-        raise ShareError(f"the disk of {base} is full", hint=f"free some space; {AGAIN}") from None
+            raise
+        shutil.rmtree(base)
 
 
 def fetch_file(found: RemoteDataset, record: FileRecord, folder: Path, advance: Advance) -> None:
@@ -112,7 +106,7 @@ def fetch_card(found: RemoteDataset, folder: Path) -> str:
     """The dataset card, which has no hash and may be missing."""
     card = fetch_document(found.remote, found.path(layout.CARD))
     if card is not None:
-        (folder / layout.CARD).write_bytes(card)
+        write_bytes(folder / layout.CARD, card)
     return (card or b"").decode(errors="replace")
 
 
@@ -132,17 +126,13 @@ def is_here(target: Path, content_digest: str) -> bool:
     return True
 
 
-def install(folder: Path, target: Path, root: Path, source: str) -> None:
-    """Check a dataset completely, make it durable, and give it its name. Raises CorruptDatasetError."""
-    problems = verify(folder)
-    if problems:
+def check_arrived(folder: Path, source: str) -> None:
+    """Check a dataset completely. Raises CorruptDatasetError, having thrown away what came."""
+    try:
+        check_sound(folder, f"what came from {source} is not sound")
+    except CorruptDatasetError as error:
         shutil.rmtree(folder)
-        what = str(problems[0]).replace(str(folder), str(target))
-        raise CorruptDatasetError(f"what came from {source} is not sound: {what}", hint="tell whoever pushed it")
-    fsync_tree(folder)
-    make_namespaces(root, target.parent)
-    os.rename(folder, target)
-    fsync_folder(target.parent)
+        raise CorruptDatasetError(error.message, hint="tell whoever pushed it") from None
 
 
 def _check_room(folder: Path, files: list[FileRecord]) -> None:

@@ -28,10 +28,10 @@ class Pushed:
 
 
 def push(path: Path, remote: Remote, watch: Watch = unwatched) -> Pushed:
-    """Send the dataset in folder `path` to a hub. Two pushes of one id at one time are the caller's to avoid.
+    """Send the dataset in folder `path` to a hub. To a store without locks, two pushes of one id are yours to avoid.
 
     Raises CorruptDatasetError if it does not verify, DatasetExistsError if the hub holds other content under its id,
-    ShareError if the hub cannot be written.
+    DatasetLockedError while another process writes that, ShareError if the hub cannot be written.
     """
     stored = open_stored(path)
     dataset_id = stored.manifest.dataset_id
@@ -41,11 +41,12 @@ def push(path: Path, remote: Remote, watch: Watch = unwatched) -> Pushed:
         raise CorruptDatasetError(
             f"{path} is damaged and was not sent: {problems[0]}", hint=f"idaq dataset verify {path} tells all"
         )
-    existed = _is_there(remote, stored)
-    if not existed:
-        files = _uploads(stored)
-        with watch(f"pushing {dataset_id}", sum(file.size for file in files), "bytes") as advance:
-            remote.upload(dataset_id, files, advance)
+    with remote.alone(dataset_id):
+        existed = _is_there(remote, stored)
+        if not existed:
+            files = _uploads(stored)
+            with watch(f"pushing {dataset_id}", sum(file.size for file in files), "bytes") as advance:
+                remote.upload(dataset_id, files, advance)
     return Pushed(
         dataset_id=dataset_id,
         url=remote.url,

@@ -16,8 +16,7 @@ from idaq.format import layout
 AGAIN = "the same command goes on from where it stopped"
 METADATA = f"data/{layout.METADATA}"
 MANIFEST = f"data/{layout.MANIFEST}"
-NAMESPACE_METADATA = "namespace_metadata.json"
-"""what Minari wants in the folder of every namespace"""
+NAMESPACE_METADATA = layout.NAMESPACE
 
 Watch = Callable[[str, int, str], AbstractContextManager[Advance]]
 """Opens a progress display: label, total, unit."""
@@ -62,6 +61,10 @@ class Remote(Protocol):
 
     def read(self, path: str, start: int, stop: int) -> Iterator[bytes]:
         """The bytes [start, stop), never more."""
+        ...
+
+    def alone(self, dataset_id: str) -> AbstractContextManager[None]:
+        """Held over a push: keeps a second one of this id away, where the place has locks."""
         ...
 
     def upload(self, dataset_id: str, files: Sequence[Upload], progress: Advance) -> None:

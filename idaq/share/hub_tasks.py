@@ -4,8 +4,7 @@ Episodes lie in the file by task and their columns are contiguous, at offsets th
 columns wanted are a few long ranges, fetched into a sparse file in their own places, where `map_columns` finds them.
 """
 
-import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,7 +21,7 @@ from idaq.format.reader import StoredDataset, read_episodes, read_tasks
 from idaq.format.writer import DatasetSource, EpisodeEntry, entry_of, write_dataset
 from idaq.share.hub import RemoteDataset
 from idaq.share.hub_fetch import fetch_extents
-from idaq.share.hub_pull import Pulled, fetch_file, install, is_here, partial
+from idaq.share.hub_pull import Pulled, check_arrived, fetch_file, is_here, partial
 from idaq.share.hub_remote import Watch, unwatched
 
 _GAP = 1 << 16
@@ -74,11 +73,10 @@ def pull_tasks(
         existed = is_here(target, digest)
         if not existed:
             _fetch_columns(found, stored, numbers, watch)
-            made = folder / "made"
-            shutil.rmtree(made, ignore_errors=True)
             source = _part(stored, numbers, name, tasks)
             card = dataset_card(source.recipe, source.tasks, f"Made by {source.operation}, of {found.dataset_id}.")
-            install(write_dataset(source, made, card), target, datasets_root(root), found.remote.url)
+            check: Callable[[Path], None] = lambda made: check_arrived(made, found.remote.url)  # noqa: E731
+            write_dataset(source, datasets_root(root), card, check=check)
     return Pulled(dataset_id=name, path=target, content_digest=digest, existed=existed)
 
 

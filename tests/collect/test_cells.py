@@ -1,7 +1,6 @@
 import contextlib
 import errno
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from idaq.core.seeds import episode_seed
 from idaq.format.verify import verify
 from idaq.tasks import get_family
 from tests.collect.test_collect import collect_until, shards
+from tests.disks import enlarge, small_disk
 from tests.recipes import small_recipe
 
 CELL = Cell(task_index=3, behaviour_index=0)
@@ -136,20 +136,16 @@ def test_a_shard_with_one_altered_byte_gives_the_same_episodes_or_is_refused(tmp
 def test_a_full_disk_stops_the_collection_plainly_and_the_same_command_goes_on(
     tmp_path: Path, collected: Collected
 ) -> None:
-    """The kernel's own ENOSPC: one of the shards is written to /dev/full."""
-    full = f".task00054-behaviour01.npz.{os.getpid()}.tmp"
-
-    def progress(count: int) -> None:
-        if count == 0:
-            (collect_folder(tmp_path) / full).symlink_to("/dev/full")
-
-    with pytest.raises(CollectError) as caught:
-        collect(small_recipe(), tmp_path, progress=progress)
-    assert caught.value.message == "the disk is full: [Errno 28] No space left on device"
-    assert caught.value.hint == "free some space; finished cells are kept: run the same command again to go on"
-    assert isinstance(caught.value.__cause__, OSError)
-    assert caught.value.__cause__.errno == errno.ENOSPC
-    assert not (tmp_path / "idaq").exists()
-    resumed = collect(small_recipe(), tmp_path)
-    assert (resumed.content_digest, resumed.resumed > 0) == (collected.content_digest, True)
-    assert verify(resumed.path) == []
+    """The kernel's own ENOSPC."""
+    with small_disk(tmp_path, kilobytes=64):
+        with pytest.raises(CollectError) as caught:
+            collect(small_recipe(), tmp_path)
+        assert caught.value.message.startswith("the disk is full: no room for ")
+        assert str(caught.value.hint).endswith("finished cells are kept")
+        assert isinstance(caught.value.__cause__, OSError)
+        assert caught.value.__cause__.errno == errno.ENOSPC
+        assert not (tmp_path / "idaq").exists()
+        enlarge(tmp_path, kilobytes=2000)
+        resumed = collect(small_recipe(), tmp_path)
+        assert (resumed.content_digest, resumed.resumed > 0) == (collected.content_digest, True)
+        assert verify(resumed.path) == []

@@ -58,8 +58,9 @@ def test_a_full_disk_is_reported_plainly_at_every_stage_and_leaves_no_half_datas
     assert len(refused) >= 12
     for _limit, failure, left, *_ in refused:
         assert failure == [
-            "the disk is full: [Errno 27] File too large",
-            "free some space; finished cells are kept: run the same command again to go on",
+            "the disk is full: no room for a file",
+            "free some space, or choose another --root or --out; then run the same command again;"
+            " finished cells are kept",
         ]
         assert left == []
     assert enough[1] is None

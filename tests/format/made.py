@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
@@ -107,3 +108,8 @@ def made_source(entries: Sequence[EpisodeEntry] | None = None) -> DatasetSource:
         action_space=gym.spaces.Box(-LARGEST, LARGEST, (2,), np.float64),
         env_spec_json=get_family("point-robot").env_spec.to_json(),
     )
+
+
+def left_in(root: Path) -> list[Path]:
+    """All there is below a root but the locks, and the folder in which writers work."""
+    return [path for path in root.rglob("*") if path.suffix != ".lock" and path.name not in (".idaq", "building")]

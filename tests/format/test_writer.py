@@ -17,7 +17,7 @@ from idaq.format.reader import open_stored
 from idaq.format.verify import verify
 from idaq.format.writer import EpisodeEntry, write_dataset
 from idaq.loader import open_dataset
-from tests.format.made import PLANS, Plan, entries_of, made_source, tagged_episode
+from tests.format.made import PLANS, Plan, entries_of, left_in, made_source, tagged_episode
 
 ENTRIES = entries_of()
 
@@ -140,7 +140,7 @@ def test_episodes_that_do_not_fit_together_are_refused_and_nothing_is_left(
     with pytest.raises(DatasetError) as caught:
         write_dataset(source, tmp_path, "")
     assert text in caught.value.message
-    assert [path.name for path in tmp_path.rglob("*")] == [".idaq", "building"]
+    assert left_in(tmp_path) == []
 
 
 def test_an_episode_of_no_task_is_refused(tmp_path: Path) -> None:
@@ -156,7 +156,7 @@ def test_a_failure_of_any_kind_while_writing_leaves_nothing(tmp_path: Path) -> N
 
     with pytest.raises(KeyboardInterrupt):
         write_dataset(replace(made_source(), entries=failing()), tmp_path, "")
-    assert [path.name for path in tmp_path.rglob("*")] == [".idaq", "building"]
+    assert left_in(tmp_path) == []
 
 
 def test_what_an_earlier_killed_writer_left_is_cleared_away(tmp_path: Path) -> None:

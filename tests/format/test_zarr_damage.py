@@ -20,6 +20,7 @@ from idaq.format import layout
 from idaq.format.zarr import import_zarr
 from idaq.format.zarr_layout import seal
 from idaq.format.zarr_reader import open_zarr
+from tests.format.made import left_in
 from tests.format.sealing import alter_document
 
 COLUMNS = tuple(layout.COLUMNS)
@@ -43,7 +44,7 @@ def read_all(exported: Path, tmp_path: Path) -> None:
     root = tmp_path / "imported"
     with pytest.raises(CorruptDatasetError):
         import_zarr(str(exported), root)
-    assert [path for path in root.rglob("*") if path.is_file()] == []
+    assert left_in(root) == []
     dataset = open_zarr(str(exported))
     for number in range(len(dataset.episodes)):
         dataset.episode(number)
@@ -195,7 +196,7 @@ def test_what_verify_finds_is_not_imported(exported: Path, tmp_path: Path) -> No
     alter_attributes(exported, lambda stated: stated["tasks"][1]["reference"]["behaviour"].update(mean=0.0))
     with pytest.raises(CorruptDatasetError, match=r"makes no sound dataset: .*behaviour return"):
         import_zarr(str(exported), tmp_path / "root")
-    assert [path for path in (tmp_path / "root").rglob("*") if path.is_file()] == []
+    assert left_in(tmp_path / "root") == []
 
 
 def test_an_unknown_version_is_refused(exported: Path) -> None:

@@ -7,13 +7,21 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import idaq
-from idaq.core.errors import CorruptDatasetError, DatasetExistsError, DatasetNotFoundError, IdaqError, ShareError
+from idaq.core.errors import (
+    CorruptDatasetError,
+    DatasetExistsError,
+    DatasetLockedError,
+    DatasetNotFoundError,
+    IdaqError,
+    ShareError,
+)
 from idaq.format.store import list_datasets
 from idaq.format.verify import verify
 from idaq.share.hub import list_remote, look_up, open_remote
@@ -88,17 +96,19 @@ def test_a_taken_id_is_left_alone(published: Path, other_made: Path, tmp_path: P
     assert (target / "data" / DATA).read_bytes() == before
 
 
-def test_two_pulls_of_one_id_do_not_mix(published: Path, tmp_path: Path) -> None:
+def test_two_pulls_of_one_id_do_not_mix(published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("idaq.format.lock.PATIENCE", 0.1)
     with open_remote(f"file://{published}") as remote:
         found = look_up(remote, MADE)
-        with partial(found, MADE, "whole", tmp_path), pytest.raises(ShareError, match="another process is pulling"):
-            pull(found, tmp_path)
+        with partial(found, MADE, "whole", tmp_path), ThreadPoolExecutor() as second:
+            error = second.submit(pull, found, tmp_path).exception()
+    assert isinstance(error, DatasetLockedError)
+    assert f"is being written by pull from file://{published}, process" in error.message
 
 
 SWEEP = """
 import json, resource, sys
 from pathlib import Path
-from idaq.core.errors import ShareError
 from idaq.format.verify import verify
 from idaq.share.hub import look_up, open_remote
 from idaq.share.hub_pull import pull
@@ -112,7 +122,7 @@ with open_remote(sys.argv[1]) as remote:
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
             try:
                 failure = run(found, root) and None
-            except ShareError as error:
+            except OSError as error:
                 failure = str(error)
             resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
             left = [str(path) for path in root.glob("idaq/**/metadata.json")]
@@ -132,8 +142,7 @@ def test_a_full_disk_is_told_and_what_came_is_kept(published: Path, tmp_path: Pa
     outcomes = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(outcomes) == 12
     for failure, left, sound_afterwards in outcomes:
-        assert "is full" in failure
-        assert "the same command goes on" in failure
+        assert "File too large" in failure
         assert (left, sound_afterwards) == ([], True)
 
 
