@@ -1,6 +1,6 @@
 """What was cut, cast, dropped or assumed of a user's data: counted where it happens, told line by line."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from idaq.core.errors import DatasetError
 
@@ -35,7 +35,7 @@ class Notes:
         return len(self._kinds)
 
 
-def refuse_notes(notes: Notes) -> None:
+def refuse_notes(notes: Collection[str]) -> None:
     """What `--strict` means. Raises DatasetError that tells every note."""
     if len(notes):
         raise DatasetError(

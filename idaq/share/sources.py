@@ -117,7 +117,7 @@ def _together(read: Sequence[Import]) -> Import:
     if len(specs) > 1:
         said = "the environments differ: minari's recover_environment() has none; each task names its own"
         notes.tell(", ".join(names), said)
-    authors, license = join_whose(dict(zip(names, read, strict=True)), notes)
+    authors, license = join_whose(list(zip(names, read, strict=True)), notes)
     to_all = partial(union, names=names, notes=notes)
     return Import(
         tasks=tasks,
