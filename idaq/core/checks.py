@@ -11,11 +11,11 @@ from idaq.core.types import Array
 
 
 def check_numbers(name: str, value: object, where: str) -> Array:
-    """An array of booleans, integers or floats of at most 8 bytes: no text, dates, records, complex numbers."""
+    """Booleans, integers or floats of at most 8 bytes, in this machine's byte order: no text, dates, records."""
     if not isinstance(value, np.ndarray) or value.dtype.kind not in "biuf" or value.dtype.itemsize > 8:
         kind = value.dtype if isinstance(value, np.ndarray) else type(value).__name__
         raise DatasetError(f"{where}: {name} is no array of numbers of up to 8 bytes but of {kind}")
-    return value
+    return value.astype(value.dtype.newbyteorder("="), copy=False)
 
 
 def check_finite(name: str, array: Array, where: str) -> None:

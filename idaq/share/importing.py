@@ -10,7 +10,7 @@ import numpy as np
 
 from idaq.core.errors import DatasetError
 from idaq.core.ids import parse_id
-from idaq.core.notes import Notes
+from idaq.core.notes import Notes, printable
 from idaq.core.types import Episode, Success
 from idaq.format.documents import EnvReference, References, ReturnStatistics, TaskRecord
 from idaq.format.recipe import Behaviour, Recipe, Splits
@@ -116,7 +116,7 @@ def dataset_source(imported: Import, new_id: str, family: str, description: str)
         recipe=Recipe(
             id=str(parse_id(new_id)),
             family=family,
-            description=description,
+            description=printable(description),
             seed=0,
             splits=Splits(seed=0, sizes={"train": len(tasks)}),
             behaviours=[Behaviour(name=name, kind="unknown", quality="unknown", episodes=most) for name in behaviours],
@@ -126,7 +126,7 @@ def dataset_source(imported: Import, new_id: str, family: str, description: str)
         observation_space=observation_space,
         action_space=action_space,
         env_spec_json=imported.env_spec_json,
-        operation=f"import of {imported.origin}",
+        operation=f"import of {printable(imported.origin)}",
         notes=tuple(imported.notes),
     )
 
