@@ -55,8 +55,11 @@ def as_indices(name: str, array: Array, where: str) -> NDArray[np.int64]:
 
 
 def check_returns(rewards: Array, where: str) -> None:
-    """Whatever is summed of these rewards is a number that float64 holds."""
+    """Mean and standard deviation of these returns are numbers that float64 holds."""
     with np.errstate(over="ignore"):
-        total = np.abs(rewards.astype(np.float64)).sum()
-    if not np.isfinite(total):
-        raise DatasetError(f"{where}: rewards of up to {np.abs(rewards).max():g} add up to more than float64 holds")
+        square = np.abs(rewards.astype(np.float64)).sum() ** 2
+    if not np.isfinite(square):
+        raise DatasetError(
+            f"{where}: rewards of up to {np.abs(rewards).max():g} have no standard deviation in float64",
+            hint="scale the rewards",
+        )

@@ -82,7 +82,7 @@ def _import(arrays: Mapping[str, Array], names: Sequence[str], path: Path) -> Im
         said = f"{path} lacks {', '.join(missing) or 'a terminal flag'}; it holds {summary(names)}"
         raise DatasetError(said, hint=layout_hint(names))
     arrays = {name: check_numbers(name, value, str(path)) for name, value in arrays.items()}
-    size = len(arrays["rewards"].ravel())
+    size = len(np.atleast_1d(arrays["rewards"]))
     short = {name: value.shape for name, value in arrays.items() if name in _ROWS and value.shape[:1] != (size,)}
     if short:
         raise DatasetError(f"{path}: these do not have one row for each of the {size} rewards: {short}")

@@ -133,9 +133,7 @@ def dataset_source(imported: Import, new_id: str, family: str, description: str)
 
 def _record(task: ImportedTask, index: int) -> TaskRecord:
     returns = np.array([entry.episode.total_reward for entry in task.episodes])
-    scale = float(np.abs(returns).max()) or 1.0  # squares of what float64 holds need not be
-    std = scale * float((returns / scale).std())
-    measured = ReturnStatistics(mean=float(returns.mean()), std=std, n=len(returns), how=_HOW)
+    measured = ReturnStatistics(mean=float(returns.mean()), std=float(returns.std()), n=len(returns), how=_HOW)
     return TaskRecord(
         task_id=task.name,
         task_index=index,
