@@ -1,6 +1,6 @@
 """Minari datasets of other makers: chunked, compressed, any storage. Read through Minari itself, once, into RAM."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,7 +67,7 @@ def read_foreign(path: Path) -> Foreign:
         _check_steps(raw[number], attributes[number], dataset, left_out, f"{path}, episode {number}")
     low, high = (np.concatenate([bound.ravel() for bound in bounds]) for bounds in zip(*leaves.values(), strict=True))
     space: Any = dataset.action_space
-    _check_sizes(episodes, (low.size, space.low.size), path)
+    _check_sizes(dict(zip(kept, episodes, strict=True)), (low.size, space.low.size), path)
     for name in COLUMNS:
         kinds = sorted({str(getattr(episode, name).dtype) for episode in episodes})
         if len(kinds) > 1:
@@ -87,13 +87,13 @@ def read_foreign(path: Path) -> Foreign:
     )
 
 
-def _check_sizes(episodes: Sequence[Episode], sizes: tuple[int, int], path: Path) -> None:
+def _check_sizes(episodes: Mapping[int, Episode], sizes: tuple[int, int], path: Path) -> None:
     """Rows of observations and actions are as long as the spaces say."""
-    for episode in episodes:
+    for number, episode in episodes.items():
         found = episode.observations.shape[1], episode.actions.shape[1]
         if found != sizes:
             said = f"observations and actions have {found} numbers, their spaces {sizes}"
-            raise CorruptDatasetError(f"{path}: in an episode of {len(episode)} steps {said}")
+            raise CorruptDatasetError(f"{path}, episode {number}: {said}")
 
 
 def _read_raw(

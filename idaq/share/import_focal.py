@@ -90,8 +90,11 @@ def _files(folder: Path, allow_pickle: bool, notes: Notes) -> list[_File]:
 
 def _load(path: Path, allow_pickle: bool) -> Array:
     try:
+        with path.open("rb") as file:
+            if file.read(6) != b"\x93NUMPY":  # NumPy would take anything else for a pickle
+                raise ValueError("it does not begin as one")
         array = np.load(path, allow_pickle=allow_pickle)
-    except (ValueError, OSError, EOFError, MemoryError) as error:
+    except Exception as error:  # what is damaged, and what a pickle runs, leads to errors of any kind
         if "allow_pickle" in str(error):
             raise DatasetError(
                 f"{path} is a pickle, which can run any code when it is opened",

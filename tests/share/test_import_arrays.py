@@ -15,7 +15,7 @@ from idaq.core.errors import CorruptDatasetError, DatasetError
 from idaq.core.types import Array
 from idaq.format.verify import verify
 from idaq.format.writer import write_dataset
-from idaq.loader import Dataset, open_dataset
+from idaq.loader import Dataset, StreamedBatches, open_dataset
 from idaq.share.import_arrays import read_d4rl, read_npz
 from idaq.share.importing import Import, dataset_source, settle
 
@@ -333,5 +333,7 @@ def test_numbers_beyond_float32_are_told(tmp_path: Path) -> None:
     imported = as_npz(tmp_path, rewards=np.where(STEPS < 2, 1e100, 0) * (1 + STEPS))
     dataset = opened(imported, tmp_path)
     assert "x.npz: 2 numbers of rewards are beyond float32: idaq train will refuse them" in list(imported.notes)
-    with pytest.raises(DatasetError, match="rewards of episode 0 hold NaN, infinity or a number beyond float32"):
-        dataset.transitions().statistics()
+    streamed = StreamedBatches(dataset, meta_batch=1, batch=2, context=2, seed=0, memory=10**6)
+    for source in (dataset.transitions("ram"), dataset.transitions("map"), streamed):
+        with pytest.raises(DatasetError, match="rewards of episode 0 hold NaN, infinity or a number beyond float32"):
+            source.statistics()
