@@ -29,7 +29,7 @@ class Notes:
             first, *more = places
             counts = [count for count in places.values() if count is not None]
             where = f"{first} and {len(more)} more" if more else first
-            yield _printable(f"{where}: {sum(counts)} {what}" if counts else f"{where}: {what}")
+            yield printable(f"{where}: {sum(counts)} {what}" if counts else f"{where}: {what}")
 
     def __len__(self) -> int:
         return len(self._kinds)
@@ -45,6 +45,6 @@ def refuse_notes(notes: Collection[str]) -> None:
         )
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """File names and HDF5 members may hold control characters."""
     return "".join(c if c.isprintable() else "?" for c in text)
