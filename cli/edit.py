@@ -64,21 +64,37 @@ def subset(
 def merge(
     new: New,
     datasets: Annotated[list[str], typer.Argument(metavar="ID ID...", help="Two datasets or more, of one family.")],
+    renumber: Annotated[
+        bool, typer.Option("--renumber", help="Tasks that may be others stay apart, under new indices and ids.")
+    ] = False,
+    same_tasks: Annotated[
+        bool, typer.Option("--same-tasks", help="Tasks of unknown parameters are one where index and id agree.")
+    ] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Write nothing if there is anything to note.")] = False,
     root: Root = None,
     as_json: Json = False,
 ) -> None:
     """Join datasets of one family, task by task. Episodes that stand in several are taken once.
 
-    [bold]Example[/bold]
+    Numbers are cast where that changes none, bounds are joined; all that is told. Imported tasks of unknown parameters
+    are refused until --renumber or --same-tasks says which they are.
+
+    [bold]Examples[/bold]
 
       idaq dataset merge idaq/point-robot/all-v0 idaq/point-robot/expert-v0 idaq/point-robot/medium-v0
+      idaq dataset merge me/goals/both-v0 me/goals/left-v0 me/goals/right-v0 --renumber
     """
-    from idaq.format.edit import merged
+    from idaq.core.notes import refuse_notes
+    from idaq.format.merge import merged
 
     if len(datasets) < 2:
         raise UsageError("a merge needs two datasets or more", hint="idaq dataset merge NEW ID ID")
+    if renumber and same_tasks:
+        raise UsageError("--renumber and --same-tasks say opposite things of tasks of unknown parameters")
     parents = [_open(dataset, root) for dataset in datasets]
-    source, duplicates = merged(parents, new)
+    source, duplicates = merged(parents, new, "renumber" if renumber else "same" if same_tasks else "refuse")
+    if strict:
+        refuse_notes(source.notes)
     total = sum(len(parent.episodes) for parent in parents) - duplicates
     _write(source, root, as_json, total, {"duplicates": duplicates})
 
@@ -185,6 +201,7 @@ def _write(
     from idaq.core.ids import datasets_root
     from idaq.format.card import dataset_card
     from idaq.format.reader import open_stored
+    from idaq.format.recipe import whose_notes
     from idaq.format.writer import write_dataset
 
     origin = f"Made by {source.operation}, from {', '.join(parent.dataset_id for parent in source.parents)}."
@@ -192,13 +209,14 @@ def _write(
     with progress(f"writing {source.recipe.id}", episodes, "episodes") as advance:
         path = write_dataset(source, datasets_root(root), card, advance)
     digest = open_stored(path).manifest.content_digest
-    facts = {"path": str(path), "content_digest": digest, "episodes": episodes, **(more or {})}
+    notes = [*source.notes, *whose_notes(source.recipe)]
     if as_json:
-        print_json(facts)
-    else:
-        said = "".join(f", {value} {name} left out" for name, value in (more or {}).items())
-        say(f"{source.recipe.id}: {len(source.tasks)} tasks, {episodes} episodes{said}", str(path))
-        say(f"content digest {digest}")
+        facts = {"path": str(path), "content_digest": digest, "episodes": episodes, **(more or {})}
+        print_json({**facts, "notes": notes})
+        return
+    for note in notes:
+        say(f"note: {note}")
+    say(f"{source.recipe.id}: {len(source.tasks)} tasks, {episodes} episodes", str(path), f"content digest {digest}")
 
 
 def _quantiles(text: str) -> tuple[float, float]:

@@ -154,7 +154,7 @@ def _write(
 
     source = dataset_source(imported, new, family, description or f"Imported from {imported.origin}.")
     if strict:
-        refuse_notes(imported.notes)
+        refuse_notes(tuple(imported.notes))
     episodes = sum(len(task.episodes) for task in imported.tasks)
     card = dataset_card(source.recipe, source.tasks, f"Made by {source.operation}.")
     with progress(f"writing {new}", 3 * episodes, "episodes") as advance:

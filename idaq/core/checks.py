@@ -11,11 +11,11 @@ from idaq.core.types import Array
 
 
 def check_numbers(name: str, value: object, where: str) -> Array:
-    """An array of booleans, integers or floats of at most 8 bytes: no text, dates, records, complex numbers."""
+    """Booleans, integers or floats of at most 8 bytes, in this machine's byte order: no text, dates, records."""
     if not isinstance(value, np.ndarray) or value.dtype.kind not in "biuf" or value.dtype.itemsize > 8:
         kind = value.dtype if isinstance(value, np.ndarray) else type(value).__name__
         raise DatasetError(f"{where}: {name} is no array of numbers of up to 8 bytes but of {kind}")
-    return value
+    return value.astype(value.dtype.newbyteorder("="), copy=False)
 
 
 def check_finite(name: str, array: Array, where: str) -> None:
@@ -55,8 +55,11 @@ def as_indices(name: str, array: Array, where: str) -> NDArray[np.int64]:
 
 
 def check_returns(rewards: Array, where: str) -> None:
-    """Whatever is summed of these rewards is a number that float64 holds."""
+    """Mean and standard deviation of these returns are numbers that float64 holds."""
     with np.errstate(over="ignore"):
-        total = np.abs(rewards.astype(np.float64)).sum()
-    if not np.isfinite(total):
-        raise DatasetError(f"{where}: rewards of up to {np.abs(rewards).max():g} add up to more than float64 holds")
+        square = np.abs(rewards.astype(np.float64)).sum() ** 2
+    if not np.isfinite(square):
+        raise DatasetError(
+            f"{where}: rewards of up to {np.abs(rewards).max():g} have no standard deviation in float64",
+            hint="scale the rewards",
+        )

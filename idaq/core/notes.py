@@ -1,6 +1,6 @@
 """What was cut, cast, dropped or assumed of a user's data: counted where it happens, told line by line."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from idaq.core.errors import DatasetError
 
@@ -29,13 +29,13 @@ class Notes:
             first, *more = places
             counts = [count for count in places.values() if count is not None]
             where = f"{first} and {len(more)} more" if more else first
-            yield _printable(f"{where}: {sum(counts)} {what}" if counts else f"{where}: {what}")
+            yield printable(f"{where}: {sum(counts)} {what}" if counts else f"{where}: {what}")
 
     def __len__(self) -> int:
         return len(self._kinds)
 
 
-def refuse_notes(notes: Notes) -> None:
+def refuse_notes(notes: Collection[str]) -> None:
     """What `--strict` means. Raises DatasetError that tells every note."""
     if len(notes):
         raise DatasetError(
@@ -45,6 +45,6 @@ def refuse_notes(notes: Notes) -> None:
         )
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """File names and HDF5 members may hold control characters."""
     return "".join(c if c.isprintable() else "?" for c in text)

@@ -26,7 +26,8 @@ def dataset_card(recipe: Recipe, tasks: tuple[TaskRecord, ...], origin: str = ""
     random = mean_random(tasks)
     episodes = sum(task.reference.behaviour.n for task in tasks)
     splits = ", ".join(f"{size} {name}" for name, size in recipe.splits.sizes.items())
-    behaviours = "\n".join(_behaviour_row(behaviour) for behaviour in recipe.behaviours)
+    behaviours = "\n".join(_behaviour_row(behaviour, "up to " if origin else "") for behaviour in recipe.behaviours)
+    seed = "" if origin else f", recipe seed {recipe.seed}"
     spread = f"behaviour {behaviour.mean():.3f} (from {behaviour.min():.3f} to {behaviour.max():.3f})"
     again = origin or "The recipe in `data/idaq/manifest.json` makes it again, to the same content digest."
     return f"""---
@@ -43,7 +44,7 @@ tags:
 
 {recipe.description}
 
-- family `{recipe.family}`: {len(tasks)} tasks ({splits}), {episodes} episodes{_seed(recipe)}
+- family `{recipe.family}`: {len(tasks)} tasks ({splits}), {episodes} episodes{seed}
 - authors: {", ".join(recipe.authors) or "unknown"}; licence: {recipe.license or "unknown"}
 - mean return over tasks: {spread}, random {"not measured" if random is None else f"{random:.3f}"}
 
@@ -62,18 +63,12 @@ def _license(license: str | None) -> str:
     return f"license: {name}" if name in HUB_LICENSES else f"license: other\nlicense_name: {json.dumps(license)}"
 
 
-def _seed(recipe: Recipe) -> str:
-    """Nothing for data of other makers: nobody collected it from a seed."""
-    imported = all(behaviour.kind == "unknown" for behaviour in recipe.behaviours)
-    return "" if imported else f", recipe seed {recipe.seed}"
-
-
-def _behaviour_row(behaviour: Behaviour) -> str:
+def _behaviour_row(behaviour: Behaviour, at_most: str) -> str:
     b = behaviour
     if b.kind == "unknown":
-        return f"| {b.name} | unknown | {b.quality} | unknown | unknown | up to {b.episodes} |"
+        return f"| {b.name} | unknown | {b.quality} | unknown | unknown | {at_most}{b.episodes} |"
     kind = f"{b.kind} {b.policy}" if b.policy else b.kind
-    return f"| {b.name} | {kind} | {b.quality} | {b.noise:g} | {b.random_share:g} | {b.episodes} |"
+    return f"| {b.name} | {kind} | {b.quality} | {b.noise:g} | {b.random_share:g} | {at_most}{b.episodes} |"
 
 
 def read_card(dataset: Path) -> str:

@@ -105,7 +105,7 @@ class Provenance:
     operation: str = ""
     """what made it other than a collection: subset, merge, relabel or import, in words"""
     notes: list[str] = Field(default_factory=list)
-    """what an import cut, cast, dropped or assumed, with counts"""
+    """what an import or an edit cut, cast, dropped or assumed, with counts; those of its parents first"""
     parents: list[Parent] = Field(default_factory=list)
     """the datasets it was made from"""
 

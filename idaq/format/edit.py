@@ -1,4 +1,4 @@
-"""Datasets made from datasets: cut, merged, relabelled. Every episode that is kept keeps its values, task and seed.
+"""Datasets made from datasets: cut and relabelled here, merged in `merge`. Every episode that is kept keeps its values.
 
 Each function describes the new dataset; `write_dataset` then writes it, whole or not at all.
 """
@@ -6,7 +6,6 @@ Each function describes the new dataset; `write_dataset` then writes it, whole o
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from idaq.core.config import from_mapping, to_mapping
 from idaq.core.errors import DatasetError, UsageError, unknown_name
 from idaq.core.ids import parse_id
+from idaq.core.notes import Notes
 from idaq.format.columns import get_episode, map_columns
 from idaq.format.documents import Parent, ReturnStatistics, TaskRecord
 from idaq.format.reader import StoredDataset, read_space
@@ -21,6 +21,7 @@ from idaq.format.recipe import Behaviour, Recipe
 from idaq.format.selection import task_indices
 from idaq.format.writer import DatasetSource, EpisodeEntry, entry_of
 
+_CELL = ("behaviour", "task_index")
 _HOW = "the dataset's own episodes of this task, all behaviours"
 
 
@@ -47,29 +48,14 @@ def subset(stored: StoredDataset, new_id: str, keep_M: NDArray[np.bool_], operat
         task.task_index: stored.episodes.total_reward[keep_M & (stored.episodes.task_index == task.task_index)]
         for task in stored.tasks
     }
-    tasks = tuple(_measured(task, returns[task.task_index]) for task in stored.tasks if len(returns[task.task_index]))
-    used = set(stored.episodes.behaviour[numbers].tolist())
-    behaviours = [behaviour for behaviour in stored.manifest.recipe.behaviours if behaviour.name in used]
-    return _source([stored], new_id, tasks, behaviours, _entries(stored, numbers), operation)
-
-
-def merged(parents: Sequence[StoredDataset], new_id: str) -> tuple[DatasetSource, int]:
-    """All episodes of datasets of one family, task by task, and how many duplicates (by digest) were left out.
-
-    Raises DatasetError where the datasets disagree: family, columns, spaces, a task's parameters or split, a behaviour.
-    """
-    for first, second in pairwise(parents):
-        _check_alike(first, second)
-    tasks, behaviours, chosen = _joined_tasks(parents), _joined_behaviours(parents), _without_duplicates(parents)
-    kept = list(zip(parents, chosen, strict=True))
-    records = []
-    for index, task in tasks.items():
-        parts = [p.episodes.total_reward[n[p.episodes.task_index[n] == index]] for p, n in kept]
-        records.append(_measured(task, np.concatenate(parts)))
-    duplicates = sum(len(parent.episodes) - len(numbers) for parent, numbers in kept)
-    operation = "merge of " + ", ".join(p.manifest.dataset_id for p in parents)
-    entries = _by_task(parents, chosen, list(tasks))
-    return _source(parents, new_id, tuple(records), behaviours, entries, operation), duplicates
+    tasks = tuple(measured(task, returns[task.task_index]) for task in stored.tasks if len(returns[task.task_index]))
+    cells = list(zip(*(getattr(stored.episodes, name)[numbers].tolist() for name in _CELL), strict=True))
+    behaviours = counted(stored.manifest.recipe.behaviours, cells)
+    notes, name = Notes(), stored.manifest.dataset_id
+    notes.tell(name, "tasks without an episode left are dropped", len(stored.tasks) - len(tasks))
+    dropped = sorted({b.name for b in stored.manifest.recipe.behaviours} - {b.name for b in behaviours})
+    notes.tell(name, f"behaviours without an episode left are dropped: {', '.join(dropped)}", len(dropped))
+    return edited([stored], new_id, Edited(tasks, behaviours, entries_of(stored, numbers), operation, notes))
 
 
 def relabelled(stored: StoredDataset, new_id: str, labels: Labels) -> DatasetSource:
@@ -89,38 +75,48 @@ def relabelled(stored: StoredDataset, new_id: str, labels: Labels) -> DatasetSou
     behaviours = [replace(b, name=renamed[b.name]) for b in stored.manifest.recipe.behaviours]
     entries = (
         replace(entry, behaviour=renamed[entry.behaviour])
-        for entry in _entries(stored, np.arange(len(stored.episodes)))
+        for entry in entries_of(stored, np.arange(len(stored.episodes)))
     )
-    source = _source([stored], new_id, tasks, behaviours, entries, "relabel")
+    source = edited([stored], new_id, Edited(tasks, behaviours, entries, "relabel", Notes()))
     fields = {"description": labels.description, "authors": labels.authors, "license": labels.license}
     changed = {name: value for name, value in fields.items() if value is not None}
     recipe = from_mapping(Recipe, to_mapping(source.recipe) | changed, where="relabel")
     return replace(source, recipe=recipe)
 
 
-def _source(
-    parents: Sequence[StoredDataset],
-    new_id: str,
-    tasks: tuple[TaskRecord, ...],
-    behaviours: list[Behaviour],
-    entries: Iterator[EpisodeEntry],
-    operation: str,
-) -> DatasetSource:
-    """What the new dataset shares with the first of its parents, whose recipe it carries as far as it holds."""
-    first = parents[0]
+@dataclass(frozen=True)
+class Edited:
+    """What is new in a dataset made of others."""
+
+    tasks: tuple[TaskRecord, ...]
+    behaviours: list[Behaviour]
+    entries: Iterator[EpisodeEntry]
+    operation: str
+    notes: Notes
+
+
+def edited(parents: Sequence[StoredDataset], new_id: str, new: Edited) -> DatasetSource:
+    """What to write: for the rest, the new dataset shares the recipe of the first of its parents, and its spaces."""
+    first, notes = parents[0], new.notes
+    sizes = dict(Counter(task.split for task in new.tasks))
+    for parent in parents:
+        gone = [split for split in parent.manifest.splits if split not in sizes]
+        notes.tell(parent.manifest.dataset_id, f"splits without a task left are dropped: {', '.join(gone)}", len(gone))
     recipe = to_mapping(first.manifest.recipe) | {
         "id": str(parse_id(new_id)),
-        "splits": {"seed": first.manifest.recipe.splits.seed, "sizes": dict(Counter(task.split for task in tasks))},
-        "behaviours": [to_mapping(behaviour) for behaviour in behaviours],
+        "splits": {"seed": first.manifest.recipe.splits.seed, "sizes": sizes},
+        "behaviours": [to_mapping(behaviour) for behaviour in new.behaviours],
     }
     return DatasetSource(
         recipe=from_mapping(Recipe, recipe, where=new_id),
-        tasks=tasks,
-        entries=entries,
+        tasks=new.tasks,
+        entries=new.entries,
         observation_space=read_space(first.metadata, "observation_space", str(first.path)),
         action_space=read_space(first.metadata, "action_space", str(first.path)),
         env_spec_json=first.metadata.get("env_spec"),
-        operation=operation,
+        operation=new.operation,
+        notes=tuple(notes),
+        inherited=tuple(dict.fromkeys(note for parent in parents for note in _notes_of(parent))),
         parents=tuple(
             Parent(dataset_id=p.manifest.dataset_id, content_digest=p.manifest.content_digest) for p in parents
         ),
@@ -128,86 +124,28 @@ def _source(
     )
 
 
-def _entries(stored: StoredDataset, numbers: NDArray[np.int64]) -> Iterator[EpisodeEntry]:
+def _notes_of(parent: StoredDataset) -> list[str]:
+    made, name = parent.manifest.provenance, parent.manifest.dataset_id
+    unstable = [f"{name}: {made.unstable} episodes were left out: their simulation became unstable"]
+    return [*made.notes, *(unstable if made.unstable else [])]
+
+
+def counted(behaviours: Sequence[Behaviour], cells: Sequence[tuple[str, int]]) -> list[Behaviour]:
+    """The behaviours that have episodes; each with the most that a task has. `cells`: behaviour and task of each."""
+    most: dict[str, int] = {}
+    for (name, _task), count in Counter(cells).items():
+        most[name] = max(count, most.get(name, 0))
+    return [replace(behaviour, episodes=most[behaviour.name]) for behaviour in behaviours if behaviour.name in most]
+
+
+def entries_of(stored: StoredDataset, numbers: NDArray[np.int64]) -> Iterator[EpisodeEntry]:
+    """The episodes of these numbers, one in memory at a time."""
     columns, table = map_columns(stored), stored.episodes
     for number in numbers.tolist():
         yield entry_of(table, number, get_episode(columns, number, int(table.length[number])))
 
 
-def _measured(task: TaskRecord, returns: NDArray[np.float64]) -> TaskRecord:
+def measured(task: TaskRecord, returns: NDArray[np.float64]) -> TaskRecord:
     """The task with the behaviour reference of the episodes that it has now."""
     behaviour = ReturnStatistics(mean=float(returns.mean()), std=float(returns.std()), n=len(returns), how=_HOW)
     return replace(task, reference=replace(task.reference, behaviour=behaviour))
-
-
-def _check_alike(first: StoredDataset, second: StoredDataset) -> None:
-    """Two datasets can be one only if whoever reads it finds the same everywhere."""
-    a, b = first.manifest, second.manifest
-    differing = {
-        "family": (a.family, b.family),
-        "columns": (a.columns, b.columns),
-        "observation space": (first.metadata["observation_space"], second.metadata["observation_space"]),
-        "action space": (first.metadata["action_space"], second.metadata["action_space"]),
-        "environment": (first.metadata.get("env_spec"), second.metadata.get("env_spec")),
-    }
-    for name, (here, there) in differing.items():
-        if here != there:
-            raise DatasetError(f"{a.dataset_id} and {b.dataset_id} differ in {name}: {here} and {there}")
-
-
-def _joined_tasks(parents: Sequence[StoredDataset]) -> dict[int, TaskRecord]:
-    """Every task once, by index; the random reference is the first one's."""
-    joined: dict[int, TaskRecord] = {}
-    for parent in parents:
-        for task in parent.tasks:
-            known = joined.setdefault(task.task_index, task)
-            if replace(task, reference=known.reference) != known:
-                found = f"{_short(task)}, not {_short(known)}"
-                raise DatasetError(
-                    f"task {task.task_index} of {parent.manifest.dataset_id} is another: {found}",
-                    hint="idaq dataset relabel changes splits; tasks of other parameters need other indices",
-                )
-    ids = Counter(task.task_id for task in joined.values())
-    if ids and max(ids.values()) > 1:
-        raise DatasetError(f"two tasks would have the id {ids.most_common(1)[0][0]}")
-    return dict(sorted(joined.items()))
-
-
-def _joined_behaviours(parents: Sequence[StoredDataset]) -> list[Behaviour]:
-    """Every behaviour once, by name, with the episodes a task of all parents together."""
-    joined: dict[str, Behaviour] = {}
-    for parent in parents:
-        for behaviour in parent.manifest.recipe.behaviours:
-            known = joined.setdefault(behaviour.name, behaviour)
-            if replace(behaviour, episodes=known.episodes) != known:
-                raise DatasetError(
-                    f"behaviour {behaviour.name} of {parent.manifest.dataset_id} is another: {behaviour}, not {known}",
-                    hint="idaq dataset relabel --behaviour OLD=NEW gives it another name",
-                )
-            if known is not behaviour:
-                joined[behaviour.name] = replace(behaviour, episodes=known.episodes + behaviour.episodes)
-    return list(joined.values())
-
-
-def _without_duplicates(parents: Sequence[StoredDataset]) -> list[NDArray[np.int64]]:
-    """Of each parent, the numbers of the episodes that no earlier one has."""
-    seen: set[str] = set()
-    chosen = []
-    for parent in parents:
-        digests = parent.episodes.digest.tolist()
-        fresh = [number for number, digest in enumerate(digests) if digest not in seen]
-        seen.update(digests)
-        chosen.append(np.array(fresh, np.int64))
-    return chosen
-
-
-def _by_task(
-    parents: Sequence[StoredDataset], chosen: Sequence[NDArray[np.int64]], tasks: Sequence[int]
-) -> Iterator[EpisodeEntry]:
-    for task in tasks:
-        for parent, numbers in zip(parents, chosen, strict=True):
-            yield from _entries(parent, numbers[parent.episodes.task_index[numbers] == task])
-
-
-def _short(task: TaskRecord) -> str:
-    return f"{task.task_id}, {task.split}, {dict(task.params)}"

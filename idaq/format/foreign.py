@@ -1,6 +1,6 @@
 """Minari datasets of other makers: chunked, compressed, any storage. Read through Minari itself, once, into RAM."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,30 +58,24 @@ def read_foreign(path: Path) -> Foreign:
     """
     left_out, asides = Notes(), Notes()
     check_members(path, links_out=True)
-    try:
-        dataset = MinariDataset(layout.data_folder(path))
-        space = dataset.action_space
-        if not isinstance(space, gym.spaces.Box):
-            raise DatasetError(f"{path}: the action space {space} is not a Box; only continuous actions are supported")
-        leaves = _leaf_spaces(dataset.observation_space, path)
-        numbers = range(_stored_episodes(dataset, path, left_out))
-        raw = list(dataset.iterate_episodes(numbers))
-        attributes = _attributes(dataset, numbers, path)
-    except DatasetError:
-        raise
-    except Exception as error:  # a broken dataset leads Minari and h5py to errors of any kind
-        raise CorruptDatasetError(f"Minari cannot read {path}: {error}") from error
+    dataset, leaves, raw, attributes = _read_raw(path, left_out)
     _tell_shapes(dataset, leaves, raw, asides)
-    kept = [number for number in numbers if len(raw[number].rewards)]
+    kept = [number for number, episode in enumerate(raw) if len(episode.rewards)]
     left_out.tell(dataset.id, "episodes without steps are left out", len(raw) - len(kept))
     if not kept:
         raise DatasetError(f"{path} has no episodes with steps")
     episodes = [_episode(raw[k], dataset.observation_space, f"{path}, episode {k}") for k in kept]
     for number in kept:
         _check_steps(raw[number], attributes[number], dataset, left_out, f"{path}, episode {number}")
+    low, high = (np.concatenate([bound.ravel() for bound in bounds]) for bounds in zip(*leaves.values(), strict=True))
+    space: Any = dataset.action_space
+    _check_sizes(dict(zip(kept, episodes, strict=True)), (low.size, space.low.size), path)
+    for name in COLUMNS:
+        kinds = sorted({str(getattr(episode, name).dtype) for episode in episodes})
+        if len(kinds) > 1:
+            asides.tell(dataset.id, f"{name} of unequal dtypes, {', '.join(kinds)}, are read as the widest")
     seeds = [_seed(attributes[number].get("seed")) for number in kept]
     asides.tell(dataset.id, "episodes of unknown seed: 0 is written", seeds.count(None))
-    low, high = (np.concatenate([bound.ravel() for bound in bounds]) for bounds in zip(*leaves.values(), strict=True))
     return Foreign(
         dataset_id=dataset.id,
         task=_only_task(),
@@ -93,6 +87,35 @@ def read_foreign(path: Path) -> Foreign:
         left_out=left_out,
         asides=asides,
     )
+
+
+def _check_sizes(episodes: Mapping[int, Episode], sizes: tuple[int, int], path: Path) -> None:
+    """Rows of observations and actions are as long as the spaces say."""
+    for number, episode in episodes.items():
+        found = episode.observations.shape[1], episode.actions.shape[1]
+        if found != sizes:
+            said = f"observations and actions have {found} numbers, their spaces {sizes}"
+            raise CorruptDatasetError(f"{path}, episode {number}: {said}")
+
+
+def _read_raw(
+    path: Path, left_out: Notes
+) -> tuple[MinariDataset, dict[str, tuple[Array, Array]], list[Any], list[dict[str, Any]]]:
+    """The dataset, the leaves of its observation space, and each episode with its attributes."""
+    try:
+        dataset = MinariDataset(layout.data_folder(path))
+        space = dataset.action_space
+        if not isinstance(space, gym.spaces.Box):
+            raise DatasetError(f"{path}: the action space {space} is not a Box; only continuous actions are supported")
+        leaves = _leaf_spaces(dataset.observation_space, path)
+        if not leaves:
+            raise DatasetError(f"{path}: observations hold nothing")
+        numbers = range(_stored_episodes(dataset, path, left_out))
+        return dataset, leaves, list(dataset.iterate_episodes(numbers)), _attributes(dataset, numbers, path)
+    except DatasetError:
+        raise
+    except Exception as error:  # a broken dataset leads Minari and h5py to errors of any kind
+        raise CorruptDatasetError(f"Minari cannot read {path}: {error}") from error
 
 
 def _stored_episodes(dataset: MinariDataset, path: Path, notes: Notes) -> int:
@@ -143,8 +166,8 @@ def _tell_shapes(
 ) -> None:
     """What is not a plain row of numbers becomes one, and infos stay behind."""
     if list(leaves) != [""]:
-        parts = ", ".join(f"{name} ({low.size})" for name, (low, _) in leaves.items())
-        notes.tell(dataset.id, f"Dict observations are written as one row of numbers: {parts}")
+        parts = ", ".join(f"{name} ({low.size} of {low.dtype})" for name, (low, _) in leaves.items())
+        notes.tell(dataset.id, f"Dict observations are written as one row of numbers of one dtype: {parts}")
     shapes = {"observations": dataset.observation_space.shape, "actions": dataset.action_space.shape}
     for what, shape in shapes.items():
         if shape is not None and len(shape) > 1:  # a Dict has none

@@ -1,6 +1,6 @@
 """The recipe: all that determines a dataset's content. A TOML file in the catalogue; stored whole in the manifest."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
@@ -108,20 +108,20 @@ def whose_notes(recipe: Recipe) -> list[str]:
     return [f"{' and '.join(missing)} of {recipe.id} unknown; the card says so"] if missing else []
 
 
-def join_whose(parts: Mapping[str, Whose], notes: Notes) -> tuple[list[str], str | None]:
+def join_whose(parts: Sequence[tuple[str, Whose]], notes: Notes) -> tuple[list[str], str | None]:
     """Authors and licence of data made of several, by name: all authors; all licences, if all are known."""
-    authors = list(dict.fromkeys(author for part in parts.values() for author in part.authors))
-    licenses = list(dict.fromkeys(part.license for part in parts.values()))
-    nameless = [name for name, part in parts.items() if not part.authors]
+    authors = list(dict.fromkeys(author for _, part in parts for author in part.authors))
+    licenses = list(dict.fromkeys(part.license for _, part in parts))
+    nameless = [name for name, part in parts if not part.authors]
     if authors and nameless:
         notes.tell(", ".join(nameless), "authors unknown: the others alone are named")
     if len(licenses) == 1:
         return authors, licenses[0]
     stated = " AND ".join(dict.fromkeys(name for text in licenses if text for name in text.split(" AND ")))
     if None not in licenses:
-        notes.tell(", ".join(parts), f"licences differ, and all apply: {stated}")
+        notes.tell(", ".join(name for name, _ in parts), f"licences differ, and all apply: {stated}")
         return authors, stated
-    bare = ", ".join(name for name, part in parts.items() if part.license is None)
+    bare = ", ".join(name for name, part in parts if part.license is None)
     notes.tell(bare, f"licence unknown, hence of the whole (the rest: {stated})")
     return authors, None
 

@@ -77,6 +77,9 @@ class DatasetSource:
     """episodes that were left out of it for NaN or infinity"""
     operation: str = ""
     notes: tuple[str, ...] = ()
+    """what making it cut, cast, dropped or assumed"""
+    inherited: tuple[str, ...] = ()
+    """notes of its parents"""
     parents: tuple[Parent, ...] = ()
     """what made it, of what, where it was not collected"""
     provenance: Provenance | None = None
@@ -281,7 +284,7 @@ def _provenance(source: DatasetSource) -> Provenance:
         simulators=dict(source.simulators),
         unstable=source.unstable,
         operation=source.operation,
-        notes=list(source.notes),
+        notes=[*source.inherited, *source.notes],
         parents=list(source.parents),
     )
 

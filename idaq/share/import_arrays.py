@@ -5,8 +5,6 @@ Both hold `observations`, `actions`, `rewards`, a terminal flag and a time-out f
 `observation_high`, one row in all, as `idaq dataset export` to .npz does. S transitions.
 """
 
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,16 +41,9 @@ def read_npz(path: Path) -> Import:
             if len(set(names)) < len(names):
                 raise CorruptDatasetError(f"{path}: a name stands twice in the archive: {names}"[:300])
             arrays = {name: archive[name] for name in names if name in _WANTED}
-    except (
-        OSError,
-        ValueError,
-        EOFError,
-        KeyError,
-        AttributeError,
-        MemoryError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
+    except DatasetError:
+        raise
+    except Exception as error:  # what is no archive leads NumPy and zipfile to errors of any kind
         raise CorruptDatasetError(f"{path} is no NumPy archive of plain arrays: {error}") from None
     return _import(arrays, names, path)
 
@@ -63,7 +54,9 @@ def read_d4rl(path: Path) -> Import:
         with h5py.File(path, "r") as file:
             arrays = {name: _plain(file, name, path) for name in _WANTED if name in file}
             names = hdf5_members(file)
-    except (OSError, MemoryError) as error:
+    except DatasetError:
+        raise
+    except Exception as error:  # what is damaged leads h5py to errors of any kind
         raise CorruptDatasetError(f"{path} is no readable HDF5 file: {error}") from None
     return _import(arrays, names, path)
 
@@ -88,12 +81,11 @@ def _import(arrays: Mapping[str, Array], names: Sequence[str], path: Path) -> Im
     if missing or not any(name in arrays for name in ("dones", *_TERMINAL)):
         said = f"{path} lacks {', '.join(missing) or 'a terminal flag'}; it holds {summary(names)}"
         raise DatasetError(said, hint=layout_hint(names))
-    size = len(check_numbers("rewards", arrays["rewards"], str(path)).ravel())
-    for name, value in arrays.items():
-        rows = len(check_numbers(name, value, str(path))) if value.ndim else None
-        if name in _ROWS and rows != size:
-            shapes = {n: a.shape for n, a in arrays.items() if n in _ROWS and a.shape[:1] != (size,)}
-            raise DatasetError(f"{path}: these do not have one row for each of the {size} rewards: {shapes}")
+    arrays = {name: check_numbers(name, value, str(path)) for name, value in arrays.items()}
+    size = len(np.atleast_1d(arrays["rewards"]))
+    short = {name: value.shape for name, value in arrays.items() if name in _ROWS and value.shape[:1] != (size,)}
+    if short:
+        raise DatasetError(f"{path}: these do not have one row for each of the {size} rewards: {short}")
     if not size:
         raise DatasetError(f"{path} holds no transitions")
     result = Import(tasks=[], origin=path.name)
@@ -104,7 +96,7 @@ def _import(arrays: Mapping[str, Array], names: Sequence[str], path: Path) -> Im
     result.observation_space = _box(arrays, "observation", columns.numbers["observations"], path)
     indices = as_indices("task_index", arrays["task_index"], str(path)) if "task_index" in arrays else None
     for task in [None] if indices is None else np.unique(indices).tolist():
-        name = slug(path.stem) if task is None else slug(f"{path.stem}.{task:03d}")
+        name = slug(path.stem) if task is None else slug(f"{path.stem[:40]}.{task:03d}")
         where = path.name if task is None else f"{path.name}, task {task}"
         mine = np.arange(size) if task is None else np.flatnonzero(indices == task)
         rows = _rows(columns, mine, result.notes, where)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from idaq.core.checks import as_flags, check_numbers
+from idaq.core.checks import as_flags, check_finite, check_numbers
 from idaq.core.errors import CorruptDatasetError, DatasetError, DatasetNotFoundError
 from idaq.core.files import read_json
 from idaq.core.notes import Notes
@@ -49,7 +49,7 @@ def read_focal(folder: Path, allow_pickle: bool = False) -> Import:
     every = [file for of_goal in files.values() for file in of_goal]
     size = _observation_size(every, _stated_size(folder))
     for index, of_goal in files.items():
-        task = ImportedTask(name=slug(f"{folder.resolve().name}.goal-{index}"), index=index, episodes=[])
+        task = ImportedTask(name=slug(f"{folder.resolve().name[:40]}.goal-{index}"), index=index, episodes=[])
         for file in of_goal:
             rows = _rows(file, size, notes, where)
             cut = cut_episodes(rows, notes, str(file.path.relative_to(folder)))
@@ -90,8 +90,11 @@ def _files(folder: Path, allow_pickle: bool, notes: Notes) -> list[_File]:
 
 def _load(path: Path, allow_pickle: bool) -> Array:
     try:
+        with path.open("rb") as file:
+            if file.read(6) != b"\x93NUMPY":  # NumPy would take anything else for a pickle
+                raise ValueError("it does not begin as one")
         array = np.load(path, allow_pickle=allow_pickle)
-    except (ValueError, OSError, EOFError, MemoryError) as error:
+    except Exception as error:  # what is damaged, and what a pickle runs, leads to errors of any kind
         if "allow_pickle" in str(error):
             raise DatasetError(
                 f"{path} is a pickle, which can run any code when it is opened",
@@ -100,7 +103,10 @@ def _load(path: Path, allow_pickle: bool) -> Array:
         raise CorruptDatasetError(f"{path} is no NumPy array: {error}") from None
     if not isinstance(array, np.ndarray) or not array.ndim or not len(array):
         raise CorruptDatasetError(f"{path} holds no rows [s, a, r, s']")
-    return array if array.dtype == object else check_numbers("the array", array, str(path))
+    if array.dtype != object:
+        array = check_numbers("the array", array, str(path))
+        check_finite("the array", array, str(path))
+    return array
 
 
 def _is_objects(file: _File) -> bool:
@@ -177,8 +183,10 @@ def _columns(file: _File, notes: Notes, where: str) -> tuple[Array, ...]:
     s, a, r, following, *rest = columns
     if any(column.dtype == object for column in columns) or s.shape != following.shape or r.shape != (len(rows), 1):
         raise CorruptDatasetError(f"{file.path}: rows [s, a, r, s'] of shapes {[c.shape[1:] for c in columns]}")
-    for name, column in zip(("s", "a", "r", "s'", "done"), columns, strict=False):
+    s, a, r, following, *rest = (
         check_numbers(name, column, str(file.path))
+        for name, column in zip(("s", "a", "r", "s'", "done"), columns, strict=False)
+    )
     terminated = as_flags("the fifth entry", rest[0], str(file.path)) if rest else np.zeros(len(rows), bool)
     if rest:
         said = "rows whose fifth entry, done, is 1 are taken as terminals, for nothing tells them from time-outs"

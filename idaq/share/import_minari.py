@@ -30,6 +30,8 @@ def read_minari(path: Path) -> Import:
     if "idaq" in metadata:
         notes.tell(name, "is an idaq dataset, of which only episodes are read; idaq dataset merge keeps all of it")
     spec = metadata.get("env_spec")
+    if not isinstance(spec, str):
+        notes.tell(name, "no environment is named: minari's recover_environment() has none")
     env = _reference(spec, path, notes, name) if isinstance(spec, str) else UNKNOWN_ENV
     episodes: dict[tuple[int | None, str], list[ImportedEpisode]] = {}  # by index and name of the task
     for number, task in enumerate(_tasks(foreign)):
@@ -67,7 +69,7 @@ def _tasks(foreign: Foreign) -> list[tuple[int | None, str]]:
     indices = [int(index) for index in stated if isinstance(index, int | np.integer) and index >= 0]
     if len(indices) < len(stated):
         return [(None, own)] * len(stated)
-    return [(index, slug(f"{own[:50]}.{index:03d}")) for index in indices]
+    return [(index, slug(f"{own[:40]}.{index:03d}")) for index in indices]
 
 
 def _episodes(foreign: Foreign, number: int, notes: Notes) -> list[Episode]:

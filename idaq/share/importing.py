@@ -10,7 +10,7 @@ import numpy as np
 
 from idaq.core.errors import DatasetError
 from idaq.core.ids import parse_id
-from idaq.core.notes import Notes
+from idaq.core.notes import Notes, printable
 from idaq.core.types import Episode
 from idaq.format.documents import EnvReference, References, ReturnStatistics, TaskRecord
 from idaq.format.recipe import Behaviour, Recipe, Splits
@@ -121,7 +121,7 @@ def dataset_source(imported: Import, new_id: str, family: str, description: str)
         recipe=Recipe(
             id=str(parse_id(new_id)),
             family=family,
-            description=description,
+            description=printable(description),
             authors=imported.authors,
             license=imported.license,
             seed=0,
@@ -133,16 +133,14 @@ def dataset_source(imported: Import, new_id: str, family: str, description: str)
         observation_space=observation_space,
         action_space=action_space,
         env_spec_json=imported.env_spec_json,
-        operation=f"import of {imported.origin}",
+        operation=f"import of {printable(imported.origin)}",
         notes=tuple(imported.notes),
     )
 
 
 def _record(task: ImportedTask, index: int) -> TaskRecord:
     returns = np.array([entry.episode.total_reward for entry in task.episodes])
-    scale = float(np.abs(returns).max()) or 1.0  # squares of what float64 holds need not be
-    std = scale * float((returns / scale).std())
-    measured = ReturnStatistics(mean=float(returns.mean()), std=std, n=len(returns), how=_HOW)
+    measured = ReturnStatistics(mean=float(returns.mean()), std=float(returns.std()), n=len(returns), how=_HOW)
     return TaskRecord(
         task_id=task.name,
         task_index=index,

@@ -40,6 +40,10 @@ def read_sources(
         raise UsageError(f"{' and '.join(twice)} are one and the same: each transition would stand twice")
     if tasks and len(tasks) != len(sources):
         raise UsageError(f"--task is given {len(tasks)} times for {len(sources)} sources", hint="once for each")
+    if len(set(tasks)) < len(tasks):
+        raise UsageError(
+            f"--task gives two sources one name: {', '.join(tasks)}", hint="idaq dataset merge joins tasks"
+        )
     read = [_read(source, path, allow_pickle) for source, path in zip(sources, paths, strict=True)]
     for name, imported in zip(tasks, read, strict=False):
         _only_task(imported, "--task").name = _task_id(name)
@@ -72,7 +76,7 @@ def _find(source: str, root: Path | None) -> str:
     path = Path(source).expanduser()
     if not path.is_dir() and path.suffix not in _FILES:
         raise UsageError(f"{source} is nothing that can be imported", hint="minari:<id>, a folder, .hdf5 or .npz")
-    if not path.exists():
+    if not path.is_dir() and not path.is_file():
         raise UsageError(f"there is no file {path}")
     return os.path.realpath(path)
 
@@ -117,7 +121,7 @@ def _together(read: Sequence[Import]) -> Import:
     if len(specs) > 1:
         said = "the environments differ: minari's recover_environment() has none; each task names its own"
         notes.tell(", ".join(names), said)
-    authors, license = join_whose(dict(zip(names, read, strict=True)), notes)
+    authors, license = join_whose(list(zip(names, read, strict=True)), notes)
     to_all = partial(union, names=names, notes=notes)
     return Import(
         tasks=tasks,

@@ -62,7 +62,7 @@ def cast(episode: Episode, kinds: dict[str, np.dtype[Any]], tell: Callable[[str,
 
 def _inexact(whole: Array, floats: Array) -> int:
     """How many integers are others as floats; exact, also where float64 cannot tell."""
-    if np.abs(floats).max(initial=0) <= 2 ** (np.finfo(floats.dtype).nmant + 1):
+    if np.abs(floats).max(initial=0) < 2 ** (np.finfo(floats.dtype).nmant + 1):
         return 0
     return sum(int(a) != int(b) for a, b in zip(whole.ravel().tolist(), floats.ravel().tolist(), strict=True))
 

@@ -29,7 +29,8 @@ def test_the_life_of_derived_datasets(idaq: Idaq, root: Path) -> None:
 
     joined = idaq("dataset", "merge", "idaq/point-robot/all-v0", ID, MEDIUM, few)
     assert joined.code == 0, joined.err
-    assert f"8 tasks, 48 episodes, {cut['episodes']} duplicates left out" in joined.out
+    assert "8 tasks, 48 episodes\n" in joined.out
+    assert f"{few}: {cut['episodes']} episodes are left out: an earlier dataset has them" in joined.out
     assert idaq("dataset", "verify", "idaq/point-robot/all-v0").code == 0
 
     new = "idaq/point-robot/expert-v1"
@@ -42,6 +43,35 @@ def test_the_life_of_derived_datasets(idaq: Idaq, root: Path) -> None:
     assert idaq("dataset", "delete", new, "--yes").code == 0
     assert new not in idaq("dataset", "list").out
     assert idaq("dataset", "delete", new, "--yes").code == 1
+
+
+def test_imported_goals_merge_as_the_user_says(idaq: Idaq, root: Path) -> None:
+    both = ("dataset", "merge", "me/point/both-v0", "me/point/a-v0", "me/point/b-v0")
+    for name in ("a", "b"):
+        (root / name).mkdir()
+        assert idaq("dataset", "export", ID if name == "a" else MEDIUM, root / name / "goals.npz").code == 0
+        whose = ("--author", "Ada", "--license", "CC0-1.0") if name == "a" else ()
+        assert idaq("dataset", "import", root / name / "goals.npz", "--id", f"me/point/{name}-v0", *whose).code == 0
+    refused = idaq(*both)
+    assert refused.code == 1
+    assert "unknown parameters" in refused.err
+    assert "--renumber" in refused.err
+    strict = idaq(*both, "--renumber", "--strict")
+    assert strict.code == 1
+    assert "8 tasks get a new index or id" in strict.err
+    assert idaq(*both, "--renumber", "--same-tasks").code == 2
+    assert not (root / "me/point/both-v0").exists()
+    done = json.loads(idaq(*both, "--renumber", "--json").out)
+    assert (done["episodes"], done["duplicates"]) == (48, 0)
+    assert "me/point/b-v0: authors unknown: the others alone are named" in done["notes"]
+    assert "me/point/b-v0: licence unknown, hence of the whole (the rest: CC0-1.0)" in done["notes"]
+    shown = idaq("dataset", "show", "me/point/both-v0").out
+    assert "unknown" in shown
+    assert "0%" not in shown
+    assert idaq("dataset", "verify", "me/point/both-v0").code == 0
+    new = ("dataset", "relabel", "me/point/b-v0", "me/point/b-v1", "--author", "Bob", "--license", "MIT")
+    assert "note:" not in idaq(*new).out
+    assert (root / "me/point/b-v1/README.md").read_text().startswith("---\nlicense: mit\n")
 
 
 @pytest.mark.parametrize(

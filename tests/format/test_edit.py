@@ -9,7 +9,8 @@ import pytest
 from idaq.collect.collect import Collected, collect
 from idaq.core.errors import DatasetError, DatasetExistsError, UnknownNameError, UsageError
 from idaq.format.difference import differences
-from idaq.format.edit import Labels, merged, relabelled, subset
+from idaq.format.edit import Labels, relabelled, subset
+from idaq.format.merge import merged
 from idaq.format.reader import StoredDataset, open_stored
 from idaq.format.selection import Selection, parse_tasks, select
 from idaq.format.store import delete_dataset, list_datasets
@@ -59,10 +60,10 @@ def test_halves_merged_are_the_whole(stored: StoredDataset, tmp_path: Path) -> N
 
 
 def test_a_merge_refuses_what_differs(stored: StoredDataset, collected: Collected, tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="differ in columns"):
+    with pytest.raises(DatasetError, match="differ in shape of observations"):
         merged([stored, open_stored(collected.path)], NEW)
     moved = written(relabelled(stored, NEW, Labels(splits={"extra": [5]}, behaviours={})), tmp_path)
-    with pytest.raises(DatasetError, match=r"task 5 of .* is another: task-5, extra"):
+    with pytest.raises(DatasetError, match=r"task task-5 \(index 5\) of .* is another .*: split 'extra', not 'test'"):
         merged([stored, moved], "idaq/made/newer-v0")
 
 

@@ -136,10 +136,10 @@ def test_data_of_several_is_under_all_their_licences(
     licenses: tuple[str | None, str | None], joined: str | None, note: list[str]
 ) -> None:
     recipe, notes = small_recipe(), Notes()
-    parts = {name: stated(recipe, ["Ada", name], text) for name, text in zip("ab", licenses, strict=True)}
+    parts = [(name, stated(recipe, ["Ada", name], text)) for name, text in zip("ab", licenses, strict=True)]
     assert join_whose(parts, notes) == (["Ada", "a", "b"], joined)
     assert list(notes) == note
-    parts["b"] = replace(parts["b"], authors=[])
+    parts[1] = ("b", replace(parts[1][1], authors=[]))
     assert join_whose(parts, notes)[0] == ["Ada", "a"]
     assert "b: authors unknown: the others alone are named" in list(notes)
 

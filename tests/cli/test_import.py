@@ -1,0 +1,83 @@
+"""`idaq dataset import`: what is told, what --strict refuses, and how several files become several tasks."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.cli.conftest import Idaq
+from tests.share.test_import_minari import episode, made
+from tests.share.test_sources import archive
+
+pytestmark = pytest.mark.usefixtures("in_world")
+
+
+def test_notes_are_told_and_written_nowhere_else_than_stdout(idaq: Idaq, tmp_path: Path) -> None:
+    done = idaq("dataset", "import", archive(tmp_path / "a.npz", rewards=np.ones(4, int)), "--id", "me/told/a-v0")
+    assert done.code == 0, done.err
+    assert "note: a: 4 numbers of rewards cast from int64 to float32\n" in done.out
+    again = idaq("dataset", "import", str(tmp_path / "a.npz"), "--id", "me/told/b-v0", "--json")
+    assert "a: 4 numbers of rewards cast from int64 to float32" in json.loads(again.out)["notes"]
+
+
+def test_strict_names_every_note_and_writes_nothing(idaq: Idaq, world: Path, tmp_path: Path) -> None:
+    file = archive(tmp_path / "a.npz", rewards=np.ones(4, int))
+    done = idaq("dataset", "import", file, "--id", "me/strict/a-v0", "--strict")
+    assert (done.code, done.out) == (1, "")
+    for note in ("4 numbers of rewards cast", "no action bounds are known", "no observation bounds are known"):
+        assert note in done.err
+    assert not (world / "datasets/me/strict").exists()
+    whole = archive(tmp_path / "b.npz", action_low=[-1], action_high=[1], observation_low=[0], observation_high=[9])
+    whose = ("--author", "Ada", "--license", "MIT")
+    assert idaq("dataset", "import", whole, "--id", "me/strict/a-v0", "--strict", *whose).code == 0
+
+
+def test_two_files_named_on_the_command_line(idaq: Idaq, tmp_path: Path) -> None:
+    files = archive(tmp_path / "a.npz"), archive(tmp_path / "b.npz", 10)
+    done = idaq("dataset", "import", *files, "--id", "me/two/x-v0", "--task", "left", "--task", "right", "--json")
+    assert json.loads(done.out)["tasks"] == 2
+    one = idaq(
+        "dataset", "import", files[0], "--id", "me/one/x-v0", "--task", "left", "--param", "goal=0.5,1", "--json"
+    )
+    tasks = Path(json.loads(one.out)["path"]) / "data/idaq/tasks.jsonl"
+    assert json.loads(tasks.read_text())["params"] == {"goal": [0.5, 1.0]}
+
+
+def test_options_that_a_zarr_form_has_no_use_for_are_refused(idaq: Idaq) -> None:
+    done = idaq("dataset", "import", "x.zarr", "--task", "left")
+    assert done.code == 2
+    assert "it states its tasks, authors and licence itself" in done.err
+
+
+TRAIN = ("--out", "run", "--set", "steps=2", "--set", "log_every=2", "--set", "threads=1")
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"rewards": np.full(5, 1e100)}, "rewards of episode 0 hold NaN, infinity or a number beyond float32"),
+        ({"observations": np.full((6, 3), 1e300)}, "observations of episode 0 hold NaN, infinity or a number beyond"),
+        ({"rewards": np.full(5, np.nan)}, "episode 0: rewards holds NaN or infinity in row 0"),
+    ],
+)
+def test_training_refuses_what_it_cannot_learn_from(
+    idaq: Idaq, world: Path, tmp_path: Path, changed: dict[str, np.ndarray], said: str
+) -> None:
+    made(tmp_path, episode(**changed))
+    done = idaq("train", "--dataset", str(tmp_path / "other/made-v0"), *TRAIN)
+    assert done.code == 1
+    assert said in done.err
+    assert not (world / "run").exists()
+
+
+def test_training_refuses_actions_without_width_or_bounds(idaq: Idaq, tmp_path: Path) -> None:
+    import gymnasium as gym
+
+    flat = gym.spaces.Box(np.float32([-1, 0]), np.float32([1, 0]))
+    endless = gym.spaces.Box(np.float32([-np.inf, -1]), np.float32([np.inf, 1]))
+    for name, space, said in [("flat", flat, "1 in [0, 0]"), ("endless", endless, "0 in [-inf, inf]")]:
+        made(tmp_path / name, episode(), action=space)
+        done = idaq("train", "--dataset", str(tmp_path / name / "other/made-v0"), *TRAIN)
+        assert done.code == 1
+        assert f"numbers of the action have no width or no bounds, so none can be chosen: {said}" in done.err

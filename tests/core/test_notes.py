@@ -1,0 +1,28 @@
+"""What is told of a user's data is counted, and each kind is one line."""
+
+from idaq.core.notes import Notes
+
+
+def test_counts_of_one_kind_add_up_and_name_the_first_place() -> None:
+    notes = Notes()
+    notes.tell("a.npz", "steps left out", 2)
+    notes.tell("a.npz", "steps left out", 3)
+    notes.tell("b.npz", "steps left out", 1)
+    notes.tell("b.npz", "no bounds are known")
+    notes.tell("b.npz", "that never happened", 0)
+    assert list(notes) == ["a.npz and 1 more: 6 steps left out", "b.npz: no bounds are known"]
+    assert len(notes) == 2
+
+
+def test_notes_of_several_sources_are_one() -> None:
+    one, other = Notes(), Notes()
+    one.tell("a", "cut", 1)
+    other.tell("b", "cut", 4)
+    one.add(other)
+    assert list(one) == ["a and 1 more: 5 cut"]
+
+
+def test_names_from_files_cannot_steer_a_terminal() -> None:
+    notes = Notes()
+    notes.tell("\x1b[2Jx\n.npz", "members \udcff are not read", 1)
+    assert list(notes) == ["?[2Jx?.npz: 1 members ? are not read"]
