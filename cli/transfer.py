@@ -103,6 +103,8 @@ def import_(
       idaq dataset import hopper-medium.hdf5 --id me/hopper/medium-v0
       idaq dataset import https://example.org/point.zarr
     """
+    from idaq.format.verify import warnings_of
+
     if len(sources) == 1 and new is None and sources[0].rstrip("/").endswith(".zarr"):
         _from_zarr(sources[0], root, as_json)
         return
@@ -111,11 +113,14 @@ def import_(
     with working("reading " + ", ".join(sources)):
         imported = _read(sources, allow_pickle, root)
     facts = _write(imported, new, family, description, root)
+    warnings = [warning.what for warning in warnings_of(Path(str(facts["path"])))]
     if as_json:
-        print_json({**facts, "notes": imported.notes})
+        print_json({**facts, "notes": imported.notes, "warnings": warnings})
         return
     for note in imported.notes:
         print(f"note: {note}")
+    for warning in warnings:
+        print(f"warning: {warning}")
     print(f"{new}: {facts['tasks']} tasks, {facts['episodes']} episodes\n{facts['path']}")
     print(f"content digest {facts['content_digest']}")
 
