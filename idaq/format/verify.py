@@ -27,7 +27,9 @@ from idaq.format.documents import TaskRecord
 from idaq.format.guarded import call_guarded
 from idaq.format.hdf5_structure import ExpectedColumn, ExpectedEpisode, Structure, Unrecognised
 from idaq.format.hdf5_walk import to_plain
+from idaq.format.plain_minari import named_code, objection
 from idaq.format.reader import StoredDataset, open_stored, read_manifest, read_metadata
+from idaq.format.spaces import read_bounds
 
 _BATCH, _CLOSE = 2**22, 5e-6
 """bytes of values looked at together; half of what np.isclose lets pass, so that it has the last word"""
@@ -52,7 +54,22 @@ def verify(path: Path, progress: Advance = ignore_progress, limit: int = 20) -> 
     `progress` counts each episode twice: its values, then its place in the HDF5.
     """
     with np.errstate(all="ignore"):  # damaged values overflow
-        return list(itertools.islice(_all_problems(path, progress), limit))
+        return list(itertools.islice(_guarded(_all_problems(path, progress), path), limit))
+
+
+def warnings_of(path: Path) -> list[Problem]:
+    """What a user should know of a sound dataset: code of strangers that it names. Raises DatasetError."""
+    return [Problem(where=str(path), what=what) for what in named_code(open_stored(path))]
+
+
+def _guarded(problems: Iterator[Problem], path: Path) -> Iterator[Problem]:
+    """The last word over bad data that nobody thought of."""
+    try:
+        yield from problems
+    except Exception as error:
+        yield Problem(
+            where=str(path), what=f"cannot be checked: {type(error).__name__}: {ascii(str(error))[1:-1][:300]}"
+        )
 
 
 def check_sound(path: Path, otherwise: str, progress: Advance = ignore_progress) -> None:
@@ -69,9 +86,11 @@ def _all_problems(path: Path, progress: Advance) -> Iterator[Problem]:
         yield Problem(where=str(path), what=error.message)
         yield from _files_that_differ(path)
         return
+    yield from _check_files(stored)
     yield from _check_documents(stored)
     try:
-        columns = map_columns(stored)
+        columns = map_columns(stored)  # before the spaces, which are held against the columns
+        yield from _check_spaces(stored)
     except DatasetError as error:
         yield Problem(where=str(path), what=error.message)
         return
@@ -104,12 +123,40 @@ def _files_that_differ(path: Path) -> Iterator[Problem]:
             yield Problem(where=str(data / record.path), what=str(error))
 
 
+def _check_files(stored: StoredDataset) -> Iterator[Problem]:
+    """Nothing lies in data/ but the files of the format, and those lie there themselves: no links."""
+    data = layout.data_folder(stored.path)
+    names = {*layout.HASHED_FILES, layout.MANIFEST, layout.METADATA}
+    known = {data / name for name in names} | {(data / name).parent for name in names}
+    for folder in sorted({path.parent for path in known} & known):
+        for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
+            if Path(entry.path) not in known:
+                yield Problem(where=str(data), what=f"holds what is no part of the format: {entry.name!r}")
+            elif entry.is_symlink():
+                yield Problem(where=entry.path, what="is a link")
+
+
+def _check_spaces(stored: StoredDataset) -> Iterator[Problem]:
+    """The spaces, and with them whether plain Minari opens the dataset."""
+    place = str(layout.data_folder(stored.path) / layout.METADATA)
+    try:
+        read_bounds(stored.metadata, stored.manifest.columns, str(stored.path))
+    except DatasetError as error:
+        yield Problem(where=place, what=error.message.removeprefix(f"{stored.path}: "))
+        return
+    what = objection(stored)
+    if what:
+        yield Problem(where=place, what=what)
+
+
 def _check_documents(stored: StoredDataset) -> Iterator[Problem]:
     """Counts, splits, digests and order, document against document."""
     place = str(layout.data_folder(stored.path) / layout.MANIFEST)
     for name, (stated, found) in {**_identity(stored), **_counts(stored), **_membership(stored)}.items():
         if stated != found:
             yield Problem(where=place, what=f"{name}: stated {_short(stated)}, found {_short(found)}")
+    if not len(stored.episodes):
+        yield Problem(where=place, what="the dataset holds no episodes")
     for task in stored.tasks:
         yield from _check_reference(stored, task)
 
@@ -144,9 +191,15 @@ def _counts(stored: StoredDataset) -> StatedAndFound:
         "number of tasks": (counts.tasks, len(stored.tasks)),
         "number of episodes": (counts.episodes, len(stored.episodes)),
         "number of steps": (counts.steps, int(stored.episodes.length.sum())),
-        "Minari's total_episodes": (counts.episodes, metadata.get("total_episodes")),
-        "Minari's total_steps": (counts.steps, metadata.get("total_steps")),
+        "Minari's total_episodes": (counts.episodes, _whole(metadata.get("total_episodes"))),
+        "Minari's total_steps": (counts.steps, _whole(metadata.get("total_steps"))),
+        "Minari's data_format": ("hdf5", metadata.get("data_format")),
     }
+
+
+def _whole(value: object) -> object:
+    """True is 1 and 8.0 is 8 to Python, and neither is to Minari."""
+    return value if type(value) is int else repr(value)
 
 
 def _membership(stored: StoredDataset) -> StatedAndFound:

@@ -1,6 +1,5 @@
 """Open a dataset by id or path; filter by task, split, behaviour or return without touching the data."""
 
-import json
 import math
 import os
 import warnings
@@ -13,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from idaq.core.errors import CorruptDatasetError, DatasetError, DatasetReplacedError
+from idaq.core.errors import DatasetError, DatasetReplacedError
 from idaq.core.types import Episode, Task
 from idaq.format.columns import map_columns
 from idaq.format.documents import Manifest
@@ -21,6 +20,7 @@ from idaq.format.episodes import EpisodeStore, FlatEpisodes
 from idaq.format.foreign import read_foreign
 from idaq.format.reader import EpisodeTable, is_idaq_dataset, open_stored
 from idaq.format.selection import Selection, select
+from idaq.format.spaces import read_bounds
 from idaq.format.store import find_dataset
 from idaq.loader.table import TransitionTable
 
@@ -143,7 +143,7 @@ def _open_mapped(path: Path) -> Dataset:
         columns = map_columns(stored)
     except DatasetReplacedError:
         return _open_mapped(path)
-    low, high = _bounds(stored.metadata, str(path))
+    low, high = _action_bounds(stored.metadata, stored.manifest, str(path))
     return Dataset(
         dataset_id=stored.manifest.dataset_id,
         path=path,
@@ -164,7 +164,7 @@ def _open_streamed(url: str) -> Dataset:
     )
 
     stored = open_zarr(url)
-    low, high = _bounds(stored.metadata, url)
+    low, high = _action_bounds(stored.metadata, stored.manifest, url)
     return Dataset(
         dataset_id=stored.manifest.dataset_id,
         path=url,
@@ -198,12 +198,11 @@ def _open_foreign(path: Path) -> Dataset:
     )
 
 
-def _bounds(metadata: dict[str, Any], path: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    try:
-        space = json.loads(metadata["action_space"])
-        return np.array(space["low"], np.float32).ravel(), np.array(space["high"], np.float32).ravel()
-    except (ValueError, KeyError, TypeError):
-        raise CorruptDatasetError(f"{path}: the action space is not a Box with low and high") from None
+def _action_bounds(
+    metadata: dict[str, Any], manifest: Manifest, where: str
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    bounds = read_bounds(metadata, manifest.columns, where)["actions"]
+    return bounds.low.ravel().astype(np.float32), bounds.high.ravel().astype(np.float32)
 
 
 def _memory(pages: str) -> int:
