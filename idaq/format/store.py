@@ -79,7 +79,7 @@ def find_dataset(id_or_path: str | Path, root: str | Path | None = None) -> Path
 
 def delete_dataset(path: Path) -> None:
     """Remove a dataset: one rename takes it out of sight, whole, before anything is deleted. Of a link, the link."""
-    path = path.absolute()
+    path = path.parent.resolve() / path.name  # where its namespace is a link, on the disk that holds it
     if path.is_symlink():
         path.unlink()
         return
