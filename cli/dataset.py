@@ -42,8 +42,7 @@ def list_(root: Root = None, as_json: Json = False) -> None:
     elif not found:
         say(f"no datasets in {datasets_root(root)}; idaq collect point-robot makes one")
     else:
-        rows = [[str(value) for value in entry.values()] for entry in found]
-        print_table(f"Datasets in {datasets_root(root)}", list(found[0]), rows)
+        print_table(f"Datasets in {datasets_root(root)}", list(found[0]), summary_rows(found))
 
 
 @app.command()
@@ -187,6 +186,11 @@ def summary(dataset_id: str, metadata: dict[str, Any]) -> dict[str, Any]:
         "steps": _number(metadata.get("total_steps")),
         "size_mb": _number(metadata.get("dataset_size")),
     }
+
+
+def summary_rows(found: list[dict[str, Any]]) -> list[list[str]]:
+    """Listings as the rows of a table."""
+    return [["-" if value is None else str(value) for value in entry.values()] for entry in found]
 
 
 def _number(value: object) -> int | float | None:

@@ -8,7 +8,7 @@ import typer
 
 from idaq.core.errors import UsageError
 
-from .dataset import summary
+from .dataset import summary, summary_rows
 from .output import Json, Root, print_json, print_table, progress, say, working
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def list_(hub: Url = None, revision: Revision = None, timeout: Timeout = 30.0, a
     elif not found:
         say(f"no datasets at {url}")
     else:
-        print_table(f"Datasets at {url}", list(found[0]), [[str(value) for value in row.values()] for row in found])
+        print_table(f"Datasets at {url}", list(found[0]), summary_rows(found))
 
 
 @app.command()
@@ -195,8 +195,7 @@ def _tell(done: "Pulled", as_json: bool) -> None:
     if as_json:
         print_json({**vars(done), "path": str(done.path), "warnings": warnings})
         return
-    for warning in warnings:
-        print(f"warning: {warning}")
+    say(*(f"warning: {warning}" for warning in warnings))
     if done.existed:
         say(f"{done.dataset_id} is already here, with this very content")
     say(str(done.path), f"content digest {done.content_digest}")

@@ -84,7 +84,7 @@ def delete_dataset(path: Path) -> None:
 
     Raises DatasetNotFoundError if it is gone, DatasetLockedError while another process writes it.
     """
-    path = path.absolute()
+    path = path.parent.resolve() / path.name  # where its namespace is a link, on the disk that holds it
     if path.is_symlink():
         path.unlink()
         return

@@ -88,9 +88,9 @@ def try_hub(root: Path) -> None:
             pull(look_up(remote, BAD), root / "pulled")
         except IdaqError as error:
             refused = error
-    if found != [GOOD] or list((root / "pulled").glob("idaq/**/metadata.json")):
+    if GOOD not in found or list((root / "pulled").glob("idaq/**/metadata.json")):
         raise AssertionError(found)
-    raise DatasetError(f"{refused.message} {told[0].message}")
+    raise DatasetError(" ".join([refused.message, *(str(warning.message) for warning in told)]))
 
 
 def try_setting(setting: str) -> None:

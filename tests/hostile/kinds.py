@@ -358,6 +358,8 @@ HUB: Kinds = {
     ),
     "hub: metadata of 64 MB": (text(METADATA, '{"a": "' + "x" * (64 << 20) + '"}'), "such documents have at most"),
     "hub: metadata nested deep": (text(METADATA, DEEP), "nested"),
+    "hub: metadata is a link": (link(METADATA, "/etc/passwd"), "data/metadata.json is a link"),
+    "hub: the card is a link to a private file": (link("README.md", "/etc/passwd"), "README.md is a link"),
     "hub: metadata half a surrogate pair": (text(METADATA, r'{"dataset_id": "\ud800"}'), "surrogates"),
 }
 

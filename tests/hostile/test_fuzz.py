@@ -138,7 +138,7 @@ def test_no_document_leads_to_an_error_that_is_not_ours(world: Path) -> None:
         hurt(rng, world / name, sound[name])
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with suppress(ValueError, KeyError, TypeError, AttributeError, RecursionError):  # no document any more
+            with suppress(Exception):  # the kit cannot seal what is no document any more
                 reseal(world / "idaq/made/tagged-v0")
             try:
                 use(world)
