@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -28,6 +28,16 @@ def fail(message: str, code: int) -> NoReturn:
 
     Console(stderr=True, soft_wrap=True).print(Text.assemble(("error: ", "bold red"), message))
     sys.exit(code)
+
+
+@contextmanager
+def if_interrupted(words: Callable[[], str]) -> Iterator[None]:
+    """What an interruption says of what is kept, asked for when it has come."""
+    try:
+        yield
+    except KeyboardInterrupt as interrupt:
+        interrupt.add_note(words())
+        raise
 
 
 def print_json(value: object) -> None:
