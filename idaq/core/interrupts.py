@@ -48,7 +48,7 @@ class _Interrupts:
             return
         self._last = float("-inf")
         number = signal.SIGTERM if isinstance(unraisable.exc_value, Terminated) else signal.SIGINT
-        threading.Timer(_AGAIN, signal.raise_signal, [number]).start()
+        threading.Timer(_AGAIN, signal.pthread_kill, [threading.main_thread().ident, number]).start()
 
 
 _INTERRUPTS = _Interrupts()
