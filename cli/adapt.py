@@ -1,5 +1,6 @@
 """idaq adapt"""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -7,44 +8,50 @@ import typer
 
 from idaq.core.errors import UsageError
 
-from .output import Json, Root, Settings, print_json, print_table, progress, say
+from .output import Json, Root, Settings, if_interrupted, print_json, print_table, progress, say
 
 if TYPE_CHECKING:
     from idaq.adapt.results import Results
+    from idaq.adapt.run import Adaptation
     from idaq.loader import Dataset
 
 
 def adapt(
     runs: Annotated[list[Path], typer.Argument(help="Run directories of one dataset.")],
-    strategies: Annotated[str, typer.Option(help="Comma-separated names, or all.")] = "all",
+    strategies: Annotated[str | None, typer.Option(help="Comma-separated names. \\[default: all]")] = None,
     settings: Settings = [],  # noqa: B006 - Typer copies it
     video: Annotated[bool, typer.Option("--video", help="Film one task's adaptation: video.gif, stills.png.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Where to write, for one run. \\[default: the run]")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Run again what is there; replace other results.")] = False,
     root: Root = None,
     as_json: Json = False,
 ) -> None:
     """Adapt online to the test tasks with every strategy, and score fresh episodes after 1, 2, 5, 10, 20 of them.
 
-    Writes results.json (and trace.safetensors, for the figures) into each run directory.
+    Writes results.json (and trace.safetensors, for the figures) into each run directory. Strategies that stand there
+    already, of the same agent, dataset and settings, are kept; each is kept as soon as it is done, so that the same
+    command resumes. --video films the trace that is there; without one, it adapts with the filmed strategy alone.
 
     [bold]Examples[/bold]
 
       idaq adapt runs/point
       idaq adapt runs/push --video
       idaq adapt runs/point-seed* --strategies idaq,best-of-prior,posterior --set seeds=8
-      idaq adapt runs/point --set episodes=10 --set reference=5 --set "report_at=[1, 2, 5, 10]"
+      idaq adapt runs/point --out runs/point-brief --set episodes=10 --set reference=5 --set "report_at=[1, 2, 5, 10]"
     """
-    from idaq.adapt.strategies import STRATEGIES
     from idaq.evaluate.protocol import summarise, summary_columns, summary_notes, summary_rows
 
-    names = (
-        list(STRATEGIES) if strategies == "all" else [name.strip() for name in strategies.split(",") if name.strip()]
-    )
-    if not names:
-        raise UsageError("no strategy is named", hint=f"some of {', '.join(STRATEGIES)}, or all")
-    results = [adapt_run(run, names, settings, root) for run in runs]
-    for run in runs if video else []:
-        film_run(run, root)
-    summary = summarise(results)
+    if out is not None and len(runs) > 1:
+        raise UsageError("--out takes the results of one run", hint="adapt the runs one by one")
+    names = _names(strategies, video)
+    plans = [plan(run, out or run, names, settings, root, video, force) for run in runs]
+    kept = {planned.out: [name for name in planned.there.strategies if name not in planned.to_run] for planned in plans}
+    with if_interrupted(lambda: _told(kept)):
+        results = [adapt_run(planned, kept[planned.out]) for planned in plans]
+        for planned in plans if video else []:
+            film_run(planned)
+    common = set.intersection(*(set(result.strategies) for result in results))
+    summary = summarise([_restricted(result, common) for result in results])
     if as_json:
         from idaq.core.config import to_mapping
 
@@ -54,43 +61,76 @@ def adapt(
     say(*summary_notes(summary))
 
 
-def adapt_run(run: Path, names: list[str], settings: list[str], root: Path | None) -> "Results":
-    """Adapt one run and write its results."""
-    from idaq.adapt.adapt import adapt as adapt_agent
-    from idaq.adapt.adapt import episodes_to_run
+def _names(strategies: str | None, video: bool) -> list[str]:
+    """The strategies asked for; a film needs the traced one."""
+    from idaq.adapt.strategies import STRATEGIES
+    from idaq.adapt.trace import STRATEGY
+
+    names = [name.strip() for name in (strategies or "").split(",") if name.strip()]
+    if strategies is not None and not names:
+        raise UsageError("no strategy is named", hint=f"some of {', '.join(STRATEGIES)}, or all")
+    if names == ["all"] or not (names or video):
+        names = list(STRATEGIES)
+    return [*names, STRATEGY] if video else names
+
+
+def _told(kept: dict[Path, list[str]]) -> str:
+    """What is finished of each run."""
+    return "; ".join(f"finished in {run}: {', '.join(names) or 'nothing'}" for run, names in kept.items())
+
+
+def _restricted(results: "Results", names: set[str]) -> "Results":
+    return replace(results, strategies={name: one for name, one in results.strategies.items() if name in names})
+
+
+def plan(
+    run: Path, out: Path, names: list[str], settings: list[str], root: Path | None, video: bool, force: bool
+) -> "Adaptation":
+    """What to run; a film of what is there takes its settings from there."""
     from idaq.adapt.config import AdaptConfig
-    from idaq.adapt.results import write_results
-    from idaq.adapt.trace import write_trace
+    from idaq.adapt.results import RESULTS, read_results
+    from idaq.adapt.run import resume_adaptation
+    from idaq.adapt.trace import STRATEGY, has_trace
     from idaq.core.config import from_mapping, override
     from idaq.learn.checkpoint import load_agent
-    from idaq.learn.loop import use_threads
 
     dataset = run_dataset(run, root)
     recipe = dataset.manifest.recipe.adapt if dataset.manifest else {}
     config = from_mapping(AdaptConfig, override(recipe, settings), where="adaptation settings")
-    use_threads(config.threads)
-    with progress(f"adapting {run}", episodes_to_run(config, len(names)), "lock-step episodes") as advance:
-        adapted = adapt_agent(load_agent(run), dataset, config, strategies=names, progress=advance)
-    write_results(run, adapted.results)
-    write_trace(run, adapted)
-    return adapted.results
+    if video and not settings and not force and (out / RESULTS).exists():
+        config = read_results(out).config
+    again = set(names) if force else {STRATEGY} if video and not has_trace(out) else set()
+    return resume_adaptation(out, load_agent(run), dataset, config, names, again=again, force=force)
 
 
-def film_run(run: Path, root: Path | None) -> None:
-    """Film the adaptation of `idaq` to the test task of median return."""
+def adapt_run(planned: "Adaptation", kept: list[str]) -> "Results":
+    """Run what is missing and add it to `kept`; both are told."""
+    from idaq.adapt.adapt import episodes_to_run
+    from idaq.adapt.results import RESULTS
+    from idaq.learn.loop import use_threads
+
+    use_threads(planned.config.threads)
+    to_run = ", ".join(planned.to_run) or "nothing"
+    say(f"{planned.out / RESULTS}: kept {', '.join(kept) or 'nothing'}; to run {to_run}", err=True)
+    total = episodes_to_run(planned.config, len(planned.to_run))
+    with progress(f"adapting {planned.out}", total, "lock-step episodes") as advance:
+        return planned.run(advance, kept.append)
+
+
+def film_run(planned: "Adaptation") -> None:
+    """Film the traced adaptation to the test task of median return."""
     from idaq.adapt.trace import read_trace
     from idaq.evaluate.report import median_task
     from idaq.evaluate.video import STILLS_FILE, VIDEO_FILE, film, write_stills, write_video
-    from idaq.learn.checkpoint import load_agent
     from idaq.tasks import get_family
 
-    dataset, trace = run_dataset(run, root), read_trace(run)
-    assert dataset.manifest is not None  # it has been adapted to
-    with progress(f"filming {run}", 3, "episodes") as advance:
-        scenes = film(load_agent(run), get_family(dataset.manifest.family), trace, median_task(trace), advance)
-    write_video(scenes, run / VIDEO_FILE)
-    write_stills(scenes, run / STILLS_FILE)
-    say(str(run / VIDEO_FILE), str(run / STILLS_FILE))
+    out, manifest, trace = planned.out, planned.dataset.manifest, read_trace(planned.out)
+    assert manifest is not None  # it has been adapted to
+    with progress(f"filming {out}", 3, "episodes") as advance:
+        scenes = film(planned.agent, get_family(manifest.family), trace, median_task(trace), advance)
+    write_video(scenes, out / VIDEO_FILE)
+    write_stills(scenes, out / STILLS_FILE)
+    say(str(out / VIDEO_FILE), str(out / STILLS_FILE), err=True)
 
 
 def run_dataset(run: Path, root: Path | None) -> "Dataset":

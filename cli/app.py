@@ -1,5 +1,6 @@
 """The Typer app. Commands import what they need when they run, so that help is instant."""
 
+import os
 import sys
 
 import typer
@@ -7,7 +8,7 @@ import typer
 from . import adapt, behavior, collect, dataset, edit, hub, report, reproduce, train, transfer
 from .output import fail, prepare_streams, say
 
-INTERRUPTED = 130
+INTERRUPTED, TERMINATED = 130, 143
 
 app = typer.Typer(
     name="idaq",
@@ -26,7 +27,7 @@ app = typer.Typer(
   idaq report runs/point
 
 Datasets live below $MINARI_DATASETS_PATH (default ~/.minari/datasets), where plain Minari finds them too.
-Exit codes: 0 done, 1 failed, 2 the request was not understood, 130 interrupted.""",
+Exit codes: 0 done, 1 failed, 2 the request was not understood, 130 interrupted, 143 terminated.""",
 )
 app.command("collect")(collect.collect)
 edit.register(dataset.app)
@@ -50,32 +51,38 @@ def _main(version: bool = typer.Option(False, "--version", help="Print the versi
 
 
 def main() -> None:
-    """Run the app; turn our errors into a message, a hint and an exit code."""
+    """Run the app; turn our errors and signals into a message, a hint and an exit code."""
     from idaq.core.errors import IdaqError
+    from idaq.core.interrupts import Terminated, interrupts_raised
     from idaq.core.text import printable
 
     prepare_streams()
+    command = typer.main.get_command(app)
+    code = None
     try:
-        code = app(standalone_mode=False)
+        with interrupts_raised(), command.make_context("idaq", sys.argv[1:]) as context:
+            code = command.invoke(context)
     except IdaqError as error:
         fail(error.message, error.exit_code, error.hint)
-    except (MemoryError, RuntimeError) as error:
-        if not (isinstance(error, MemoryError) or "memory" in str(error)):  # torch raises RuntimeError for it
-            raise
-        fail(f"there is not enough memory: {error}"[:300], 1, "ask for less: smaller --set values, a smaller dataset")
+    except typer.Exit as done:
+        code = done.exit_code
     except typer.TyperException as error:
         error.message = printable(error.message)
         getattr(error, "show", lambda: None)()
         sys.exit(getattr(error, "exit_code", 2))
-    except (KeyboardInterrupt, typer.Abort):
-        code = INTERRUPTED
+    except (KeyboardInterrupt, typer.Abort) as interrupt:
+        words = getattr(interrupt, "__notes__", ["nothing new is kept: run the same command again"])
+        fail("; ".join(("interrupted", *words)), TERMINATED if isinstance(interrupt, Terminated) else INTERRUPTED)
+    except (MemoryError, RuntimeError) as error:
+        if not (isinstance(error, MemoryError) or "memory" in str(error)):  # torch raises RuntimeError for it
+            raise
+        fail(f"there is not enough memory: {error}"[:300], 1, "ask for less: smaller --set values, a smaller dataset")
     except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python fails to flush it once more
         sys.exit(1)
     except OSError as error:
         from idaq.core.disk import explain
 
         told = explain(error)
         fail(str(told), told.exit_code)
-    if code == INTERRUPTED:  # Typer turns Ctrl-C into this code
-        fail("interrupted; what was finished is kept, the same command goes on from there", INTERRUPTED)
     sys.exit(code if isinstance(code, int) else 0)

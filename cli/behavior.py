@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .output import Json, Settings, print_json, print_table, progress, say, working
+from .output import Json, Settings, if_interrupted, print_json, print_table, progress, say, working
 
 if TYPE_CHECKING:
     from idaq.format.policies import PolicyRecord
@@ -52,7 +52,8 @@ def train(
     known = {"snapshots": dict(SacConfig().snapshots)}  # --set snapshots.medium=0.4 changes one of them
     chosen, config = get_family(family), from_mapping(SacConfig, override(known, settings), where="--set")
     command = shlex.join(["idaq", "behavior", "train", family, *(f"--set={setting}" for setting in settings)])
-    with progress(f"training {family}", config.steps, "steps") as advance:
+    kept = if_interrupted(lambda: f"{out} is kept up to its last evaluation; the same command goes on from there")
+    with kept, progress(f"training {family}", config.steps, "steps") as advance:
         record = train_policy(chosen, config, out, command, advance)
     if as_json:
         from idaq.core.config import to_mapping

@@ -8,7 +8,7 @@ import typer
 
 from idaq.core.errors import UsageError
 
-from .output import Json, Root, Settings, print_json, progress, say
+from .output import Json, Root, Settings, if_interrupted, print_json, progress, say
 
 if TYPE_CHECKING:
     from idaq.collect.collect import Collected
@@ -51,7 +51,8 @@ def collect(
     if (family is None) == (recipe is None):
         raise UsageError("give either a family or --recipe", hint="idaq collect point-robot")
     chosen = load_recipe(recipe, settings) if recipe else catalogue_recipe(str(family), quality, settings)
-    with progress(f"collecting {chosen.id}", episode_count(chosen), "episodes") as advance:
+    kept = if_interrupted(lambda: "finished cells are kept; the same command goes on from there")
+    with kept, progress(f"collecting {chosen.id}", episode_count(chosen), "episodes") as advance:
         done = run(chosen, datasets_root(root), workers=workers, executor=executor, progress=advance)
     if as_json:
         keys = ("content_digest", "cells", "resumed", "existed", "unstable", "notes")

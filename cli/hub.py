@@ -9,7 +9,7 @@ import typer
 from idaq.core.errors import UsageError
 
 from .dataset import summary, summary_rows
-from .output import Json, Root, print_json, print_table, progress, say, working
+from .output import Json, Root, if_interrupted, print_json, print_table, progress, say, working
 
 if TYPE_CHECKING:
     from idaq.share.hub_pull import Pulled
@@ -56,8 +56,9 @@ def push(
     from idaq.format.store import find_dataset
     from idaq.share.hub import open_remote
     from idaq.share.hub_push import push as run
+    from idaq.share.hub_remote import AGAIN
 
-    with open_remote(_url(hub), timeout=timeout) as remote:
+    with if_interrupted(lambda: AGAIN), open_remote(_url(hub), timeout=timeout) as remote:
         done = run(find_dataset(dataset, root), remote, progress)
     if as_json:
         print_json(vars(done))
@@ -106,9 +107,10 @@ def pull(
         raise UsageError("--id goes with --tasks: a whole dataset keeps its id")
     chosen = _range(tasks) if tasks is not None else None
     from idaq.share.hub_pull import pull as run
+    from idaq.share.hub_remote import AGAIN
     from idaq.share.hub_tasks import pull_tasks
 
-    with open_remote(_url(hub), revision=revision, timeout=timeout) as remote:
+    with if_interrupted(lambda: AGAIN), open_remote(_url(hub), revision=revision, timeout=timeout) as remote:
         with working(f"looking up {dataset}"):
             found = look_up(remote, dataset, expect=expect)
         done = run(found, root, progress) if chosen is None else pull_tasks(found, chosen, root, new_id, progress)

@@ -8,7 +8,7 @@ import io
 import json
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -51,6 +51,16 @@ def fail(message: str, code: int, hint: str | None = None) -> NoReturn:
     mend = "" if hint is None else f"\n  to mend: {printable(hint)}"
     Console(stderr=True, soft_wrap=True).print(Text.assemble(("error: ", "bold red"), printable(message), mend))
     sys.exit(code)
+
+
+@contextmanager
+def if_interrupted(words: Callable[[], str]) -> Iterator[None]:
+    """What an interruption says of what is kept, asked for when it has come."""
+    try:
+        yield
+    except KeyboardInterrupt as interrupt:
+        interrupt.add_note(words())
+        raise
 
 
 def print_json(value: object) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from .output import Json, Root, Settings, print_json, print_table, say
+from .output import Json, Root, Settings, if_interrupted, print_json, print_table, say
 
 EXPERTS = ["point-robot/expert", "point-robot-sparse/expert", "point-robot-wind/expert"]
 _CATALOGUE = "Where to write; recipes are always of the installed catalogue. \\[default: that one]"
@@ -42,7 +42,7 @@ def reproduce(
     from idaq.core.resources import resource_root
     from idaq.evaluate.protocol import summary_columns, summary_notes, summary_rows
 
-    from .study import Study
+    from .study import KEPT, Study
 
     study = Study(
         seeds=seeds,
@@ -53,10 +53,11 @@ def reproduce(
         settings=settings,
     )
     summaries = {}
-    for entry, summary in study.run([entry for pattern in entries for entry in matching(pattern)]):
-        summaries[str(entry)] = to_mapping(summary)
-        if not as_json:
-            print_table(f"{entry}: {seeds} training seeds", summary_columns(summary), summary_rows(summary))
-            say(*summary_notes(summary))
+    with if_interrupted(lambda: KEPT):
+        for entry, summary in study.run([entry for pattern in entries for entry in matching(pattern)]):
+            summaries[str(entry)] = to_mapping(summary)
+            if not as_json:
+                print_table(f"{entry}: {seeds} training seeds", summary_columns(summary), summary_rows(summary))
+                say(*summary_notes(summary))
     if as_json:
         print_json(summaries)

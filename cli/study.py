@@ -1,18 +1,19 @@
 """The steps of `idaq reproduce`: each looks for what an earlier run of the command has left, and goes on from there."""
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 
-import joblib
-
-from idaq.adapt.adapt import adapt
 from idaq.adapt.config import AdaptConfig
-from idaq.adapt.results import RESULTS, Results, read_results, write_results
-from idaq.adapt.trace import write_trace
+from idaq.adapt.results import Results
+from idaq.adapt.run import resume_adaptation
+from idaq.adapt.strategies import STRATEGIES
 from idaq.collect.catalogue import Entry, catalogue_recipe
 from idaq.collect.collect import collect, episode_count
+from idaq.collect.executors import in_processes
 from idaq.core.config import from_mapping, to_mapping
+from idaq.core.errors import RunError
 from idaq.core.files import write_json
 from idaq.core.ids import dataset_path
 from idaq.evaluate import suite
@@ -29,6 +30,8 @@ from idaq.learn.loop import train
 from idaq.loader import open_dataset
 
 from .output import progress
+
+KEPT = "what is finished is kept, and of each training its last checkpoint: run the same command again to resume"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,37 +70,33 @@ class Study:
 
     def _run_all(self, recipes: dict[Entry, Recipe]) -> dict[Entry, list[Results]]:
         """Train and adapt every (entry, seed)."""
-        work = [(entry, seed) for entry in recipes for seed in range(self.seeds)]
-        one = joblib.delayed(run_one)
-        calls = [one(recipes[entry], seed, self._folder(entry, seed), self.root) for entry, seed in work]
-        results: dict[Entry, list[Results]] = {entry: [] for entry, _ in work}
-        with progress(", ".join(map(str, recipes)), len(work), "runs") as advance:
-            done = joblib.Parallel(n_jobs=min(self.jobs, max(1, len(calls))), return_as="generator")(calls)
-            for (entry, _), result in zip(work, done, strict=True):
-                assert result is not None  # joblib's own type allows for it
-                results[entry].append(result)
-                advance(1)
-        return results
+        calls = [
+            (entry, recipe, seed, self._folder(entry, seed), self.root)
+            for entry, recipe in recipes.items()
+            for seed in range(self.seeds)
+        ]
+        results: dict[Entry, list[Results]] = {entry: [] for entry, *_ in calls}
+        with progress(", ".join(map(str, recipes)), len(calls), "runs") as advance:
+            try:
+                for entry, result in in_processes(run_one, calls, self.jobs):
+                    results[entry].append(result)
+                    advance(1)
+            except BrokenProcessPool as error:
+                raise RunError(f"a worker was lost: {error}", hint=KEPT) from None
+        return {entry: sorted(of_entry, key=lambda one: one.train_seed) for entry, of_entry in results.items()}
 
     def _folder(self, entry: Entry, seed: int) -> Path:
         return self.out / f"{str(entry).replace('/', '-')}-seed{seed}"
 
 
-def run_one(recipe: Recipe, seed: int, run: Path, root: Path) -> Results:
-    """Train and adapt one seed with the catalogue's settings; what is finished is read back."""
+def run_one(entry: Entry, recipe: Recipe, seed: int, run: Path, root: Path) -> tuple[Entry, Results]:
+    """Train and adapt one seed of an entry with the catalogue's settings; what is finished is read back."""
     dataset = open_dataset(recipe.id, root)
     assert dataset.manifest is not None  # collected by us
     config = from_mapping(TrainConfig, {**recipe.train, "seed": seed, "threads": 1}, where=recipe.id)
     trained = train(dataset, config, run)
     protocol = from_mapping(AdaptConfig, recipe.adapt, where=recipe.id)
-    if (run / RESULTS).exists():
-        results = read_results(run)
-        if results.config == protocol and results.content_digest == dataset.manifest.content_digest:
-            return results
-    adapted = adapt(trained.agent, dataset, protocol)
-    write_results(run, adapted.results)
-    write_trace(run, adapted)
-    return adapted.results
+    return entry, resume_adaptation(run, trained.agent, dataset, protocol, STRATEGIES).run()
 
 
 def write_data(catalogue: Path, entry: Entry, stored: StoredDataset, settings: Sequence[str]) -> None:

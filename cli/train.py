@@ -1,11 +1,13 @@
 """idaq train"""
 
+import shlex
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from .output import Json, Root, Settings, print_json, progress, say
+from .output import Json, Root, Settings, if_interrupted, print_json, progress, say
 
 
 def train(
@@ -39,12 +41,23 @@ def train(
         mapping = _merge(mapping, extra)
     chosen = from_mapping(TrainConfig, override({**mapping, "seed": seed}, settings), where="training settings")
     target = out or Path("runs") / f"{opened.dataset_id.replace('/', '-')}-seed{seed}"
-    with progress(f"training {target}", chosen.steps, "steps") as advance:
+    kept = if_interrupted(lambda: _kept(target, chosen.steps))
+    with kept, progress(f"training {target}", chosen.steps, "steps") as advance:
         done = run(opened, chosen, target, progress=advance, device=device)
     if as_json:
         print_json({"run": str(target), "steps": chosen.steps, "resumed_at": done.resumed_at})
     else:
         say(f"{target}: {chosen.steps} steps" + (f", resumed at {done.resumed_at}" if done.resumed_at else ""))
+
+
+def _kept(run: Path, steps: int) -> str:
+    from idaq.learn.checkpoint import checkpoints, step_of
+
+    files = checkpoints(run)
+    if not files:
+        return f"{run} has no checkpoint yet; the same command begins at step 0"
+    command = shlex.join(["idaq", *sys.argv[1:]])
+    return f"{run} has a checkpoint of step {step_of(files[-1])} of {steps}; this resumes it: {command}"
 
 
 def _merge(base: dict[str, object], extra: dict[str, object]) -> dict[str, object]:

@@ -3,8 +3,8 @@
 Shapes: P = N * S problems (N test tasks x S adaptation seeds, task-major), E adaptation episodes, Z latent.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +17,9 @@ from idaq.adapt.uncertainty import UNCERTAINTIES
 from idaq.core.errors import DatasetError, RunError, unknown_name
 from idaq.core.seeds import episode_seed, generator
 from idaq.core.types import Advance, Array, ignore_progress
-from idaq.format.documents import TaskRecord, mean_random
+from idaq.format.documents import Manifest, TaskRecord, mean_random
 from idaq.learn.agent import Agent
+from idaq.learn.checkpoint import weights_digest
 from idaq.loader import Dataset
 from idaq.loader.sampling import task_contexts
 from idaq.loader.transitions import Floats
@@ -67,44 +68,58 @@ def adapt(
     *,
     strategies: Iterable[str] = tuple(STRATEGIES),
     progress: Advance = ignore_progress,
+    finished: Callable[[Adapted], None] | None = None,
 ) -> Adapted:
     """Run every strategy on every task of `config.split`; `progress` counts lock-step episodes.
 
-    All strategies draw from the same random numbers. Raises UnknownNameError for a strategy, DatasetError for a dataset
-    without test tasks or whose tasks are not the installed family's.
+    All strategies draw from the same random numbers. `finished` is given each by itself, as soon as it is done. Raises
+    UnknownNameError for a strategy, DatasetError for a dataset without test tasks or whose tasks are not the installed
+    family's.
     """
+    names = known_strategies(strategies)
+    blank = blank_results(agent, dataset, config)
     problems = pose(agent, dataset, config)
     rollouts = Rollouts(problems.family, agent.acting())
     trials, results, final = {}, {}, {}
-    for name in strategies:
+    for name in names:
+        trial, result, last = _run(agent, problems, config, STRATEGIES[name], rollouts, progress)
+        trials[name], results[name], final[name] = trial, result, last
+        if finished is not None:
+            alone = replace(blank, strategies={name: result})
+            finished(Adapted(results=alone, problems=problems, trials={name: trial}, final={name: last}))
+    return Adapted(results=replace(blank, strategies=results), problems=problems, trials=trials, final=final)
+
+
+def known_strategies(names: Iterable[str]) -> tuple[str, ...]:
+    """Each name once. Raises UnknownNameError."""
+    chosen = tuple(dict.fromkeys(names))
+    for name in chosen:
         if name not in STRATEGIES:
             raise unknown_name("strategy", name, STRATEGIES)
-        trials[name], results[name], final[name] = _run(agent, problems, config, STRATEGIES[name], rollouts, progress)
-    manifest = dataset.manifest
-    assert manifest is not None  # pose() refused datasets of other makers
-    document = Results(
+    return chosen
+
+
+def blank_results(agent: Agent, dataset: Dataset, config: AdaptConfig) -> Results:
+    """The document before a strategy has run. Raises DatasetError as `adapt` says."""
+    manifest, tasks = _tests(dataset, config)
+    return Results(
         dataset_id=dataset.dataset_id,
         content_digest=manifest.content_digest,
         train_seed=agent.config.seed,
         train_steps=agent.config.steps,
+        agent_digest=weights_digest(agent),
         config=config,
-        tasks=[_test_task(task) for task in problems.tasks],
-        strategies=results,
+        tasks=[_test_task(task) for task in tasks],
+        strategies={},
     )
-    return Adapted(results=document, problems=problems, trials=trials, final=final)
 
 
 def pose(agent: Agent, dataset: Dataset, config: AdaptConfig) -> Problems:
     """Everything adaptation starts from. Raises DatasetError or RunError as `adapt` says."""
-    if dataset.manifest is None:
-        raise DatasetError(f"{dataset.dataset_id} was not written by idaq: it does not say what its tasks are")
-    family = get_family(dataset.manifest.family)
-    tests = dataset.select(split=config.split)
-    tasks = tuple(task for task in tests.tasks if isinstance(task, TaskRecord))
-    if not tasks:
-        raise DatasetError(f"{dataset.dataset_id} has no tasks in split {config.split!r}")
+    manifest, tasks = _tests(dataset, config)
+    family, tests = get_family(manifest.family), dataset.select(split=config.split)
     for task in tasks:
-        _check_same(family, task, dataset.manifest.provenance.simulators)
+        _check_same(family, task, manifest.provenance.simulators)
     training = dataset.select(split=agent.config.split)
     known = training.transitions()
     offline = tests.transitions()
@@ -120,6 +135,15 @@ def pose(agent: Agent, dataset: Dataset, config: AdaptConfig) -> Problems:
         offline=agent.encode(task_contexts(offline, np.arange(len(offline.task_indices)), size, config.seed)),
         least=_least(training, config.offline_share),
     )
+
+
+def _tests(dataset: Dataset, config: AdaptConfig) -> tuple[Manifest, tuple[TaskRecord, ...]]:
+    if dataset.manifest is None:
+        raise DatasetError(f"{dataset.dataset_id} was not written by idaq: it does not say what its tasks are")
+    tasks = tuple(task for task in dataset.select(split=config.split).tasks if isinstance(task, TaskRecord))
+    if not tasks:
+        raise DatasetError(f"{dataset.dataset_id} has no tasks in split {config.split!r}")
+    return dataset.manifest, tasks
 
 
 def episodes_to_run(config: AdaptConfig, strategies: int) -> int:

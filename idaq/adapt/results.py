@@ -9,9 +9,12 @@ from idaq.adapt.config import AdaptConfig
 from idaq.core.config import config, from_mapping, to_mapping
 from idaq.core.errors import ConfigError, CorruptDatasetError, RunError
 from idaq.core.files import read_json, write_json
+from idaq.learn.run import differences
 
 RESULTS = "results.json"
 TRACE = "trace.safetensors"
+_SHOWN = 5
+"""differences that a refusal names"""
 
 
 @config
@@ -52,9 +55,41 @@ class Results:
     content_digest: str
     train_seed: int
     train_steps: int
+    agent_digest: str | None = None
+    """SHA-256 of the agent's weights; None in documents of before it was noted"""
     config: AdaptConfig
     tasks: Annotated[list[TestTask], Field(min_length=1)]
     strategies: dict[str, StrategyResult]
+
+
+def resume_results(out: Path, blank: Results, *, force: bool = False) -> Results:
+    """What `out` holds, if more strategies of `blank`'s agent, data and protocol may join it; `blank` if it holds none.
+
+    Raises RunError naming what differs, or for damaged results; with `force`, returns `blank` then.
+    """
+    if not (out / RESULTS).exists():
+        return blank
+    try:
+        there = read_results(out)
+        differing = differences(_shared(there), _shared(blank))
+        if differing:
+            more = f" and {len(differing) - _SHOWN} more" if len(differing) > _SHOWN else ""
+            raise RunError(
+                f"{out / RESULTS} holds other results: {', '.join(differing[:_SHOWN])}{more}",
+                hint=f"give the same settings, another --out, or replace them: idaq adapt {out} --force",
+            )
+    except RunError:
+        if force:
+            return blank
+        raise
+    return there
+
+
+def _shared(results: Results) -> dict[str, object]:
+    """What the strategies of one document share, as plain data by name."""
+    tasks = {task.task_id: to_mapping(task) for task in results.tasks}
+    protocol = {**to_mapping(results.config), "threads": None}
+    return {**to_mapping(results), "config": protocol, "tasks": tasks, "strategies": None}
 
 
 def write_results(run: Path, results: Results) -> None:
@@ -69,4 +104,4 @@ def read_results(run: Path) -> Results:
     try:
         return from_mapping(Results, read_json(run / RESULTS), where=str(run / RESULTS))
     except (ConfigError, CorruptDatasetError) as error:
-        raise RunError(error.message, hint=f"idaq adapt {run} makes it anew") from None
+        raise RunError(error.message, hint=f"replace it: idaq adapt {run} --force") from None

@@ -53,6 +53,15 @@ def write_trace(run: Path, adapted: Adapted) -> bool:
     return True
 
 
+def has_trace(run: Path) -> bool:
+    """Whether a whole trace is there."""
+    try:
+        read_trace(run)
+    except RunError:
+        return False
+    return True
+
+
 def read_trace(run: Path) -> dict[str, Array]:
     """The tensors by name. Raises RunError if the file is missing or damaged."""
     try:

@@ -1,29 +1,85 @@
-"""Where independent cells run: in processes of this machine (joblib) or on a Ray cluster. Results come unordered."""
+"""Where independent calls run: in processes of this machine (joblib) or on a Ray cluster. Results come unordered."""
 
 import os
+import signal
+import threading
+import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from typing import Any, Literal
+from contextlib import ExitStack, contextmanager
+from multiprocessing import resource_tracker
+from typing import Any, Literal, TypeVar
 
 import joblib
 
 from idaq.core.errors import UsageError
+from idaq.core.interrupts import interrupts_held
 
+T = TypeVar("T")
 _MOST_A_CORE = 32
 """processes"""
-
 ExecutorName = Literal["joblib", "ray"]
 Executor = Callable[[Callable[..., int], Sequence[tuple[Any, ...]], int], Iterator[int]]
+_WATCH = 0.5
+"""seconds between a worker's looks for the process that it works for"""
 
 
-def on_joblib(function: Callable[..., int], calls: Sequence[tuple[Any, ...]], workers: int) -> Iterator[int]:
-    """At most `workers` processes here. A lost one raises BrokenProcessPool, an absurd number UsageError."""
+def in_processes(function: Callable[..., T], calls: Sequence[tuple[Any, ...]], workers: int) -> Iterator[T]:
+    """At most `workers` processes here. A lost one raises BrokenProcessPool, an absurd number UsageError.
+
+    When the caller stops, for an error or a signal, they are killed; when it is killed, they end by themselves.
+    """
     most = _MOST_A_CORE * len(os.sched_getaffinity(0))
     if workers > most:
         raise UsageError(f"{workers} worker processes on this machine", hint=f"--workers of at most {most}")
-    jobs = (joblib.delayed(function)(*call) for call in calls)
-    for result in joblib.Parallel(n_jobs=min(workers, max(1, len(calls))), return_as="generator_unordered")(jobs):
-        yield result or 0  # joblib's own type allows for None
+    count = min(workers, max(1, len(calls)))
+    pool = {"initializer": _end_with, "initargs": (os.getpid(),)} if count > 1 else {}
+    parallel = joblib.Parallel(n_jobs=count, return_as="generator_unordered", **pool)
+    with ExitStack() as stack:
+        with interrupts_held(), _deaf_children():  # half a pool could not be ended
+            results: Any = parallel(joblib.delayed(function)(*call) for call in calls)
+            stack.callback(_abandon, results)
+        try:
+            yield from results
+        except BrokenProcessPool as error:  # "Detailed tracebacks should have been printed" says nothing
+            raise BrokenProcessPool(" ".join(str(error).partition("Detailed")[0].split())) from None
+
+
+def _abandon(results: Any) -> None:
+    with warnings.catch_warnings(action="ignore"):  # that what has begun is not waited for
+        results.close()
+
+
+@contextmanager
+def _deaf_children() -> Iterator[None]:
+    """Processes started meanwhile never see Ctrl-C, which a terminal sends to all: whoever started them ends them."""
+    resource_tracker.ensure_running()  # started later, it would undo the mask
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _end_with(parent: int) -> None:
+    """In a worker: end when the process that started it does, which may have been killed and could tell nobody."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(_WATCH)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+@contextmanager
+def _sigterm_kept() -> Iterator[None]:
+    """Ray takes SIGTERM for itself, and leaves with a stack trace and its own exit code."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, before)
 
 
 def on_ray(function: Callable[..., int], calls: Sequence[tuple[Any, ...]], workers: int) -> Iterator[int]:
@@ -40,7 +96,8 @@ def on_ray(function: Callable[..., int], calls: Sequence[tuple[Any, ...]], worke
     started, address = not ray.is_initialized(), os.environ.get("RAY_ADDRESS")
     if started:
         size = {"address": address} if address else {"num_cpus": workers, "include_dashboard": False}
-        ray.init(**size, log_to_driver=False, logging_level="error")
+        with _sigterm_kept():
+            ray.init(**size, log_to_driver=False, logging_level="error")
     pending = [ray.remote(max_retries=0)(function).remote(*call) for call in calls]
     try:
         while pending:
@@ -57,4 +114,4 @@ def on_ray(function: Callable[..., int], calls: Sequence[tuple[Any, ...]], worke
             ray.shutdown()
 
 
-EXECUTORS: dict[ExecutorName, Executor] = {"joblib": on_joblib, "ray": on_ray}
+EXECUTORS: dict[ExecutorName, Executor] = {"joblib": in_processes, "ray": on_ray}

@@ -3,6 +3,7 @@
 Everything random in training is a pure function of (seed, step), so there is no generator state to keep.
 """
 
+import hashlib
 import json
 import re
 import struct
@@ -13,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from idaq.core.digest import little_endian
 from idaq.core.errors import CheckpointError
 from idaq.core.files import write_bytes
 from idaq.learn.agent import Agent, Optimisation
@@ -23,13 +25,13 @@ _NAME = re.compile(r"step-[0-9]{8,18}\.safetensors")
 
 
 def save_checkpoint(out: Path, step: int, agent: Agent, optimisation: Optimisation) -> None:
-    """Write checkpoint/step-<step>.safetensors, whole or not at all, and drop all but the last two."""
+    """Write checkpoint/step-<step>.safetensors, whole or not at all; drop all but the last two, and what kills left."""
     folder = out / CHECKPOINTS
     folder.mkdir(exist_ok=True)
     tensors = {f"agent.{name}": value.contiguous() for name, value in agent.state_dict().items()}
     tensors |= _optimiser_tensors(optimisation)
     write_bytes(folder / f"step-{step:08d}.safetensors", save(tensors, metadata={"step": str(step)}))
-    for old in checkpoints(out)[:-KEEP]:
+    for old in [*checkpoints(out)[:-KEEP], *folder.glob(".step-*.tmp")]:
         old.unlink(missing_ok=True)
 
 
@@ -68,6 +70,16 @@ def restore(out: Path, agent: Agent, optimisation: Optimisation | None) -> int:
             hint=f"remove {out} and train again",
         )
     return 0
+
+
+def weights_digest(agent: Agent) -> str:
+    """SHA-256 of all that a checkpoint holds of an agent: each tensor's name, dtype, shape and bytes, by name."""
+    state = hashlib.sha256()
+    for name, tensor in sorted(agent.state_dict().items()):
+        array = little_endian(tensor.cpu().numpy())
+        state.update(f"{name}:{array.dtype.str}:{','.join(map(str, array.shape))};".encode())
+        state.update(array.tobytes())
+    return state.hexdigest()
 
 
 def load_agent(out: Path, device: str | torch.device = "cpu") -> Agent:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from idaq.core.errors import DatasetError, NonFiniteError
+from idaq.core.interrupts import interrupts_held
 from idaq.core.metrics import append_metrics, truncate_metrics
 from idaq.core.seeds import generator
 from idaq.core.types import Advance, ignore_progress
@@ -35,8 +36,9 @@ def train(
 ) -> Trained:
     """Meta-train an agent into the run directory `out`, resuming what is there; `progress` counts steps.
 
-    Bit-exact on CPU: 2k steps equal k steps, an interruption at any moment, and the rest. Raises RunError if `out`
-    holds another run, NonFiniteError (the last good checkpoint is kept) when a loss or a weight is NaN or infinite.
+    Bit-exact on CPU: 2k steps equal k steps, an interruption at any moment, and the rest. Ctrl-C and SIGTERM let the
+    step under way end, and write its checkpoint; the second one stops at once. Raises RunError if `out` holds another
+    run, NonFiniteError (the last good checkpoint is kept) when a loss or a weight is NaN or infinite.
     """
     use_threads(config.threads)
     batches, spec = _batches(dataset.select(split=config.split), config)
@@ -46,16 +48,20 @@ def train(
     first = restore(out, agent, optimisation)
     truncate_metrics(out, first)
     progress(first)
-    for step in range(first, config.steps):
-        info = training_step(optimisation, batches, step)
-        if step % config.log_every == 0:
-            values = {name: float(value) for name, value in info.items()}
-            _check_losses(out, step, values)
-            append_metrics(out, step, values)
-        if (step + 1) % config.checkpoint_every == 0 or step + 1 == config.steps:
-            _check_weights(out, step, agent)
-            save_checkpoint(out, step + 1, agent, optimisation)
-        progress(1)
+    with interrupts_held() as interrupted:
+        for step in range(first, config.steps):
+            info = training_step(optimisation, batches, step)
+            if step % config.log_every == 0:
+                values = {name: float(value) for name, value in info.items()}
+                _check_losses(out, step, values)
+                append_metrics(out, step, values)
+            stop = interrupted() or step + 1 == config.steps
+            if stop or (step + 1) % config.checkpoint_every == 0:
+                _check_weights(out, step, agent)
+                save_checkpoint(out, step + 1, agent, optimisation)
+            progress(1)
+            if stop:
+                break
     return Trained(agent=agent.eval(), resumed_at=first)
 
 

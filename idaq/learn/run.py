@@ -64,7 +64,7 @@ def start_or_resume(out: Path, record: RunRecord) -> None:
         there = read_run(out)
         if there.content_digest != record.content_digest or there.dataset_id != record.dataset_id:
             raise RunError(f"{out} holds a run on {there.dataset_id} with other content", hint="choose another --out")
-        differing = _differences(to_mapping(there.config), to_mapping(record.config))
+        differing = differences(to_mapping(there.config), to_mapping(record.config))
         if differing:
             raise RunError(
                 f"{out} holds a run with another config: {', '.join(differing)}",
@@ -75,12 +75,13 @@ def start_or_resume(out: Path, record: RunRecord) -> None:
     write_json(out / RUN, to_mapping(record))
 
 
-def _differences(there: dict[str, object], asked: dict[str, object], prefix: str = "") -> list[str]:
+def differences(there: dict[str, object], asked: dict[str, object], prefix: str = "") -> list[str]:
+    """Each dotted key in which plain data differs, with both values, in words."""
     found = []
     for key in sorted({*there, *asked}):
         a, b = there.get(key), asked.get(key)
         if isinstance(a, dict) and isinstance(b, dict):
-            found += _differences(a, b, f"{prefix}{key}.")
+            found += differences(a, b, f"{prefix}{key}.")
         elif a != b:
             found.append(f"{prefix}{key} is {a}, not {b}")
     return found

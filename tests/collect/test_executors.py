@@ -14,7 +14,7 @@ import pytest
 
 import idaq
 from idaq.collect.collect import Collected, collect
-from idaq.collect.executors import EXECUTORS, on_joblib
+from idaq.collect.executors import EXECUTORS, in_processes
 from idaq.core.errors import CollectError, UsageError
 from tests.recipes import small_recipe
 
@@ -98,7 +98,7 @@ def test_a_joblib_worker_that_dies_is_told_and_the_next_run_goes_on(
     tmp_path: Path, collected: Collected, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def dying(*arguments: Any) -> Iterator[int]:
-        yield from on_joblib(_die, [(number,) for number in range(4)], 2)
+        yield from in_processes(_die, [(number,) for number in range(4)], 2)
 
     monkeypatch.setitem(EXECUTORS, "joblib", dying)
     with pytest.raises(CollectError, match="a worker was lost") as caught:
@@ -110,7 +110,7 @@ def test_a_joblib_worker_that_dies_is_told_and_the_next_run_goes_on(
 
 def test_an_error_in_a_cell_comes_out_as_itself() -> None:
     with pytest.raises(OSError, match="No space") as caught:
-        list(on_joblib(_fill, [(0,)], 1))
+        list(in_processes(_fill, [(0,)], 1))
     assert caught.value.errno == errno.ENOSPC
 
 

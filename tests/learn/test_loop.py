@@ -1,11 +1,14 @@
 """Training: the same bits from the same seed, through interruptions, and a stop at the first NaN."""
 
+import math
 import multiprocessing
 import os
 import random
 import shutil
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from multiprocessing.synchronize import Event
 from pathlib import Path
 
@@ -14,11 +17,13 @@ import pytest
 import torch
 
 from idaq.collect.collect import Collected
+from idaq.core import interrupts
 from idaq.core.errors import CheckpointError, NonFiniteError, RunError
 from idaq.core.metrics import METRICS, read_metrics
 from idaq.format.reader import open_stored
 from idaq.format.zarr import export_zarr
-from idaq.learn.checkpoint import checkpoints, load_agent
+from idaq.learn import checkpoint
+from idaq.learn.checkpoint import checkpoints, load_agent, step_of
 from idaq.learn.config import EnsembleConfig, FocalConfig, Td3BcConfig, TrainConfig
 from idaq.learn.loop import agent_spec, build, train, use_threads
 from idaq.learn.run import RUN, read_run
@@ -99,6 +104,83 @@ def test_resuming_equals_never_stopping(dataset: Dataset, finished: Path, tmp_pa
     assert resumed.resumed_at == stop_at // 20 * 20
     assert (out / METRICS).read_bytes() == (finished / METRICS).read_bytes()
     assert weights(out) == weights(finished)
+
+
+@pytest.mark.parametrize("stop_at", [1, 19, 20, 33, 59])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_leaves_a_checkpoint_of_its_step(
+    dataset: Dataset, finished: Path, tmp_path: Path, stop_at: int, number: signal.Signals
+) -> None:
+    """Real signals; the next run ends as if there had been none."""
+    out, steps = tmp_path / "stopped", [0]
+
+    def interrupt(count: int) -> None:
+        steps.append(steps[-1] + count)
+        if steps[-1] == stop_at:
+            os.kill(os.getpid(), number)
+
+    with hearing_ctrl_c(), pytest.raises(KeyboardInterrupt):
+        train(dataset, small_config(), out, progress=interrupt)
+    assert train(dataset, small_config(), out).resumed_at == stop_at + 1
+    assert (out / METRICS).read_bytes() == (finished / METRICS).read_bytes()
+    assert weights(out) == weights(finished)
+
+
+def test_the_second_signal_leaves_at_once_and_the_old_checkpoint(
+    dataset: Dataset, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the middle of writing the new one."""
+    out, real = tmp_path / "stopped", checkpoint.save_file
+    monkeypatch.setattr(interrupts, "_ECHO", 0.0)
+
+    def interrupted_again(tensors: dict[str, torch.Tensor], path: Path, metadata: dict[str, str]) -> None:
+        if metadata["step"] == "34":
+            Path(path).write_bytes(b"half a checkpoint")
+            os.kill(os.getpid(), signal.SIGTERM)
+        real(tensors, path, metadata)
+
+    monkeypatch.setattr(checkpoint, "save_file", interrupted_again)
+    done = iter(range(100))
+    with hearing_ctrl_c(), pytest.raises(KeyboardInterrupt):
+        train(
+            dataset,
+            small_config(),
+            out,
+            progress=lambda _: os.kill(os.getpid(), signal.SIGTERM) if next(done) == 33 else None,
+        )
+    assert [step_of(path) for path in checkpoints(out)] == [20]
+    assert sorted(path.name for path in (out / "checkpoint").iterdir()) == ["step-00000020.safetensors"]
+    assert train(dataset, small_config(), out).resumed_at == 20
+    assert weights(out) == weights(finished)
+
+
+@contextmanager
+def hearing_ctrl_c() -> Iterator[None]:
+    """As in a shell's foreground; a signal that comes soon after another test's is none of its echoes."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    interrupts._INTERRUPTS._last = -math.inf
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_what_a_kill_leaves_half_done_is_mended(dataset: Dataset, finished: Path, tmp_path: Path) -> None:
+    """In the middle of a line of metrics, of a checkpoint, and between a new checkpoint and the end of an old one."""
+    out = tmp_path / "killed"
+    shutil.copytree(finished, out)
+    checkpoints(out)[-1].unlink()
+    shutil.copy(checkpoints(out)[-1], out / "checkpoint/step-00000019.safetensors")
+    (out / "checkpoint/.step-00000047.safetensors.123.tmp").write_bytes(b"half")
+    lines = (finished / METRICS).read_text().splitlines(keepends=True)
+    (out / METRICS).write_text("".join(lines[:12]) + lines[12][:9])
+    assert train(dataset, small_config(), out).resumed_at == 40
+    assert (out / METRICS).read_bytes() == (finished / METRICS).read_bytes()
+    assert weights(out) == weights(finished)
+    assert [path.name for path in sorted((out / "checkpoint").iterdir())] == [
+        "step-00000040.safetensors",
+        "step-00000060.safetensors",
+    ]
 
 
 def test_a_finished_run_is_left_alone(dataset: Dataset, finished: Path) -> None:

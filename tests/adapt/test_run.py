@@ -1,0 +1,133 @@
+"""Results are kept: strategies join results.json one by one, and only those of one agent, dataset and protocol."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from idaq.adapt.adapt import adapt, blank_results, episodes_to_run
+from idaq.adapt.config import AdaptConfig
+from idaq.adapt.results import RESULTS, TRACE, Results, read_results, resume_results, write_results
+from idaq.adapt.run import resume_adaptation
+from idaq.adapt.strategies import STRATEGIES
+from idaq.adapt.trace import STRATEGY, has_trace
+from idaq.collect.collect import Collected
+from idaq.core.errors import RunError, UnknownNameError
+from idaq.learn.agent import Agent
+from idaq.learn.loop import train
+from idaq.loader import Dataset, open_dataset
+from tests.learn.test_loop import small_config
+
+CONFIG = AdaptConfig(episodes=3, reference=2, candidates=3, context=20, report_at=[1, 3], seeds=2, offline_context=30)
+OTHERS = [name for name in STRATEGIES if name != STRATEGY][-2:]
+"""two that leave no trace"""
+
+
+@pytest.fixture(scope="module")
+def dataset(collected: Collected) -> Dataset:
+    return open_dataset(collected.path)
+
+
+@pytest.fixture(scope="module")
+def agent(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Agent:
+    return train(dataset, small_config(steps=20), tmp_path_factory.mktemp("runs") / "agent").agent
+
+
+@pytest.fixture(scope="module")
+def whole(agent: Agent, dataset: Dataset) -> Results:
+    return adapt(agent, dataset, CONFIG, strategies=[STRATEGY, *OTHERS]).results
+
+
+def test_strategies_join_those_that_are_there(agent: Agent, dataset: Dataset, whole: Results, tmp_path: Path) -> None:
+    first = resume_adaptation(tmp_path, agent, dataset, CONFIG, [STRATEGY])
+    assert (list(first.there.strategies), first.to_run) == ([], (STRATEGY,))
+    first.run()
+    trace, counted = (tmp_path / TRACE).read_bytes(), list[int]()
+    both = resume_adaptation(tmp_path, agent, dataset, CONFIG, [STRATEGY, *OTHERS, STRATEGY])
+    assert (list(both.there.strategies), both.to_run) == ([STRATEGY], tuple(OTHERS))
+    assert both.run(counted.append) == read_results(tmp_path) == whole
+    assert sum(counted) == episodes_to_run(CONFIG, len(OTHERS))
+    assert (tmp_path / TRACE).read_bytes() == trace
+    assert resume_adaptation(tmp_path, agent, dataset, CONFIG, OTHERS).run() == whole
+
+
+def test_a_stopped_adaptation_runs_the_rest(agent: Agent, dataset: Dataset, whole: Results, tmp_path: Path) -> None:
+    def stop(name: str) -> None:
+        assert name in read_results(tmp_path).strategies  # it is safe before anybody is told
+        if name == OTHERS[0]:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        resume_adaptation(tmp_path, agent, dataset, CONFIG, whole.strategies).run(finished=stop)
+    rest = resume_adaptation(tmp_path, agent, dataset, CONFIG, whole.strategies)
+    assert rest.to_run == (OTHERS[1],)
+    assert rest.run() == whole
+
+
+def test_what_is_asked_for_again_runs_again_and_the_others_stay(
+    agent: Agent, dataset: Dataset, whole: Results, tmp_path: Path
+) -> None:
+    wrong = replace(whole.strategies[OTHERS[0]], returns=[])
+    write_results(tmp_path, replace(whole, strategies={**whole.strategies, OTHERS[0]: wrong}))
+    again = resume_adaptation(tmp_path, agent, dataset, CONFIG, [OTHERS[0]], again=[OTHERS[0]])
+    assert again.run() == whole
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"config": replace(CONFIG, seeds=3)}, "config.seeds is 3, not 2"),
+        ({"config": replace(CONFIG, report_at=[1, 2, 3])}, r"config.report_at is \[1, 2, 3\], not \[1, 3\]"),
+        ({"content_digest": "other"}, "content_digest is other, not "),
+        ({"train_seed": 7}, "train_seed is 7, not 0"),
+        ({"train_steps": 30}, "train_steps is 30, not 20"),
+        ({"agent_digest": "other"}, "agent_digest is other, not "),
+        ({"agent_digest": None}, "agent_digest is None, not "),
+        ({"tasks": 1}, "tasks.* is None, not "),
+    ],
+)
+def test_other_results_are_never_mixed_in(
+    agent: Agent, dataset: Dataset, whole: Results, tmp_path: Path, changes: dict[str, Any], named: str
+) -> None:
+    if "tasks" in changes:
+        changes = {"tasks": whole.tasks[:1]}
+    write_results(tmp_path, replace(whole, **changes))
+    (tmp_path / TRACE).write_bytes(b"of the other results")
+    before = (tmp_path / RESULTS).read_bytes()
+    with pytest.raises(RunError, match=named) as caught:
+        resume_adaptation(tmp_path, agent, dataset, CONFIG, OTHERS)
+    assert str(caught.value.hint).endswith(f"idaq adapt {tmp_path} --force")
+    assert (tmp_path / RESULTS).read_bytes() == before
+    replaced = resume_adaptation(tmp_path, agent, dataset, CONFIG, OTHERS[:1], force=True)
+    assert (tmp_path / RESULTS).read_bytes() == before, "nothing is replaced before there is something new"
+    assert list(replaced.run().strategies) == OTHERS[:1]
+    assert not has_trace(tmp_path)
+
+
+def test_threads_make_no_other_results(agent: Agent, dataset: Dataset, whole: Results, tmp_path: Path) -> None:
+    write_results(tmp_path, replace(whole, config=replace(CONFIG, threads=3)))
+    blank = blank_results(agent, dataset, CONFIG)
+    assert resume_results(tmp_path, blank).strategies == whole.strategies
+
+
+def test_another_agent_of_the_same_seed_and_steps_is_noticed(dataset: Dataset, whole: Results, tmp_path: Path) -> None:
+    write_results(tmp_path, whole)
+    other = train(dataset, small_config(steps=20, lr_end=0.5), tmp_path / "other").agent
+    with pytest.raises(RunError, match="agent_digest is"):
+        resume_adaptation(tmp_path, other, dataset, CONFIG, OTHERS)
+
+
+def test_damaged_results_are_told_and_replaced_on_request(agent: Agent, dataset: Dataset, tmp_path: Path) -> None:
+    (tmp_path / RESULTS).write_text('{"results_version": 1, "str')
+    with pytest.raises(RunError, match="not valid JSON") as caught:
+        resume_adaptation(tmp_path, agent, dataset, CONFIG, OTHERS)
+    assert "--force" in str(caught.value)
+    assert resume_adaptation(tmp_path, agent, dataset, CONFIG, OTHERS, force=True).to_run == tuple(OTHERS)
+
+
+def test_an_unknown_strategy_is_told_before_anything_runs(agent: Agent, dataset: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(UnknownNameError):
+        resume_adaptation(tmp_path, agent, dataset, CONFIG, [*OTHERS, "none"])
+    with pytest.raises(UnknownNameError):
+        adapt(agent, dataset, CONFIG, strategies=[*OTHERS, "none"], progress=lambda _: pytest.fail("it ran"))

@@ -1,0 +1,68 @@
+"""--json prints JSON and nothing else on stdout: every command that has it, run on tiny data."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from idaq.cli.app import app
+
+from tests.cli.conftest import BRIEF, QUICK, SMALL, Idaq, settings
+
+ID, CUT, TINY = "idaq/point-robot/expert-v0", "idaq/point-robot/cut-v0", "hopper-rand-params"
+SAC = settings(("steps=20", "evaluate_every=20", "warmup=10", "hidden=8", "batch=8", "envs=1"))
+STUDY = ("--seeds", "0", "--jobs", "1", "--catalogue", "catalogue")
+pytestmark = pytest.mark.usefixtures("in_world")
+
+# In order: what one makes, the next ones read.
+COMMANDS: dict[str, tuple[str, ...]] = {
+    "collect": ("point-robot", "--workers", "1", *SMALL),
+    "dataset list": (),
+    "dataset show": (ID,),
+    "dataset verify": (ID,),
+    "dataset subset": (ID, CUT, "--split", "train"),
+    "dataset merge": ("idaq/point-robot/all-v0", ID, CUT),
+    "dataset relabel": (ID, "idaq/point-robot/new-v0", "--split", "test=:"),
+    "dataset diff": (ID, CUT),
+    "dataset export": (ID, "x.npz"),
+    "dataset import": ("x.npz", "--id", "me/point/x-v0"),
+    "hub push": (ID, "file://{world}/hub"),
+    "hub list": ("file://{world}/hub",),
+    "hub show": (ID, "file://{world}/hub"),
+    "hub pull": (ID, "file://{world}/hub", "--root", "pulled"),
+    "behavior train": (TINY, "--out", "policy", *SAC),
+    "behavior show": (TINY, "--folder", "policy"),
+    "behavior compare": ("cheetah-vel", "single", "--snapshot", "expert"),
+    "train": ("--dataset", ID, "--out", "run", *settings((*QUICK, "steps=4", "log_every=2"))),
+    "adapt": ("run", *settings(BRIEF)),
+    "reproduce": ("point-robot/expert", *STUDY, *SMALL),
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_stdout_is_json_alone(idaq: Idaq, world: Path, command: str) -> None:
+    if command == "behavior compare":
+        alone = ("cheetah-vel", "--out", "single", "--set", "tasks=[3]", *SAC)
+        assert idaq("behavior", "train", *alone).code == 0
+    arguments = [argument.format(world=world) if "{world}" in argument else argument for argument in COMMANDS[command]]
+    done = idaq(*command.split(), *arguments, "--json")
+    assert done.code == (command == "dataset diff"), done.err
+    json.loads(done.out)
+
+
+def test_a_film_is_json_alone_too(idaq: Idaq, world: Path) -> None:
+    assert json.loads(idaq("adapt", "run", "--video", "--json").out)["config"]["episodes"] == 4
+
+
+def with_json(command: Any, name: str = "") -> Iterator[str]:
+    """Commands below `command` that take --json."""
+    for word, below in getattr(command, "commands", {}).items():
+        yield from with_json(below, f"{name} {word}".strip())
+    if any("--json" in parameter.opts for parameter in command.params):
+        yield name
+
+
+def test_every_command_that_prints_json_is_here() -> None:
+    assert set(with_json(typer.main.get_command(app))) == set(COMMANDS)
