@@ -63,12 +63,7 @@ def pull_tasks(
             tasks=read_tasks(data / layout.TASKS, found.manifest.counts.tasks),
             episodes=read_episodes(data / layout.EPISODES, found.manifest.counts.episodes),
         )
-        whole = found.manifest.content_digest
-        if dataset_digest(stored.episodes.digest.tolist()) != whole:
-            raise CorruptDatasetError(
-                f"{found.dataset_id}: the digests of its episodes do not make its content digest, {whole}",
-                hint="tell whoever pushed it",
-            )
+        _check_digest(stored)
         numbers = _episodes_of(stored, tasks)
         digest = dataset_digest(stored.episodes.digest[numbers].tolist())
         existed = is_here(target, digest)
@@ -80,6 +75,16 @@ def pull_tasks(
             card = dataset_card(source.recipe, source.tasks, f"Made by {source.operation}, of {found.dataset_id}.")
             install(write_dataset(source, made, card), target, datasets_root(root), found.remote.url)
     return Pulled(dataset_id=name, path=target, content_digest=digest, existed=existed)
+
+
+def _check_digest(stored: StoredDataset) -> None:
+    """The episodes are those of the content digest. Raises CorruptDatasetError."""
+    whole = stored.manifest.content_digest
+    if dataset_digest(stored.episodes.digest.tolist()) != whole:
+        raise CorruptDatasetError(
+            f"{stored.manifest.dataset_id}: the digests of its episodes do not make its content digest, {whole}",
+            hint="tell whoever pushed it",
+        )
 
 
 def _documents_size(found: RemoteDataset) -> int:
