@@ -1,6 +1,6 @@
 """Any document and any setting is read or refused with an error of ours, never another one.
 
-`IDAQ_FUZZ=10000 pytest tests/hostile/test_fuzz.py -s` tries that many and prints how many were refused.
+`IDAQ_FUZZ=10000 pytest tests/hostile/test_fuzz.py -s --timeout 0` tries that many and prints how many were refused.
 """
 
 import copy
