@@ -172,34 +172,11 @@ def parse_json(text: str, where: str) -> Any:
 
     Raises CorruptDatasetError.
     """
-
-    def no_constant(name: str) -> None:
-        raise ValueError(f"{name} is not JSON")
-
-    def finite(digits: str) -> float:
-        value = float(digits)
-        if not math.isfinite(value):
-            raise ValueError(f"{digits[:40]} is too large for a number")
-        return value
-
-    def whole(digits: str) -> int:
-        value = int(digits)
-        if not -(2**63) <= value < 2**64:
-            raise ValueError(f"{digits[:40]} is too large for a number")
-        return value
-
-    def no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        result = dict(pairs)
-        if len(result) != len(pairs):
-            raise ValueError("a key stands twice in one object")
-        return result
-
+    hooks = {"parse_constant": _no_constant, "parse_float": _finite, "parse_int": _whole}
     try:
         if text.count("[") + text.count("{") > MOST_CONTAINERS:  # each takes some hundred bytes once parsed
             raise ValueError(f"more than {MOST_CONTAINERS} lists and objects")
-        value = json.loads(
-            text, parse_constant=no_constant, parse_float=finite, parse_int=whole, object_pairs_hook=no_duplicates
-        )
+        value = json.loads(text, object_pairs_hook=_no_duplicates, **hooks)
         if "\\ud" in text or "\\uD" in text:
             json.dumps(value, ensure_ascii=False).encode()  # half of a surrogate pair is no text
         check_depth(value)
@@ -208,6 +185,31 @@ def parse_json(text: str, where: str) -> Any:
     except RecursionError:
         raise CorruptDatasetError(f"{where} is not valid JSON: nested too deeply") from None
     return value
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _finite(digits: str) -> float:
+    value = float(digits)
+    if not math.isfinite(value):
+        raise ValueError(f"{digits[:40]} is too large for a number")
+    return value
+
+
+def _whole(digits: str) -> int:
+    value = int(digits)
+    if not -(2**63) <= value < 2**64:
+        raise ValueError(f"{digits[:40]} is too large for a number")
+    return value
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        raise ValueError("a key stands twice in one object")
+    return result
 
 
 def check_depth(value: object) -> None:

@@ -23,7 +23,7 @@ from zarr.storage import MemoryStore
 from idaq.core.digest import dataset_digest, episode_digest, value_digest
 from idaq.core.errors import CorruptDatasetError, DatasetNotFoundError, FormatVersionError
 from idaq.core.files import parse_json
-from idaq.core.reading import LARGEST_TABLE, check_members
+from idaq.core.reading import check_members
 from idaq.core.types import Array, Episode
 from idaq.format import layout
 from idaq.format.columns import Columns, FlatColumn, check_columns
@@ -264,14 +264,12 @@ def read_group(folder: Folder) -> dict[str, Any] | None:
     """The group's document, None if there is none. Raises CorruptDatasetError if it cannot be read."""
     place = f"{folder.url}/{GROUP}"
     try:
-        content: Any = folder.files.cat_file(folder.place(GROUP), start=0, end=LARGEST_TABLE + 1)
+        content: Any = folder.files.cat_file(folder.place(GROUP))
         text = content.decode()
     except FileNotFoundError:
         return None
     except Exception as error:  # filesystems raise errors of their own
         raise CorruptDatasetError(f"{place} cannot be read: {error!r}") from error
-    if len(content) > LARGEST_TABLE:
-        raise CorruptDatasetError(f"{place} has more than {LARGEST_TABLE} bytes")
     value = parse_json(text, place)
     if not isinstance(value, dict):
         raise CorruptDatasetError(f"{place} is not a JSON object")

@@ -62,12 +62,7 @@ def pull_tasks(
             tasks=read_tasks(data / layout.TASKS, found.manifest.counts.tasks),
             episodes=read_episodes(data / layout.EPISODES, found.manifest.counts.episodes),
         )
-        whole = found.manifest.content_digest
-        if dataset_digest(stored.episodes.digest.tolist()) != whole:
-            raise CorruptDatasetError(
-                f"{found.dataset_id}: the digests of its episodes do not make its content digest, {whole}",
-                hint="tell whoever pushed it",
-            )
+        _check_digest(stored)
         numbers = _episodes_of(stored, tasks)
         digest = dataset_digest(stored.episodes.digest[numbers].tolist())
         existed = is_here(target, digest)
@@ -78,6 +73,16 @@ def pull_tasks(
             check: Callable[[Path], None] = lambda made: check_arrived(made, found.remote.url)  # noqa: E731
             write_dataset(source, datasets_root(root), card, check=check)
     return Pulled(dataset_id=name, path=target, content_digest=digest, existed=existed)
+
+
+def _check_digest(stored: StoredDataset) -> None:
+    """The episodes are those of the content digest. Raises CorruptDatasetError."""
+    whole = stored.manifest.content_digest
+    if dataset_digest(stored.episodes.digest.tolist()) != whole:
+        raise CorruptDatasetError(
+            f"{stored.manifest.dataset_id}: the digests of its episodes do not make its content digest, {whole}",
+            hint="tell whoever pushed it",
+        )
 
 
 def _documents_size(found: RemoteDataset) -> int:

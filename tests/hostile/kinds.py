@@ -224,7 +224,7 @@ DATASET: Kinds = {
     "manifest: a dataset id that steers": (manifest("dataset_id", f"a{STEER}"), "dataset id"),
     "manifest: a family that steers": (manifest("family", f"point{STEER}"), "family"),
     "manifest: a date that steers": (manifest("provenance.created", STEER), ""),
-    "manifest: a split of 1,000,000 tasks": (manifest("splits.train", list(range(1_000_000))), "splits"),
+    "manifest: a split of 300,000 tasks": (manifest("splits.train", list(range(300_000))), "splits"),
     "metadata: spaces nested deep": (metadata(observation_space=DEEP), "observation space"),
     "metadata: spaces that are no text": (metadata(observation_space=[[]], action_space=7), "observation space"),
     "tasks: a named pipe": (pipe(TASKS), "a named pipe, not a file"),

@@ -1,6 +1,6 @@
 """Any document and any setting is read or refused with an error of ours, never another one.
 
-`IDAQ_FUZZ=10000 pytest tests/hostile/test_fuzz.py -s` tries that many and prints how many were refused.
+`IDAQ_FUZZ=10000 pytest tests/hostile/test_fuzz.py -s --timeout 0` tries that many and prints how many were refused.
 """
 
 import copy
@@ -18,7 +18,7 @@ import pytest
 
 from idaq.adapt.config import AdaptConfig
 from idaq.adapt.results import read_results
-from idaq.collect.catalogue import catalogue_recipe, load_recipe
+from idaq.collect.catalogue import load_recipe
 from idaq.core.config import from_mapping, override
 from idaq.core.errors import IdaqError
 from idaq.core.resources import resource_root
@@ -33,6 +33,7 @@ from tests.evaluate.factory import make_results, make_run
 from tests.format.sealing import reseal
 from tests.hostile.kinds import STEER
 
+RECIPE = resource_root("datasets") / "point-robot/expert/recipe.toml"
 TRIES = int(os.environ.get("IDAQ_FUZZ", "500"))
 ODD: tuple[Any, ...] = (
     None, True, False, 0, -1, 1, 2**31, 2**53, 2**63 - 1, 2**63, 2**64 - 1, 2**64, -(2**63), 10**30, 0.5, -0.0, 1e308,
@@ -81,7 +82,7 @@ def world(made: Path, made_root: Path, tmp_path: Path) -> Path:
     """A root with a dataset, a run and a recipe, which the tries alter one at a time."""
     shutil.copytree(made, tmp_path / made.relative_to(made_root))
     make_run(tmp_path / "run", make_results(tasks=2, seeds=1))
-    shutil.copy(resource_root("datasets") / "point-robot/expert/recipe.toml", tmp_path / "recipe.toml")
+    shutil.copy(RECIPE, tmp_path / "recipe.toml")
     return tmp_path
 
 
@@ -172,7 +173,7 @@ def test_no_setting_leads_to_an_error_that_is_not_ours() -> None:
     for _ in range(TRIES // 2):
         settings = [setting(rng) for _ in range(rng.randint(1, 3))]
         for take in (
-            lambda settings: catalogue_recipe("point-robot", "expert", settings),
+            lambda settings: load_recipe(RECIPE, settings),
             lambda settings: from_mapping(TrainConfig, override({}, settings), where="--set"),
             lambda settings: from_mapping(AdaptConfig, override({}, settings), where="--set"),
         ):
