@@ -14,6 +14,7 @@ import numpy as np
 
 from idaq.core.errors import CorruptDatasetError, DatasetError
 from idaq.core.types import Array
+from idaq.format.guarded import require_readable
 from idaq.share.importing import Import, ImportedEpisode, ImportedTask, Rows, cut_episodes
 
 _TERMINAL, _TIMEOUT = ("terminated", "terminals", "terminations", "dones"), ("truncated", "timeouts", "truncations")
@@ -48,6 +49,7 @@ def read_npz(path: Path) -> Import:
 
 def read_d4rl(path: Path) -> Import:
     """An HDF5 file in D4RL's layout. Raises CorruptDatasetError for what HDF5 cannot read."""
+    require_readable(path)
     try:
         with h5py.File(path, "r") as file:
             arrays = {name: _plain(file, name) for name in _WANTED if name in file}

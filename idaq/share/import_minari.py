@@ -8,9 +8,11 @@ import gymnasium as gym
 
 from idaq.core.errors import DatasetError
 from idaq.core.types import Episode
+from idaq.format import layout
 from idaq.format.columns import get_episode
 from idaq.format.documents import EnvReference
 from idaq.format.foreign import Foreign, read_foreign
+from idaq.format.guarded import require_readable
 from idaq.format.reader import read_metadata
 from idaq.share.importing import Import, ImportedEpisode, ImportedTask, Rows, cut_episodes
 
@@ -23,6 +25,9 @@ def read_minari(paths: Sequence[Path]) -> Import:
     result = Import(tasks=[], origin="")
     names, specs = [], []
     for index, path in enumerate(paths):
+        hdf5 = layout.data_folder(path) / layout.HDF5
+        if hdf5.exists():  # Minari has other forms too
+            require_readable(hdf5)
         foreign, metadata = read_foreign(path), read_metadata(path)
         _same_sizes(foreign, result, path)
         episodes = [
