@@ -4,6 +4,7 @@ Slow, some milliseconds an episode, and the library can be hung by hostile bytes
 own, and only of episodes that `hdf5_structure` could not prove to be in order.
 """
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -11,7 +12,11 @@ from typing import Any
 import h5py
 import numpy as np
 
+from idaq.core.types import Array
 from idaq.format.hdf5_structure import ExpectedColumn, ExpectedEpisode
+
+_HARMLESS, _DENSEST, _BLOCK = 1 << 30, 100, 1 << 24
+"""bytes that a file may unpack to whatever its size; beyond that, how many times its own size; bytes read at once"""
 
 Finding = tuple[int | None, str]
 """an episode's number, None for the file, and what is wrong"""
@@ -30,13 +35,52 @@ def walk(path: str, count: int, episodes: Sequence[tuple[int, ExpectedEpisode]])
                 group = _own_member(file, f"episode_{number}")
                 yield from ((number, what) for what in _check_group(group, episode))
     except Exception as error:  # a damaged file makes h5py raise errors of any kind
-        yield None, f"HDF5 cannot read it: {error}"
+        yield None, "HDF5 cannot read it: " + "".join(c if c.isprintable() else " " for c in str(error))
 
 
 def walk_plain(path: str, count: int, most: int, episodes: list[tuple[int, dict[str, Any]]]) -> list[Finding]:
     """`walk` of plain data, as `to_plain` gives it, up to `most` findings."""
     expected = [(number, _from_plain(plain)) for number, plain in episodes]
     return [finding for finding, _ in zip(walk(path, count, expected), range(most), strict=False)]
+
+
+def read_all(path: str) -> None:
+    """Read all numbers and attributes that hard links lead to, some megabytes at once. Raises whatever HDF5 raises.
+
+    Raises ValueError for a file that claims to hold far more than it has.
+    """
+    claimed, largest = 0, max(_HARMLESS, _DENSEST * os.path.getsize(path))
+    with h5py.File(path, "r") as file:
+        left, seen = ["/"], {_place(file["/"])}
+        while left:
+            parent = left.pop()
+            group: Any = file[parent]
+            for name in group:
+                member = _own_member(group, name)
+                if isinstance(member, h5py.Group):
+                    dict(member.attrs)
+                    if _place(member) not in seen:
+                        seen.add(_place(member))
+                        left.append(f"{parent}{name}/")
+                elif isinstance(member, h5py.Dataset) and member.dtype.kind in "biuf" and not member.external:
+                    claimed += member.nbytes
+                    if claimed > largest:
+                        raise ValueError(f"it would unpack to more than {largest} bytes")
+                    for _ in _blocks(member):
+                        pass
+
+
+def _place(group: Any) -> int:
+    """Where the object header is: the same for every name of a group."""
+    return h5py.h5o.get_info(group.id).addr  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def _blocks(dataset: h5py.Dataset) -> Iterator[Array]:
+    if dataset.shape is None or not dataset.ndim:
+        yield np.asarray(dataset[()])
+        return
+    rows = max(1, _BLOCK // max(dataset.nbytes // max(len(dataset), 1), 1))
+    yield from (dataset[first : first + rows] for first in range(0, len(dataset), rows))
 
 
 def to_plain(episode: ExpectedEpisode) -> dict[str, Any]:
@@ -87,6 +131,6 @@ def _attribute(group: h5py.Group, name: str) -> Any:
     return group.attrs[name] if attribute.shape == () and plain else None
 
 
-def _own_member(group: h5py.Group, name: str) -> object:
+def _own_member(group: Any, name: str) -> object:
     """A member that lies in this file; None for links, which may lead anywhere."""
     return group[name] if isinstance(group.get(name, getlink=True), h5py.HardLink) else None

@@ -18,6 +18,7 @@ from idaq.core.checks import as_column, as_flags, as_indices, check_finite, chec
 from idaq.core.errors import CorruptDatasetError, DatasetError
 from idaq.core.notes import Notes
 from idaq.core.types import Array
+from idaq.format.guarded import require_readable
 from idaq.share.cutting import Rows, cut_episodes
 from idaq.share.import_layouts import hdf5_members, layout_hint, summary
 from idaq.share.importing import Import, ImportedEpisode, ImportedTask, slug
@@ -50,6 +51,7 @@ def read_npz(path: Path) -> Import:
 
 def read_d4rl(path: Path) -> Import:
     """An HDF5 file in D4RL's layout. Raises CorruptDatasetError for what HDF5 cannot read."""
+    require_readable(path)
     try:
         with h5py.File(path, "r") as file:
             arrays = {name: _plain(file, name, path) for name in _WANTED if name in file}

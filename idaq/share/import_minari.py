@@ -10,9 +10,11 @@ import numpy as np
 from idaq.core.errors import DatasetError
 from idaq.core.notes import Notes
 from idaq.core.types import Episode
+from idaq.format import layout
 from idaq.format.columns import get_episode
 from idaq.format.documents import EnvReference
 from idaq.format.foreign import Foreign, read_foreign
+from idaq.format.guarded import require_readable
 from idaq.format.reader import read_metadata
 from idaq.share.cutting import Rows, cut_episodes
 from idaq.share.importing import UNKNOWN_ENV, Import, ImportedEpisode, ImportedTask, slug
@@ -23,6 +25,9 @@ def read_minari(path: Path) -> Import:
 
     Dict observations are flattened as Gymnasium flattens them. An episode that goes on after its end is cut.
     """
+    hdf5 = layout.data_folder(path) / layout.HDF5
+    if hdf5.exists():  # Minari has other forms too
+        require_readable(hdf5)
     foreign, metadata = read_foreign(path), read_metadata(path)
     name, notes = foreign.dataset_id, Notes()
     notes.add(foreign.left_out)

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from idaq.core.errors import CorruptDatasetError
+from idaq.core.errors import CorruptDatasetError, DatasetError
 from idaq.format import layout
-from idaq.format.guarded import call_guarded
+from idaq.format.guarded import call_guarded, require_readable
+from idaq.share.import_minari import read_minari
 from tests.format.hostile_hdf5 import KINDS
-from tests.format.sealing import reseal
+from tests.format.sealing import alter_document, reseal
 from tests.format.test_one_verdict import check
 
 HARMLESS = {
@@ -53,6 +54,34 @@ def test_hostile_hdf5_is_refused_or_harmless(damaged: Path, kind: str) -> None:
     assert path.read_bytes() != before
     reseal(damaged)
     assert check(damaged) == (kind in HARMLESS)
+
+
+LOOPS = ["heap with endless free blocks", "compressed bomb", "B-tree of 32**6 leaves", "column of 2**50 rows"]
+
+
+@pytest.mark.parametrize("kind", LOOPS)
+def test_an_import_of_hostile_hdf5_ends_in_words(damaged: Path, kind: str) -> None:
+    """As another maker's dataset: nothing but Minari's reader would look at it."""
+    KINDS[kind](damaged / "data" / layout.HDF5)
+    alter_document(damaged / "data" / layout.METADATA, lambda metadata: metadata.pop("idaq"))
+    with pytest.raises(DatasetError):
+        read_minari([damaged])
+
+
+@pytest.mark.parametrize(("name", "text"), [("none.hdf5", "it is no file"), ("text.hdf5", "reading it failed")])
+def test_what_is_no_hdf5_is_refused_before_hdf5_reads_it_here(tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / "text.hdf5").write_text("no HDF5")
+    with pytest.raises(CorruptDatasetError, match=text):
+        require_readable(tmp_path / name)
+
+
+def test_sound_hdf5_of_any_kind_of_links_and_types_is_read(damaged: Path) -> None:
+    path = damaged / "data" / layout.HDF5
+    before = path.read_bytes()
+    for kind in ("group that holds the root", "column of text", "column of nothing", "external column", "user block"):
+        KINDS[kind](path)
+        require_readable(path)
+        path.write_bytes(before)
 
 
 @pytest.mark.parametrize(
