@@ -10,6 +10,8 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from idaq.core.errors import CorruptDatasetError, DatasetError
 from idaq.core.types import Array
@@ -149,6 +151,19 @@ def test_an_hdf5_that_claims_more_than_it_can_hold_is_refused(tmp_path: Path) ->
     with h5py.File(tmp_path / "x.hdf5", "w") as file:
         file.create_dataset("observations", (1 << 40, 8), "f8", chunks=(1024, 8))
     with pytest.raises(CorruptDatasetError, match="would unpack to"):
+        read_d4rl(tmp_path / "x.hdf5")
+
+
+def test_numbers_that_lie_in_another_file_are_not_read(tmp_path: Path) -> None:
+    as_hdf5(tmp_path)
+    (tmp_path / "x.hdf5").rename(tmp_path / "secret.hdf5")
+    layout = h5py.VirtualLayout((10, 1), "f4")
+    layout[:] = h5py.VirtualSource(str(tmp_path / "secret.hdf5"), "observations", (10, 1))
+    as_hdf5(tmp_path)
+    with h5py.File(tmp_path / "x.hdf5", "a") as file:
+        del file["observations"]
+        file.create_virtual_dataset("observations", layout)
+    with pytest.raises(CorruptDatasetError, match="observations is no array of numbers in this file"):
         read_d4rl(tmp_path / "x.hdf5")
 
 
@@ -316,6 +331,13 @@ def test_bounds_are_kept_where_the_file_holds_them_and_told_where_not(tmp_path: 
     ]
 
 
+def test_infinite_bounds_of_integers_are_the_greatest_integers(tmp_path: Path) -> None:
+    endless = {"observation_low": np.array([-np.inf]), "observation_high": np.array([np.inf])}
+    imported = as_npz(tmp_path, observations=STEPS[:, None].astype(np.uint8), next_observations=None, **endless)
+    observations, _ = settle(imported)
+    assert (observations.low.tolist(), observations.high.tolist()) == ([0], [255])
+
+
 def test_actions_outside_of_what_is_stated_widen_it(tmp_path: Path) -> None:
     imported = as_npz(tmp_path, action_low=np.zeros(1), action_high=np.full(1, 0.05))
     _, actions = settle(imported)
@@ -327,6 +349,36 @@ def test_a_constant_action_gets_a_width(tmp_path: Path) -> None:
     imported = as_npz(tmp_path, actions=np.full((10, 1), 5.0))
     _, actions = settle(imported)
     assert (actions.low[0], actions.high[0]) == (0, 10)
+
+
+members = st.dictionaries(
+    st.sampled_from([*columns(), "dones", "task_index", "episode", "action_low", "action_high", "infos"]),
+    st.tuples(
+        st.sampled_from(["f4", "f8", "f2", "i1", "u8", "?", ">i2", "c8", "S2", "M8[s]"]),
+        st.sampled_from([(10,), (10, 1), (10, 2), (10, 2, 2), (), (1,), (9,), (0,), (10, 0)]),
+        st.sampled_from([0, 1, -1, 2, 300, np.nan, 1e300]),
+    ),
+    max_size=4,
+)
+
+
+@given(members)
+@settings(max_examples=80)
+def test_whatever_an_archive_holds_is_imported_or_refused_in_words(
+    tmp_path_factory: pytest.TempPathFactory, drawn: dict[str, tuple[str, tuple[int, ...], float]]
+) -> None:
+    with np.errstate(all="ignore"):
+        changed = {name: np.full(shape, value).astype(kind) for name, (kind, shape, value) in drawn.items()}
+    try:
+        imported = as_npz(tmp_path_factory.mktemp("drawn"), **changed)
+        settle(imported)
+    except DatasetError:
+        return
+    for task in imported.tasks:
+        for entry in task.episodes:
+            check = entry.episode.observations, entry.episode.actions, entry.episode.rewards
+            assert all(np.isfinite(column).all() for column in check)
+            assert [len(column) - len(entry.episode) for column in check] == [1, 0, 0]
 
 
 def test_numbers_beyond_float32_are_told(tmp_path: Path) -> None:
