@@ -44,9 +44,8 @@ def as_flags(name: str, array: Array, where: str) -> NDArray[np.bool_]:
 def as_indices(name: str, array: Array, where: str) -> NDArray[np.int64]:
     """(S,) whole numbers from 0 to 2^53."""
     column = as_column(name, array, where)
-    good = (column >= 0) & (column <= 2**53)
-    if column.dtype.kind == "f":
-        good &= column == np.floor(column)
+    wide = column.astype(np.float64)
+    good = (wide >= 0) & (wide <= 2**53) & (wide == np.floor(wide))
     wrong = np.flatnonzero(~good)
     if len(wrong):
         found = column[wrong[0]]

@@ -58,32 +58,29 @@ def read_foreign(path: Path) -> Foreign:
     """
     left_out, asides = Notes(), Notes()
     check_members(path, links_out=True)
-    dataset, leaves, raw, attributes = _read_raw(path, left_out)
-    _tell_shapes(dataset, leaves, raw, asides)
-    kept = [number for number, episode in enumerate(raw) if len(episode.rewards)]
-    left_out.tell(dataset.id, "episodes without steps are left out", len(raw) - len(kept))
-    if not kept:
+    dataset, leaves, episodes, attributes = _read_episodes(path, left_out, asides)
+    left_out.tell(dataset.id, "episodes without steps are left out", len(attributes) - len(episodes))
+    if not episodes:
         raise DatasetError(f"{path} has no episodes with steps")
-    episodes = [_episode(raw[k], dataset.observation_space, f"{path}, episode {k}") for k in kept]
-    for number in kept:
-        _check_steps(raw[number], attributes[number], dataset, left_out, f"{path}, episode {number}")
+    for number, episode in episodes.items():
+        _check_steps(len(episode), attributes[number], dataset, left_out, f"{path}, episode {number}")
     low, high = (np.concatenate([bound.ravel() for bound in bounds]) for bounds in zip(*leaves.values(), strict=True))
     space: Any = dataset.action_space
-    _check_sizes(dict(zip(kept, episodes, strict=True)), (low.size, space.low.size), path)
+    _check_sizes(episodes, (low.size, space.low.size), path)
     for name in COLUMNS:
-        kinds = sorted({str(getattr(episode, name).dtype) for episode in episodes})
+        kinds = sorted({str(getattr(episode, name).dtype) for episode in episodes.values()})
         if len(kinds) > 1:
             asides.tell(dataset.id, f"{name} of unequal dtypes, {', '.join(kinds)}, are read as the widest")
-    seeds = [_seed(attributes[number].get("seed")) for number in kept]
+    seeds = [_seed(attributes[number].get("seed")) for number in episodes]
     asides.tell(dataset.id, "episodes of unknown seed: 0 is written", seeds.count(None))
     return Foreign(
         dataset_id=dataset.id,
         task=_only_task(),
-        episodes=_table(episodes, [seed or 0 for seed in seeds]),
-        columns=_columns(episodes),
+        episodes=_table(list(episodes.values()), [seed or 0 for seed in seeds]),
+        columns=_columns(list(episodes.values())),
         observation_space=_flat_box(low, high),
         action_space=_flat_box(space.low, space.high),
-        attributes=tuple(attributes[number] for number in kept),
+        attributes=tuple(attributes[number] for number in episodes),
         left_out=left_out,
         asides=asides,
     )
@@ -98,10 +95,10 @@ def _check_sizes(episodes: Mapping[int, Episode], sizes: tuple[int, int], path: 
             raise CorruptDatasetError(f"{path}, episode {number}: {said}")
 
 
-def _read_raw(
-    path: Path, left_out: Notes
-) -> tuple[MinariDataset, dict[str, tuple[Array, Array]], list[Any], list[dict[str, Any]]]:
-    """The dataset, the leaves of its observation space, and each episode with its attributes."""
+def _read_episodes(
+    path: Path, left_out: Notes, asides: Notes
+) -> tuple[MinariDataset, dict[str, tuple[Array, Array]], dict[int, Episode], list[dict[str, Any]]]:
+    """The dataset, the leaves of its observation space, the episodes with steps by number, and what each states."""
     try:
         dataset = MinariDataset(layout.data_folder(path))
         space = dataset.action_space
@@ -110,8 +107,14 @@ def _read_raw(
         leaves = _leaf_spaces(dataset.observation_space, path)
         if not leaves:
             raise DatasetError(f"{path}: observations hold nothing")
-        numbers = range(_stored_episodes(dataset, path, left_out))
-        return dataset, leaves, list(dataset.iterate_episodes(numbers)), _attributes(dataset, numbers, path)
+        _tell_shapes(dataset, leaves, asides)
+        numbers, episodes = range(_stored_episodes(dataset, path, left_out)), {}
+        for number, raw in zip(numbers, dataset.iterate_episodes(numbers), strict=True):
+            infos = ", ".join(sorted(map(str, raw.infos or {}))[:12])
+            asides.tell(dataset.id, f"episodes with infos, which are not read: {infos}", int(bool(infos)))
+            if len(raw.rewards):
+                episodes[number] = _episode(raw, dataset.observation_space, f"{path}, episode {number}")
+        return dataset, leaves, episodes, _attributes(dataset, numbers, path)
     except DatasetError:
         raise
     except Exception as error:  # a broken dataset leads Minari and h5py to errors of any kind
@@ -129,6 +132,8 @@ def _stored_episodes(dataset: MinariDataset, path: Path, notes: Notes) -> int:
     stored = next(k for k in range(len(names) + 1) if f"episode_{k}" not in names)
     if stored < stated:
         raise CorruptDatasetError(f"Minari cannot read {path}: it states {stated} episodes and stores {stored}")
+    beyond = sum(name.startswith("episode_") for name in names) - stored
+    notes.tell(dataset.id, f"episodes whose numbers do not follow on 0 to {stored - 1} are not read", beyond)
     if stored > stated:
         notes.tell(dataset.id, f"metadata.json states {stated} episodes, {stored} are stored: all of them are read")
     return stored
@@ -161,10 +166,8 @@ def _leaf_spaces(space: gym.Space[Any], path: Path, name: str = "") -> dict[str,
     return found
 
 
-def _tell_shapes(
-    dataset: MinariDataset, leaves: dict[str, tuple[Array, Array]], raw: Sequence[Any], notes: Notes
-) -> None:
-    """What is not a plain row of numbers becomes one, and infos stay behind."""
+def _tell_shapes(dataset: MinariDataset, leaves: dict[str, tuple[Array, Array]], notes: Notes) -> None:
+    """What is not a plain row of numbers becomes one."""
     if list(leaves) != [""]:
         parts = ", ".join(f"{name} ({low.size} of {low.dtype})" for name, (low, _) in leaves.items())
         notes.tell(dataset.id, f"Dict observations are written as one row of numbers of one dtype: {parts}")
@@ -172,15 +175,11 @@ def _tell_shapes(
     for what, shape in shapes.items():
         if shape is not None and len(shape) > 1:  # a Dict has none
             notes.tell(dataset.id, f"{what} of shape {shape} are written as rows of {int(np.prod(shape))} numbers")
-    infos = sorted({name for episode in raw for name in episode.infos or {}})
-    if infos:
-        count = sum(bool(episode.infos) for episode in raw)
-        notes.tell(dataset.id, f"episodes with infos, which are not read: {', '.join(map(str, infos[:12]))}", count)
 
 
-def _check_steps(raw: Any, attributes: dict[str, Any], dataset: MinariDataset, notes: Notes, where: str) -> None:
+def _check_steps(length: int, attributes: dict[str, Any], dataset: MinariDataset, notes: Notes, where: str) -> None:
     """The number of steps that an episode states. Minari cuts long episodes of an Arrow storage into pieces."""
-    stated, length = attributes.get("total_steps"), len(raw.rewards)
+    stated = attributes.get("total_steps")
     if stated is None or stated == length:
         return
     if dataset.storage.FORMAT != "hdf5":
@@ -192,7 +191,7 @@ def _episode(raw: Any, space: gym.Space[Any], where: str) -> Episode:
     length = len(raw.rewards)
     observations, actions = _leaves(raw.observations, space, length + 1, where), np.asarray(raw.actions)
     columns = {
-        "observations": np.concatenate(observations, axis=1),
+        "observations": observations[0] if len(observations) == 1 else np.concatenate(observations, axis=1),
         "actions": _rows("actions", actions, length, where),
         "rewards": as_column("rewards", _rows("rewards", raw.rewards, length, where), where),
     }

@@ -66,10 +66,15 @@ def read_d4rl(path: Path) -> Import:
 def _plain(file: h5py.File, name: str, path: Path) -> Array:
     """A numeric dataset of this very file: links could lead anywhere."""
     member = file[name] if isinstance(file.get(name, getlink=True), h5py.HardLink) else None
-    if not isinstance(member, h5py.Dataset) or member.dtype.kind not in "biuf" or member.external:
+    if not isinstance(member, h5py.Dataset) or member.dtype.kind not in "biuf" or _elsewhere(member):
         raise CorruptDatasetError(f"{file.filename}: {name} is no array of numbers in this file")
     _check_size(path, member.nbytes)
     return np.asarray(member[()])
+
+
+def _elsewhere(member: h5py.Dataset) -> bool:
+    """Whether other files hold its numbers."""
+    return bool(member.external) or member.is_virtual
 
 
 def _check_size(path: Path, claimed: int) -> None:

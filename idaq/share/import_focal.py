@@ -21,7 +21,7 @@ from idaq.share.cutting import Rows, cut_episodes, same_rows
 from idaq.share.importing import Import, ImportedEpisode, ImportedTask, slug
 
 _FOLDER = re.compile(r"goal_idx(\d{1,6})")
-_FILE = re.compile(r"trj_evalsample(\d+)_step(\d+)\.npy")
+_FILE = re.compile(r"trj_evalsample(\d{1,18})_step(\d{1,18})\.npy")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,10 +48,16 @@ def read_focal(folder: Path, allow_pickle: bool = False) -> Import:
     files = {index: _files(path, allow_pickle, notes) for index, path in found.items()}
     every = [file for of_goal in files.values() for file in of_goal]
     size = _observation_size(every, _stated_size(folder))
+    first: tuple[Path, list[int]] | None = None
     for index, of_goal in files.items():
         task = ImportedTask(name=slug(f"{folder.resolve().name[:40]}.goal-{index}"), index=index, episodes=[])
         for file in of_goal:
             rows = _rows(file, size, notes, where)
+            sizes = [rows.observations.shape[1], rows.actions.shape[1]]
+            first = first or (file.path, sizes)
+            if sizes != first[1]:
+                said = f"{file.path} has observations and actions of {sizes} numbers, {first[0]} of {first[1]}"
+                raise CorruptDatasetError(said)
             cut = cut_episodes(rows, notes, str(file.path.relative_to(folder)))
             limited = int(rows.truncated.sum())
             notes.tell(where, "episodes end by a time limit, as this layout means but no file says", limited)

@@ -39,7 +39,7 @@ def read_minari(path: Path) -> Import:
         notes.tell(name, "no environment is named: minari's recover_environment() has none")
     env = _reference(spec, path, notes, name) if isinstance(spec, str) else UNKNOWN_ENV
     episodes: dict[tuple[int | None, str], list[ImportedEpisode]] = {}  # by index and name of the task
-    for number, task in enumerate(_tasks(foreign)):
+    for number, task in enumerate(_tasks(foreign, notes)):
         seed = int(foreign.episodes.seed[number])
         cut = [ImportedEpisode(episode=episode, seed=seed) for episode in _episodes(foreign, number, notes)]
         episodes.setdefault(task, []).extend(cut)
@@ -67,12 +67,15 @@ def _line(stated: object) -> str:
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:200]
 
 
-def _tasks(foreign: Foreign) -> list[tuple[int | None, str]]:
+def _tasks(foreign: Foreign, notes: Notes) -> list[tuple[int | None, str]]:
     """Index and name of each episode's task."""
     own = slug(foreign.dataset_id.replace("/", "."))
     stated = [attributes.get("task_index") for attributes in foreign.attributes]
     indices = [int(index) for index in stated if isinstance(index, int | np.integer) and index >= 0]
     if len(indices) < len(stated):
+        unused = sum(index is not None for index in stated)
+        said = "episodes name a task_index, which is not used, for others name none or no whole number from 0"
+        notes.tell(foreign.dataset_id, said, unused)
         return [(None, own)] * len(stated)
     return [(index, slug(f"{own[:40]}.{index:03d}")) for index in indices]
 

@@ -16,10 +16,20 @@ _FLOAT32 = np.finfo(np.float32)
 
 
 def flat_box(low: Array, high: Array, dtype: Any) -> gym.spaces.Box:
-    """A Box of one row of numbers, with bounds as `dtype` rounds them."""
+    """A Box of one row of numbers, with bounds as `dtype` holds them."""
     kind = np.dtype(dtype)
-    with np.errstate(over="ignore", invalid="ignore"):  # 1e300 is infinite in float32
-        return gym.spaces.Box(low.ravel().astype(kind), high.ravel().astype(kind), dtype=kind.type)
+    return gym.spaces.Box(_bound(low, kind), _bound(high, kind), dtype=kind.type)
+
+
+def _bound(bound: Array, kind: np.dtype[Any]) -> Array:
+    """A bound in another dtype: 1e300 is infinite in float32, and infinity the greatest of the integers."""
+    flat = bound.ravel()
+    if kind.kind == "f":
+        with np.errstate(over="ignore"):
+            return flat.astype(kind)
+    least, greatest = int(np.iinfo(kind).min), int(np.iinfo(kind).max)
+    limited = (max(min(float(number), float(greatest)), float(least)) for number in flat)
+    return np.array([min(int(number), greatest) for number in limited], kind)
 
 
 def one_width(episodes: Iterable[tuple[str, Episode]]) -> None:
@@ -83,13 +93,15 @@ def action_box(stated: gym.spaces.Box | None, rows: Sequence[Array], notes: Note
     A stated bound that is infinite is none.
     """
     low, high = _extremes(rows)
+    width = np.where(low == high, np.maximum(np.abs(low), 1), 0)  # a number that never changes has no width
+    low, high = low - width, high + width
     if stated is None:
-        inside = bool((low >= -1).all() and (high <= 1).all())
+        least, greatest = _extremes(rows)
+        inside = bool((least >= -1).all() and (greatest <= 1).all())
         said = "[-1, 1] is assumed, where all lie" if inside else "the least and greatest of each is assumed"
         notes.tell(where, f"no action bounds are known: {said} (action_low, action_high)")
-        width = np.where(low == high, np.maximum(np.abs(low), 1), 0)  # a number that never changes has no width
         ones = np.ones_like(low)
-        return flat_box(-ones, ones, low.dtype) if inside else flat_box(low - width, high + width, low.dtype)
+        return flat_box(-ones, ones, low.dtype) if inside else flat_box(low, high, low.dtype)
     box = _widened(stated, rows, "actions", notes, where)
     endless = ~(np.isfinite(box.low) & np.isfinite(box.high))
     notes.tell(where, "action bounds are infinite: the data's are assumed", int(endless.sum()))

@@ -10,6 +10,8 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from idaq.core.errors import CorruptDatasetError, DatasetError
 from idaq.core.types import Array
@@ -152,6 +154,19 @@ def test_an_hdf5_that_claims_more_than_it_can_hold_is_refused(tmp_path: Path) ->
         read_d4rl(tmp_path / "x.hdf5")
 
 
+def test_numbers_that_lie_in_another_file_are_not_read(tmp_path: Path) -> None:
+    as_hdf5(tmp_path)
+    (tmp_path / "x.hdf5").rename(tmp_path / "secret.hdf5")
+    layout = h5py.VirtualLayout((10, 1), "f4")
+    layout[:] = h5py.VirtualSource(str(tmp_path / "secret.hdf5"), "observations", (10, 1))
+    as_hdf5(tmp_path)
+    with h5py.File(tmp_path / "x.hdf5", "a") as file:
+        del file["observations"]
+        file.create_virtual_dataset("observations", layout)
+    with pytest.raises(CorruptDatasetError, match="observations is no array of numbers in this file"):
+        read_d4rl(tmp_path / "x.hdf5")
+
+
 @pytest.mark.parametrize(
     ("kind", "stored"),
     [("f8", "f8"), (">f4", "f4"), ("f2", "f2"), ("i8", "i8"), ("u1", "u1"), (">i2", "i2"), ("?", "u1")],
@@ -245,62 +260,6 @@ def test_groups_that_hold_each_other_end(tmp_path: Path) -> None:
         read_d4rl(tmp_path / "x.hdf5")
 
 
-def test_a_task_that_comes_back_is_never_joined_over_the_gap(tmp_path: Path) -> None:
-    none = {"terminals": STEPS < 0, "timeouts": STEPS < 0}
-    imported = as_npz(tmp_path, **none, next_observations=None, task_index=np.repeat([0, 1, 0], [4, 3, 3]))
-    assert observed(imported) == [[0, 1, 2, 3], [7, 8, 9], [4, 5, 6]]
-    said = "x.npz, task 0: 1 gaps between rows: cut there, for nothing says that those after it follow"
-    assert said in list(imported.notes)
-    assert [task.name for task in imported.tasks] == ["x.000", "x.001"]
-
-
-INTERLEAVED = {
-    "observations": np.array([[0], [50], [1], [51], [2], [52]], np.float32),
-    "next_observations": np.array([[1], [51], [2], [52], [3], [53]], np.float32),
-    "episode": np.array([7, 3, 7, 3, 7, 3]),
-    "terminals": np.zeros(6),
-    "actions": np.zeros((6, 1)),
-    "rewards": np.zeros(6),
-    "timeouts": np.zeros(6),
-}
-
-
-def test_interleaved_episodes_whose_next_observations_join_them(tmp_path: Path) -> None:
-    imported = as_npz(tmp_path, **INTERLEAVED)
-    assert observed(imported) == [[0, 1, 2, 3], [50, 51, 52, 53]]
-    assert "x.npz: 4 gaps between rows of one episode number: joined across them" in list(imported.notes)
-
-
-def test_interleaved_episodes_whose_ends_are_flagged(tmp_path: Path) -> None:
-    """Without s' a number that returns is the same episode where the file flags an end after it, and cut elsewhere."""
-    flagged = INTERLEAVED | {"next_observations": None, "timeouts": np.array([0, 0, 0, 0, 1, 0])}
-    imported = as_npz(tmp_path, **flagged)
-    assert observed(imported) == [[0, 1, 2]]
-    assert "x.npz: 2 gaps between rows of one episode number: joined across them" in list(imported.notes)
-    assert "x.npz: 2 gaps between rows: cut there, for nothing says that those after it follow" in list(imported.notes)
-    assert any("4 last steps left out" in note for note in imported.notes)
-
-
-@pytest.mark.parametrize("following", [True, False])
-def test_numbers_that_begin_again_are_other_episodes(following: bool, tmp_path: Path) -> None:
-    """Two collections written one behind the other, each numbering from 0."""
-    after = np.array([1, 2, 11, 12, 21, 22, 31, 32])[:, None]
-    imported = as_npz(
-        tmp_path,
-        observations=after - 1,
-        next_observations=after if following else None,
-        episode=np.repeat([0, 1, 0, 1], 2),
-        terminals=np.zeros(8),
-        timeouts=np.zeros(8),
-        actions=np.zeros((8, 1)),
-        rewards=np.zeros(8),
-    )
-    found = sorted(observed(imported))
-    assert found == (
-        [[0, 1, 2], [10, 11, 12], [20, 21, 22], [30, 31, 32]] if following else [[0, 1], [10, 11], [20, 21], [30, 31]]
-    )
-
-
 def test_bounds_are_kept_where_the_file_holds_them_and_told_where_not(tmp_path: Path) -> None:
     bounds = {"action_low": [-2], "action_high": [2], "observation_low": [0], "observation_high": [20]}
     stated = as_npz(tmp_path, **{name: np.array(value) for name, value in bounds.items()})
@@ -316,6 +275,13 @@ def test_bounds_are_kept_where_the_file_holds_them_and_told_where_not(tmp_path: 
     ]
 
 
+def test_infinite_bounds_of_integers_are_the_greatest_integers(tmp_path: Path) -> None:
+    endless = {"observation_low": np.array([-np.inf]), "observation_high": np.array([np.inf])}
+    imported = as_npz(tmp_path, observations=STEPS[:, None].astype(np.uint8), next_observations=None, **endless)
+    observations, _ = settle(imported)
+    assert (observations.low.tolist(), observations.high.tolist()) == ([0], [255])
+
+
 def test_actions_outside_of_what_is_stated_widen_it(tmp_path: Path) -> None:
     imported = as_npz(tmp_path, action_low=np.zeros(1), action_high=np.full(1, 0.05))
     _, actions = settle(imported)
@@ -327,6 +293,36 @@ def test_a_constant_action_gets_a_width(tmp_path: Path) -> None:
     imported = as_npz(tmp_path, actions=np.full((10, 1), 5.0))
     _, actions = settle(imported)
     assert (actions.low[0], actions.high[0]) == (0, 10)
+
+
+members = st.dictionaries(
+    st.sampled_from([*columns(), "dones", "task_index", "episode", "action_low", "action_high", "infos"]),
+    st.tuples(
+        st.sampled_from(["f4", "f8", "f2", "i1", "u8", "?", ">i2", "c8", "S2", "M8[s]"]),
+        st.sampled_from([(10,), (10, 1), (10, 2), (10, 2, 2), (), (1,), (9,), (0,), (10, 0)]),
+        st.sampled_from([0, 1, -1, 2, 300, np.nan, 1e300]),
+    ),
+    max_size=4,
+)
+
+
+@given(members)
+@settings(max_examples=80)
+def test_whatever_an_archive_holds_is_imported_or_refused_in_words(
+    tmp_path_factory: pytest.TempPathFactory, drawn: dict[str, tuple[str, tuple[int, ...], float]]
+) -> None:
+    with np.errstate(all="ignore"):
+        changed = {name: np.full(shape, value).astype(kind) for name, (kind, shape, value) in drawn.items()}
+    try:
+        imported = as_npz(tmp_path_factory.mktemp("drawn"), **changed)
+        settle(imported)
+    except DatasetError:
+        return
+    for task in imported.tasks:
+        for entry in task.episodes:
+            check = entry.episode.observations, entry.episode.actions, entry.episode.rewards
+            assert all(np.isfinite(column).all() for column in check)
+            assert [len(column) - len(entry.episode) for column in check] == [1, 0, 0]
 
 
 def test_numbers_beyond_float32_are_told(tmp_path: Path) -> None:

@@ -108,6 +108,14 @@ def test_rows_that_are_not_understood_are_refused(rows: Array, said: str, tmp_pa
         read_focal(save(tmp_path, rows, pickled=True), allow_pickle=True)
 
 
+def test_object_files_of_unequal_sizes_are_refused_by_name(tmp_path: Path) -> None:
+    wide = np.empty((3, 4), object)
+    for t in range(3):
+        wide[t] = [np.zeros(3), np.zeros(3), 0.0, np.zeros(3)]
+    with pytest.raises(DatasetError, match=r"sample1_step100.npy has .* of \[3, 3\] numbers, .*sample0.* of \[2, 3\]"):
+        read_focal(save(tmp_path, objects(walk()), wide, pickled=True), allow_pickle=True)
+
+
 def test_one_goal_of_two_names_is_refused(tmp_path: Path) -> None:
     save(tmp_path, walk(), goal="3")
     with pytest.raises(DatasetError, match="goal_idx03 and goal_idx3 are the same goal, 3"):

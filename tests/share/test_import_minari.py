@@ -133,6 +133,16 @@ def test_fewer_than_stated_are_refused_with_both_numbers(tmp_path: Path) -> None
         read_minari(made(tmp_path, episode(), total_episodes=9))
 
 
+def test_episodes_behind_a_missing_number_are_counted(tmp_path: Path) -> None:
+    path = made(tmp_path, episode(), episode(3), episode(2), total_episodes=1)
+    with h5py.File(path / "data/main_data.hdf5", "a") as file:
+        del file["episode_1"]
+    imported = read_minari(path)
+    assert [len(entry.episode) for entry in imported.tasks[0].episodes] == [5]
+    said = "1 episodes whose numbers do not follow on 0 to 0 are not read"
+    assert list(imported.notes) == [f"other/made-v0: {said}"]
+
+
 def test_another_number_of_steps_than_stated_is_told(tmp_path: Path) -> None:
     imported = read_minari(made(tmp_path, episode(), attributes=lambda k: {"seed": k, "total_steps": 6}))
     assert list(imported.notes) == [
@@ -272,6 +282,17 @@ def test_tasks_that_episodes_name_stay_apart(tmp_path: Path) -> None:
     dataset = opened(imported, tmp_path)
     assert [task.task_id for task in dataset.tasks] == ["other.made-v0.002", "other.made-v0.004"]
     assert dataset.episodes.length.tolist() == [3, 5, 2]
+
+
+@pytest.mark.parametrize("index", [-1, 0.5, "left", None])
+def test_a_task_index_that_is_none_is_told(index: Any, tmp_path: Path) -> None:
+    first = {"seed": 0} | ({} if index is None else {"task_index": index})
+    path = made(tmp_path, episode(), episode(3), attributes=lambda k: {"seed": 1, "task_index": 3} if k else first)
+    imported = read_minari(path)
+    assert [(task.name, len(task.episodes)) for task in imported.tasks] == [("other.made-v0", 2)]
+    assert [note.split(" episodes name a task_index")[0] for note in imported.notes] == [
+        f"other/made-v0: {1 if index is None else 2}"
+    ]
 
 
 def test_dtypes_that_differ_between_episodes_are_told(tmp_path: Path) -> None:
