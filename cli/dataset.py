@@ -86,14 +86,17 @@ def verify(dataset: Id, root: Root = None, as_json: Json = False) -> None:
     from idaq.format.reader import is_idaq_dataset
     from idaq.format.store import find_dataset
     from idaq.format.verify import verify as run
+    from idaq.format.verify import warnings_of
 
     path = find_dataset(dataset, root)
     if not is_idaq_dataset(path):
         raise CorruptDatasetError(f"{dataset} has no manifest to verify against", hint="only datasets by idaq have one")
     with progress("verifying", 2 * _episodes(path), "episodes") as advance:
         problems = run(path, advance)
+    warnings = [] if problems else warnings_of(path)
     if as_json:
-        print_json({"path": str(path), "sound": not problems, "problems": [vars(p) for p in problems]})
+        listed = {"problems": [vars(p) for p in problems], "warnings": [vars(p) for p in warnings]}
+        print_json({"path": str(path), "sound": not problems, **listed})
         raise typer.Exit(bool(problems))
     if problems:
         listed = "\n".join(f"  - {problem}" for problem in problems)
@@ -101,6 +104,8 @@ def verify(dataset: Id, root: Root = None, as_json: Json = False) -> None:
             f"{dataset} is damaged:\n{listed}",
             hint=f"remove {path} and collect it again (same digest) or fetch it again",
         )
+    for warning in warnings:
+        print(f"warning: {warning}")
     print(f"{dataset} is sound: every file, episode and document agrees")
 
 

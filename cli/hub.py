@@ -206,9 +206,14 @@ def _printable(text: str) -> str:
 
 
 def _tell(done: "Pulled", as_json: bool) -> None:
+    from idaq.format.verify import warnings_of
+
+    warnings = [warning.what for warning in warnings_of(done.path)]
     if as_json:
-        print_json({**vars(done), "path": str(done.path)})
+        print_json({**vars(done), "path": str(done.path), "warnings": warnings})
         return
+    for warning in warnings:
+        print(f"warning: {warning}")
     if done.existed:
         print(f"{done.dataset_id} is already here, with this very content")
     print(f"{done.path}\ncontent digest {done.content_digest}")

@@ -113,6 +113,7 @@ def import_(
       idaq dataset import goal-a.npz goal-b.npz --id me/goals/both-v0 --task a --task b
       idaq dataset import https://example.org/point.zarr
     """
+    from idaq.format.verify import warnings_of
     from idaq.share.importing import state_whose
 
     if len(sources) == 1 and new is None and sources[0].rstrip("/").endswith(".zarr"):
@@ -130,11 +131,14 @@ def import_(
         imported = read_sources(sources, tasks=task or [], params=params, allow_pickle=allow_pickle, root=root)
         state_whose(imported, author, license)
     facts = _write(imported, new, family, description, root, strict)
+    warnings = [warning.what for warning in warnings_of(Path(str(facts["path"])))]
     if as_json:
-        print_json({**facts, "notes": list(imported.notes)})
+        print_json({**facts, "notes": list(imported.notes), "warnings": warnings})
         return
     for note in imported.notes:
         print(f"note: {note}")
+    for warning in warnings:
+        print(f"warning: {warning}")
     print(f"{new}: {facts['tasks']} tasks, {facts['episodes']} episodes\n{facts['path']}")
     print(f"content digest {facts['content_digest']}")
 

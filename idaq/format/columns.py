@@ -44,6 +44,9 @@ class FlatColumn:
         return self.flat[start : start + count * self.width].reshape(count, *self.shape)
 
 
+_MOST_DIMENSIONS = 32
+"""of HDF5, rows included; NumPy has 64"""
+
 Columns = dict[str, FlatColumn]
 """by Episode field name"""
 
@@ -51,12 +54,14 @@ Columns = dict[str, FlatColumn]
 def map_columns(stored: StoredDataset) -> Columns:
     """Map the HDF5 file and describe its columns; reads nothing yet.
 
-    Raises CorruptDatasetError if a column is not as the format has it, unaligned, or would leave the file.
+    Raises CorruptDatasetError if a column is not as the format has it, unaligned, would leave the file, or overlaps
+    another.
     """
     size = stored.hdf5.stat().st_size
     check_columns(stored.manifest.columns, str(layout.data_folder(stored.path) / layout.MANIFEST), size)
     for name in layout.COLUMNS:
         _check_offsets(stored, name, stored.manifest.columns[name], size)
+    _check_overlaps(stored)
     with stored.hdf5.open("rb") as file:
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     columns = {}
@@ -95,6 +100,7 @@ def check_columns(columns: dict[str, Column], place: str, largest_row: int) -> N
         scalar = name not in ("observations", "actions")
         flag = name in ("terminations", "truncations")
         sound = column.rows == rows and not (scalar and column.shape) and flag == (column.dtype == "|b1")
+        sound &= len(column.shape) < _MOST_DIMENSIONS and (name != "rewards" or column.dtype in ("<f4", "<f8"))
         if not sound or layout.row_bytes(column) > largest_row:
             found = f"{column.rows} rows of {column.dtype} and shape {column.shape}"
             raise CorruptDatasetError(f"{place}: column {name} cannot have {found}")
@@ -111,6 +117,27 @@ def _check_offsets(stored: StoredDataset, name: str, column: Column, size: int) 
             f"offset {offsets[bad[0]]} is not a {layout.ALIGNMENT}-byte aligned place inside {_name(stored.hdf5)}",
             hint=f"idaq dataset verify {stored.path}",
         )
+
+
+def _check_overlaps(stored: StoredDataset) -> None:
+    """No byte belongs to two columns: a small file could else claim to hold more values than any memory does."""
+    table = stored.episodes
+    names = list(layout.COLUMNS)
+    starts = np.concatenate([table.offsets[name] for name in names])
+    ends = starts + np.concatenate([_bytes(stored.manifest.columns[name], table.length) for name in names])
+    order = np.argsort(starts, kind="stable")
+    bad = np.flatnonzero(starts[order][1:] < ends[order][:-1])
+    if len(bad):
+        (first, second) = (divmod(int(place), len(table)) for place in order[bad[0] : bad[0] + 2])
+        raise CorruptDatasetError(
+            f"{layout.data_folder(stored.path) / layout.EPISODES}: column {names[second[0]]} of episode {second[1]} "
+            f"overlaps column {names[first[0]]} of episode {first[1]}",
+            hint=f"idaq dataset verify {stored.path}",
+        )
+
+
+def _bytes(column: Column, lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    return (lengths + (column.rows == "T+1")) * layout.row_bytes(column)
 
 
 def _name(path: Path) -> str:

@@ -7,11 +7,12 @@ itself, which hostile structure can hang, is asked last, and only of a file whos
 """
 
 import itertools
+import mmap
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
@@ -23,7 +24,17 @@ from idaq.core.types import Advance, Episode, ignore_progress
 from idaq.format import layout
 from idaq.format.columns import Columns, get_episode, map_columns
 from idaq.format.documents import TaskRecord
+from idaq.format.guarded import call_guarded
+from idaq.format.hdf5_structure import ExpectedColumn, ExpectedEpisode, Structure, Unrecognised
+from idaq.format.hdf5_walk import to_plain
+from idaq.format.plain_minari import named_code, objection
 from idaq.format.reader import StoredDataset, open_stored, read_manifest, read_metadata
+from idaq.format.spaces import read_bounds
+
+_BATCH, _CLOSE = 2**22, 5e-6
+"""bytes of values looked at together; half of what np.isclose lets pass, so that it has the last word"""
+_SECONDS_AN_EPISODE, _MEGABYTES, _MOST_FINDINGS = 0.02, 300, 1000
+"""what HDF5 may take of processor time (it takes milliseconds an episode) and of memory; the findings that matter"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +54,22 @@ def verify(path: Path, progress: Advance = ignore_progress, limit: int = 20) -> 
     `progress` counts each episode twice: its values, then its place in the HDF5.
     """
     with np.errstate(all="ignore"):  # damaged values overflow
-        return list(itertools.islice(_all_problems(path, progress), limit))
+        return list(itertools.islice(_guarded(_all_problems(path, progress), path), limit))
+
+
+def warnings_of(path: Path) -> list[Problem]:
+    """What a user should know of a sound dataset: code of strangers that it names. Raises DatasetError."""
+    return [Problem(where=str(path), what=what) for what in named_code(open_stored(path))]
+
+
+def _guarded(problems: Iterator[Problem], path: Path) -> Iterator[Problem]:
+    """The last word over bad data that nobody thought of."""
+    try:
+        yield from problems
+    except Exception as error:
+        yield Problem(
+            where=str(path), what=f"cannot be checked: {type(error).__name__}: {ascii(str(error))[1:-1][:300]}"
+        )
 
 
 def _all_problems(path: Path, progress: Advance) -> Iterator[Problem]:
@@ -53,21 +79,22 @@ def _all_problems(path: Path, progress: Advance) -> Iterator[Problem]:
         yield Problem(where=str(path), what=error.message)
         yield from _files_that_differ(path)
         return
+    yield from _check_files(stored)
     yield from _check_documents(stored)
     try:
-        columns = map_columns(stored)
+        columns = map_columns(stored)  # before the spaces, which are held against the columns
+        yield from _check_spaces(stored)
     except DatasetError as error:
         yield Problem(where=str(path), what=error.message)
         return
-    whole = sha256_file(stored.hdf5) == _stated_hash(stored)
-    damaged = False
     tasks = {task.task_index: task for task in stored.tasks}
-    for number in range(len(stored.episodes)):
-        for what in _check_episode(stored, columns, number):
+    with ThreadPoolExecutor(1) as threads:
+        whole = threads.submit(sha256_file, stored.hdf5)  # beside the values' own digests: hashing leaves Python free
+        damaged = False
+        for problem in _check_values(stored, columns, tasks, progress):
             damaged = True
-            yield Problem(where=_place(stored, tasks, number), what=what)
-        progress(1)
-    if not whole:
+            yield problem
+    if whole.result() != _stated_hash(stored):
         rest = "" if damaged else "; every episode's values are intact, so HDF5's own structure is damaged"
         yield Problem(where=str(stored.hdf5), what=f"has another sha256 than the manifest says{rest}")
         return
@@ -89,12 +116,40 @@ def _files_that_differ(path: Path) -> Iterator[Problem]:
             yield Problem(where=str(data / record.path), what=str(error))
 
 
+def _check_files(stored: StoredDataset) -> Iterator[Problem]:
+    """Nothing lies in data/ but the files of the format, and those lie there themselves: no links."""
+    data = layout.data_folder(stored.path)
+    names = {*layout.HASHED_FILES, layout.MANIFEST, layout.METADATA}
+    known = {data / name for name in names} | {(data / name).parent for name in names}
+    for folder in sorted({path.parent for path in known} & known):
+        for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
+            if Path(entry.path) not in known:
+                yield Problem(where=str(data), what=f"holds what is no part of the format: {entry.name!r}")
+            elif entry.is_symlink():
+                yield Problem(where=entry.path, what="is a link")
+
+
+def _check_spaces(stored: StoredDataset) -> Iterator[Problem]:
+    """The spaces, and with them whether plain Minari opens the dataset."""
+    place = str(layout.data_folder(stored.path) / layout.METADATA)
+    try:
+        read_bounds(stored.metadata, stored.manifest.columns, str(stored.path))
+    except DatasetError as error:
+        yield Problem(where=place, what=error.message.removeprefix(f"{stored.path}: "))
+        return
+    what = objection(stored)
+    if what:
+        yield Problem(where=place, what=what)
+
+
 def _check_documents(stored: StoredDataset) -> Iterator[Problem]:
     """Counts, splits, digests and order, document against document."""
     place = str(layout.data_folder(stored.path) / layout.MANIFEST)
     for name, (stated, found) in {**_identity(stored), **_counts(stored), **_membership(stored)}.items():
         if stated != found:
             yield Problem(where=place, what=f"{name}: stated {_short(stated)}, found {_short(found)}")
+    if not len(stored.episodes):
+        yield Problem(where=place, what="the dataset holds no episodes")
     for task in stored.tasks:
         yield from _check_reference(stored, task)
 
@@ -129,9 +184,15 @@ def _counts(stored: StoredDataset) -> StatedAndFound:
         "number of tasks": (counts.tasks, len(stored.tasks)),
         "number of episodes": (counts.episodes, len(stored.episodes)),
         "number of steps": (counts.steps, int(stored.episodes.length.sum())),
-        "Minari's total_episodes": (counts.episodes, metadata.get("total_episodes")),
-        "Minari's total_steps": (counts.steps, metadata.get("total_steps")),
+        "Minari's total_episodes": (counts.episodes, _whole(metadata.get("total_episodes"))),
+        "Minari's total_steps": (counts.steps, _whole(metadata.get("total_steps"))),
+        "Minari's data_format": ("hdf5", metadata.get("data_format")),
     }
+
+
+def _whole(value: object) -> object:
+    """True is 1 and 8.0 is 8 to Python, and neither is to Minari."""
+    return value if type(value) is int else repr(value)
 
 
 def _membership(stored: StoredDataset) -> StatedAndFound:
@@ -161,6 +222,54 @@ def _check_reference(stored: StoredDataset, task: TaskRecord) -> Iterator[Proble
         yield Problem(where=where, what=f"behaviour return {stated.mean} ± {stated.std} over {stated.n}, {found}")
 
 
+def _check_values(
+    stored: StoredDataset, columns: Columns, tasks: dict[int, TaskRecord], progress: Advance
+) -> Iterator[Problem]:
+    """Every episode's values against its row in episodes.parquet: some at once, and one by one where any is wrong."""
+    lengths = stored.episodes.length.tolist()
+    for numbers in _batches(stored, lengths):
+        if not _are_sound(stored, columns, numbers):
+            for number in numbers:
+                for what in _check_episode(stored, columns, number):
+                    yield Problem(where=_place(stored, tasks, number), what=what)
+        progress(len(numbers))
+
+
+def _batches(stored: StoredDataset, lengths: list[int]) -> Iterator[range]:
+    """Episodes in order, by as many as hold some megabytes together."""
+    row = sum(map(layout.row_bytes, stored.manifest.columns.values()))
+    first, size = 0, 0
+    for number, length in enumerate(lengths):
+        size += (length + 1) * row
+        if size > _BATCH or number == len(lengths) - 1:
+            yield range(first, number + 1)
+            first, size = number + 1, 0
+
+
+def _are_sound(stored: StoredDataset, columns: Columns, numbers: range) -> bool:
+    """Whether `_check_episode` has nothing to say of any of these episodes; at worst says no where it has not."""
+    table, mine = stored.episodes, slice(numbers.start, numbers.stop)
+    lengths = table.length[mine].tolist()
+    rows = {
+        name: [column.rows(n, t) for n, t in zip(numbers, lengths, strict=True)] for name, column in columns.items()
+    }
+    episodes = [Episode(**dict(zip(rows, parts, strict=True))) for parts in zip(*rows.values(), strict=True)]
+    seeds, indices, digests = table.seed[mine].tolist(), table.task_index[mine].tolist(), table.digest[mine].tolist()
+    for episode, index, seed, digest in zip(episodes, indices, seeds, digests, strict=True):
+        if episode_digest(episode, task_index=index, seed=seed) != digest:
+            return False
+    together = {name: np.concatenate(parts) for name, parts in rows.items()}
+    last = np.cumsum(lengths) - 1
+    ends = [(together["terminated"], table.terminated[mine]), (together["truncated"], table.truncated[mine])]
+    returns = np.add.reduceat(together["rewards"].astype(np.float64), last + 1 - lengths)
+    return (
+        all(np.isfinite(values).all() for values in together.values())
+        and all((flags.view(np.uint8) <= 1).all() and (flags[last] == stated).all() for flags, stated in ends)
+        and all(np.delete(flags, last).sum() == 0 for flags, _ in ends)
+        and np.allclose(returns, table.total_reward[mine], rtol=_CLOSE, atol=_CLOSE / 1000)
+    )
+
+
 def _check_episode(stored: StoredDataset, columns: Columns, number: int) -> Iterator[str]:
     """One episode's values against its row in episodes.parquet."""
     table = stored.episodes
@@ -187,65 +296,79 @@ def _check_ends(episode: Episode, terminated: bool, truncated: bool) -> Iterator
 
 
 def _check_hdf5(stored: StoredDataset, tasks: dict[int, TaskRecord], progress: Advance) -> Iterator[Problem]:
-    """What plain HDF5 readers will see: groups, attributes, layout, offsets."""
+    """What plain HDF5 readers will see: groups, attributes, layout, offsets. The library is asked of doubtful ones."""
+    count = len(stored.episodes)
+    doubtful = _doubtful(stored, tasks, progress) if count else []
+    if count and not doubtful and _opens(stored.hdf5):
+        return
     try:
-        yield from _check_groups(stored, tasks, progress)
-    except Exception as error:  # a damaged file makes h5py raise errors of any kind
-        yield Problem(where=str(stored.hdf5), what=f"HDF5 cannot read it: {error}")
+        findings = call_guarded(
+            "idaq.format.hdf5_walk:walk_plain",
+            str(stored.hdf5),
+            count,
+            _MOST_FINDINGS,
+            [(number, to_plain(_expected(stored, tasks, number))) for number in doubtful],
+            seconds=1 + len(doubtful) * _SECONDS_AN_EPISODE,
+            megabytes=_MEGABYTES,
+            where=str(stored.hdf5),
+        )
+    except DatasetError as error:
+        yield Problem(where=str(stored.hdf5), what=error.message.removeprefix(f"{stored.hdf5}: "))
+        return
+    for number, what in findings:
+        yield Problem(where=str(stored.hdf5) if number is None else _place(stored, tasks, number), what=what)
 
 
-def _check_groups(stored: StoredDataset, tasks: dict[int, TaskRecord], progress: Advance) -> Iterator[Problem]:
-    table = stored.episodes
-    with h5py.File(stored.hdf5, "r") as file:
-        expected = {f"episode_{number}" for number in range(len(table))}
-        if set(file.keys()) != expected:
-            strange = sorted(set(file.keys()) ^ expected)[:5]
-            yield Problem(where=str(stored.hdf5), what=f"root holds other than its episodes: {strange}")
-            return
-        for number in range(len(table)):
-            group = _own_member(file, f"episode_{number}")
-            is_group = isinstance(group, h5py.Group)
-            for what in _check_group(stored, group, tasks, number) if is_group else ["is no group"]:
-                yield Problem(where=_place(stored, tasks, number), what=what)
+def _doubtful(stored: StoredDataset, tasks: dict[int, TaskRecord], progress: Advance) -> list[int]:
+    """The episodes that are not proven to be as they should; all, where the root is not."""
+    names = [f"episode_{number}" for number in range(len(stored.episodes))]
+    with stored.hdf5.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        structure = Structure(content)
+        try:
+            members = structure.root(len(names))
+        except Unrecognised:
+            members = {}
+        if set(members) != set(names):
+            progress(len(names))
+            return list(range(len(names)))
+        doubtful = []
+        for number, name in enumerate(names):
+            if not structure.is_proven(members[name], _expected(stored, tasks, number)):
+                doubtful.append(number)
             progress(1)
+        return doubtful
 
 
-def _check_group(stored: StoredDataset, group: h5py.Group, tasks: dict[int, TaskRecord], number: int) -> Iterator[str]:
-    table, task_index = stored.episodes, int(stored.episodes.task_index[number])
-    attributes = {
-        "id": number,
-        "seed": int(table.seed[number]),
-        "total_steps": int(table.length[number]),
-        "task_index": task_index,
-        "task_id": tasks[task_index].task_id if task_index in tasks else None,
-        "options/task": task_index,
-    }
-    for name, value in attributes.items():
-        found = _attribute(group, name)
-        if not np.array_equal(found, value):
-            yield f"attribute {name} is {found!r}, not {value!r}"
-    for name, column in stored.manifest.columns.items():
-        dataset = _own_member(group, name)
-        shape = (layout.rows_of(column, int(table.length[number])), *column.shape)
-        if not isinstance(dataset, h5py.Dataset) or dataset.shape != shape or dataset.dtype != np.dtype(column.dtype):
-            yield f"column {name} is {dataset!r}, not {shape} of {column.dtype}"
-        elif dataset.chunks is not None or dataset.id.get_offset() != table.offsets[name][number]:
-            yield f"column {name} is not contiguous at byte {table.offsets[name][number]}"
+def _opens(path: Path) -> bool:
+    """Whether the library opens it: what that reads is proven, but for the superblock's checksum."""
+    try:
+        h5py.File(path, "r").close()
+    except OSError:
+        return False
+    return True
 
 
-def _attribute(group: h5py.Group, name: str) -> Any:
-    """A plain scalar attribute; None for anything else, since HDF5 hangs or crashes on reading what is no real type."""
-    if name not in group.attrs:
-        return None
-    attribute = group.attrs.get_id(name)
-    kind = attribute.get_type()
-    plain = isinstance(kind, h5py.h5t.TypeStringID) or kind in (h5py.h5t.STD_I64LE, h5py.h5t.STD_U64LE)
-    return group.attrs[name] if attribute.shape == () and plain else None
-
-
-def _own_member(group: h5py.Group, name: str) -> object:
-    """A member that lies in this file; None for links, which may lead anywhere."""
-    return group[name] if isinstance(group.get(name, getlink=True), h5py.HardLink) else None
+def _expected(stored: StoredDataset, tasks: dict[int, TaskRecord], number: int) -> ExpectedEpisode:
+    table = stored.episodes
+    task_index, length = int(table.task_index[number]), int(table.length[number])
+    return ExpectedEpisode(
+        attributes={
+            "id": number,
+            "seed": int(table.seed[number]),
+            "total_steps": length,
+            "task_index": task_index,
+            "task_id": tasks[task_index].task_id if task_index in tasks else None,
+            "options/task": task_index,
+        },
+        columns={
+            name: ExpectedColumn(
+                dtype=column.dtype,
+                shape=(layout.rows_of(column, length), *column.shape),
+                offset=int(table.offsets[name][number]),
+            )
+            for name, column in stored.manifest.columns.items()
+        },
+    )
 
 
 def _place(stored: StoredDataset, tasks: dict[int, TaskRecord], number: int) -> str:

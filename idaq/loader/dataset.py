@@ -1,6 +1,5 @@
 """Open a dataset by id or path; filter by task, split, behaviour or return without touching the data."""
 
-import json
 import math
 import os
 import warnings
@@ -13,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from idaq.core.errors import CorruptDatasetError, DatasetError
+from idaq.core.errors import DatasetError
 from idaq.core.types import Episode, Task
 from idaq.format.columns import map_columns
 from idaq.format.documents import Manifest
@@ -21,6 +20,7 @@ from idaq.format.episodes import EpisodeStore, FlatEpisodes
 from idaq.format.foreign import read_foreign
 from idaq.format.reader import EpisodeTable, is_idaq_dataset, open_stored
 from idaq.format.selection import Selection, select
+from idaq.format.spaces import read_bounds
 from idaq.format.store import find_dataset
 from idaq.loader.table import TransitionTable
 
@@ -139,13 +139,14 @@ def _is_zarr(text: str) -> bool:
 
 def _open_mapped(path: Path) -> Dataset:
     stored = open_stored(path)
-    low, high = _bounds(stored.metadata, str(path))
+    columns = map_columns(stored)
+    low, high = _action_bounds(stored.metadata, stored.manifest, str(path))
     return Dataset(
         dataset_id=stored.manifest.dataset_id,
         path=path,
         all_tasks=stored.tasks,
         episodes=stored.episodes,
-        store=FlatEpisodes(map_columns(stored), stored.episodes.length),
+        store=FlatEpisodes(columns, stored.episodes.length),
         numbers=np.arange(len(stored.episodes)),
         action_low=low,
         action_high=high,
@@ -160,7 +161,7 @@ def _open_streamed(url: str) -> Dataset:
     )
 
     stored = open_zarr(url)
-    low, high = _bounds(stored.metadata, url)
+    low, high = _action_bounds(stored.metadata, stored.manifest, url)
     return Dataset(
         dataset_id=stored.manifest.dataset_id,
         path=url,
@@ -194,12 +195,11 @@ def _open_foreign(path: Path) -> Dataset:
     )
 
 
-def _bounds(metadata: dict[str, Any], path: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    try:
-        space = json.loads(metadata["action_space"])
-        return np.array(space["low"], np.float32).ravel(), np.array(space["high"], np.float32).ravel()
-    except (ValueError, KeyError, TypeError):
-        raise CorruptDatasetError(f"{path}: the action space is not a Box with low and high") from None
+def _action_bounds(
+    metadata: dict[str, Any], manifest: Manifest, where: str
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    bounds = read_bounds(metadata, manifest.columns, where)["actions"]
+    return bounds.low.ravel().astype(np.float32), bounds.high.ravel().astype(np.float32)
 
 
 def _memory(pages: str) -> int:

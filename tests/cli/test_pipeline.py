@@ -16,6 +16,7 @@ import typer
 from idaq.cli.app import app
 
 from tests.cli.conftest import BRIEF, QUICK, SMALL, Idaq, settings
+from tests.format.sealing import alter_metadata
 
 ID = "idaq/point-robot/expert-v0"
 PROGRAM = Path(sys.executable).parent / "idaq"
@@ -56,7 +57,23 @@ def test_list_show_and_verify(idaq: Idaq) -> None:
         "path": str(Path("datasets").absolute() / ID),
         "sound": True,
         "problems": [],
+        "warnings": [],
     }
+
+
+def test_verify_warns_of_a_strangers_code_and_calls_the_dataset_sound(idaq: Idaq, damaged: Path) -> None:
+    def alter(metadata: dict[str, Any]) -> None:
+        metadata["env_spec"] = metadata["env_spec"].replace("idaq.tasks.point:PointRobotEnv", "evil.module:Env")
+
+    alter_metadata(damaged, alter)
+    done = idaq("dataset", "verify", str(damaged))
+    assert done.code == 0
+    assert "names code: evil.module:Env: recover_environment() would import and run it" in done.out
+    machine = idaq("dataset", "verify", str(damaged), "--json")
+    assert machine.code == 0
+    assert "evil.module:Env" in json.loads(machine.out)["warnings"][0]["what"]
+    imported = idaq("dataset", "import", f"minari:{damaged}", "--id", "me/imported/evil-v0")
+    assert "warning: names code: evil.module:Env" in imported.out
 
 
 def test_verify_names_what_is_damaged_and_exits_with_one(idaq: Idaq, world: Path) -> None:

@@ -333,15 +333,17 @@ def test_an_hdf5_that_is_no_hdf5_is_found_under_true_hashes(
     assert text in problems(damaged)
 
 
-def test_extra_attributes_and_datasets_within_an_episode_are_allowed(damaged: Path) -> None:
-    """So that others can add what they need, as Minari's own tools do."""
+def test_what_the_format_does_not_name_within_an_episode_is_found(damaged: Path) -> None:
+    """Nothing vouches for it, and plain Minari reads it."""
 
     def add(file: h5py.File) -> None:
         file["episode_3"].attrs["note"] = "checked"
         file["episode_3"].create_dataset("infos/success", data=np.zeros(3, bool))
 
     alter_hdf5(damaged, add)
-    assert verify(damaged) == []
+    found = problems(damaged)
+    assert "episode 3: holds members that the format does not know: ['infos']" in found
+    assert "episode 3: holds attributes that the format does not know: ['note']" in found
 
 
 def test_a_dataset_without_an_action_space_is_refused_by_the_loader(damaged: Path) -> None:

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import h5py
 import numpy as np
 import pytest
@@ -69,7 +70,8 @@ def test_any_lengths_dtypes_and_shapes_are_aligned_and_come_back(
 
     made_plans.sort(key=lambda plan: plan.task)
     entries = [replace(e, episode=episode(len(e.episode))) for e in entries_of(made_plans)]
-    path = write_dataset(made_source(entries), tmp_path_factory.mktemp("any"), "")
+    source = replace(made_source(entries), observation_space=gym.spaces.Box(0, 1, shape, np.dtype(dtype).type))
+    path = write_dataset(source, tmp_path_factory.mktemp("any"), "")
     assert verify(path) == []
     assert all((offsets % 64 == 0).all() for offsets in open_stored(path).episodes.offsets.values())
     for found, entry in zip(open_dataset(path), entries, strict=True):

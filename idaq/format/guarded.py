@@ -1,0 +1,74 @@
+"""Runs a function in a process of its own, with a limit of processor time and of memory.
+
+For what reads hostile bytes with a C library: HDF5 can be made to loop for ever, to fill the memory, or to crash.
+Nothing is pickled: what goes in and comes out is plain data, as JSON.
+"""
+
+import importlib
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+from typing import Any
+
+from idaq.core.errors import CorruptDatasetError
+
+_BLOCKED = 60
+"""seconds by the clock for each second of processor time: a busy machine is no hostile file"""
+
+
+def call_guarded(function: str, *arguments: Any, seconds: float, megabytes: int, where: str) -> Any:
+    """What `module:function` of idaq returns for `arguments`, all of it plain data.
+
+    `seconds` of processor time and `megabytes` are those of the function alone, without what starting Python takes.
+    Raises CorruptDatasetError, naming `where`, if the function takes more, crashes or raises.
+    """
+    command = [sys.executable, "-P", "-c", "from idaq.format.guarded import _serve; _serve()"]
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    path = os.pathsep.join(entry for entry in sys.path if entry)
+    request = {"function": function, "arguments": arguments, "seconds": seconds, "megabytes": megabytes}
+    try:
+        done = subprocess.run(
+            command,
+            input=json.dumps(request).encode(),
+            capture_output=True,
+            env={**os.environ, **threads, "PYTHONPATH": path},
+            timeout=_BLOCKED * (1 + seconds),
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise CorruptDatasetError(f"{where}: reading it does not end") from None
+    if done.returncode == -signal.SIGPROF:
+        raise CorruptDatasetError(f"{where}: reading it takes more than {seconds:.1f} s of processor time")
+    if done.returncode < 0:
+        raise CorruptDatasetError(f"{where}: reading it crashed ({signal.Signals(-done.returncode).name})")
+    if done.returncode > 0:
+        lines = done.stderr.decode(errors="replace").strip().splitlines() or ["no word"]
+        raise CorruptDatasetError(f"{where}: reading it failed: {lines[-1][:300]!a}")
+    return json.loads(done.stdout)
+
+
+def _serve() -> None:
+    """The other side: answers the request on stdin."""
+    request = json.load(sys.stdin)
+    module, _, name = request["function"].partition(":")
+    if not module.startswith("idaq."):
+        raise ValueError(f"{module} is not of idaq")
+    function = getattr(importlib.import_module(module), name)
+    limit = _data_in_use() + request["megabytes"] * 2**20
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+    signal.setitimer(signal.ITIMER_PROF, request["seconds"])
+    answer = json.dumps(function(*request["arguments"]))
+    signal.setitimer(signal.ITIMER_PROF, 0)
+    sys.stdout.write(answer)
+
+
+def _data_in_use() -> int:
+    """Bytes that count towards RLIMIT_DATA already; 0 where the system does not say, which leaves some room less."""
+    try:
+        with open("/proc/self/statm", encoding="ascii") as file:
+            return int(file.read().split()[5]) * resource.getpagesize()
+    except OSError:
+        return 0

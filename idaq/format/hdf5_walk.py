@@ -1,0 +1,92 @@
+"""Asks the HDF5 library what readers of the file will see, and says in words where that is not what the format says.
+
+Slow, some milliseconds an episode, and the library can be hung by hostile bytes: `verify` asks it in a process of its
+own, and only of episodes that `hdf5_structure` could not prove to be in order.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import h5py
+import numpy as np
+
+from idaq.format.hdf5_structure import ExpectedColumn, ExpectedEpisode
+
+Finding = tuple[int | None, str]
+"""an episode's number, None for the file, and what is wrong"""
+
+
+def walk(path: str, count: int, episodes: Sequence[tuple[int, ExpectedEpisode]]) -> Iterator[Finding]:
+    """Compare the groups of `episodes` with what is expected of them, in a file that must hold `count` of them."""
+    try:
+        with h5py.File(path, "r") as file:
+            expected = {f"episode_{number}" for number in range(count)}
+            if set(file.keys()) != expected:
+                strange = sorted(set(file.keys()) ^ expected)[:5]
+                yield None, f"root holds other than its episodes: {strange}"
+                return
+            for number, episode in episodes:
+                group = _own_member(file, f"episode_{number}")
+                yield from ((number, what) for what in _check_group(group, episode))
+    except Exception as error:  # a damaged file makes h5py raise errors of any kind
+        yield None, f"HDF5 cannot read it: {error}"
+
+
+def walk_plain(path: str, count: int, most: int, episodes: list[tuple[int, dict[str, Any]]]) -> list[Finding]:
+    """`walk` of plain data, as `to_plain` gives it, up to `most` findings."""
+    expected = [(number, _from_plain(plain)) for number, plain in episodes]
+    return [finding for finding, _ in zip(walk(path, count, expected), range(most), strict=False)]
+
+
+def to_plain(episode: ExpectedEpisode) -> dict[str, Any]:
+    """As JSON can hold it."""
+    return asdict(episode)
+
+
+def _from_plain(plain: dict[str, Any]) -> ExpectedEpisode:
+    columns = {
+        name: ExpectedColumn(dtype=column["dtype"], shape=tuple(column["shape"]), offset=column["offset"])
+        for name, column in plain["columns"].items()
+    }
+    return ExpectedEpisode(**{**plain, "columns": columns})
+
+
+def _check_group(group: object, episode: ExpectedEpisode) -> Iterator[str]:
+    if not isinstance(group, h5py.Group):
+        yield "is no group"
+        return
+    for name, value in episode.attributes.items():
+        found = _attribute(group, name)
+        if value is None or not np.array_equal(found, value):
+            yield f"attribute {name} is {found!r}, not {value!r}"
+    for name, column in episode.columns.items():
+        dataset, shape = _own_member(group, name), column.shape
+        if not isinstance(dataset, h5py.Dataset) or dataset.shape != shape or dataset.dtype != np.dtype(column.dtype):
+            yield f"column {name} is {dataset!r}, not {shape} of {column.dtype}"
+        elif dataset.chunks is not None or dataset.id.get_offset() != column.offset:
+            yield f"column {name} is not contiguous at byte {column.offset}"
+    yield from _check_strangers("members", group, episode.columns)
+    yield from _check_strangers("attributes", group.attrs, episode.attributes)
+
+
+def _check_strangers(kind: str, found: Any, known: Any) -> Iterator[str]:
+    """Nothing vouches for what the format does not name, and Minari reads it."""
+    strange = sorted(set(found.keys()) - set(known))[:5]
+    if strange:
+        yield f"holds {kind} that the format does not know: {strange}"
+
+
+def _attribute(group: h5py.Group, name: str) -> Any:
+    """A plain scalar attribute; None for anything else, since HDF5 hangs or crashes on reading what is no real type."""
+    if name not in group.attrs:
+        return None
+    attribute = group.attrs.get_id(name)
+    kind = attribute.get_type()
+    plain = isinstance(kind, h5py.h5t.TypeStringID) or kind in (h5py.h5t.STD_I64LE, h5py.h5t.STD_U64LE)
+    return group.attrs[name] if attribute.shape == () and plain else None
+
+
+def _own_member(group: h5py.Group, name: str) -> object:
+    """A member that lies in this file; None for links, which may lead anywhere."""
+    return group[name] if isinstance(group.get(name, getlink=True), h5py.HardLink) else None

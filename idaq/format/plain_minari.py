@@ -1,0 +1,57 @@
+"""What plain Minari does with a dataset: whether it opens it, and whose code its `recover_environment` would run."""
+
+import json
+import re
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from idaq.format import layout
+from idaq.format.reader import StoredDataset
+
+_KNOWN = re.compile(r"(idaq\.tasks|gymnasium\.(envs|wrappers)|metaworld)(\.\w+)*:[A-Z]\w*", re.ASCII)
+"""classes of environments and wrappers; a function, as Gymnasium's own loader, could be told to import anything"""
+
+
+def objection(stored: StoredDataset) -> str | None:
+    """What keeps Minari from opening a dataset whose spaces are Boxes, or from reading its episodes; None if nothing.
+
+    A dataset without spaces must not come here: Minari would make the environment, and run its code, to know them.
+    """
+    from minari import MinariDataset  # half a second
+    from minari.dataset.minari_storage import is_image_space
+
+    try:
+        with warnings.catch_warnings(action="ignore"), np.errstate(all="ignore"):
+            dataset = MinariDataset(layout.data_folder(stored.path))
+            spaces = (dataset.observation_space, dataset.action_space)
+            encoded = dataset.storage.jpeg_encoding and any(map(is_image_space, spaces))
+    except Exception as error:  # what is no dataset leads Minari and Gymnasium to errors of any kind
+        return f"plain Minari cannot open it: {type(error).__name__}: {ascii(str(error))[1:-1][:300]}"
+    return "plain Minari would take its images for JPEG files: jpeg_encoding is true" if encoded else None
+
+
+def named_code(stored: StoredDataset) -> list[str]:
+    """Each stranger's `module:attribute` that the dataset names, in words. idaq itself imports none of them."""
+    found = {*_of_specs(stored.metadata), *(task.env.entry_point for task in stored.tasks if task.env.entry_point)}
+    return [
+        f"names code: {ascii(entry)[1:-1][:200]}: recover_environment() would import and run it; idaq does not"
+        for entry in sorted(found)
+        if not _KNOWN.fullmatch(entry)
+    ]
+
+
+def _of_specs(metadata: dict[str, Any]) -> Iterator[str]:
+    """Entry points of the environments' specifications, wrappers included; and modules that stand before an id."""
+    for name in ("env_spec", "eval_env_spec"):
+        try:
+            spec = json.loads(metadata[name])
+            wrappers = [wrapper["entry_point"] for wrapper in spec.get("additional_wrappers") or ()]
+            entries = [spec.get("entry_point"), spec.get("vector_entry_point"), *wrappers]
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
+            continue  # absent, or nothing that Minari could make an environment of
+        yield from (str(entry) for entry in entries if entry)
+        if ":" in str(spec.get("id")):
+            yield str(spec["id"])
