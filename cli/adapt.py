@@ -7,7 +7,7 @@ import typer
 
 from idaq.core.errors import UsageError
 
-from .output import Json, Root, Settings, print_json, print_table, progress
+from .output import Json, Root, Settings, print_json, print_table, progress, say
 
 if TYPE_CHECKING:
     from idaq.adapt.results import Results
@@ -89,7 +89,7 @@ def film_run(run: Path, root: Path | None) -> None:
         scenes = film(load_agent(run), get_family(dataset.manifest.family), trace, median_task(trace), advance)
     write_video(scenes, run / VIDEO_FILE)
     write_stills(scenes, run / STILLS_FILE)
-    print(f"{run / VIDEO_FILE}\n{run / STILLS_FILE}")
+    say(str(run / VIDEO_FILE), str(run / STILLS_FILE))
 
 
 def run_dataset(run: Path, root: Path | None) -> "Dataset":

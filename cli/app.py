@@ -5,7 +5,7 @@ import sys
 import typer
 
 from . import adapt, behavior, collect, dataset, edit, hub, report, reproduce, train, transfer
-from .output import fail
+from .output import fail, prepare_streams, say
 
 INTERRUPTED = 130
 
@@ -45,19 +45,26 @@ def _main(version: bool = typer.Option(False, "--version", help="Print the versi
     if version:
         import idaq
 
-        print(f"idaq {idaq.__version__}")
+        say(f"idaq {idaq.__version__}")
         raise typer.Exit
 
 
 def main() -> None:
     """Run the app; turn our errors into a message, a hint and an exit code."""
     from idaq.core.errors import IdaqError
+    from idaq.core.text import printable
 
+    prepare_streams()
     try:
         code = app(standalone_mode=False)
     except IdaqError as error:
-        fail(str(error), error.exit_code)
+        fail(error.message, error.exit_code, error.hint)
+    except (MemoryError, RuntimeError) as error:
+        if not (isinstance(error, MemoryError) or "memory" in str(error)):  # torch raises RuntimeError for it
+            raise
+        fail(f"there is not enough memory: {error}"[:300], 1, "ask for less: smaller --set values, a smaller dataset")
     except typer.TyperException as error:
+        error.message = printable(error.message)
         getattr(error, "show", lambda: None)()
         sys.exit(getattr(error, "exit_code", 2))
     except (KeyboardInterrupt, typer.Abort):

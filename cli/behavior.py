@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .output import Json, Settings, print_json, print_table, progress, working
+from .output import Json, Settings, print_json, print_table, progress, say, working
 
 if TYPE_CHECKING:
     from idaq.format.policies import PolicyRecord
@@ -135,7 +135,7 @@ def _tell(record: "PolicyRecord") -> None:
     ]
     columns = ["snapshot", "steps", "return", "std of tasks", "range", "sha256"]
     print_table(f"{record.family}: {record.algorithm}, mean action, one episode a task", columns, rows)
-    print(record.command)
+    say(record.command)
     rows = [
         [str(p.steps), f"{p.mean:.1f}", f"{p.minimum:.1f}", f"{p.maximum:.1f}", f"{p.seconds:.0f}"]
         for p in record.curve

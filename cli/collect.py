@@ -8,7 +8,7 @@ import typer
 
 from idaq.core.errors import UsageError
 
-from .output import Json, Root, Settings, print_json, progress
+from .output import Json, Root, Settings, print_json, progress, say
 
 if TYPE_CHECKING:
     from idaq.collect.collect import Collected
@@ -62,11 +62,10 @@ def collect(
 
 def _tell(dataset_id: str, done: "Collected") -> None:
     if done.existed:
-        print(f"{dataset_id} is already there, with this very content")
+        say(f"{dataset_id} is already there, with this very content")
     elif done.resumed:
-        print(f"{dataset_id}: resumed, {done.resumed} of {done.cells} cells were already collected")
+        say(f"{dataset_id}: resumed, {done.resumed} of {done.cells} cells were already collected")
     if done.unstable:
-        print(f"{done.unstable} episodes were left out: their simulation became unstable")
-    for note in done.notes:
-        print(f"note: {note}")
-    print(f"{done.path}\ncontent digest {done.content_digest}")
+        say(f"{done.unstable} episodes were left out: their simulation became unstable")
+    say(*(f"note: {note}" for note in done.notes))
+    say(str(done.path), f"content digest {done.content_digest}")

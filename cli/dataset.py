@@ -7,7 +7,7 @@ import typer
 
 from idaq.core.errors import CorruptDatasetError
 
-from .output import Json, Root, print_json, print_table, progress, working
+from .output import Json, Root, print_json, print_table, progress, say, working
 
 if TYPE_CHECKING:
     from idaq.format.reader import StoredDataset
@@ -36,14 +36,13 @@ def list_(root: Root = None, as_json: Json = False) -> None:
     from idaq.core.ids import datasets_root
     from idaq.format.store import list_datasets
 
-    found = [_summary(listing.dataset_id, listing.by_idaq, listing.metadata) for listing in list_datasets(root)]
+    found = [summary(listing.dataset_id, listing.metadata) for listing in list_datasets(root)]
     if as_json:
         print_json(found)
     elif not found:
-        print(f"no datasets in {datasets_root(root)}; idaq collect point-robot makes one")
+        say(f"no datasets in {datasets_root(root)}; idaq collect point-robot makes one")
     else:
-        rows = [[str(value) for value in entry.values()] for entry in found]
-        print_table(f"Datasets in {datasets_root(root)}", list(found[0]), rows)
+        print_table(f"Datasets in {datasets_root(root)}", list(found[0]), summary_rows(found))
 
 
 @app.command()
@@ -99,14 +98,13 @@ def verify(dataset: Id, root: Root = None, as_json: Json = False) -> None:
         print_json({"path": str(path), "sound": not problems, **listed})
         raise typer.Exit(bool(problems))
     if problems:
-        listed = "\n".join(f"  - {problem}" for problem in problems)
+        say(*(f"  - {problem}" for problem in problems), err=True)
         raise CorruptDatasetError(
-            f"{dataset} is damaged:\n{listed}",
+            f"{dataset} is damaged, as told above",
             hint=f"remove {path} and collect it again (same digest) or fetch it again",
         )
-    for warning in warnings:
-        print(f"warning: {warning}")
-    print(f"{dataset} is sound: every file, episode and document agrees")
+    say(*(f"warning: {warning}" for warning in warnings))
+    say(f"{dataset} is sound: every file, episode and document agrees")
 
 
 @app.command()
@@ -129,7 +127,7 @@ def plot(
     target = out or Path(opened.dataset_id.replace("/", "-") + "-returns.png")
     with working(f"drawing {target}"):
         save(dataset_returns(opened), target)
-    print(target)
+    say(str(target))
 
 
 @app.command()
@@ -151,7 +149,7 @@ def explore(
     target = out or Path(opened.dataset_id.replace("/", "-") + ".html")
     with working(f"writing {target}"):
         write_explorer(opened, target)
-    print(target)
+    say(str(target))
 
 
 @app.command()
@@ -166,7 +164,7 @@ def card(dataset: Id, root: Root = None) -> None:
     from idaq.format.reader import open_stored
     from idaq.format.store import find_dataset
 
-    print(stored_card(open_stored(find_dataset(dataset, root))), end="")
+    say(*stored_card(open_stored(find_dataset(dataset, root))).removesuffix("\n").split("\n"))
 
 
 def _episodes(path: Path) -> int:
@@ -176,16 +174,27 @@ def _episodes(path: Path) -> int:
     return total if isinstance(total, int) else 0
 
 
-def _summary(dataset_id: str, by_idaq: bool, metadata: dict[str, Any]) -> dict[str, Any]:
-    counts = metadata["idaq"]["counts"] if by_idaq else {}
+def summary(dataset_id: str, metadata: dict[str, Any]) -> dict[str, Any]:
+    """The columns of a listing; whatever a stranger's document lacks is None."""
+    stated = metadata.get("idaq")
+    counts = stated.get("counts") if isinstance(stated, dict) else None
     return {
         "id": dataset_id,
-        "format": f"idaq {metadata['idaq']['format_version']}" if by_idaq else "minari",
-        "tasks": counts.get("tasks", 1),
-        "episodes": metadata.get("total_episodes"),
-        "steps": metadata.get("total_steps"),
-        "size_mb": metadata.get("dataset_size"),
+        "format": f"idaq {_number(stated.get('format_version'))}" if isinstance(stated, dict) else "minari",
+        "tasks": _number(counts.get("tasks")) if isinstance(counts, dict) else None,
+        "episodes": _number(metadata.get("total_episodes")),
+        "steps": _number(metadata.get("total_steps")),
+        "size_mb": _number(metadata.get("dataset_size")),
     }
+
+
+def summary_rows(found: list[dict[str, Any]]) -> list[list[str]]:
+    """Listings as the rows of a table."""
+    return [["-" if value is None else str(value) for value in entry.values()] for entry in found]
+
+
+def _number(value: object) -> int | float | None:
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 def _show(stored: "StoredDataset") -> None:
@@ -207,6 +216,9 @@ def _show(stored: "StoredDataset") -> None:
     rows = []
     for behaviour in manifest.recipe.behaviours:
         mine = table.behaviour == behaviour.name
+        if not mine.any():
+            rows.append([behaviour.name, behaviour.kind, "0", *"-----"])
+            continue
         returns = table.total_reward[mine]
         spread = [f"{value:.3f}" for value in (returns.mean(), returns.std(), returns.min(), returns.max())]
         rows.append([behaviour.name, behaviour.kind, str(int(mine.sum())), *spread, table.success_text(mine)])

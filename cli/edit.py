@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from idaq.core.errors import UsageError
+from idaq.core.text import printable
 
 from .dataset import Id
-from .output import Json, Root, print_json, print_table, progress
+from .output import Json, Root, print_json, print_table, progress, say
 
 if TYPE_CHECKING:
     from idaq.format.reader import StoredDataset
@@ -158,7 +159,7 @@ def diff(
     if as_json:
         print_json([vars(difference) for difference in found])
     elif not found:
-        print("both hold the same")
+        say("both hold the same")
     else:
         rows = [[f"{d.level}: {d.what}", _short(d.first), _short(d.second)] for d in found[:50]]
         rows += [[f"... and {len(found) - 50} more (--json shows all)", "", ""]] if len(found) > 50 else []
@@ -180,10 +181,11 @@ def delete(
     from idaq.format.store import delete_dataset, find_dataset
 
     path = find_dataset(dataset, root)
+    link, target = path.is_symlink(), path.resolve()
     if not yes:
-        typer.confirm(f"delete {path}?", abort=True)
+        typer.confirm(printable(f"remove the link {path}?" if link else f"delete {path}?"), abort=True)
     delete_dataset(path)
-    print(f"deleted {path}")
+    say(f"removed the link {path}; {target} is as it was" if link else f"deleted {path}")
 
 
 def _open(dataset: str, root: Path | None) -> "StoredDataset":
@@ -212,9 +214,8 @@ def _write(
         facts = {"path": str(path), "content_digest": digest, "episodes": episodes, **(more or {})}
         print_json({**facts, "notes": notes})
         return
-    for note in notes:
-        print(f"note: {note}")
-    print(f"{source.recipe.id}: {len(source.tasks)} tasks, {episodes} episodes\n{path}\ncontent digest {digest}")
+    say(*(f"note: {note}" for note in notes))
+    say(f"{source.recipe.id}: {len(source.tasks)} tasks, {episodes} episodes", str(path), f"content digest {digest}")
 
 
 def _quantiles(text: str) -> tuple[float, float]:

@@ -2,13 +2,14 @@
 
 import os
 import re
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from idaq.core.errors import UsageError
 
-from .output import Json, Root, print_json, print_table, progress, working
+from .dataset import summary, summary_rows
+from .output import Json, Root, print_json, print_table, progress, say, working
 
 if TYPE_CHECKING:
     from idaq.share.hub_pull import Pulled
@@ -61,12 +62,11 @@ def push(
     if as_json:
         print_json(vars(done))
         return
-    for note in done.notes:
-        print(f"note: {note}")
+    say(*(f"note: {note}" for note in done.notes))
     if done.existed:
-        print(f"{done.dataset_id} is already at {done.url}, with this very content")
+        say(f"{done.dataset_id} is already at {done.url}, with this very content")
     else:
-        print(f"{done.dataset_id} is at {done.url}\ncontent digest {done.content_digest}")
+        say(f"{done.dataset_id} is at {done.url}", f"content digest {done.content_digest}")
 
 
 @app.command()
@@ -80,6 +80,10 @@ def pull(
         str | None,
         typer.Option("--id", metavar="ID", help="With --tasks: id of the part. \\[default: ...-tasks-0-10-v0]"),
     ] = None,
+    expect: Annotated[
+        str | None,
+        typer.Option(metavar="DIGEST", help="The content digest it must have, or its first 12 or more digits."),
+    ] = None,
     revision: Revision = None,
     timeout: Timeout = 30.0,
     root: Root = None,
@@ -91,6 +95,7 @@ def pull(
 
       idaq hub pull idaq/point-robot/expert-v0 hf://me
       idaq hub pull idaq/point-robot/expert-v0 hf://me --revision 1a2b3c4
+      idaq hub pull idaq/point-robot/expert-v0 hf://me --expect c9480d3dc079     nothing else is taken
       idaq hub pull idaq/point-robot/expert-v0 https://example.org/datasets
       idaq hub pull idaq/point-robot/expert-v0 s3://bucket/datasets --tasks 0:10     moves only their bytes
     """
@@ -104,7 +109,7 @@ def pull(
 
     with open_remote(_url(hub), revision=revision, timeout=timeout) as remote:
         with working(f"looking up {dataset}"):
-            found = look_up(remote, dataset)
+            found = look_up(remote, dataset, expect=expect)
         done = run(found, root, progress) if chosen is None else pull_tasks(found, chosen, root, new_id, progress)
     _tell(done, as_json)
 
@@ -121,14 +126,14 @@ def list_(hub: Url = None, revision: Revision = None, timeout: Timeout = 30.0, a
     from idaq.share.hub import list_remote, open_remote
 
     with open_remote(_url(hub), revision=revision, timeout=timeout) as remote, working(f"listing {remote.url}"):
-        found = [_summary(listing.dataset_id, listing.metadata) for listing in list_remote(remote)]
+        found = [summary(listing.dataset_id, listing.metadata) for listing in list_remote(remote)]
         url = remote.url
     if as_json:
         print_json(found)
     elif not found:
-        print(f"no datasets at {url}")
+        say(f"no datasets at {url}")
     else:
-        print_table(f"Datasets at {url}", list(found[0]), [[str(value) for value in row.values()] for row in found])
+        print_table(f"Datasets at {url}", list(found[0]), summary_rows(found))
 
 
 @app.command()
@@ -165,7 +170,7 @@ def show(
         ["content digest", manifest.content_digest],
         ["collected", f"{manifest.provenance.created} by idaq {manifest.provenance.idaq}"],
     ]
-    print_table(manifest.dataset_id, ["", ""], [[_printable(cell) for cell in fact] for fact in facts])
+    print_table(manifest.dataset_id, ["", ""], facts)
 
 
 def _url(hub: str | None) -> str:
@@ -182,29 +187,6 @@ def _range(text: str) -> range:
     return range(int(found[1]), int(found[2]))
 
 
-def _summary(dataset_id: str, metadata: dict[str, Any]) -> dict[str, Any]:
-    """The columns of `idaq dataset list`; whatever a stranger's document lacks is None."""
-    stated = metadata.get("idaq")
-    counts = stated.get("counts") if isinstance(stated, dict) else None
-    return {
-        "id": dataset_id,
-        "format": "minari" if not isinstance(stated, dict) else f"idaq {_number(stated.get('format_version'))}",
-        "tasks": _number(counts.get("tasks")) if isinstance(counts, dict) else None,
-        "episodes": _number(metadata.get("total_episodes")),
-        "steps": _number(metadata.get("total_steps")),
-        "size_mb": _number(metadata.get("dataset_size")),
-    }
-
-
-def _number(value: object) -> int | float | None:
-    return value if isinstance(value, int | float) else None
-
-
-def _printable(text: str) -> str:
-    """A stranger's text without what would steer the terminal."""
-    return "".join(letter if letter.isprintable() else " " for letter in text)
-
-
 def _tell(done: "Pulled", as_json: bool) -> None:
     from idaq.format.verify import warnings_of
 
@@ -212,8 +194,7 @@ def _tell(done: "Pulled", as_json: bool) -> None:
     if as_json:
         print_json({**vars(done), "path": str(done.path), "warnings": warnings})
         return
-    for warning in warnings:
-        print(f"warning: {warning}")
+    say(*(f"warning: {warning}" for warning in warnings))
     if done.existed:
-        print(f"{done.dataset_id} is already here, with this very content")
-    print(f"{done.path}\ncontent digest {done.content_digest}")
+        say(f"{done.dataset_id} is already here, with this very content")
+    say(str(done.path), f"content digest {done.content_digest}")

@@ -1,13 +1,21 @@
-"""What every command prints with: tables and JSON on stdout, progress and errors on stderr."""
+"""What every command prints with: tables and JSON on stdout, progress and errors on stderr.
 
+All text passes `printable` here, so that nothing in a document or a file name can steer a terminal. No other module of
+the command line prints.
+"""
+
+import io
 import json
 import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
+
+from idaq.core.text import printable
 
 if TYPE_CHECKING:
     from idaq.core.types import Advance
@@ -21,18 +29,38 @@ Root = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout, nothing else.")]
 
 
-def fail(message: str, code: int) -> NoReturn:
-    """Print an error and exit."""
+def prepare_streams() -> None:
+    """Let nothing raise on its way out: what a terminal cannot encode is escaped, warnings are told as errors are."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    warnings.showwarning = lambda message, *_args, **_kwargs: say(f"warning: {message}", err=True)
+
+
+def say(*lines: str, err: bool = False) -> None:
+    """Print each argument on one line, whatever it holds."""
+    for line in lines:
+        print(printable(line), file=sys.stderr if err else sys.stdout)
+
+
+def fail(message: str, code: int, hint: str | None = None) -> NoReturn:
+    """Print an error, and below it how to mend it, and exit."""
     from rich.console import Console
     from rich.text import Text
 
-    Console(stderr=True, soft_wrap=True).print(Text.assemble(("error: ", "bold red"), message))
+    mend = "" if hint is None else f"\n  to mend: {printable(hint)}"
+    Console(stderr=True, soft_wrap=True).print(Text.assemble(("error: ", "bold red"), printable(message), mend))
     sys.exit(code)
 
 
 def print_json(value: object) -> None:
-    """One JSON document on stdout."""
-    print(json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False))
+    """One JSON document on stdout; characters that could steer a terminal are JSON escapes."""
+    text = json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False)
+    print("\n".join(line if line.isprintable() else "".join(map(_json_escape, line)) for line in text.split("\n")))
+
+
+def _json_escape(letter: str) -> str:
+    return letter if letter.isprintable() else json.dumps(letter)[1:-1].replace("\x7f", "\\u007f")
 
 
 def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -42,11 +70,11 @@ def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=Text(title), box=SIMPLE_HEAD, title_justify="left")
+    table = Table(title=Text(printable(title)), box=SIMPLE_HEAD, title_justify="left")
     for number, name in enumerate(header):
-        table.add_column(Text(name), justify="right" if number else "left", no_wrap=number == 0)
+        table.add_column(Text(printable(name)), justify="right" if number else "left", no_wrap=number == 0)
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(Text(printable(cell)) for cell in row))
     # A pipe or a file has no width to respect: nothing is cut there.
     Console(width=None if sys.stdout.isatty() else 200).print(table)
 
@@ -68,7 +96,7 @@ def progress(label: str, total: int, unit: str) -> Iterator["Advance"]:
     label_column = TextColumn("{task.description}", markup=False)  # paths may hold brackets
     columns = (label_column, BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as bar:
-        job = bar.add_task(label, total=total)
+        job = bar.add_task(printable(label), total=total)
         yield lambda count: bar.advance(job, count)
 
 
@@ -78,5 +106,5 @@ def working(label: str) -> Iterator[None]:
     from rich.console import Console
     from rich.text import Text
 
-    with Console(stderr=True).status(Text(label)):
+    with Console(stderr=True).status(Text(printable(label))):
         yield

@@ -8,7 +8,7 @@ import typer
 from idaq.core.errors import IdaqError
 
 from .adapt import run_dataset
-from .output import Root, working
+from .output import Root, say, working
 
 
 def report(
@@ -28,9 +28,9 @@ def report(
     try:
         dataset = run_dataset(runs[0], root)
     except IdaqError as error:
-        typer.echo(f"the report will lack the dataset's figure: {error}", err=True)
+        say(f"the report will lack the dataset's figure: {error.message}", err=True)
         dataset = None
     target = out or runs[0] / "report.html"
     with working(f"drawing {target}"):
         write_report(runs, dataset, target)
-    print(target)
+    say(str(target))

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from .output import Json, Root, Settings, print_json, progress
+from .output import Json, Root, Settings, print_json, progress, say
 
 
 def train(
@@ -44,7 +44,7 @@ def train(
     if as_json:
         print_json({"run": str(target), "steps": chosen.steps, "resumed_at": done.resumed_at})
     else:
-        print(f"{target}: {chosen.steps} steps" + (f", resumed at {done.resumed_at}" if done.resumed_at else ""))
+        say(f"{target}: {chosen.steps} steps" + (f", resumed at {done.resumed_at}" if done.resumed_at else ""))
 
 
 def _merge(base: dict[str, object], extra: dict[str, object]) -> dict[str, object]:

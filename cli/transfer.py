@@ -10,7 +10,7 @@ import typer
 from idaq.core.errors import CorruptDatasetError, UsageError
 
 from .dataset import Id
-from .output import Json, Root, print_json, progress, working
+from .output import Json, Root, print_json, progress, say, working
 
 if TYPE_CHECKING:
     from idaq.core.types import Advance
@@ -73,7 +73,7 @@ def export(
     if as_json:
         print_json({"out": out, "format": chosen.value, "episodes": counts.episodes, "transitions": counts.steps})
     else:
-        print(f"{out}: {counts.steps} transitions of {counts.episodes} episodes")
+        say(f"{out}: {counts.steps} transitions of {counts.episodes} episodes")
 
 
 def import_(
@@ -136,11 +136,10 @@ def import_(
         print_json({**facts, "notes": list(imported.notes), "warnings": warnings})
         return
     for note in imported.notes:
-        print(f"note: {note}")
-    for warning in warnings:
-        print(f"warning: {warning}")
-    print(f"{new}: {facts['tasks']} tasks, {facts['episodes']} episodes\n{facts['path']}")
-    print(f"content digest {facts['content_digest']}")
+        say(f"note: {note}")
+    say(*(f"warning: {warning}" for warning in warnings))
+    say(f"{new}: {facts['tasks']} tasks, {facts['episodes']} episodes", str(facts["path"]))
+    say(f"content digest {facts['content_digest']}")
 
 
 def _write(
@@ -183,7 +182,7 @@ def _from_zarr(url: str, root: Path | None, as_json: bool) -> None:
     if as_json:
         print_json({"id": manifest.dataset_id, "path": str(path), "content_digest": manifest.content_digest})
     else:
-        print(f"{manifest.dataset_id}\n{path}\ncontent digest {manifest.content_digest}")
+        say(manifest.dataset_id, str(path), f"content digest {manifest.content_digest}")
 
 
 def _format(asked: Format, out: str) -> Format:

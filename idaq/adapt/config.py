@@ -40,7 +40,7 @@ class AdaptConfig:
     offline_context: Annotated[int, Field(ge=2)] = 400
     """offline transitions behind each belief of the prior and of the oracle"""
     split: str = "test"
-    threads: Annotated[int, Field(ge=0)] = 0
+    threads: Annotated[int, Field(ge=0, le=1024)] = 0
     """as in training"""
 
     @model_validator(mode="after")

@@ -11,13 +11,14 @@ from pathlib import Path
 
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load, save_file
 
 from idaq.adapt.adapt import Adapted
 from idaq.adapt.results import TRACE
 from idaq.adapt.strategies import best_episode
-from idaq.core.errors import RunError
+from idaq.core.errors import CorruptDatasetError, RunError
 from idaq.core.files import replacing
+from idaq.core.reading import LARGEST_TABLE, read_document
 from idaq.core.types import Array
 
 STRATEGY = "idaq-return"
@@ -56,6 +57,6 @@ def write_trace(run: Path, adapted: Adapted) -> bool:
 def read_trace(run: Path) -> dict[str, Array]:
     """The tensors by name. Raises RunError if the file is missing or damaged."""
     try:
-        return load_file(run / TRACE)
-    except (OSError, SafetensorError) as error:
+        return load(read_document(run / TRACE, LARGEST_TABLE))
+    except (CorruptDatasetError, SafetensorError) as error:
         raise RunError(f"{run / TRACE} cannot be read: {error}", hint=f"idaq adapt {run} makes it anew") from None

@@ -2,6 +2,7 @@
 
 import errno
 import fcntl
+import os
 import shutil
 from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
@@ -28,6 +29,7 @@ from idaq.format.writer import DatasetSource, EpisodeEntry, write_dataset
 from idaq.tasks import Family, get_family
 
 _NO_CONTENT = ("authors", "license", "train", "adapt")
+_HARMLESS_STEPS = 10_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +62,7 @@ def collect(
     Raises DatasetExistsError if another recipe's dataset has the id, CollectError on a full disk or a lost worker.
     """
     family, tasks = _tasks_of(recipe)
+    _check_memory(recipe, family)
     digest = _digest(recipe, family)
     slug = recipe.id.replace("/", "--")
     with _locked(root / ".idaq" / f"{slug}.lock"), _clear_errors():
@@ -105,6 +108,24 @@ def episode_count(recipe: Recipe) -> int:
 def _tasks_of(recipe: Recipe) -> tuple[Family, dict[int, str]]:
     family = get_family(recipe.family)
     return family, assign_splits(recipe, family)
+
+
+def _check_memory(recipe: Recipe, family: Family) -> None:
+    """Refuse a cell that no memory of this machine holds: its episodes are stepped together, each to the horizon."""
+    episodes = max(behaviour.episodes for behaviour in behaviours_of(recipe))
+    if episodes * family.horizon < _HARMLESS_STEPS:
+        return
+    env = family.make()
+    numbers = [int(np.prod(space.shape or ())) for space in (env.observation_space, env.action_space)]
+    env.close()
+    needed = episodes * family.horizon * 8 * (numbers[0] + 2 * numbers[1])  # noise is drawn for every action, twice
+    there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if needed > there:
+        raise CollectError(
+            f"{episodes} episodes of one behaviour on one task take {needed / 1e9:.0f} GB while they are collected; "
+            f"this machine has {there / 1e9:.0f} GB",
+            hint="fewer episodes a task: --set episodes=1000",
+        )
 
 
 def _content(recipe: Recipe) -> dict[str, object]:

@@ -9,12 +9,18 @@ import joblib
 
 from idaq.core.errors import UsageError
 
+_MOST_A_CORE = 32
+"""processes"""
+
 ExecutorName = Literal["joblib", "ray"]
 Executor = Callable[[Callable[..., int], Sequence[tuple[Any, ...]], int], Iterator[int]]
 
 
 def on_joblib(function: Callable[..., int], calls: Sequence[tuple[Any, ...]], workers: int) -> Iterator[int]:
-    """At most `workers` processes here. A lost one raises BrokenProcessPool."""
+    """At most `workers` processes here. A lost one raises BrokenProcessPool, an absurd number UsageError."""
+    most = _MOST_A_CORE * len(os.sched_getaffinity(0))
+    if workers > most:
+        raise UsageError(f"{workers} worker processes on this machine", hint=f"--workers of at most {most}")
     jobs = (joblib.delayed(function)(*call) for call in calls)
     for result in joblib.Parallel(n_jobs=min(workers, max(1, len(calls))), return_as="generator_unordered")(jobs):
         yield result or 0  # joblib's own type allows for None

@@ -14,7 +14,9 @@ from typing import Annotated, Any, TypeVar, Union, dataclass_transform
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 
-from idaq.core.errors import ConfigError, unknown_name
+from idaq.core.errors import ConfigError, CorruptDatasetError, unknown_name
+from idaq.core.files import DEEPEST, check_depth
+from idaq.core.reading import read_document
 
 T = TypeVar("T")
 _CONFIG = ConfigDict(extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
@@ -42,6 +44,8 @@ def from_mapping(cls: type[T], mapping: object, *, where: str, strict: bool = Fa
         return _adapter(cls).validate_python(mapping)
     except ValidationError as error:
         raise _explain(cls, error, where) from None
+    except (RecursionError, OverflowError, ValueError) as error:  # ValueError: an integer of more than 4,300 digits
+        raise ConfigError(f"{where}: {error}") from None
 
 
 def to_mapping(value: object) -> dict[str, Any]:
@@ -62,11 +66,30 @@ def canonical_json(value: object) -> str:
 def read_toml(path: Path) -> dict[str, Any]:
     """Parse a TOML file. Raises ConfigError with the line of a syntax error."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        return _parse_toml(read_document(path).decode("utf-8"))
+    except CorruptDatasetError as error:
+        raise ConfigError(error.message) from None
+    except ValueError as error:
         raise ConfigError(f"{path} is not TOML: {error}") from None
+
+
+def _parse_toml(text: str) -> dict[str, Any]:
+    """A TOML document of bounded depth, its integers of 64 bits as TOML has them. Raises ValueError."""
+    try:
+        value = tomllib.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    check_depth(value)
+    _check_integers(value)
+    return value
+
+
+def _check_integers(value: Any) -> None:
+    if isinstance(value, (dict, list)):
+        for inner in value.values() if isinstance(value, dict) else value:
+            _check_integers(inner)
+    elif isinstance(value, int) and not -(2**63) <= value < 2**64:
+        raise ValueError("an integer does not fit into 64 bits")
 
 
 def override(mapping: Mapping[str, Any], settings: Iterable[str]) -> dict[str, Any]:
@@ -77,19 +100,22 @@ def override(mapping: Mapping[str, Any], settings: Iterable[str]) -> dict[str, A
     result: dict[str, Any] = copy.deepcopy(dict(mapping))
     for setting in settings:
         key, equals, text = setting.partition("=")
+        setting = _short(setting)  # as messages quote it
         if not equals or not key.strip():
-            message = f"--set {setting!r} is not of the form key=value"
+            message = f"--set {setting} is not of the form key=value"
             raise ConfigError(message, hint="for example --set train.steps=2000")
         *parents, last = key.strip().split(".")
+        if len(parents) >= DEEPEST:
+            raise ConfigError(f"--set {setting}: a key of {len(parents) + 1} parts is deeper than any setting")
         node: Any = result
         for part in parents:
             node = _child(node, part, setting)
         if isinstance(node, list):
-            node[_index(node, last, setting)] = _value(text)
+            node[_index(node, last, setting)] = _value(text, setting)
         elif isinstance(node, dict):
-            node[last] = _value(text)
+            node[last] = _value(text, setting)
         else:
-            raise ConfigError(f"--set {setting!r}: {'.'.join(parents)} is a value, it has no {last!r}")
+            raise ConfigError(f"--set {setting}: {'.'.join(parents)} is a value, it has no {last!r}")
     return result
 
 
@@ -98,7 +124,7 @@ def _child(node: Any, part: str, setting: str) -> Any:
         return node[_index(node, part, setting)]
     if isinstance(node, dict):
         return node.setdefault(part, {})
-    raise ConfigError(f"--set {setting!r}: nothing lies below a plain value at {part!r}")
+    raise ConfigError(f"--set {setting}: nothing lies below a plain value at {part!r}")
 
 
 def _index(items: list[Any], part: str, setting: str) -> int:
@@ -108,14 +134,16 @@ def _index(items: list[Any], part: str, setting: str) -> int:
     indices = [str(index) for index in range(len(items))]
     if part in indices:
         return indices.index(part)
-    raise ConfigError(f"--set {setting!r}: no item {part!r}", hint=f"an index below {len(items)} or one of {names}")
+    raise ConfigError(f"--set {setting}: no item {part!r}", hint=f"an index below {len(items)} or one of {names}")
 
 
-def _value(text: str) -> Any:
+def _value(text: str, setting: str) -> Any:
     try:
-        parsed = tomllib.loads(f"value = {text}")
+        parsed = _parse_toml(f"value = {text}")
     except tomllib.TOMLDecodeError:
         return text
+    except ValueError as error:
+        raise ConfigError(f"--set {setting}: {error}") from None
     return parsed["value"] if len(parsed) == 1 else text
 
 
@@ -133,7 +161,10 @@ def _explain(cls: type[Any], error: ValidationError, where: str) -> ConfigError:
 
 
 def _short(value: object) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # an integer of more than 4,300 digits
+        return "a value too large to show"
     return text if len(text) <= 60 else text[:57] + "..."
 
 

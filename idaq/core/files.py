@@ -10,9 +10,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from idaq.core.errors import CorruptDatasetError, DatasetError
+from idaq.core.reading import LARGEST_DOCUMENT, open_plain, read_document
 
 _LONGEST_PATH = 255
 """bytes; a longer name could not stand in one folder on most file systems"""
+MOST_CONTAINERS, DEEPEST = 1_000_000, 64
+"""lists and objects that a document may hold, and how deep in each other"""
 
 
 def _umask() -> int:
@@ -69,18 +72,20 @@ def write_json(path: Path, value: object) -> None:
     write_text(path, json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
 
 
-def read_json(path: Path) -> Any:
-    """Parse a JSON document. Raises CorruptDatasetError naming the file and what is wrong with it."""
+def read_json(path: Path, largest: int = LARGEST_DOCUMENT) -> Any:
+    """Parse a JSON document of at most `largest` bytes. Raises CorruptDatasetError naming the file and its fault."""
+    content = read_document(path, largest)
     try:
-        return parse_json(path.read_text(encoding="utf-8"), str(path))
-    except FileNotFoundError:
-        raise CorruptDatasetError(f"{path} is missing") from None
-    except (OSError, UnicodeDecodeError) as error:
+        return parse_json(content.decode("utf-8"), str(path))
+    except UnicodeDecodeError as error:
         raise CorruptDatasetError(f"{path} cannot be read: {error}") from None
 
 
 def parse_json(text: str, where: str) -> Any:
-    """Parse strict JSON: no NaN, no Infinity (nor 1e999), no duplicate keys. Raises CorruptDatasetError."""
+    """Parse strict JSON: no NaN or Infinity (nor 1e999), no duplicate keys; bounded in depth and size of numbers.
+
+    Raises CorruptDatasetError.
+    """
 
     def no_constant(name: str) -> None:
         raise ValueError(f"{name} is not JSON")
@@ -88,7 +93,13 @@ def parse_json(text: str, where: str) -> Any:
     def finite(digits: str) -> float:
         value = float(digits)
         if not math.isfinite(value):
-            raise ValueError(f"{digits} is too large for a number")
+            raise ValueError(f"{digits[:40]} is too large for a number")
+        return value
+
+    def whole(digits: str) -> int:
+        value = int(digits)
+        if not -(2**63) <= value < 2**64:
+            raise ValueError(f"{digits[:40]} is too large for a number")
         return value
 
     def no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -98,24 +109,50 @@ def parse_json(text: str, where: str) -> Any:
         return result
 
     try:
-        return json.loads(text, parse_constant=no_constant, parse_float=finite, object_pairs_hook=no_duplicates)
-    except (ValueError, RecursionError) as error:
+        if text.count("[") + text.count("{") > MOST_CONTAINERS:  # each takes some hundred bytes once parsed
+            raise ValueError(f"more than {MOST_CONTAINERS} lists and objects")
+        value = json.loads(
+            text, parse_constant=no_constant, parse_float=finite, parse_int=whole, object_pairs_hook=no_duplicates
+        )
+        if "\\ud" in text or "\\uD" in text:
+            json.dumps(value, ensure_ascii=False).encode()  # half of a surrogate pair is no text
+        check_depth(value)
+    except ValueError as error:
         raise CorruptDatasetError(f"{where} is not valid JSON: {error}") from None
+    except RecursionError:
+        raise CorruptDatasetError(f"{where} is not valid JSON: nested too deeply") from None
+    return value
+
+
+def check_depth(value: object) -> None:
+    """Raise ValueError where lists and mappings lie deeper in each other than any document of ours has them."""
+    level: list[Any] = [value] if isinstance(value, (dict, list)) else []
+    for _ in range(DEEPEST):
+        inner = (container.values() if isinstance(container, dict) else container for container in level)
+        level = [item for items in inner for item in items if isinstance(item, (dict, list))]
+        if not level:
+            return
+    raise ValueError(f"nested more than {DEEPEST} levels deep")
 
 
 def sha256_file(path: Path) -> str:
-    """Hex SHA-256 of a file's bytes."""
-    with path.open("rb") as file:
+    """Hex SHA-256 of a plain file's bytes. Raises OSError, and CorruptDatasetError for what is no plain file."""
+    with open_plain(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def inside(root: Path, relative: str) -> Path:
-    """`root / relative` for a path read from a document. Raises DatasetError if it would leave `root`."""
+def below(root: Path, relative: str) -> Path:
+    """`root / relative` for a path that a stranger wrote. Raises DatasetError if its text leads out of `root`."""
     pure = PurePosixPath(relative)
     hostile = not relative.isprintable() or "\\" in relative or len(relative.encode(errors="replace")) > _LONGEST_PATH
     if hostile or not pure.parts or pure.is_absolute() or ".." in pure.parts:
         raise DatasetError(f"{relative[:200]!r} is not a path inside {root}")
-    path = root.joinpath(*pure.parts)
+    return root.joinpath(*pure.parts)
+
+
+def inside(root: Path, relative: str) -> Path:
+    """As `below`, and no link on the way leads out of `root` either. Raises DatasetError."""
+    path = below(root, relative)
     # realpath, because Path.resolve raises RuntimeError where links run in a circle
     if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root)):
         raise DatasetError(f"{relative!r} leads out of {root} through a link")

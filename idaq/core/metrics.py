@@ -3,7 +3,8 @@
 import json
 from pathlib import Path
 
-from idaq.core.files import write_text
+from idaq.core.files import parse_json, write_text
+from idaq.core.reading import LARGEST_TABLE, read_document
 
 METRICS = "metrics.jsonl"
 
@@ -28,5 +29,6 @@ def append_metrics(out: Path, step: int, values: dict[str, float]) -> None:
 
 
 def read_metrics(out: Path) -> list[dict[str, int | float]]:
-    """All lines of metrics.jsonl."""
-    return [json.loads(line) for line in (out / METRICS).read_text(encoding="utf-8").splitlines()]
+    """All lines of metrics.jsonl. Raises CorruptDatasetError for a file or line that cannot be read."""
+    text = read_document(out / METRICS, LARGEST_TABLE).decode("utf-8", errors="replace")
+    return [parse_json(line, str(out / METRICS)) for line in text.splitlines()]

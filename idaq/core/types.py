@@ -78,7 +78,7 @@ class Task:
     """One task of a family: what differs (`params`) and which split it belongs to."""
 
     task_id: Slug
-    task_index: Annotated[int, Field(ge=0)]
+    task_index: Annotated[int, Field(ge=0, lt=2**63)]
     params: dict[str, float | list[float]]
     split: Slug
     success: Success | None

@@ -1,4 +1,4 @@
-"""datasets/README.md: every dataset of the catalogue, what it holds, and the command that makes it again."""
+"""datasets/README.md and digests.txt: every dataset of the catalogue, and the command that makes it again."""
 
 from pathlib import Path
 
@@ -7,11 +7,12 @@ from idaq.core.resources import resource_root
 from idaq.evaluate.protocol import number
 from idaq.evaluate.suite import DATA, SetData, SuiteData, percent, read_suite, table
 
-CONFORMANCE = "interop.md"
+CONFORMANCE, DIGESTS = "interop.md", "digests.txt"
 _HEAD = """# The catalogue
 
 Every dataset below was collected from the recipe in its folder; the command makes it again, to the same content digest
-(its first twelve characters stand here). Returns are those of the collected episodes. `idaq collect --help` tells of
+(its first twelve characters stand here; [digests.txt](digests.txt) holds them whole, for
+`idaq hub pull ID HUB --expect DIGEST`). Returns are those of the collected episodes. `idaq collect --help` tells of
 other qualities, and of settings that make other datasets. This page is generated from the folders' data.json by
 `idaq reproduce`.
 """
@@ -19,8 +20,7 @@ other qualities, and of settings that make other datasets. This page is generate
 
 def catalogue_page(folder: Path) -> str:
     """Markdown from every data.json below `folder`, and what its interop.md says of other libraries."""
-    found = [(path.parent, read_suite(SuiteData, path).sets) for path in sorted(folder.glob(f"*/*/{DATA}"))]
-    rows = [_row(facts, entry) for entry, sets in found for facts in sets.values()]
+    rows = [_row(facts, entry) for entry, facts in _sets(folder)]
     parts = [_HEAD, table(["dataset", "tasks", "episodes", "MB", "return", "success", "digest", "made by"], rows)]
     conformance = folder / CONFORMANCE
     if conformance.exists():
@@ -28,9 +28,21 @@ def catalogue_page(folder: Path) -> str:
     return "\n".join(parts)
 
 
+def catalogue_digests(folder: Path) -> str:
+    """A line for each dataset, digest and id, as sha256sum prints them."""
+    return "".join(f"{facts.content_digest}  {facts.dataset_id}\n" for _, facts in _sets(folder))
+
+
 def write_catalogue_page(folder: Path) -> None:
-    """Replace README.md of the catalogue."""
+    """Replace README.md and digests.txt of the catalogue."""
     write_text(folder / "README.md", catalogue_page(folder))
+    write_text(folder / DIGESTS, catalogue_digests(folder))
+
+
+def _sets(folder: Path) -> list[tuple[Path, SetData]]:
+    """Every dataset of the catalogue and its folder."""
+    documents = [(path.parent, read_suite(SuiteData, path).sets) for path in sorted(folder.glob(f"*/*/{DATA}"))]
+    return [(entry, facts) for entry, sets in documents for facts in sets.values()]
 
 
 def _row(facts: SetData, folder: Path) -> list[str]:

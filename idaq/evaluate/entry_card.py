@@ -8,6 +8,7 @@ from idaq.core.config import from_mapping
 from idaq.core.files import read_json, write_text
 from idaq.evaluate import suite
 from idaq.evaluate.protocol import Summary, markdown_table, number
+from idaq.format.card import read_card
 from idaq.format.policies import COMPARISON, Comparison, PolicyRecord, read_record
 
 POLICIES = ("conditioned", "single")
@@ -23,7 +24,7 @@ CONDUCT = {
 def write_entry_card(folder: Path, entry: str, dataset: Path) -> None:
     """Write card.md of the entry `family/quality` in its folder: the dataset's own card, the family's notes.md, what
     its behaviour policies are worth, and the baselines."""
-    parts = [(dataset / "README.md").read_text(encoding="utf-8")]
+    parts = [read_card(dataset)]
     if (notes := folder.parent / "notes.md").exists():
         parts.append(notes.read_text(encoding="utf-8"))
     if (policies := folder.parent / "behaviours").is_dir():

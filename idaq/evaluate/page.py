@@ -7,17 +7,29 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
+from idaq.core.text import printable
 from idaq.evaluate.style import GRID, INK, MUTED, PAPER, svg_text
 
 _NEUTRALS = {INK: "var(--ink)", MUTED: "var(--muted)", GRID: "var(--grid)", PAPER: "var(--paper)"}
 
 
 def render(template: str, **values: object) -> str:
-    """A page from one of the templates beside this file; every value is escaped."""
+    """A page from one of the templates beside this file; every value is escaped, what hides in text made visible."""
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        finalize=_visible,
     )
     return environment.get_template(template).render(**values)
+
+
+def _visible(value: object) -> object:
+    """Text of ours keeps its line breaks; drawings stay as they are."""
+    if isinstance(value, Markup) or not isinstance(value, str):
+        return value
+    return "\n".join(map(printable, value.split("\n")))
 
 
 def inline(figure: Figure | None, prefix: str) -> Markup | None:

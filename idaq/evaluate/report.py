@@ -10,9 +10,10 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from idaq.core.config import to_mapping
-from idaq.core.errors import RunError
+from idaq.core.errors import CorruptDatasetError, RunError
 from idaq.core.files import write_text
 from idaq.core.metrics import read_metrics
+from idaq.core.reading import read_document
 from idaq.core.types import Array, Task
 from idaq.evaluate.commands import collect_command, leaves
 from idaq.evaluate.figures import adaptation_curves, dataset_returns, task_returns, training_losses
@@ -119,9 +120,10 @@ def _curves(summary: Summary) -> Panel:
 def _stills(runs: Sequence[Run]) -> list[Panel]:
     """The pictures of the first run that was filmed, if one was."""
     filmed = [run.path / STILLS_FILE for run in runs if (run.path / STILLS_FILE).is_file()]
-    if not filmed:
+    picture = read_document(filmed[0]) if filmed else b""
+    if not picture.startswith(b"\x89PNG"):  # whatever else the file is, or links to, is not handed on in a report
         return []
-    picture = "data:image/png;base64," + base64.b64encode(filmed[0].read_bytes()).decode()
+    picture = "data:image/png;base64," + base64.b64encode(picture).decode()
     return [Panel(title="One adaptation, filmed", caption=_FILMED, picture=picture)]
 
 
@@ -203,7 +205,7 @@ def _training(runs: Sequence[Run], summary: Summary) -> Panel:
     title = "Training"
     try:
         figure = training_losses({f"seed {run.record.config.seed}": read_metrics(run.path) for run in runs})
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+    except (CorruptDatasetError, ValueError, TypeError, KeyError, AttributeError):
         figure = None
     if figure is None:
         commands = [command for command in summary.measured.commands if command.startswith("idaq train")]

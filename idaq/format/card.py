@@ -1,9 +1,13 @@
 """The dataset card: README.md of a dataset, with the hub's front matter. Figures, not adjectives."""
 
 import json
+import os
+from pathlib import Path
 
 import numpy as np
 
+from idaq.core.reading import read_document
+from idaq.format import layout
 from idaq.format.documents import TaskRecord, mean_random
 from idaq.format.reader import StoredDataset
 from idaq.format.recipe import Behaviour, Recipe
@@ -65,6 +69,12 @@ def _behaviour_row(behaviour: Behaviour, at_most: str) -> str:
         return f"| {b.name} | unknown | {b.quality} | unknown | unknown | {at_most}{b.episodes} |"
     kind = f"{b.kind} {b.policy}" if b.policy else b.kind
     return f"| {b.name} | {kind} | {b.quality} | {b.noise:g} | {b.random_share:g} | {at_most}{b.episodes} |"
+
+
+def read_card(dataset: Path) -> str:
+    """README.md of a dataset's folder; empty if it has none. Raises CorruptDatasetError if it is no such document."""
+    path = dataset / layout.CARD
+    return read_document(path).decode("utf-8", errors="replace") if os.path.lexists(path) else ""
 
 
 def stored_card(stored: StoredDataset) -> str:

@@ -10,7 +10,7 @@ from idaq.core.types import FamilyName, PlainData, Slug, Task, VersionOne
 from idaq.format.recipe import Recipe
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-Count = Annotated[int, Field(ge=0)]
+Count = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 @config
@@ -58,8 +58,8 @@ class Column:
 
     dtype: Literal["|b1", "|i1", "|u1", "<i2", "<u2", "<i4", "<u4", "<i8", "<u8", "<f2", "<f4", "<f8"]
     """NumPy notation, little-endian, for example <f4; |b1 is one byte, 0 or 1"""
-    shape: list[Annotated[int, Field(ge=1)]]
-    """shape of one row; [] for a scalar"""
+    shape: Annotated[list[Annotated[int, Field(ge=1)]], Field(max_length=31)]
+    """shape of one row; [] for a scalar; HDF5 holds 32 dimensions, of which the first are the rows"""
     rows: Literal["T", "T+1"]
 
 

@@ -15,6 +15,7 @@ from idaq.core.checks import as_column, as_flags, check_finite, check_numbers, c
 from idaq.core.digest import COLUMNS, episode_digest
 from idaq.core.errors import CorruptDatasetError, DatasetError
 from idaq.core.notes import Notes
+from idaq.core.reading import check_members
 from idaq.core.types import Array, Episode, Task
 from idaq.format import layout
 from idaq.format.columns import Columns, FlatColumn
@@ -100,6 +101,7 @@ def _read_raw(
     path: Path, left_out: Notes
 ) -> tuple[MinariDataset, dict[str, tuple[Array, Array]], list[Any], list[dict[str, Any]]]:
     """The dataset, the leaves of its observation space, and each episode with its attributes."""
+    check_members(path, links_out=True)
     try:
         dataset = MinariDataset(layout.data_folder(path))
         space = dataset.action_space

@@ -47,12 +47,6 @@ EPISODE_SCHEMA = pa.schema(
 )
 
 
-def is_episode_schema(schema: pa.Schema) -> bool:
-    """Whether these are the columns of episodes.parquet; `success` may be declared without nulls."""
-    place = schema.get_field_index("success")
-    return place >= 0 and schema.set(place, schema.field(place).with_nullable(True)).equals(EPISODE_SCHEMA)
-
-
 def data_folder(dataset: Path) -> Path:
     """Where everything but the card is."""
     return dataset / "data"

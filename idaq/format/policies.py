@@ -15,8 +15,9 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from idaq.core.config import config, from_mapping, to_mapping
-from idaq.core.errors import PolicyError, unknown_name
+from idaq.core.errors import CorruptDatasetError, PolicyError, unknown_name
 from idaq.core.files import read_json, replacing, write_json
+from idaq.core.reading import LARGEST_TABLE, read_document
 from idaq.core.types import Array, FamilyName, Slug, VersionOne
 
 RECORD, COMPARISON = "record.json", "comparison.json"
@@ -173,9 +174,9 @@ def read_policy(folder: Path, name: str) -> Tensors:
         raise unknown_name(f"snapshot of {record.family}", name, record.snapshots)
     path, hint = folder / f"{name}.safetensors", "reinstall idaq, or train it again: idaq behavior train"
     try:
-        content = path.read_bytes()
+        content = read_document(path, LARGEST_TABLE)
         tensors = load(content)
-    except (OSError, SafetensorError) as error:
+    except (CorruptDatasetError, SafetensorError) as error:
         raise PolicyError(f"cannot read weights {path}: {error}", hint=hint) from None
     if hashlib.sha256(content).hexdigest() != record.snapshots[name].sha256:
         raise PolicyError(f"{path} is not the file that {RECORD} was written for: its sha256 differs", hint=hint)

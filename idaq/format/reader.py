@@ -1,21 +1,22 @@
 """Reads a dataset's documents once, into typed objects; checks what is cheap: version, sizes, small files."""
 
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from idaq.core.config import from_mapping
 from idaq.core.digest import value_digest
 from idaq.core.errors import ConfigError, CorruptDatasetError, DatasetNotFoundError, FormatVersionError
 from idaq.core.files import inside, parse_json, read_json, sha256_file
+from idaq.core.reading import LARGEST_TABLE, check_members, read_document
 from idaq.core.types import Array
 from idaq.format import FORMAT_VERSION, layout
+from idaq.format.bounded_parquet import read_table
 from idaq.format.documents import Manifest, MetadataIdaq, TaskRecord
 
 T = TypeVar("T")
@@ -111,6 +112,7 @@ def open_stored(path: Path) -> StoredDataset:
 def _open_stored(path: Path) -> StoredDataset:
     data = layout.data_folder(path)
     metadata = read_metadata(path)
+    check_members(path)
     manifest = read_manifest(path, metadata)
     files = [record.path for record in manifest.files]
     if sorted(files) != sorted(layout.HASHED_FILES):
@@ -127,8 +129,8 @@ def _open_stored(path: Path) -> StoredDataset:
         path=path,
         metadata=metadata,
         manifest=manifest,
-        tasks=read_tasks(data / layout.TASKS),
-        episodes=read_episodes(data / layout.EPISODES),
+        tasks=read_tasks(data / layout.TASKS, manifest.counts.tasks),
+        episodes=read_episodes(data / layout.EPISODES, manifest.counts.episodes),
     )
 
 
@@ -167,24 +169,22 @@ def document(cls: type[T], value: object, where: str) -> T:
         raise CorruptDatasetError(error.message, hint=error.hint) from None
 
 
-def read_tasks(path: Path) -> tuple[TaskRecord, ...]:
-    """tasks.jsonl. Raises CorruptDatasetError with the line."""
+def read_tasks(path: Path, count: int) -> tuple[TaskRecord, ...]:
+    """tasks.jsonl, `count` lines by the manifest. Raises CorruptDatasetError with the line."""
     try:
-        lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")  # splitlines would split at U+2028 too
+        text = read_document(path, LARGEST_TABLE).decode("utf-8")
     except UnicodeDecodeError as error:
         raise CorruptDatasetError(f"{path} is not UTF-8: {error}") from None
-    values = [(parse_json(line, f"{path} line {i + 1}"), i + 1) for i, line in enumerate(lines)]
+    if (found := text.removesuffix("\n").count("\n") + 1) != count:
+        raise CorruptDatasetError(f"{path} has {found} lines; the manifest counts {count} tasks")
+    lines = enumerate(io.StringIO(text, newline="\n"), start=1)  # one at a time; splitlines would split at U+2028 too
+    values = ((parse_json(line, f"{path} line {number}"), number) for number, line in lines)
     return tuple(document(TaskRecord, value, f"{path} line {number}") for value, number in values)
 
 
-def read_episodes(path: Path) -> EpisodeTable:
-    """episodes.parquet. Raises CorruptDatasetError."""
-    try:
-        table = pq.read_table(path)
-    except (pa.ArrowException, OSError) as error:
-        raise CorruptDatasetError(f"{path} is not a readable parquet file: {error}") from None
-    if not layout.is_episode_schema(table.schema):
-        raise CorruptDatasetError(f"{path} has columns {table.schema.names}, not {layout.EPISODE_SCHEMA.names}")
+def read_episodes(path: Path, count: int) -> EpisodeTable:
+    """episodes.parquet, `count` rows by the manifest. Raises CorruptDatasetError."""
+    table = read_table(path, layout.EPISODE_SCHEMA, count)
     known = table["success"].is_valid().to_numpy()
     table = table.set_column(table.schema.get_field_index("success"), "success", table["success"].fill_null(False))
     column: dict[str, Array] = {name: table[name].to_numpy() for name in table.schema.names}

@@ -44,15 +44,15 @@ class Behaviour:
 class Splits:
     """How many tasks each split gets, drawn by a seeded permutation of the family's tasks."""
 
-    seed: Annotated[int, Field(ge=0)]
-    sizes: Annotated[dict[Slug, Annotated[int, Field(ge=0)]], Field(min_length=1)]
+    seed: Annotated[int, Field(ge=0, lt=2**63)]
+    sizes: Annotated[dict[Slug, Annotated[int, Field(ge=0, lt=2**63)]], Field(min_length=1)]
 
 
 @config
 class Reference:
     """The returns that normalise scores, measured for each task. The behaviour's is that of the collected episodes."""
 
-    random_episodes: Annotated[int, Field(ge=2)] = 50
+    random_episodes: Annotated[int, Field(ge=2, le=1_000_000)] = 50
 
 
 @config

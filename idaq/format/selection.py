@@ -69,9 +69,9 @@ def parse_tasks(text: str, tasks: Sequence[Task]) -> tuple[int, ...]:
     """
     found: list[int] = []
     for part in text.split(","):
-        ends = re.fullmatch(r"(\d*):(\d*)", part)
+        ends = re.fullmatch(r"([0-9]{0,18}):([0-9]{0,18})", part)
         if ends is None:
-            found += task_indices(tasks, [int(part) if part.isdecimal() else part])
+            found += task_indices(tasks, [int(part) if re.fullmatch(r"[0-9]{1,18}", part) else part])
             continue
         first, last = int(ends[1] or 0), int(ends[2]) if ends[2] else max(task.task_index for task in tasks) + 1
         within = [task.task_index for task in tasks if first <= task.task_index < last]

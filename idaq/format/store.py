@@ -9,9 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from idaq.core.errors import DatasetError, DatasetNotFoundError, unknown_name
-from idaq.core.files import inside, read_json
+from idaq.core.files import below, read_json
 from idaq.core.ids import datasets_root
+from idaq.core.text import shorten
 from idaq.format import layout
+from idaq.format.reader import read_metadata
+
+_DEEPEST, _MOST_LINKS = 16, 2
+"""folders above a dataset, of which ids of ours have eight at most, and links among them"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,16 +33,26 @@ class Listing:
 
 
 def list_datasets(root: str | Path | None = None) -> list[Listing]:
-    """All datasets below the root, by id. One that cannot be read is skipped with a warning that names it."""
+    """All datasets below the root, by id; links to folders are followed as Minari does, each folder once.
+
+    One that cannot be read is skipped with a warning that names it.
+    """
     base = datasets_root(root)
     listings = []
-    for path in sorted(_dataset_folders(base)) if base.is_dir() else []:
+    for path in sorted(_dataset_folders(base)):
         try:
-            metadata = read_json(layout.data_folder(path) / layout.METADATA)
-            listings.append(Listing(dataset_id=str(metadata["dataset_id"]), path=path, metadata=metadata))
-        except (DatasetError, KeyError, TypeError) as error:
-            warnings.warn(f"skipped {path}: {error}", stacklevel=2)
+            listings.append(_listing(base, path))
+        except DatasetError as error:
+            warnings.warn(f"skipped {path}: {error.message}", stacklevel=2)
     return listings
+
+
+def _listing(base: Path, path: Path) -> Listing:
+    metadata, name = read_metadata(path), path.relative_to(base).as_posix()
+    if metadata.get("dataset_id") != name:
+        stated = shorten(str(metadata.get("dataset_id")))
+        raise DatasetError(f"its metadata.json is of dataset {stated!r}, its folder is that of {name!r}")
+    return Listing(dataset_id=name, path=path, metadata=metadata)
 
 
 def find_dataset(id_or_path: str | Path, root: str | Path | None = None) -> Path:
@@ -49,9 +64,9 @@ def find_dataset(id_or_path: str | Path, root: str | Path | None = None) -> Path
             return direct
         raise DatasetNotFoundError(f"there is no dataset at {direct}", hint="the folder that holds data/ is meant")
     base = datasets_root(root)
-    # Ids of other makers may have no namespace, so only what cannot leave the root is asked of them.
+    # Ids of other makers may have no namespace; links in the user's own root are followed, as Minari does.
     try:
-        if _holds_data(inside(base, text)):
+        if _holds_data(below(base, text)):
             return base / text
     except DatasetError:
         pass
@@ -63,8 +78,11 @@ def find_dataset(id_or_path: str | Path, root: str | Path | None = None) -> Path
 
 
 def delete_dataset(path: Path) -> None:
-    """Remove a dataset: one rename takes it out of sight, whole, before anything is deleted."""
-    path = path.absolute()
+    """Remove a dataset: one rename takes it out of sight, whole, before anything is deleted. Of a link, the link."""
+    path = path.parent.resolve() / path.name  # where its namespace is a link, on the disk that holds it
+    if path.is_symlink():
+        path.unlink()
+        return
     metadata = read_json(layout.data_folder(path) / layout.METADATA)
     name = Path(str(metadata.get("dataset_id")) if isinstance(metadata, dict) else path.name)
     in_root = path.parts[-len(name.parts) :] == name.parts
@@ -82,10 +100,22 @@ def _holds_data(path: Path) -> bool:
         return False
 
 
-def _dataset_folders(folder: Path) -> Iterator[Path]:
-    if layout.data_folder(folder).is_dir():
-        yield folder
-        return
-    for child in folder.iterdir():
-        if child.is_dir() and not child.name.startswith(".") and not child.is_symlink():
-            yield from _dataset_folders(child)
+def _dataset_folders(base: Path) -> Iterator[Path]:
+    """The dataset folders below `base`, links to folders followed, two on one way at most and never in a circle."""
+    waiting = [(base, 0, frozenset[str]())]
+    while waiting:
+        folder, links, above = waiting.pop()
+        if folder != base and _holds_data(folder):
+            yield folder
+        elif links <= _MOST_LINKS and (here := os.path.realpath(folder)) not in above and len(above) <= _DEEPEST:
+            waiting += [(child, links + child.is_symlink(), above | {here}) for child in _children(folder)]
+
+
+def _children(folder: Path) -> list[Path]:
+    try:
+        return [child for child in folder.iterdir() if not child.name.startswith(".") and child.is_dir()]
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        warnings.warn(f"skipped {folder}: it cannot be read: {error.strerror}", stacklevel=2)
+        return []

@@ -20,6 +20,7 @@ from idaq.core.config import to_mapping
 from idaq.core.errors import CorruptDatasetError, DatasetError, DatasetExistsError
 from idaq.core.types import Advance, ignore_progress
 from idaq.format import layout
+from idaq.format.card import read_card
 from idaq.format.columns import Columns, map_columns
 from idaq.format.reader import StoredDataset, open_stored, read_space
 from idaq.format.verify import verify
@@ -93,11 +94,10 @@ def _attributes(stored: StoredDataset) -> Attributes:
     table = stored.episodes
     columns = {field.name: getattr(table, field.name).tolist() for field in fields(EpisodeColumns)}
     columns["success"] = [table.solved(number) for number in range(len(table))]
-    card = stored.path / layout.CARD
     open_seal = Attributes(
         zarr_version=1,
         sha256="0" * 64,
-        card=card.read_text(encoding="utf-8") if card.is_file() else "",
+        card=read_card(stored.path),
         metadata={name: value for name, value in stored.metadata.items() if name != "idaq"},
         manifest=stored.manifest,
         tasks=list(stored.tasks),

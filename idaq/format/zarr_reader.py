@@ -7,12 +7,14 @@ document. A chunk that is missing, or a frame that claims to unpack to more than
 
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import fsspec
 import google_crc32c
 import numpy as np
 from fsspec import AbstractFileSystem
+from fsspec.implementations.local import LocalFileSystem
 from numcodecs import Zstd
 from numpy.typing import NDArray
 from zarr.core.metadata import ArrayV3Metadata
@@ -21,6 +23,7 @@ from zarr.storage import MemoryStore
 from idaq.core.digest import dataset_digest, episode_digest, value_digest
 from idaq.core.errors import CorruptDatasetError, DatasetNotFoundError, FormatVersionError
 from idaq.core.files import parse_json
+from idaq.core.reading import LARGEST_TABLE, check_members
 from idaq.core.types import Array, Episode
 from idaq.format import layout
 from idaq.format.columns import Columns, FlatColumn, check_columns
@@ -221,6 +224,8 @@ def open_zarr(url: str) -> ZarrDataset:
     Raises DatasetNotFoundError, FormatVersionError or, for an unfinished export too, CorruptDatasetError.
     """
     folder = open_folder(url)
+    if isinstance(folder.files, LocalFileSystem) and Path(folder.path).is_dir():
+        check_members(Path(folder.path), links_out=True)
     attributes = _read_attributes(folder)
     place = f"{folder.url}/{GROUP}"
     episodes = _table(attributes.episodes, place)
@@ -259,12 +264,14 @@ def read_group(folder: Folder) -> dict[str, Any] | None:
     """The group's document, None if there is none. Raises CorruptDatasetError if it cannot be read."""
     place = f"{folder.url}/{GROUP}"
     try:
-        content: Any = folder.files.cat_file(folder.place(GROUP))
+        content: Any = folder.files.cat_file(folder.place(GROUP), start=0, end=LARGEST_TABLE + 1)
         text = content.decode()
     except FileNotFoundError:
         return None
     except Exception as error:  # filesystems raise errors of their own
         raise CorruptDatasetError(f"{place} cannot be read: {error!r}") from error
+    if len(content) > LARGEST_TABLE:
+        raise CorruptDatasetError(f"{place} has more than {LARGEST_TABLE} bytes")
     value = parse_json(text, place)
     if not isinstance(value, dict):
         raise CorruptDatasetError(f"{place} is not a JSON object")

@@ -4,6 +4,7 @@ Everything random in training is a pure function of (seed, step), so there is no
 """
 
 import json
+import re
 import struct
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from idaq.learn.agent import Agent, Optimisation
 from idaq.learn.run import CHECKPOINTS, read_run
 
 KEEP = 2
+_NAME = re.compile(r"step-[0-9]{8,18}\.safetensors")
 
 
 def save_checkpoint(out: Path, step: int, agent: Agent, optimisation: Optimisation) -> None:
@@ -33,8 +35,9 @@ def save_checkpoint(out: Path, step: int, agent: Agent, optimisation: Optimisati
 
 
 def checkpoints(out: Path) -> list[Path]:
-    """Checkpoint files, oldest first."""
-    return sorted((out / CHECKPOINTS).glob("step-*.safetensors"))
+    """Checkpoint files, oldest first; plain files alone, by the names that `save_checkpoint` gives."""
+    found = [path for path in (out / CHECKPOINTS).glob("step-*.safetensors") if _NAME.fullmatch(path.name)]
+    return sorted((path for path in found if path.is_file()), key=step_of)
 
 
 def step_of(path: Path) -> int:
@@ -51,6 +54,8 @@ def restore(out: Path, agent: Agent, optimisation: Optimisation | None) -> int:
     for path in reversed(files):
         try:
             with safe_open(path, framework="pt") as file:
+                if (file.metadata() or {}).get("step") != str(step_of(path)):
+                    continue  # renamed: it would resume at another step than its own
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
             agent.load_state_dict({k.removeprefix("agent."): v for k, v in tensors.items() if k.startswith("agent.")})
             if optimisation is not None:

@@ -7,6 +7,8 @@ from pydantic import Field, model_validator
 from idaq.core.config import config
 
 Positive = Annotated[int, Field(ge=1)]
+Width = Annotated[int, Field(ge=1, le=2**14)]
+Depth = Annotated[int, Field(ge=1, le=64)]
 Rate = Annotated[float, Field(gt=0)]
 
 
@@ -14,9 +16,9 @@ Rate = Annotated[float, Field(gt=0)]
 class FocalConfig:
     """FOCAL context encoder (Li et al., 2021): distance metric learning over a meta-batch of tasks."""
 
-    latent: Positive = 20
-    hidden: Positive = 200
-    layers: Positive = 3
+    latent: Width = 20
+    hidden: Width = 200
+    layers: Depth = 3
     lr: Rate = 1e-3
     next_observation: bool = False
     """whether the context holds s' - s: needed where dynamics differ between tasks"""
@@ -26,8 +28,8 @@ class FocalConfig:
 class Td3BcConfig:
     """TD3+BC (Fujimoto & Gu, 2021), conditioned on the latent z."""
 
-    hidden: Positive = 256
-    layers: Positive = 2
+    hidden: Width = 256
+    layers: Depth = 2
     lr: Rate = 1e-3
     gamma: Annotated[float, Field(ge=0, lt=1)] = 0.99
     tau: Annotated[float, Field(gt=0, le=1)] = 0.005
@@ -42,9 +44,9 @@ class Td3BcConfig:
 class EnsembleConfig:
     """Ensemble of (r, s') predictors for uncertainty (IDAQ, section 4.2)."""
 
-    members: Annotated[int, Field(ge=2)] = 4
-    hidden: Positive = 128
-    layers: Positive = 2
+    members: Annotated[int, Field(ge=2, le=1000)] = 4
+    hidden: Width = 128
+    layers: Depth = 2
     lr: Rate = 1e-3
 
 
@@ -68,7 +70,7 @@ class TrainConfig:
     """megabytes for episodes in memory, renewed as training goes on, for data larger than memory; 0 = all of it"""
     checkpoint_every: Positive = 1000
     log_every: Positive = 100
-    threads: Annotated[int, Field(ge=0)] = 0
+    threads: Annotated[int, Field(ge=0, le=1024)] = 0
     """CPU threads; 0 = OMP_NUM_THREADS, or without it the cores this process may use, at most 8"""
     encoder: FocalConfig = Field(default_factory=FocalConfig)
     learner: Td3BcConfig = Field(default_factory=Td3BcConfig)

@@ -5,7 +5,9 @@ with open_remote("hf://me") as remote:
     pull(found, root)
 """
 
+import re
 import tempfile
+import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -13,9 +15,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from idaq.core.errors import CorruptDatasetError, DatasetError, DatasetNotFoundError, UsageError
+from idaq.core.errors import (
+    CorruptDatasetError,
+    DatasetError,
+    DatasetNotFoundError,
+    IdaqError,
+    ShareError,
+    TransferError,
+    UsageError,
+)
 from idaq.core.files import parse_json
 from idaq.core.ids import parse_id
+from idaq.core.text import shorten
 from idaq.format import layout
 from idaq.format.documents import FileRecord, Manifest
 from idaq.format.reader import read_manifest, read_metadata
@@ -23,7 +34,9 @@ from idaq.share.hub_fetch import fetch_document, steadily
 from idaq.share.hub_remote import MANIFEST, METADATA, Remote, scrub
 
 _EXAMPLES = "hf://user, s3://bucket/folder, gs://bucket/folder, https://host/folder, file:///folder"
-_LISTING_THREADS = 8
+_LONGEST_TIMEOUT = 86_400
+"""seconds of silence"""
+_LISTING_THREADS, _LONGEST_LISTING = 8, 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +72,8 @@ def open_remote(url: str, *, revision: str | None = None, timeout: float = 30.0)
     scheme, mark, _ = url.partition("://")
     if not mark or "::" in url:
         raise UsageError(f"{scrub(url)!r} is not the URL of a hub", hint=f"for example {_EXAMPLES}")
+    if not 0 < timeout <= _LONGEST_TIMEOUT:  # neither NaN nor infinity
+        raise UsageError(f"a timeout of {timeout:g} s", hint=f"more than 0, at most {_LONGEST_TIMEOUT} seconds")
     if revision is not None and scheme != "hf":
         raise UsageError(f"{scheme}:// knows no revisions", hint="--revision is for hf://")
     remote = _open(scheme, url, revision, timeout)
@@ -83,12 +98,15 @@ def _open(scheme: str, url: str, revision: str | None, timeout: float) -> Remote
     return FsspecRemote(url, timeout)
 
 
-def look_up(remote: Remote, dataset_id: str) -> RemoteDataset:
-    """A dataset's documents, checked against each other.
+def look_up(remote: Remote, dataset_id: str, *, expect: str | None = None) -> RemoteDataset:
+    """A dataset's documents, checked against each other and, with `expect`, against that content digest.
 
+    `expect` may be the digest's first twelve or more digits; what is pulled is then checked against the whole of it.
     Raises UsageError for what is no id, DatasetNotFoundError, FormatVersionError, CorruptDatasetError, ShareError.
     """
     name = str(parse_id(dataset_id))
+    if expect is not None and not re.fullmatch(r"[0-9a-f]{12,64}", expect):
+        raise UsageError(f"{expect[:80]!r} is no content digest", hint="64 hexadecimal digits, or the first 12 or more")
     metadata = fetch_document(remote, f"{name}/{METADATA}")
     if metadata is None:
         raise DatasetNotFoundError(
@@ -112,6 +130,11 @@ def look_up(remote: Remote, dataset_id: str) -> RemoteDataset:
     files = [record.path for record in checked.files]
     if checked.dataset_id != name or sorted(files) != sorted(layout.HASHED_FILES):
         raise CorruptDatasetError(f"{place}: its manifest is of {checked.dataset_id[:200]!r} and files {files}"[:500])
+    if expect is not None and not checked.content_digest.startswith(expect):
+        raise ShareError(
+            f"{place} has content digest {checked.content_digest}, not {expect}: nothing was fetched",
+            hint="it is other data than you expect: compare the digest with that of whoever made the dataset",
+        )
     return RemoteDataset(remote=remote, dataset_id=name, manifest=checked, metadata=found, documents=documents)
 
 
@@ -131,17 +154,30 @@ class RemoteListing:
 
 
 def list_remote(remote: Remote) -> list[RemoteListing]:
-    """All datasets of a hub, by id; those whose metadata.json is broken or has no sound id are left out."""
+    """All datasets of a hub, by id; one whose metadata.json is broken is skipped with a warning that names it."""
     ids = steadily(remote.dataset_ids)
+    listings = []
     with ThreadPoolExecutor(_LISTING_THREADS) as threads:
-        found = threads.map(lambda place: _listing(remote, place), ids)
-        return sorted((listing for listing in found if listing is not None), key=lambda item: item.dataset_id)
+        for found in threads.map(lambda place: _listing(remote, place), sorted(set(ids))[:_LONGEST_LISTING]):
+            if isinstance(found, RemoteListing):
+                listings.append(found)
+            else:
+                warnings.warn(f"skipped {found}", stacklevel=2)
+    if len(ids) > _LONGEST_LISTING:
+        warnings.warn(f"{remote.url} names {len(ids)} datasets; looked at {_LONGEST_LISTING}", stacklevel=2)
+    return listings
 
 
-def _listing(remote: Remote, place: str) -> RemoteListing | None:
+def _listing(remote: Remote, place: str) -> RemoteListing | str:
+    """The dataset at a place, or what is wrong with it. Raises TransferError."""
     try:
-        content = fetch_document(remote, f"{parse_id(place)}/{METADATA}")
-        metadata = parse_json((content or b"").decode(), place)
-        return RemoteListing(dataset_id=str(parse_id(str(metadata["dataset_id"]))), metadata=metadata)
-    except (DatasetError, UsageError, UnicodeDecodeError, KeyError, TypeError):
-        return None
+        name = str(parse_id(place))
+        metadata = parse_json((fetch_document(remote, f"{name}/{METADATA}") or b"").decode(), METADATA)
+        stated = metadata.get("dataset_id") if isinstance(metadata, dict) else None
+        if not isinstance(stated, str) or not f"/{name}".endswith(f"/{stated}"):  # hf://user/name puts a name before it
+            raise CorruptDatasetError(f"its {METADATA} is of dataset {shorten(str(stated))!r}")
+        return RemoteListing(dataset_id=str(parse_id(stated)), metadata=metadata)
+    except TransferError:
+        raise
+    except (IdaqError, UnicodeDecodeError) as error:
+        return f"{shorten(place)} at {remote.url}: {error.message if isinstance(error, IdaqError) else error}"

@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import TypeVar
 
 from idaq.core.errors import ShareError, TransferError
+from idaq.core.reading import LARGEST_DOCUMENT
 from idaq.core.types import Advance
 from idaq.share.hub_remote import AGAIN, Remote
 
 T = TypeVar("T")
 PAUSES = (0.5, 1.0, 2.0, 4.0)
 """seconds before the second, third, ... try; any byte that comes resets the count"""
-LARGEST_DOCUMENT = 1 << 26
-"""bytes; metadata.json, manifest.json and the card have no stated size, so theirs must have a bound"""
 
 
 def steadily(call: Callable[[], T]) -> T:

@@ -62,6 +62,8 @@ class FsspecRemote:
         return sorted(path for path in found if not path.startswith("."))
 
     def size(self, path: str) -> int | None:
+        if isinstance(self._fs, LocalFileSystem) and os.path.islink(self._address(path)):
+            raise ShareError(f"{self.url}/{path} is a link", hint="put a copy of the file in its place")
         with self._explained(path):
             try:
                 return self._fs.info(self._address(path))["size"]

@@ -60,9 +60,15 @@ def pull_tasks(
             path=folder,
             metadata=found.metadata,
             manifest=found.manifest,
-            tasks=read_tasks(data / layout.TASKS),
-            episodes=read_episodes(data / layout.EPISODES),
+            tasks=read_tasks(data / layout.TASKS, found.manifest.counts.tasks),
+            episodes=read_episodes(data / layout.EPISODES, found.manifest.counts.episodes),
         )
+        whole = found.manifest.content_digest
+        if dataset_digest(stored.episodes.digest.tolist()) != whole:
+            raise CorruptDatasetError(
+                f"{found.dataset_id}: the digests of its episodes do not make its content digest, {whole}",
+                hint="tell whoever pushed it",
+            )
         numbers = _episodes_of(stored, tasks)
         digest = dataset_digest(stored.episodes.digest[numbers].tolist())
         existed = is_here(target, digest)

@@ -207,7 +207,7 @@ def test_any_setting_either_applies_or_raises_a_config_error(key: str, value: st
         (b"a = \n", "Invalid value (at line 1, column 5)"),
         (b"a = 1\na = 2\n", "Cannot overwrite a value (at line 2, column 6)"),
         (b"\xff", "can't decode byte 0xff"),
-        (b"a = " + b"[" * 5000, "recursion"),
+        (b"a = " + b"[" * 5000, "nested too deeply"),
     ],
 )
 def test_a_broken_toml_file_is_named_with_what_is_wrong(tmp_path: Path, content: bytes, text: str) -> None:
@@ -218,5 +218,5 @@ def test_a_broken_toml_file_is_named_with_what_is_wrong(tmp_path: Path, content:
 
 
 def test_a_missing_toml_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"cannot read .*none.toml: No such file or directory"):
+    with pytest.raises(ConfigError, match=r"none.toml is missing"):
         read_toml(tmp_path / "none.toml")

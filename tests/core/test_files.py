@@ -62,7 +62,7 @@ def test_what_is_not_json_is_never_written(tmp_path: Path, value: object) -> Non
 json_values = st.recursive(
     st.none()
     | st.booleans()
-    | st.integers(-(2**63), 2**64)
+    | st.integers(-(2**63), 2**64 - 1)
     | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
@@ -85,8 +85,14 @@ def test_json_comes_back_as_it_was_written(tmp_path_factory: pytest.TempPathFact
         ('{"a": 1, "b": {"c": 1, "c": 1}}', "a key stands twice in one object"),
         ('{"a": 1', "Expecting"),
         ("", "Expecting value"),
-        ("[" * 100_000, "recursion"),
+        ("[" * 100_000, "nested too deeply"),
         (f'{{"a": {"9" * 5000}}}', "Exceeds the limit"),
+        (f'{{"a": {2**64}}}', "18446744073709551616 is too large for a number"),
+        ("[" * 65 + "]" * 65, "nested more than 64 levels deep"),
+        ('{"a":' * 64 + "[[]]" + "}" * 64, "nested more than 64 levels deep"),
+        ("[" + "[]," * 1_000_000 + "0]", "more than 1000000 lists and objects"),
+        (r'{"a": "\ud800"}', "surrogates not allowed"),
+        (r'{"\uDFFF": 1}', "surrogates not allowed"),
     ],
 )
 def test_what_json_forbids_is_refused_with_the_name_of_the_document(text: str, problem: str) -> None:

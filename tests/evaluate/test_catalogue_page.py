@@ -6,7 +6,7 @@ from pathlib import Path
 from idaq.collect.catalogue import entries
 from idaq.collect.collect import Collected
 from idaq.core.resources import resource_root
-from idaq.evaluate.catalogue_page import CONFORMANCE, catalogue_page
+from idaq.evaluate.catalogue_page import CONFORMANCE, DIGESTS, catalogue_digests, catalogue_page, write_catalogue_page
 from idaq.evaluate.suite import DATA, SuiteData, describe, put, read_suite
 from idaq.format.reader import open_stored
 
@@ -23,11 +23,15 @@ def test_every_dataset_has_a_row_with_its_command(collected: Collected, tmp_path
     assert collected.content_digest[:12] in page
     (tmp_path / CONFORMANCE).write_text("## Who reads it\n")
     assert catalogue_page(tmp_path).endswith("## Who reads it\n")
+    write_catalogue_page(tmp_path)
+    line = f"{collected.content_digest}  idaq/point-robot/expert-v0\n"
+    assert (tmp_path / DIGESTS).read_text() == 2 * line
 
 
 def test_the_committed_page_is_that_of_the_committed_documents() -> None:
     folder = resource_root("datasets")
     assert (folder / "README.md").read_text(encoding="utf-8") == catalogue_page(folder)
+    assert (folder / DIGESTS).read_text(encoding="utf-8") == catalogue_digests(folder)
     known = {str(entry) for entry in entries()}
     for path in folder.glob(f"*/*/{DATA}"):
         for facts in read_suite(SuiteData, path).sets.values():

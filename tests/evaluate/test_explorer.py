@@ -9,6 +9,7 @@ from idaq.core.errors import DatasetError
 from idaq.evaluate.explorer import write_explorer
 from idaq.loader import Dataset, open_dataset
 from tests.evaluate.test_report import HOSTILE, Page, check_self_contained
+from tests.hostile.kinds import STEER
 
 
 def test_every_task_and_episode_is_on_the_page(made: Path, tmp_path: Path) -> None:
@@ -37,7 +38,8 @@ def test_a_selection_is_shown_alone(mixed: Dataset, tmp_path: Path) -> None:
 
 
 def test_hostile_names_stay_text(made: Path, tmp_path: Path) -> None:
-    dataset = replace(open_dataset(made), dataset_id=HOSTILE)
+    dataset = replace(open_dataset(made), dataset_id=HOSTILE + STEER)
     write_explorer(dataset, tmp_path / "x.html")
     text = (tmp_path / "x.html").read_text()
     check_self_contained(text, Page(text))
+    assert [letter for letter in text.replace("\n", "") if not letter.isprintable()] == []

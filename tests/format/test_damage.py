@@ -163,7 +163,7 @@ def test_another_format_version_in_the_manifest_is_refused(damaged: Path, versio
         ('"total_steps": 75', '"total_steps": NaN', "NaN is not JSON"),
         ('"total_steps": 75', '"total_steps": 1e999', "1e999 is too large for a number"),
         ('"total_steps": 75', '"total_steps": 75, "total_steps": 75', "a key stands twice in one object"),
-        ('"total_steps": 75', '"total_steps": "\\ud800"', "disagrees with the manifest"),
+        ('"total_steps": 75', '"total_steps": "\\ud800"', "surrogates not allowed"),
         ('"total_steps": 75', '"total_steps": ' + "[" * 950 + "]" * 950, "metadata.json"),
         ('"total_steps": 75', '"total_steps": ' + "9" * 5000, "Exceeds the limit"),
         ('"total_steps": 75', '"total_steps": 76', "disagrees with the manifest"),

@@ -19,7 +19,7 @@ from idaq.format.recipe import Behaviour, Recipe, Reference, Splits
 from tests.format.made import made_source
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
-counts = st.integers(0, 2**63)
+counts = st.integers(0, 2**63 - 1)
 slugs = st.from_regex(r"[a-z0-9](?:[a-z0-9._-]{0,5}[a-z0-9])?", fullmatch=True)
 hashes = st.text("0123456789abcdef", min_size=64, max_size=64)
 names = st.text(max_size=8)
@@ -44,9 +44,11 @@ recipes = st.builds(
     family=names,
     description=names,
     seed=st.integers(0, 2**63 - 1),
-    splits=st.builds(Splits, seed=st.integers(0, 2**128), sizes=st.dictionaries(slugs, counts, min_size=1, max_size=3)),
+    splits=st.builds(
+        Splits, seed=st.integers(0, 2**63 - 1), sizes=st.dictionaries(slugs, counts, min_size=1, max_size=3)
+    ),
     behaviours=st.lists(behaviours, min_size=1, max_size=3, unique_by=lambda behaviour: behaviour.name),
-    reference=st.builds(Reference, random_episodes=st.integers(2, 2**40)),
+    reference=st.builds(Reference, random_episodes=st.integers(2, 1_000_000)),
     train=objects,
     adapt=objects,
 )

@@ -20,7 +20,8 @@ from idaq.share.hub import list_remote, look_up, open_remote
 from idaq.share.hub_pull import partial, pull
 from idaq.share.hub_push import push
 from idaq.share.hub_remote import scrub
-from tests.format.sealing import flip
+from idaq.share.hub_tasks import pull_tasks
+from tests.format.sealing import flip, reseal
 from tests.share import servers
 from tests.share.conftest import MADE, visible
 
@@ -193,3 +194,15 @@ def test_an_unknown_scheme_names_what_is_missing() -> None:
     with pytest.raises(IdaqError) as caught, open_remote("nothing://x"):
         pass
     assert caught.value.hint
+
+
+def test_a_hub_that_only_states_the_expected_digest_is_found_out(own_folder: Path, tmp_path: Path) -> None:
+    lie = "ab" * 32
+    reseal(own_folder / MADE, lambda manifest: manifest.update(content_digest=lie))
+    with open_remote(f"file://{own_folder}") as remote:
+        found = look_up(remote, MADE, expect=lie)
+        with pytest.raises(CorruptDatasetError, match=f"content digest: stated {lie}"):
+            pull(found, tmp_path / "root")
+        with pytest.raises(CorruptDatasetError, match=f"do not make its content digest, {lie}"):
+            pull_tasks(found, range(6), tmp_path / "root")
+    assert visible(tmp_path / "root") == []

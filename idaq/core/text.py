@@ -1,0 +1,19 @@
+"""Text of strangers, made fit to be shown."""
+
+
+def printable(text: str) -> str:
+    r"""`text` on one line, whatever would steer a terminal, break a line or hide in it written as an escape (`\x1b`).
+
+    That is what `str.isprintable` says no to: control characters, line breaks, bidirectional overrides, zero-width
+    characters, lone surrogates.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii") for letter in text
+    )
+
+
+def shorten(text: str, longest: int = 100) -> str:
+    """The beginning of a long text, with what shows that there was more."""
+    return text if len(text) <= longest else text[: longest - 3] + "..."
