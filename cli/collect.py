@@ -68,6 +68,5 @@ def _tell(dataset_id: str, done: "Collected") -> None:
         say(f"{dataset_id}: resumed, {done.resumed} of {done.cells} cells were already collected")
     if done.unstable:
         say(f"{done.unstable} episodes were left out: their simulation became unstable")
-    for note in done.notes:
-        say(f"note: {note}")
+    say(*(f"note: {note}" for note in done.notes))
     say(str(done.path), f"content digest {done.content_digest}")

@@ -214,8 +214,7 @@ def _write(
         facts = {"path": str(path), "content_digest": digest, "episodes": episodes, **(more or {})}
         print_json({**facts, "notes": notes})
         return
-    for note in notes:
-        say(f"note: {note}")
+    say(*(f"note: {note}" for note in notes))
     say(f"{source.recipe.id}: {len(source.tasks)} tasks, {episodes} episodes", str(path), f"content digest {digest}")
 
 

@@ -63,8 +63,7 @@ def push(
     if as_json:
         print_json(vars(done))
         return
-    for note in done.notes:
-        say(f"note: {note}")
+    say(*(f"note: {note}" for note in done.notes))
     if done.existed:
         say(f"{done.dataset_id} is already at {done.url}, with this very content")
     else:

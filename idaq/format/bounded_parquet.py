@@ -27,7 +27,7 @@ def read_table(path: Path, schema: pa.Schema, count: int) -> pa.Table:
             raise CorruptDatasetError(f"{path} has {path.stat().st_size} bytes, too many for {count} rows")
         footer = pq.read_metadata(path)
         _check_footer(footer, path, count)
-        if not _agrees(footer.schema.to_arrow_schema(), schema):
+        if not _is(footer.schema.to_arrow_schema(), schema):
             raise CorruptDatasetError(f"{path} has columns {footer.schema.names}, not {schema.names}"[:600])
         with pq.ParquetFile(path, metadata=footer, read_dictionary=texts) as file:
             table = file.read(schema.names)
@@ -40,12 +40,12 @@ def read_table(path: Path, schema: pa.Schema, count: int) -> pa.Table:
         raise CorruptDatasetError(f"{path} is not a readable parquet file: {error}") from None
 
 
-def _agrees(found: pa.Schema, schema: pa.Schema) -> bool:
-    """Whether the columns are those of `schema`; one that may hold nulls there may be declared without them."""
-    return found.names == schema.names and all(
-        ours.with_nullable(theirs.nullable).equals(theirs) and theirs.nullable <= ours.nullable
-        for theirs, ours in zip(found, schema, strict=True)
-    )
+def _is(found: pa.Schema, schema: pa.Schema) -> bool:
+    """Whether these are its columns; one that may hold nulls may also be declared without."""
+    if len(found) != len(schema):
+        return False
+    pairs = zip(found, schema, strict=True)
+    return all(here.with_nullable(here.nullable or there.nullable).equals(there) for here, there in pairs)
 
 
 def _check_footer(metadata: pq.FileMetaData, path: Path, count: int) -> None:

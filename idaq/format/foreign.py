@@ -57,7 +57,6 @@ def read_foreign(path: Path) -> Foreign:
     for NaN or infinity, naming the episode; CorruptDatasetError if Minari cannot read it.
     """
     left_out, asides = Notes(), Notes()
-    check_members(path, links_out=True)
     dataset, leaves, episodes, attributes = _read_episodes(path, left_out, asides)
     left_out.tell(dataset.id, "episodes without steps are left out", len(attributes) - len(episodes))
     if not episodes:
@@ -99,6 +98,7 @@ def _read_episodes(
     path: Path, left_out: Notes, asides: Notes
 ) -> tuple[MinariDataset, dict[str, tuple[Array, Array]], dict[int, Episode], list[dict[str, Any]]]:
     """The dataset, the leaves of its observation space, the episodes with steps by number, and what each states."""
+    check_members(path, links_out=True)
     try:
         dataset = MinariDataset(layout.data_folder(path))
         space = dataset.action_space
