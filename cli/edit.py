@@ -156,7 +156,7 @@ def delete(
     path = find_dataset(dataset, root)
     if not yes:
         typer.confirm(f"delete {path}?", abort=True)
-    delete_dataset(path)
+    delete_dataset(path, root)
     print(f"deleted {path}")
 
 

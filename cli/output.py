@@ -23,10 +23,13 @@ Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on 
 
 def fail(message: str, code: int) -> NoReturn:
     """Print an error and exit."""
-    from rich.console import Console
-    from rich.text import Text
+    try:
+        from rich.console import Console
+        from rich.text import Text
 
-    Console(stderr=True, soft_wrap=True).print(Text.assemble(("error: ", "bold red"), message))
+        Console(stderr=True, soft_wrap=True).print(Text.assemble(("error: ", "bold red"), message))
+    except (ImportError, OSError):  # where too many files are open, nothing more can be imported
+        print(f"error: {message}", file=sys.stderr)
     sys.exit(code)
 
 
