@@ -29,7 +29,7 @@ from idaq.core.errors import IdaqError
 Fault = Literal["full", "broken", "killed"]
 FAULTS: tuple[Fault, ...] = ("full", "broken", "killed")
 KILLED = 9
-_FEW = 40
+_FEW = 12
 """calls, all of which are tried whatever the stride"""
 _NEEDS_ROOM = {"open", "write", "mkdir", "rename", "replace", "sendfile", "write_table", "ftruncate", "fsync"}
 _CALLS = ("open", "write", "fsync", "rename", "replace", "unlink", "remove", "mkdir", "rmdir", "ftruncate", "sendfile")
