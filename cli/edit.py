@@ -184,7 +184,7 @@ def delete(
     link, target = path.is_symlink(), path.resolve()
     if not yes:
         typer.confirm(printable(f"remove the link {path}?" if link else f"delete {path}?"), abort=True)
-    delete_dataset(path)
+    delete_dataset(path, root)
     say(f"removed the link {path}; {target} is as it was" if link else f"deleted {path}")
 
 

@@ -45,11 +45,14 @@ def say(*lines: str, err: bool = False) -> None:
 
 def fail(message: str, code: int, hint: str | None = None) -> NoReturn:
     """Print an error, and below it how to mend it, and exit."""
-    from rich.console import Console
-    from rich.text import Text
-
     mend = "" if hint is None else f"\n  to mend: {printable(hint)}"
-    Console(stderr=True, soft_wrap=True).print(Text.assemble(("error: ", "bold red"), printable(message), mend))
+    try:
+        from rich.console import Console
+        from rich.text import Text
+
+        Console(stderr=True, soft_wrap=True).print(Text.assemble(("error: ", "bold red"), printable(message), mend))
+    except (ImportError, OSError):  # where too many files are open, nothing more can be imported
+        print(f"error: {printable(message)}{mend}", file=sys.stderr)
     sys.exit(code)
 
 

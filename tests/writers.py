@@ -100,7 +100,7 @@ def _import_zarr(shared: Shared, root: Path) -> None:
 
 
 def _delete(shared: Shared, root: Path) -> None:
-    delete_dataset(find_dataset(ID, root))
+    delete_dataset(find_dataset(ID, root), root)
 
 
 def _write(source: DatasetSource, root: Path, check: Callable[[Path], None] = lambda _folder: None) -> None:

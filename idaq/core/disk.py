@@ -27,13 +27,11 @@ _SENTENCES = {
 
 def explain(error: OSError) -> DiskError:
     """The error in words, with a hint; of what it does not know it repeats what the system says."""
-    what, hint = _SENTENCES.get(
-        error.errno or 0, (f"{{}}: {error.strerror or error}", "check the path, its owner and mode, and the disk")
-    )
-    return DiskError(what.format(_place(error)), hint=f"{hint}; then run the same command again")
-
-
-def _place(error: OSError) -> str:
-    """The paths that the error names."""
     names = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
-    return " or ".join(names) or "a file"
+    place, said = " or ".join(names), error.strerror or str(error)
+    what, hint = _SENTENCES.get(error.errno or 0, ("", "check the path, its owner and mode, and the disk"))
+    if what and (place or error.errno != errno.ENOENT):
+        said = what.format(place or "a file")
+    elif place:
+        said = f"{place}: {said}"
+    return DiskError(said, hint=f"{hint}; then run the same command again")

@@ -48,7 +48,7 @@ def replacing(path: Path) -> Iterator[Path]:
     what a killed run left is taken over by the next. Of two writers of one path the second waits for the first.
     """
     temporary = path.with_name(f".{path.name}.tmp")
-    with _naming(path), _claimed(temporary, os.O_RDWR | os.O_CREAT) as descriptor:
+    with naming(path, temporary), _claimed(temporary, os.O_RDWR | os.O_CREAT) as descriptor:
         try:
             os.ftruncate(descriptor, 0)
             yield temporary
@@ -65,7 +65,7 @@ def replacing(path: Path) -> Iterator[Path]:
 def replacing_folder(path: Path) -> Iterator[Path]:
     """The same for a folder: yields an empty one. Raises OSError if `path` is there, unless it is an empty folder."""
     temporary = path.with_name(f".{path.name}.tmp")
-    with _naming(path), _claimed(temporary, os.O_RDONLY | os.O_DIRECTORY):
+    with naming(path, temporary), _claimed(temporary, os.O_RDONLY | os.O_DIRECTORY):
         try:
             for left in temporary.iterdir():
                 remove(left)
@@ -79,12 +79,12 @@ def replacing_folder(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _naming(path: Path) -> Iterator[None]:
-    """Let an OSError that names no file, as those of full disks do, name `path`."""
+def naming(path: Path, temporary: Path | None = None) -> Iterator[None]:
+    """Let an OSError name `path` where it names no file, as those of full disks do, or only the temporary one."""
     try:
         yield
     except OSError as error:
-        if error.errno and not error.filename:
+        if error.errno and error.filename in (None, str(temporary)):
             error.filename = str(path)
         raise
 

@@ -5,6 +5,7 @@ import stat
 from io import BufferedReader
 from pathlib import Path
 
+from idaq.core.disk import explain
 from idaq.core.errors import CorruptDatasetError
 
 LARGEST_DOCUMENT = 1 << 24
@@ -34,7 +35,9 @@ def read_document(path: Path, largest: int = LARGEST_DOCUMENT) -> bytes:
             return file.read(size)
     except FileNotFoundError:
         raise CorruptDatasetError(f"{path} is missing") from None
-    except (OSError, ValueError) as error:  # ValueError: a name with NUL or half a surrogate pair
+    except OSError as error:
+        raise CorruptDatasetError(f"{path} cannot be read: {error}", hint=explain(error).hint) from None
+    except ValueError as error:  # a name with NUL or half a surrogate pair
         raise CorruptDatasetError(f"{path} cannot be read: {error}") from None
 
 

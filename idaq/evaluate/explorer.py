@@ -45,6 +45,7 @@ def write_explorer(dataset: Dataset, target: Path) -> None:
         tasks=[_view(dataset, task, low, high) for task in dataset.tasks],
         columns=_COLUMNS,
     )
+    target.parent.mkdir(parents=True, exist_ok=True)
     write_text(target, page)
 
 

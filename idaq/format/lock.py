@@ -14,6 +14,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from idaq.core.errors import DatasetLockedError
+from idaq.core.files import naming
 
 PATIENCE = 10.0
 """seconds that a writer waits for another of the same id"""
@@ -42,9 +43,10 @@ def locked(root: Path, dataset_id: str, what: str, patience: float | None = None
     try:
         for left in building.iterdir():
             _clear(left, None if left.name == name else _lock(root, left.name))
-        (building / name).mkdir()
-        (building / name / _HOLDER).write_text(f"{what}, process {os.getpid()} on {platform.node()}", encoding="utf-8")
-        yield building / name
+        with naming(root):
+            (building / name).mkdir()
+            (building / name / _HOLDER).write_text(f"{what}, process {os.getpid()} on {platform.node()}")
+            yield building / name
     finally:
         shutil.rmtree(building / name, ignore_errors=True)
         lock.release()

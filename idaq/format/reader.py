@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from idaq.core.config import from_mapping
 from idaq.core.digest import value_digest
+from idaq.core.disk import explain
 from idaq.core.errors import ConfigError, CorruptDatasetError, DatasetError, DatasetNotFoundError, FormatVersionError
 from idaq.core.files import inside, parse_json, read_json, sha256_file
 from idaq.core.reading import LARGEST_TABLE, check_members, read_document
@@ -113,8 +114,10 @@ def open_stored(path: Path) -> StoredDataset:
     """Open a dataset folder. Raises DatasetNotFoundError, FormatVersionError or CorruptDatasetError."""
     try:
         return _of_one(path, lambda: _open_stored(path))
-    except (OSError, RecursionError) as error:
+    except RecursionError as error:
         raise CorruptDatasetError(f"{path} cannot be read: {error}", hint=_mend(path)) from None
+    except OSError as error:
+        raise CorruptDatasetError(f"{path} cannot be read: {error}", hint=explain(error).hint) from None
 
 
 def _of_one(path: Path, read: Callable[[], T]) -> T:

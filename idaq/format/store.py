@@ -79,7 +79,7 @@ def find_dataset(id_or_path: str | Path, root: str | Path | None = None) -> Path
     )
 
 
-def delete_dataset(path: Path) -> None:
+def delete_dataset(path: Path, root: str | Path | None = None) -> None:
     """Remove a dataset: one rename takes it out of sight, whole, before anything is deleted. Of a link, the link.
 
     Raises DatasetNotFoundError if it is gone, DatasetLockedError while another process writes it.
@@ -88,9 +88,10 @@ def delete_dataset(path: Path) -> None:
     if path.is_symlink():
         path.unlink()
         return
-    name = _name_below_root(path)
-    base = path.parents[len(name.parts) - 1]
-    with locked(base, name.as_posix(), "deletion") as work:
+    if not _holds_data(path):
+        raise DatasetNotFoundError(f"there is no dataset at {path}")
+    base = _root_of(path, root)
+    with locked(base, path.relative_to(base).as_posix(), "deletion") as work:
         try:
             path.rename(work / "deleted")
         except FileNotFoundError:
@@ -98,14 +99,16 @@ def delete_dataset(path: Path) -> None:
         fsync_folder(path.parent)
 
 
-def _name_below_root(path: Path) -> Path:
-    """A dataset's id, if its folder ends in it: then the root is what stands before; else the folder's own name."""
+def _root_of(path: Path, root: str | Path | None) -> Path:
+    """The root that a dataset lies below: `root`, or what stands before its id, or the folder it is in."""
+    base = datasets_root(root).resolve()
+    if base in path.parents:
+        return base
     try:
-        metadata = read_json(layout.data_folder(path) / layout.METADATA)
-        name = Path(str(metadata["dataset_id"]))
+        name = Path(str(read_json(layout.data_folder(path) / layout.METADATA)["dataset_id"]))
     except (DatasetError, KeyError, TypeError):
-        return Path(path.name)
-    return name if path.parts[-len(name.parts) :] == name.parts else Path(path.name)
+        return path.parent
+    return path.parents[len(name.parts) - 1] if path.parts[-len(name.parts) :] == name.parts else path.parent
 
 
 def _holds_data(path: Path) -> bool:

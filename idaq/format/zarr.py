@@ -18,7 +18,7 @@ from zarr.storage import MemoryStore
 
 from idaq.core.config import to_mapping
 from idaq.core.errors import CorruptDatasetError, DatasetError, DatasetExistsError, DatasetLockedError
-from idaq.core.files import fsync_tree, is_torn, write_bytes
+from idaq.core.files import fsync_tree, is_torn, naming, write_bytes
 from idaq.core.types import Advance, ignore_progress
 from idaq.format import layout
 from idaq.format.card import read_card
@@ -127,11 +127,12 @@ def _others(folder: Folder) -> list[str]:
 def _put(folder: Folder, key: str, content: bytes) -> int:
     place = folder.place(key)
     try:
-        folder.files.makedirs(place.rpartition("/")[0], exist_ok=True)
-        if key == GROUP and isinstance(folder.files, LocalFileSystem):
-            write_bytes(Path(place), content)  # stores write whole objects by themselves
-        else:
-            folder.files.pipe_file(place, content)
+        with naming(Path(place)):
+            folder.files.makedirs(place.rpartition("/")[0], exist_ok=True)
+            if key == GROUP and isinstance(folder.files, LocalFileSystem):
+                write_bytes(Path(place), content)  # stores write whole objects by themselves
+            else:
+                folder.files.pipe_file(place, content)
     except OSError:
         raise
     except Exception as error:  # filesystems raise errors of their own where they are read-only

@@ -102,15 +102,19 @@ class FsspecRemote:
             if content is None or is_torn(content, layout.NO_NAMESPACE):
                 steadily(lambda path=path: self._write(path, layout.NO_NAMESPACE))
         for file in files:
+            if file is files[-1]:  # a push cut off behind it would find all there, and never write the index
+                self._write_index(dataset_id)
             if not self._is_there(file):
                 steadily(lambda file=file: self._send(file))
             progress(file.size)
-        with self.alone(INDEX):
-            index = {"datasets": sorted({*steadily(self.dataset_ids), dataset_id})}
-            steadily(lambda: self._write(INDEX, (json.dumps(index, indent=2) + "\n").encode()))
 
     def close(self) -> None:
         pass
+
+    def _write_index(self, dataset_id: str) -> None:
+        with self.alone(INDEX):
+            index = {"datasets": sorted({*steadily(self.dataset_ids), dataset_id})}
+            steadily(lambda: self._write(INDEX, (json.dumps(index, indent=2) + "\n").encode()))
 
     def _address(self, path: str) -> str:
         return f"{self._root}/{path}"
