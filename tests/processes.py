@@ -43,10 +43,13 @@ class Command:
             time.sleep(0.01)
 
     def end(self, number: int | None = None, group: bool = False) -> tuple[int, str]:
-        """Exit code and stderr, after a signal to it or to all; no process of it is left after 5 seconds."""
+        """Exit code and stderr, after a signal to it or to all; no process of it is left soon after.
+
+        Five seconds do on a quiet machine, most of them Python's own, which takes torch apart.
+        """
         if number is not None:
             (os.killpg if group else os.kill)(self.process.pid, number)
-            end = time.monotonic() + 5
+            end = time.monotonic() + 20
             while self.members() and time.monotonic() < end:
                 time.sleep(0.02)
             left = self.members()

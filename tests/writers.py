@@ -23,7 +23,8 @@ import numpy as np
 
 from idaq.collect.collect import collect
 from idaq.core.errors import IdaqError
-from idaq.format.edit import Labels, merged, relabelled, subset
+from idaq.format.edit import Labels, relabelled, subset
+from idaq.format.merge import merged
 from idaq.format.reader import open_stored
 from idaq.format.store import delete_dataset, find_dataset, list_datasets
 from idaq.format.verify import check_sound, verify

@@ -4,14 +4,14 @@ import os
 import signal
 import threading
 import time
-import warnings
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack, contextmanager
-from multiprocessing import resource_tracker
+from contextlib import contextmanager, suppress
+from multiprocessing import active_children, resource_tracker
 from typing import Any, Literal, TypeVar
 
-import joblib
+from joblib.externals import loky
 
 from idaq.core.errors import UsageError
 from idaq.core.interrupts import interrupts_held
@@ -33,22 +33,27 @@ def in_processes(function: Callable[..., T], calls: Sequence[tuple[Any, ...]], w
     most = _MOST_A_CORE * len(os.sched_getaffinity(0))
     if workers > most:
         raise UsageError(f"{workers} worker processes on this machine", hint=f"--workers of at most {most}")
-    count = min(workers, max(1, len(calls)))
-    pool = {"initializer": _end_with, "initargs": (os.getpid(),)} if count > 1 else {}
-    parallel = joblib.Parallel(n_jobs=count, return_as="generator_unordered", **pool)
-    with ExitStack() as stack:
+    count = min(workers, len(calls))
+    if count < 2:
+        yield from (function(*call) for call in calls)
+        return
+    others = {process.pid for process in active_children()}
+    pool = loky.ProcessPoolExecutor(count, initializer=_end_with, initargs=(os.getpid(),))
+    try:
         with interrupts_held(), _deaf_children():  # half a pool could not be ended
-            results: Any = parallel(joblib.delayed(function)(*call) for call in calls)
-            stack.callback(_abandon, results)
-        try:
-            yield from results
-        except BrokenProcessPool as error:  # "Detailed tracebacks should have been printed" says nothing
+            futures = [pool.submit(function, *call) for call in calls]
+        for future in as_completed(futures):
+            yield future.result()
+    except BaseException as error:
+        for process in active_children():  # shutdown(kill_workers=True) may print a KeyError of its own
+            if process.pid is not None and process.pid not in others:
+                with suppress(ProcessLookupError):
+                    os.kill(process.pid, signal.SIGKILL)
+        if isinstance(error, BrokenProcessPool):  # "Detailed tracebacks should have been printed" says nothing
             raise BrokenProcessPool(" ".join(str(error).partition("Detailed")[0].split())) from None
-
-
-def _abandon(results: Any) -> None:
-    with warnings.catch_warnings(action="ignore"):  # that what has begun is not waited for
-        results.close()
+        raise
+    finally:
+        pool.shutdown()
 
 
 @contextmanager

@@ -108,6 +108,7 @@ def test_a_command_that_keeps_nothing_says_so(tmp_path: Path) -> None:
     assert code != 143 or "interrupted; nothing new is kept" in err
 
 
+@pytest.mark.slow
 def test_a_study_that_loses_a_worker_and_is_terminated_resumes(idaq: Idaq, tmp_path: Path) -> None:
     catalogue, out, root = tmp_path / "catalogue", tmp_path / "runs", tmp_path / "root"
     brief = (*BRIEF, "episodes=2", "reference=1", "report_at=[2]")
