@@ -6,8 +6,9 @@ from pathlib import Path
 
 from idaq.adapt.adapt import Adapted, adapt, blank_results, known_strategies
 from idaq.adapt.config import AdaptConfig
-from idaq.adapt.results import TRACE, Results, resume_results, write_results
+from idaq.adapt.results import TRACE, Results, StrategyResult, resume_results, write_results
 from idaq.adapt.trace import STRATEGY, write_trace
+from idaq.core.errors import RunError
 from idaq.core.types import Advance, ignore_progress
 from idaq.learn.agent import Agent
 from idaq.loader import Dataset
@@ -33,7 +34,8 @@ class Adaptation:
 
         def keep(adapted: Adapted) -> None:
             nonlocal results
-            results = replace(results, strategies={**results.strategies, **adapted.results.strategies})
+            beside = self._beside(adapted.results)
+            results = replace(results, strategies={**beside, **results.strategies, **adapted.results.strategies})
             _write(self.out, results, adapted)
             for name in adapted.results.strategies:
                 finished(name)
@@ -41,6 +43,13 @@ class Adaptation:
         if self.to_run:
             adapt(self.agent, self.dataset, self.config, strategies=self.to_run, progress=progress, finished=keep)
         return results
+
+    def _beside(self, mine: Results) -> dict[str, StrategyResult]:
+        """What another process has added meanwhile, of the same agent, data and protocol."""
+        try:
+            return resume_results(self.out, replace(mine, strategies={})).strategies
+        except RunError:
+            return {}
 
 
 def resume_adaptation(

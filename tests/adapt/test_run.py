@@ -52,6 +52,15 @@ def test_strategies_join_those_that_are_there(agent: Agent, dataset: Dataset, wh
     assert resume_adaptation(tmp_path, agent, dataset, CONFIG, OTHERS).run() == whole
 
 
+def test_two_adaptations_of_one_run_at_once_keep_each_others_strategies(
+    agent: Agent, dataset: Dataset, whole: Results, tmp_path: Path
+) -> None:
+    one, other = (resume_adaptation(tmp_path, agent, dataset, CONFIG, names) for names in ([STRATEGY], OTHERS))
+    one.run()
+    other.run()
+    assert read_results(tmp_path).strategies == whole.strategies
+
+
 def test_a_stopped_adaptation_runs_the_rest(agent: Agent, dataset: Dataset, whole: Results, tmp_path: Path) -> None:
     def stop(name: str) -> None:
         assert name in read_results(tmp_path).strategies  # it is safe before anybody is told
