@@ -84,5 +84,5 @@ def main() -> None:
         from idaq.core.disk import explain
 
         told = explain(error)
-        fail(str(told), told.exit_code)
+        fail(told.message, told.exit_code, told.hint)
     sys.exit(code if isinstance(code, int) else 0)

@@ -80,8 +80,8 @@ def test_on_ray_a_full_disk_and_a_lost_worker_are_told_and_the_next_run_goes_on(
     on_ray: dict[str, Any], collected: Collected
 ) -> None:
     kept = "finished cells are kept: run the same command again to go on"
-    assert on_ray["full"]["message"] == "the disk is full: [Errno 28] No space left on device"
-    assert on_ray["full"]["hint"] == f"free some space; {kept}"
+    assert on_ray["full"]["message"].startswith("the disk is full: no room for ")
+    assert on_ray["full"]["hint"].endswith("; finished cells are kept")
     assert on_ray["lost"]["message"].startswith("a worker was lost: ")
     assert on_ray["lost"]["hint"] == kept
     assert on_ray["again"]["digest"] == collected.content_digest

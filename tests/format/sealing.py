@@ -32,7 +32,7 @@ def reseal(dataset: Path, alter_manifest: Alter = lambda manifest: None) -> None
     manifest["recipe_digest"] = value_digest(manifest["recipe"])
     alter_manifest(manifest)
     (data / layout.MANIFEST).write_text(json.dumps(manifest))
-    metadata["idaq"]["counts"] = manifest["counts"]
+    metadata["idaq"]["counts"] = manifest.get("counts")
     metadata["idaq"]["manifest_sha256"] = sha256_file(data / layout.MANIFEST)
     (data / layout.METADATA).write_text(json.dumps(metadata))
 

@@ -65,7 +65,7 @@ def test_an_import_of_hostile_hdf5_ends_in_words(damaged: Path, kind: str) -> No
     KINDS[kind](damaged / "data" / layout.HDF5)
     alter_document(damaged / "data" / layout.METADATA, lambda metadata: metadata.pop("idaq"))
     with pytest.raises(DatasetError):
-        read_minari([damaged])
+        read_minari(damaged)
 
 
 @pytest.mark.parametrize(("name", "text"), [("none.hdf5", "it is no file"), ("text.hdf5", "reading it failed")])

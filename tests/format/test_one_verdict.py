@@ -5,6 +5,7 @@ The documents are damaged at random and sealed again, so that no hash betrays it
 
 import json
 import random
+import re
 import shutil
 import warnings
 from collections.abc import Callable
@@ -220,8 +221,8 @@ def test_a_space_that_is_no_box_of_its_column_is_named_and_refused(damaged: Path
 @pytest.mark.parametrize(
     ("path", "value", "text"),
     [
-        ("columns.observations.shape", [1] * 64 + [3], "column observations cannot have"),
-        ("columns.observations.shape", [1] * 31 + [3], "column observations cannot have"),
+        ("columns.observations.shape", [1] * 64 + [3], "columns.observations.shape: List should have at most 31 items"),
+        ("columns.observations.shape", [1] * 31 + [3], "columns.observations.shape: List should have at most 31 items"),
         ("columns.observations.shape", [2**32, 2**32], "column observations cannot have"),
         ("columns.rewards.dtype", "<i8", "column rewards cannot have T rows of <i8"),
         ("columns.rewards.dtype", "<f2", "column rewards cannot have T rows of <f2"),
@@ -237,7 +238,7 @@ def test_a_column_that_no_reader_has_is_named_and_refused(damaged: Path, path: s
 
     reseal(damaged, alter)
     assert text in problems(damaged)
-    with pytest.raises(DatasetError, match="cannot have"):
+    with pytest.raises(DatasetError, match=re.escape(text)):
         open_dataset(damaged)
 
 

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -121,7 +122,9 @@ def test_a_reader_beside_deletions_sees_the_old_whole_the_new_whole_or_nothing(t
     def take_turns() -> None:
         try:
             for turn in range(30):
-                delete_dataset(write_dataset(versions[turn % 2], root, ""))
+                path = write_dataset(versions[turn % 2], root, "")
+                time.sleep(0.03)  # long enough to be seen
+                delete_dataset(path)
         finally:
             over.set()
 

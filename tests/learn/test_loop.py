@@ -17,12 +17,11 @@ import pytest
 import torch
 
 from idaq.collect.collect import Collected
-from idaq.core import interrupts
+from idaq.core import files, interrupts
 from idaq.core.errors import CheckpointError, NonFiniteError, RunError
 from idaq.core.metrics import METRICS, read_metrics
 from idaq.format.reader import open_stored
 from idaq.format.zarr import export_zarr
-from idaq.learn import checkpoint
 from idaq.learn.checkpoint import checkpoints, load_agent, step_of
 from idaq.learn.config import EnsembleConfig, FocalConfig, Td3BcConfig, TrainConfig
 from idaq.learn.loop import agent_spec, build, train, use_threads
@@ -130,16 +129,18 @@ def test_the_second_signal_leaves_at_once_and_the_old_checkpoint(
     dataset: Dataset, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In the middle of writing the new one."""
-    out, real = tmp_path / "stopped", checkpoint.save_file
+    out, real = tmp_path / "stopped", files.replacing
     monkeypatch.setattr(interrupts, "_ECHO", 0.0)
 
-    def interrupted_again(tensors: dict[str, torch.Tensor], path: Path, metadata: dict[str, str]) -> None:
-        if metadata["step"] == "34":
-            Path(path).write_bytes(b"half a checkpoint")
-            os.kill(os.getpid(), signal.SIGTERM)
-        real(tensors, path, metadata)
+    @contextmanager
+    def interrupted_again(path: Path) -> Iterator[Path]:
+        with real(path) as temporary:
+            if path.name == "step-00000034.safetensors":
+                temporary.write_bytes(b"half a checkpoint")
+                os.kill(os.getpid(), signal.SIGTERM)
+            yield temporary
 
-    monkeypatch.setattr(checkpoint, "save_file", interrupted_again)
+    monkeypatch.setattr(files, "replacing", interrupted_again)
     done = iter(range(100))
     with hearing_ctrl_c(), pytest.raises(KeyboardInterrupt):
         train(

@@ -80,7 +80,7 @@ def test_there_and_back(s3: Any, made: Path, made_digest: str, tmp_path: Path) -
     done = send(s3, made)
     assert (done.existed, done.content_digest, done.url) == (False, made_digest, URL)
     order = sent_files(s3)
-    assert order[-2:] == ["metadata.json", "datasets.json"]  # what makes it visible, then the list
+    assert order[-2:] == ["datasets.json", "metadata.json"]  # the list, then what makes it visible
     assert send(s3, made).existed
     s3.log.clear()
     assert [listing.dataset_id for listing in list_remote(s3.remote)] == [MADE]
