@@ -63,7 +63,7 @@ def main() -> None:
         with interrupts_raised(), command.make_context("idaq", sys.argv[1:]) as context:
             code = command.invoke(context)
     except IdaqError as error:
-        fail(error.message, error.exit_code, error.hint)
+        fail(error.message, error.exit_code, error.hint, error.details)
     except typer.Exit as done:
         code = done.exit_code
     except typer.TyperException as error:

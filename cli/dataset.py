@@ -98,9 +98,9 @@ def verify(dataset: Id, root: Root = None, as_json: Json = False) -> None:
         print_json({"path": str(path), "sound": not problems, **listed})
         raise typer.Exit(bool(problems))
     if problems:
-        say(*(f"  - {problem}" for problem in problems), err=True)
         raise CorruptDatasetError(
-            f"{dataset} is damaged, as told above",
+            f"{dataset} is damaged",
+            details=map(str, problems),
             hint=f"remove {path} and collect it again (same digest) or fetch it again",
         )
     say(*(f"warning: {warning}" for warning in warnings))

@@ -43,9 +43,10 @@ def say(*lines: str, err: bool = False) -> None:
         print(printable(line), file=sys.stderr if err else sys.stdout)
 
 
-def fail(message: str, code: int, hint: str | None = None) -> NoReturn:
-    """Print an error, and below it how to mend it, and exit."""
-    mend = "" if hint is None else f"\n  to mend: {printable(hint)}"
+def fail(message: str, code: int, hint: str | None = None, details: Sequence[str] = ()) -> NoReturn:
+    """Print an error, below it its details and how to mend it, and exit."""
+    listed = "".join(f"\n  - {printable(detail)}" for detail in details)
+    mend = listed + ("" if hint is None else f"\n  to mend: {printable(hint)}")
     try:
         from rich.console import Console
         from rich.text import Text

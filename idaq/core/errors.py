@@ -28,24 +28,27 @@ from collections.abc import Iterable
 
 
 class IdaqError(Exception):
-    """Base of all errors; `str()` gives the message and, on a second line, the hint."""
+    """Base of all errors; `str()` gives the message, then a line for each detail, then the hint."""
 
     exit_code = 1
 
-    def __init__(self, message: str, *, hint: str | None = None) -> None:
+    def __init__(self, message: str, *, hint: str | None = None, details: Iterable[str] = ()) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.details = tuple(details)
+        """what there is several of, a line each"""
 
     def __str__(self) -> str:
-        return self.message if self.hint is None else f"{self.message}\n  to mend: {self.hint}"
+        mend = [] if self.hint is None else [f"  to mend: {self.hint}"]
+        return "\n".join([self.message, *(f"  - {detail}" for detail in self.details), *mend])
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _rebuild, (type(self), self.message, self.hint)
+        return _rebuild, (type(self), self.message, self.hint, self.details)
 
 
-def _rebuild(kind: type[IdaqError], message: str, hint: str | None) -> IdaqError:
-    return kind(message, hint=hint)
+def _rebuild(kind: type[IdaqError], message: str, hint: str | None, details: tuple[str, ...]) -> IdaqError:
+    return kind(message, hint=hint, details=details)
 
 
 class UsageError(IdaqError):

@@ -39,8 +39,8 @@ def refuse_notes(notes: Collection[str]) -> None:
     """What `--strict` means. Raises DatasetError that tells every note."""
     if len(notes):
         raise DatasetError(
-            f"not written, for --strict allows no cut, cast, drop or assumption, and there are {len(notes)}:\n  - "
-            + "\n  - ".join(notes),
+            f"not written, for --strict allows no cut, cast, drop or assumption, and there are {len(notes)}",
+            details=notes,
             hint="without --strict they are told, and the data are written",
         )
 

@@ -77,7 +77,7 @@ def settle(imported: Import) -> tuple[gym.spaces.Box, gym.spaces.Box]:
             notes.tell(task.name, "a task without an episode is left out")
     tasks = imported.tasks = [task for task in imported.tasks if task.episodes]
     if not tasks:
-        raise DatasetError("\n  - ".join([f"{where} holds no episodes", *notes]))
+        raise DatasetError(f"{where} holds no episodes", details=notes)
     names = ("observations", "actions", "rewards")
     spaces.one_width((task.name, entry.episode) for task in tasks for entry in task.episodes)
     columns = {name: [getattr(e.episode, name) for task in tasks for e in task.episodes] for name in names}
