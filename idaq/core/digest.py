@@ -11,17 +11,18 @@ from idaq.core.types import Array, Episode
 COLUMNS = ("observations", "actions", "rewards", "terminated", "truncated")
 
 
-def episode_digest(episode: Episode, *, task_index: int, seed: int) -> str:
+def episode_digest(episode: Episode, *, task_index: int, seed: int | None) -> str:
     """SHA-256 of one episode: each column's name, little-endian dtype, shape and C-order bytes; then task and seed.
 
-    Two files with different chunking, compression, order or offsets give the same digest.
+    Two files with different chunking, compression, order or offsets give the same digest. A seed that nobody knows is
+    None, and digests as no text.
     """
     state = hashlib.sha256()
     for name in COLUMNS:
         array = little_endian(getattr(episode, name))
         state.update(f"{name}:{array.dtype.str}:{','.join(map(str, array.shape))};".encode())
         state.update(array.tobytes())
-    state.update(f"task:{task_index};seed:{seed}".encode())
+    state.update(f"task:{task_index};seed:{'' if seed is None else seed}".encode())
     return state.hexdigest()
 
 

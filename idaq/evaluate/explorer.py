@@ -80,11 +80,12 @@ def _view(dataset: Dataset, task: Task, low: float, high: float) -> TaskView:
 
 def _row(dataset: Dataset, episode: int) -> list[str]:
     table = dataset.episodes
+    seed = table.seed_of(episode)
     ends = [name for name in ("terminated", "truncated") if getattr(table, name)[episode]]
     return [
         str(episode),
         str(table.behaviour[episode]),
-        str(table.seed[episode]),
+        "unknown" if seed is None else str(seed),
         str(table.length[episode]),
         number(float(table.total_reward[episode])),
         _ANSWERS[table.solved(episode)],

@@ -61,7 +61,10 @@ def _of_mappings(level: str, first: dict[str, Any], second: dict[str, Any], pref
 
 
 def _episodes(first: StoredDataset, second: StoredDataset) -> Iterator[Difference]:
-    """Episodes are the same by digest; those of one task, seed and place that are not are compared number by number."""
+    """Episodes are the same by digest; those of one task, behaviour and seed that are not are compared value by value.
+
+    Where the seed is unknown, those of one number.
+    """
     ours, theirs = first.episodes.digest.tolist(), second.episodes.digest.tolist()
     if ours == theirs:
         return
@@ -79,13 +82,14 @@ def _only(stored: StoredDataset, other: set[str]) -> list[int]:
     return [number for number, digest in enumerate(stored.episodes.digest.tolist()) if digest not in other]
 
 
-def _key(stored: StoredDataset, number: int) -> tuple[int, str, int]:
-    table = stored.episodes
-    return int(table.task_index[number]), str(table.behaviour[number]), int(table.seed[number])
+def _key(stored: StoredDataset, number: int) -> tuple[int, str, str]:
+    table, seed = stored.episodes, stored.episodes.seed_of(number)
+    which = f"number {number}" if seed is None else f"seed {seed}"
+    return int(table.task_index[number]), str(table.behaviour[number]), which
 
 
 def _values(first: StoredDataset, number: int, second: StoredDataset, other: int) -> Iterator[Difference]:
-    """Two episodes of one task, behaviour and seed: which columns differ, and by how much at most."""
+    """Two episodes of one key: which columns differ, and by how much at most."""
     episodes = [
         get_episode(map_columns(stored), n, int(stored.episodes.length[n]))
         for stored, n in ((first, number), (second, other))

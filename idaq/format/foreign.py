@@ -39,7 +39,7 @@ class Foreign:
     left_out: Notes
     """episodes without steps, and counts that are not as stated"""
     asides: Notes
-    """what a learner does not miss: shapes that became rows, infos, seeds that are unknown (0 in the table)"""
+    """what a learner does not miss: shapes that became rows, infos, seeds that are none"""
 
     @property
     def action_low(self) -> NDArray[np.float32]:
@@ -70,12 +70,14 @@ def read_foreign(path: Path) -> Foreign:
         kinds = sorted({str(getattr(episode, name).dtype) for episode in episodes.values()})
         if len(kinds) > 1:
             asides.tell(dataset.id, f"{name} of unequal dtypes, {', '.join(kinds)}, are read as the widest")
-    seeds = [_seed(attributes[number].get("seed")) for number in episodes]
-    asides.tell(dataset.id, "episodes of unknown seed: 0 is written", seeds.count(None))
+    stated = [attributes[number].get("seed") for number in episodes]
+    seeds = list(map(_seed, stated))
+    said = "episodes state a seed that is no whole number from 0 to 2^64 - 1: it is unknown"
+    asides.tell(dataset.id, said, seeds.count(None) - sum(seed is None for seed in stated))
     return Foreign(
         dataset_id=dataset.id,
         task=_only_task(),
-        episodes=_table(list(episodes.values()), [seed or 0 for seed in seeds]),
+        episodes=_table(list(episodes.values()), seeds),
         columns=_columns(list(episodes.values())),
         observation_space=_flat_box(low, high),
         action_space=_flat_box(space.low, space.high),
@@ -235,13 +237,14 @@ def _only_task() -> Task:
     return Task(task_id="task-0", task_index=0, params={}, split="train", success=None)
 
 
-def _table(episodes: list[Episode], seeds: list[int]) -> EpisodeTable:
+def _table(episodes: list[Episode], seeds: list[int | None]) -> EpisodeTable:
     count = len(episodes)
     digests = [episode_digest(e, task_index=0, seed=seed) for e, seed in zip(episodes, seeds, strict=True)]
     return EpisodeTable(
         task_index=np.zeros(count, np.int64),
         behaviour=np.full(count, "unknown"),
-        seed=np.array(seeds, np.uint64),
+        seed=np.array([seed or 0 for seed in seeds], np.uint64),
+        seed_known=np.array([seed is not None for seed in seeds]),
         length=np.array([len(e) for e in episodes], np.int64),
         total_reward=np.array([e.total_reward for e in episodes]),
         success=np.zeros(count, bool),

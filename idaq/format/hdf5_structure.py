@@ -65,7 +65,7 @@ class ExpectedEpisode:
     """All that an episode's group holds."""
 
     attributes: Mapping[str, int | str | None]
-    """int64 and text; `seed` is uint64; None for what no value can be"""
+    """int64 and text; `seed` is uint64, and not there where it is unknown; None for what no value can be"""
     columns: Mapping[str, ExpectedColumn]
 
 

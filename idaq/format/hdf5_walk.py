@@ -115,10 +115,10 @@ def _check_group(group: object, episode: ExpectedEpisode) -> Iterator[str]:
 
 
 def _check_strangers(kind: str, found: Any, known: Any) -> Iterator[str]:
-    """Nothing vouches for what the format does not name, and Minari reads it."""
+    """Nothing vouches for what the format does not name, nor for a seed that is unknown, and Minari reads it."""
     strange = sorted(set(found.keys()) - set(known))[:5]
     if strange:
-        yield f"holds {kind} that the format does not know: {strange}"
+        yield f"holds {kind} that do not belong there: {strange}"
 
 
 def _attribute(group: h5py.Group, name: str) -> Any:

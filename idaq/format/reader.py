@@ -34,6 +34,8 @@ class EpisodeTable:
     task_index: NDArray[np.int64]
     behaviour: NDArray[np.str_]
     seed: NDArray[np.uint64]
+    """0 where it is not known"""
+    seed_known: NDArray[np.bool_]
     length: NDArray[np.int64]
     total_reward: NDArray[np.float64]
     success: NDArray[np.bool_]
@@ -47,6 +49,10 @@ class EpisodeTable:
 
     def __len__(self) -> int:
         return len(self.length)
+
+    def seed_of(self, number: int) -> int | None:
+        """The seed of an episode; None where nobody knows."""
+        return int(self.seed[number]) if self.seed_known[number] else None
 
     def solved(self, number: int) -> bool | None:
         """Whether an episode solved its task; None where nobody knows."""
@@ -222,19 +228,20 @@ def read_tasks(path: Path, count: int) -> tuple[TaskRecord, ...]:
 def read_episodes(path: Path, count: int) -> EpisodeTable:
     """episodes.parquet, `count` rows by the manifest. Raises CorruptDatasetError."""
     table = read_table(path, layout.EPISODE_SCHEMA, count)
-    known = table["success"].is_valid().to_numpy()
-    table = table.set_column(table.schema.get_field_index("success"), "success", table["success"].fill_null(False))
-    column: dict[str, Array] = {name: table[name].to_numpy() for name in table.schema.names}
+    known = {name: table[name].is_valid().to_numpy() for name in ("seed", "success")}
+    whole = {"seed": table["seed"].fill_null(0), "success": table["success"].fill_null(False)}
+    column: dict[str, Array] = {name: whole.get(name, table[name]).to_numpy() for name in table.schema.names}
     if not np.array_equal(column["episode"], np.arange(len(table))):
         raise CorruptDatasetError(f"{path} does not list the episodes 0 to {len(table) - 1} in order")
     return EpisodeTable(
         task_index=column["task_index"],
         behaviour=column["behaviour"].astype(str),
         seed=column["seed"],
+        seed_known=known["seed"],
         length=column["length"],
         total_reward=column["return"],
         success=column["success"],
-        success_known=known,
+        success_known=known["success"],
         terminated=column["terminated"],
         truncated=column["truncated"],
         offsets={name: column[f"offset_{name}"] for name in layout.COLUMNS},

@@ -261,7 +261,7 @@ def _are_sound(stored: StoredDataset, columns: Columns, numbers: range) -> bool:
         name: [column.rows(n, t) for n, t in zip(numbers, lengths, strict=True)] for name, column in columns.items()
     }
     episodes = [Episode(**dict(zip(rows, parts, strict=True))) for parts in zip(*rows.values(), strict=True)]
-    seeds, indices, digests = table.seed[mine].tolist(), table.task_index[mine].tolist(), table.digest[mine].tolist()
+    seeds, indices, digests = map(table.seed_of, numbers), table.task_index[mine].tolist(), table.digest[mine].tolist()
     for episode, index, seed, digest in zip(episodes, indices, seeds, digests, strict=True):
         if episode_digest(episode, task_index=index, seed=seed) != digest:
             return False
@@ -281,7 +281,7 @@ def _check_episode(stored: StoredDataset, columns: Columns, number: int) -> Iter
     """One episode's values against its row in episodes.parquet."""
     table = stored.episodes
     episode = get_episode(columns, number, int(table.length[number]))
-    digest = episode_digest(episode, task_index=int(table.task_index[number]), seed=int(table.seed[number]))
+    digest = episode_digest(episode, task_index=int(table.task_index[number]), seed=table.seed_of(number))
     if digest != table.digest[number]:
         yield f"values do not match their digest (stated {table.digest[number][:12]}…, found {digest[:12]}…)"
     for name in ("terminated", "truncated"):
@@ -357,11 +357,11 @@ def _opens(path: Path) -> bool:
 
 def _expected(stored: StoredDataset, tasks: dict[int, TaskRecord], number: int) -> ExpectedEpisode:
     table = stored.episodes
-    task_index, length = int(table.task_index[number]), int(table.length[number])
+    task_index, length, seed = int(table.task_index[number]), int(table.length[number]), table.seed_of(number)
     return ExpectedEpisode(
         attributes={
             "id": number,
-            "seed": int(table.seed[number]),
+            **({} if seed is None else {"seed": seed}),
             "total_steps": length,
             "task_index": task_index,
             "task_id": tasks[task_index].task_id if task_index in tasks else None,

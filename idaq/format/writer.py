@@ -45,9 +45,9 @@ class EpisodeEntry:
     episode: Episode
     task_index: int
     behaviour: str
-    seed: int
+    seed: int | None
     success: bool | None
-    """None where nobody knows"""
+    """None where nobody knows, as of the seed"""
 
 
 def entry_of(table: EpisodeTable, number: int, episode: Episode) -> EpisodeEntry:
@@ -56,7 +56,7 @@ def entry_of(table: EpisodeTable, number: int, episode: Episode) -> EpisodeEntry
         episode=episode,
         task_index=int(table.task_index[number]),
         behaviour=str(table.behaviour[number]),
-        seed=int(table.seed[number]),
+        seed=table.seed_of(number),
         success=table.solved(number),
     )
 
@@ -177,7 +177,7 @@ def _write_episode(file: h5py.File, number: int, entry: EpisodeEntry, task_id: s
     group = file.create_group(f"episode_{number}")
     attributes = {
         "id": number,
-        "seed": np.uint64(entry.seed),
+        **({} if entry.seed is None else {"seed": np.uint64(entry.seed)}),
         "total_steps": len(entry.episode),
         "task_id": task_id,
         "task_index": entry.task_index,

@@ -94,6 +94,7 @@ def import_zarr(url: str, root: Path, progress: Advance = ignore_progress) -> Pa
 def _attributes(stored: StoredDataset) -> Attributes:
     table = stored.episodes
     columns = {field.name: getattr(table, field.name).tolist() for field in fields(EpisodeColumns)}
+    columns["seed"] = [table.seed_of(number) for number in range(len(table))]
     columns["success"] = [table.solved(number) for number in range(len(table))]
     open_seal = Attributes(
         zarr_version=1,

@@ -47,7 +47,7 @@ class EpisodeColumns:
 
     task_index: list[Count]
     behaviour: list[str]
-    seed: list[Annotated[int, Field(ge=0, lt=2**64)]]
+    seed: list[Annotated[int, Field(ge=0, lt=2**64)] | None]
     length: list[Annotated[int, Field(ge=1, lt=2**40)]]
     total_reward: list[float]
     success: list[bool | None]

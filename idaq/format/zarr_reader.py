@@ -129,7 +129,7 @@ class ZarrDataset:
             raise CorruptDatasetError(f"{self._where(number)}: {error.message}") from error
         values = {layout.COLUMNS[name]: self._rows(self.grids[name], number, parts[name]) for name in self.grids}
         episode = Episode(**values)
-        found = episode_digest(episode, task_index=self._task(number), seed=int(self.episodes.seed[number]))
+        found = episode_digest(episode, task_index=self._task(number), seed=self.episodes.seed_of(number))
         if found != self.episodes.digest[number]:
             raise CorruptDatasetError(f"{self._where(number)}: the values do not match their digest")
         if not all(np.isfinite(value).all() for value in values.values()):
@@ -282,7 +282,8 @@ def _table(columns: EpisodeColumns, place: str) -> EpisodeTable:
         raise CorruptDatasetError(f"{place}: the columns of the table of episodes are of unlike lengths, or empty")
     arrays["success"] = np.array(columns.success, np.bool_)  # None is False
     arrays["success_known"] = np.array([solved is not None for solved in columns.success], np.bool_)
-    arrays["seed"] = np.array(columns.seed, np.uint64)
+    arrays["seed"] = np.array([seed or 0 for seed in columns.seed], np.uint64)
+    arrays["seed_known"] = np.array([seed is not None for seed in columns.seed], np.bool_)
     arrays["total_reward"] = np.array(columns.total_reward, np.float64)
     return EpisodeTable(**arrays, offsets={})
 

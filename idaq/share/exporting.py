@@ -26,9 +26,9 @@ class ExportedEpisode:
     """its place in the dataset, 0 .. M-1"""
     task: TaskRecord
     behaviour: str
-    seed: int
+    seed: int | None
     success: bool | None
-    """None where nobody knows"""
+    """None where nobody knows, as of the seed"""
     episode: Episode
 
     @property
@@ -59,7 +59,7 @@ def each_episode(stored: StoredDataset, progress: Advance) -> Iterator[ExportedE
             number=number,
             task=tasks[int(table.task_index[number])],
             behaviour=str(table.behaviour[number]),
-            seed=int(table.seed[number]),
+            seed=table.seed_of(number),
             success=table.solved(number),
             episode=get_episode(columns, number, length),
         )

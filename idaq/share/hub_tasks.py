@@ -158,7 +158,7 @@ def _entries(stored: StoredDataset, numbers: list[int]) -> Iterator[EpisodeEntry
     columns, table = map_columns(stored), stored.episodes
     for number in numbers:
         episode = get_episode(columns, number, int(table.length[number]))
-        task, seed = int(table.task_index[number]), int(table.seed[number])
+        task, seed = int(table.task_index[number]), table.seed_of(number)
         if episode_digest(episode, task_index=task, seed=seed) != table.digest[number]:
             stored.hdf5.unlink()
             raise CorruptDatasetError(

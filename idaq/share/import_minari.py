@@ -40,7 +40,7 @@ def read_minari(path: Path) -> Import:
     env = _reference(spec, path, notes, name) if isinstance(spec, str) else UNKNOWN_ENV
     episodes: dict[tuple[int | None, str], list[ImportedEpisode]] = {}  # by index and name of the task
     for number, task in enumerate(_tasks(foreign, notes)):
-        seed = int(foreign.episodes.seed[number])
+        seed = foreign.episodes.seed_of(number)
         cut = [ImportedEpisode(episode=episode, seed=seed) for episode in _episodes(foreign, number, notes)]
         episodes.setdefault(task, []).extend(cut)
     ordered = sorted(episodes.items(), key=lambda item: item[0])

@@ -25,7 +25,7 @@ UNKNOWN_ENV = EnvReference(id="unknown", entry_point="", kwargs={}, max_episode_
 class ImportedEpisode:
     episode: Episode
     behaviour: str = "unknown"
-    seed: int = 0
+    seed: int | None = None
     success: bool | None = None
 
 

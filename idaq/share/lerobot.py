@@ -8,9 +8,9 @@ A frame is a transition. D observation and A action numbers, in the dataset's dt
     idaq_task_index   the task's index in its family (may have gaps)
     task_index        LeRobot's own: its place among the tasks, 0 .. n-1; `item["task"]` is then the task id
 
-`meta/episodes` has seed, behaviour and the rest of each episode; `meta/idaq.json` the tasks and where all came from.
-`timestamp` is step / fps. Statistics are mean, std, min, max and count of whole columns, added up in float64: no
-quantiles and none by episode.
+`meta/episodes` has seed (null where it is not known), behaviour and the rest of each episode; `meta/idaq.json` the
+tasks and where all came from. `timestamp` is step / fps. Statistics are mean, std, min, max and count of whole columns,
+added up in float64: no quantiles and none by episode.
 """
 
 import json

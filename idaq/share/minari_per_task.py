@@ -1,10 +1,11 @@
 """One ordinary Minari dataset a task: for libraries that know datasets of one task and its environment.
 
 From `idaq/point-robot/expert-v0` come `idaq/point-robot/expert/<task id>-v0` and so on (`.` in a task id becomes `_`),
-below any datasets root. Each holds its task's episodes, numbered from 0, with the seed, task and behaviour of each as
-episode metadata. `recover_environment()` gives the family's environment set to the task, and the reference returns
-stand as Minari's `ref_min_score` (random) and `ref_max_score` (behaviour), so `minari.get_normalized_score` works. Not
-an idaq dataset any more: no manifest, no digests; `idaq_source` in the metadata names where it came from.
+below any datasets root. Each holds its task's episodes, numbered from 0, with the seed (where it is known), task and
+behaviour of each as episode metadata. `recover_environment()` gives the family's environment set to the task, and the
+reference returns stand as Minari's `ref_min_score` (random) and `ref_max_score` (behaviour), so
+`minari.get_normalized_score` works. Not an idaq dataset any more: no manifest, no digests; `idaq_source` in the
+metadata names where it came from.
 """
 
 import json
@@ -88,7 +89,7 @@ def _write_episode(file: h5py.File, number: int, entry: ExportedEpisode) -> None
     group = file.create_group(f"episode_{number}")
     attributes = {
         "id": number,
-        "seed": np.uint64(entry.seed),
+        **({} if entry.seed is None else {"seed": np.uint64(entry.seed)}),
         "total_steps": len(entry.episode),
         "task_id": entry.task.task_id,
         "task_index": entry.task.task_index,

@@ -2,7 +2,7 @@
 
 Columns: `episode`, `step`, `task_index` int64; `task_id`, `split`, `behaviour` string; `seed` uint64; `observation`,
 `action`, `next_observation` lists; `reward` number; `terminated`, `truncated` and `success` (of the episode) bool.
-`success` is null where nobody knows.
+`seed` and `success` are null where nobody knows.
 Numbers keep the dataset's dtypes; rows of more than one dimension are flattened in C order. Rows keep the dataset's
 order, so an episode's rows are contiguous and a task's row groups are few. The file's key-value metadata holds, under
 `idaq`, the dataset's id, content digest and tasks as JSON.
@@ -90,7 +90,7 @@ def _schema(stored: StoredDataset) -> pa.Schema:
         "truncated": pa.bool_(),
         "success": pa.bool_(),
     }
-    fields = [pa.field(name, kind, nullable=name == "success") for name, kind in types.items()]
+    fields = [pa.field(name, kind, nullable=name in ("seed", "success")) for name, kind in types.items()]
     return pa.schema(fields, metadata={"idaq": json.dumps(about, allow_nan=False)})
 
 

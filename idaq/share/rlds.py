@@ -3,9 +3,9 @@
 An example is an episode; its `steps` are T + 1, as RLDS has them: step t < T holds s_t, a_t, r_t and the discount after
 it (0 where the task ended there, else 1), step T holds s_T and zeros (`is_last`), so s' is the next step's observation.
 `is_terminal` marks s_T of an episode that terminated. Beside the steps stand `episode`, `task_index`, `task_id`,
-`behaviour`, `seed` (text: it may need all of uint64), `success` (left out where it is not known of every episode), and
-`terminated` and `truncated` of the last transition, kept apart. The splits are the dataset's splits of tasks. Numbers
-keep their dtypes, rows are flattened to vectors.
+`behaviour`, `seed` (text: it may need all of uint64; empty where it is not known), `success` (left out where it is not
+known of every episode), and `terminated` and `truncated` of the last transition, kept apart. The splits are the
+dataset's splits of tasks. Numbers keep their dtypes, rows are flattened to vectors.
 
 TensorFlow Datasets writes the files, so it has to be installed: pip install tensorflow-datasets tensorflow-cpu.
 """
@@ -99,7 +99,7 @@ def example_of(entry: ExportedEpisode) -> dict[str, Any]:
         "is_terminal": is_last & ended,
     }
     steps = [{name: rows[step] for name, rows in columns.items()} for step in range(length + 1)]
-    return {"steps": steps, **facts, "seed": str(entry.seed)}
+    return {"steps": steps, **facts, "seed": "" if entry.seed is None else str(entry.seed)}
 
 
 def _one_more(rows: Array) -> Array:

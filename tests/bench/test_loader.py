@@ -114,6 +114,7 @@ def wide_columns(episodes: int, steps: int, size: int, actions: int) -> tuple[Co
         task_index=np.zeros(episodes, np.int64),
         behaviour=np.full(episodes, "expert"),
         seed=np.zeros(episodes, np.uint64),
+        seed_known=np.ones(episodes, bool),
         length=np.full(episodes, steps),
         total_reward=np.zeros(episodes),
         success=np.zeros(episodes, bool),

@@ -344,8 +344,8 @@ def test_what_the_format_does_not_name_within_an_episode_is_found(damaged: Path)
 
     alter_hdf5(damaged, add)
     found = problems(damaged)
-    assert "episode 3: holds members that the format does not know: ['infos']" in found
-    assert "episode 3: holds attributes that the format does not know: ['note']" in found
+    assert "episode 3: holds members that do not belong there: ['infos']" in found
+    assert "episode 3: holds attributes that do not belong there: ['note']" in found
 
 
 def test_a_dataset_without_an_action_space_is_refused_by_the_loader(damaged: Path) -> None:

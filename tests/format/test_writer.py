@@ -1,6 +1,7 @@
 import hashlib
 import json
 from dataclasses import replace
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -54,13 +55,18 @@ def test_every_column_is_contiguous_uncompressed_and_starts_at_a_multiple_of_64(
     assert all((offsets % 64 == 0).all() for offsets in stored.episodes.offsets.values())
 
 
+known = st.lists(st.none() | st.integers(0, 2**64 - 1), min_size=1, max_size=3)
 plans = st.lists(st.builds(Plan, task=st.integers(0, 5), length=st.integers(1, 40), ends=st.just("open")), min_size=1)
 
 
 @settings(max_examples=25)
-@given(plans, st.sampled_from(["<f2", "<f4", "<f8", "<i2", "|u1"]), st.sampled_from([(), (1,), (3,), (2, 5)]))
-def test_any_lengths_dtypes_and_shapes_are_aligned_and_come_back(
-    tmp_path_factory: pytest.TempPathFactory, made_plans: list[Plan], dtype: str, shape: tuple[int, ...]
+@given(plans, known, st.sampled_from(["<f2", "<f4", "<f8", "<i2", "|u1"]), st.sampled_from([(), (1,), (3,), (2, 5)]))
+def test_any_lengths_seeds_dtypes_and_shapes_are_aligned_and_come_back(
+    tmp_path_factory: pytest.TempPathFactory,
+    made_plans: list[Plan],
+    seeds: list[int | None],
+    dtype: str,
+    shape: tuple[int, ...],
 ) -> None:
     rng = np.random.default_rng(0)
 
@@ -69,11 +75,16 @@ def test_any_lengths_dtypes_and_shapes_are_aligned_and_come_back(
         return replace(tagged_episode(Plan(task=0, length=length, ends="both"), 0), observations=observations)
 
     made_plans.sort(key=lambda plan: plan.task)
-    entries = [replace(e, episode=episode(len(e.episode))) for e in entries_of(made_plans)]
+    entries = [
+        replace(e, episode=episode(len(e.episode)), seed=seed)
+        for e, seed in zip(entries_of(made_plans), cycle(seeds), strict=False)
+    ]
     source = replace(made_source(entries), observation_space=gym.spaces.Box(0, 1, shape, np.dtype(dtype).type))
     path = write_dataset(source, tmp_path_factory.mktemp("any"), "")
     assert verify(path) == []
-    assert all((offsets % 64 == 0).all() for offsets in open_stored(path).episodes.offsets.values())
+    table = open_stored(path).episodes
+    assert [table.seed_of(number) for number in range(len(table))] == [entry.seed for entry in entries]
+    assert all((offsets % 64 == 0).all() for offsets in table.offsets.values())
     for found, entry in zip(open_dataset(path), entries, strict=True):
         np.testing.assert_array_equal(found.observations, entry.episode.observations)
         assert found.observations.dtype == np.dtype(dtype)

@@ -93,14 +93,17 @@ def test_the_plain_case_needs_no_note(tmp_path: Path) -> None:
 def test_a_seed_that_is_none_is_unknown(seed: Any, tmp_path: Path) -> None:
     path = made(tmp_path, episode(), episode(3), attributes=lambda k: {"seed": seed if k else 7})
     imported = read_minari(path)
-    assert [entry.seed for entry in imported.tasks[0].episodes] == [7, 0]
-    assert list(imported.notes) == ["other/made-v0: 1 episodes of unknown seed: 0 is written"]
-    assert open_dataset(path).episodes.seed.tolist() == [7, 0]
+    assert [entry.seed for entry in imported.tasks[0].episodes] == [7, None]
+    said = "1 episodes state a seed that is no whole number from 0 to 2^64 - 1: it is unknown"
+    assert list(imported.notes) == [f"other/made-v0: {said}"]
+    for dataset in (opened(imported, tmp_path), open_dataset(path)):
+        assert [dataset.episodes.seed_of(number) for number in range(2)] == [7, None]
 
 
-def test_seeds_that_are_not_there_are_unknown(tmp_path: Path) -> None:
-    imported = read_minari(made(tmp_path, episode(), episode(3), attributes=lambda _: {}))
-    assert list(imported.notes) == ["other/made-v0: 2 episodes of unknown seed: 0 is written"]
+def test_seeds_that_are_not_there_are_unknown_and_nothing_is_assumed(tmp_path: Path) -> None:
+    imported = read_minari(made(tmp_path, episode(), episode(3), attributes=lambda k: {"seed": 0} if k else {}))
+    assert [entry.seed for entry in imported.tasks[0].episodes] == [None, 0]
+    assert list(imported.notes) == []
 
 
 def test_episodes_without_steps_are_left_out_and_counted(tmp_path: Path) -> None:

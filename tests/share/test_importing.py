@@ -38,6 +38,7 @@ def test_an_exported_archive_comes_back(made: Path, tmp_path: Path) -> None:
     export_npz(open_stored(made), tmp_path / "all.npz")
     back, there = opened(read_npz(tmp_path / "all.npz"), tmp_path), open_dataset(made)
     assert [task.task_index for task in back.tasks] == [2, 5, 9]
+    assert not back.episodes.seed_known.any()
     for mine, theirs in zip(back, there, strict=True):
         for name in ("observations", "actions", "rewards", "terminated", "truncated"):
             np.testing.assert_array_equal(getattr(mine, name), getattr(theirs, name), err_msg=name)
@@ -71,7 +72,9 @@ def test_d4rl_time_outs_do_not_become_terminals(tmp_path: Path) -> None:
         "x.hdf5: 1 ends that the file does not flag are written as time-outs",
         "x.hdf5: 1 terminal steps have no next observation; it repeats the last one",
     ]
-    assert len(opened(imported, tmp_path)) == 3
+    dataset = opened(imported, tmp_path)
+    assert len(dataset) == 3
+    assert not dataset.episodes.seed_known.any()
 
 
 def test_with_next_observations_nothing_is_left_out(tmp_path: Path) -> None:
@@ -162,6 +165,7 @@ def test_goal_folders(tmp_path: Path, pickled: bool) -> None:
     assert dataset.episodes.task_index.tolist() == [0, 0, 3]
     assert not dataset.episodes.terminated.any()
     assert dataset.episodes.truncated.all()
+    assert not dataset.episodes.seed_known.any()
     s, a, r, following = trajectory(6, 1.0)
     episode = dataset.episode(1)
     np.testing.assert_array_equal(episode.observations, np.vstack([s, following[-1:]]))
