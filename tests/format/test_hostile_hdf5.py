@@ -37,12 +37,16 @@ def test_there_are_many_kinds() -> None:
 
 @pytest.fixture
 def measured() -> Iterator[None]:
-    """Under two seconds of processor time; no child larger than 500 MB, unless an earlier one was."""
+    """Under two seconds of processor time; no child larger than 500 MB, unless an earlier one was.
+
+    A child counts as large as this process was when it was forked.
+    """
     before, largest = processor_time(), resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     yield
     assert processor_time() - before < SECONDS
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    assert peak == largest or peak < MEGABYTES * 1024
+    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert peak in (largest, own) or peak < max(MEGABYTES * 1024, own)
 
 
 @pytest.mark.usefixtures("measured")
