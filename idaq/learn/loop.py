@@ -16,7 +16,7 @@ from idaq.core.types import Advance, ignore_progress
 from idaq.learn.agent import Agent, Optimisation
 from idaq.learn.checkpoint import checkpoints, restore, save_checkpoint
 from idaq.learn.config import AgentSpec, TrainConfig
-from idaq.learn.run import CHECKPOINTS, new_record, start_or_resume
+from idaq.learn.run import CHECKPOINTS, claimed, new_record, start_or_resume
 from idaq.loader import Dataset, MetaBatches, StreamedBatches, TransitionTable
 
 _NOISE_STREAM = 1
@@ -38,16 +38,27 @@ def train(
 
     Bit-exact on CPU: 2k steps equal k steps, an interruption at any moment, and the rest. Ctrl-C and SIGTERM let the
     step under way end, and write its checkpoint; the second one stops at once. Raises RunError if `out` holds another
-    run, NonFiniteError (the last good checkpoint is kept) when a loss or a weight is NaN or infinite.
+    run or another training writes it, NonFiniteError (the last good checkpoint is kept) when a loss or a weight is NaN
+    or infinite.
     """
     use_threads(config.threads)
     batches, spec = _batches(dataset.select(split=config.split), config)
     digest = dataset.manifest.content_digest if dataset.manifest else ""
-    start_or_resume(out, new_record(dataset.dataset_id, digest, dataset.path, config, spec))
-    agent, optimisation = build(config, spec, device or default_device())
-    first = restore(out, agent, optimisation)
-    truncate_metrics(out, first)
-    progress(first)
+    with claimed(out):
+        start_or_resume(out, new_record(dataset.dataset_id, digest, dataset.path, config, spec))
+        agent, optimisation = build(config, spec, device or default_device())
+        first = restore(out, agent, optimisation)
+        truncate_metrics(out, first)
+        progress(first)
+        _run(out, first, optimisation, batches, progress)
+    return Trained(agent=agent.eval(), resumed_at=first)
+
+
+def _run(
+    out: Path, first: int, optimisation: Optimisation, batches: MetaBatches | StreamedBatches, progress: Advance
+) -> None:
+    """Steps from `first` on, metrics and checkpoints; an interruption comes out after a step and its checkpoint."""
+    agent, config = optimisation.agent, optimisation.agent.config
     with interrupts_held() as interrupted:
         for step in range(first, config.steps):
             info = training_step(optimisation, batches, step)
@@ -62,7 +73,6 @@ def train(
             progress(1)
             if stop:
                 break
-    return Trained(agent=agent.eval(), resumed_at=first)
 
 
 def _batches(dataset: Dataset, config: TrainConfig) -> tuple[MetaBatches | StreamedBatches, AgentSpec]:

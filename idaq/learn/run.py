@@ -1,10 +1,14 @@
 """A run directory: run.json (what was asked for), metrics.jsonl (what happened), checkpoint/ (what was learned)."""
 
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
+
+from filelock import FileLock, Timeout
 
 import idaq
 from idaq.core.config import config, from_mapping, to_mapping
@@ -12,7 +16,7 @@ from idaq.core.errors import ConfigError, CorruptDatasetError, RunError
 from idaq.core.files import read_json, write_json
 from idaq.learn.config import AgentSpec, TrainConfig
 
-RUN, CHECKPOINTS = "run.json", "checkpoint"
+RUN, CHECKPOINTS, LOCK = "run.json", "checkpoint", ".train.lock"
 
 
 @config
@@ -73,6 +77,21 @@ def start_or_resume(out: Path, record: RunRecord) -> None:
         return
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / RUN, to_mapping(record))
+
+
+@contextmanager
+def claimed(out: Path) -> Iterator[None]:
+    """One training of a run directory at a time; the kernel drops the lock of a killed one. Raises RunError."""
+    out.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(out / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise RunError(f"another training writes {out}", hint="wait for it to end, or choose another --out") from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def differences(there: dict[str, object], asked: dict[str, object], prefix: str = "") -> list[str]:

@@ -25,7 +25,7 @@ from idaq.format.zarr import export_zarr
 from idaq.learn.checkpoint import checkpoints, load_agent, step_of
 from idaq.learn.config import EnsembleConfig, FocalConfig, Td3BcConfig, TrainConfig
 from idaq.learn.loop import agent_spec, build, train, use_threads
-from idaq.learn.run import RUN, read_run
+from idaq.learn.run import RUN, claimed, read_run
 from idaq.loader import Dataset, open_dataset
 
 CORES = min(len(os.sched_getaffinity(0)), 8)
@@ -122,6 +122,14 @@ def test_a_signal_leaves_a_checkpoint_of_its_step(
         train(dataset, small_config(), out, progress=interrupt)
     assert train(dataset, small_config(), out).resumed_at == stop_at + 1
     assert (out / METRICS).read_bytes() == (finished / METRICS).read_bytes()
+    assert weights(out) == weights(finished)
+
+
+def test_two_trainings_of_one_run_at_once_are_refused(dataset: Dataset, finished: Path, tmp_path: Path) -> None:
+    out = tmp_path / "shared"
+    with claimed(out), pytest.raises(RunError, match="another training writes"):
+        train(dataset, small_config(), out)
+    train(dataset, small_config(), out)
     assert weights(out) == weights(finished)
 
 
