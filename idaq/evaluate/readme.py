@@ -74,17 +74,15 @@ def ml1(catalogue: Path) -> str:
     names = {headline(list(summary.strategies)) for summary in learned.values()}
     assert len(names) == 1, names
     (name,) = names
-    shares = mean_shares(learned, data)
-    count, means = means_beside_published(learned, data, published)
-    ours, theirs, idaq, focal, best = (f"{value:.2f}" for value in means)
-    rows = [[f"`{key}`", f"{share:.2f}", "", ""] for key, share in zip((name, *CONTROLS), shares, strict=True)]
-    rows[0][2:] = [ours, theirs]
-    rows += [
-        [f"published {what}", "", "", value]
-        for what, value in (("IDAQ", idaq), ("FOCAL", focal), ("best of ten", best))
-    ]
+    count, (_, _, *scores) = means_beside_published(learned, data, published, name)
+    rows = []
+    for key, share in zip((name, *CONTROLS), mean_shares(learned, data), strict=True):
+        ours, theirs, *_ = means_beside_published(learned, data, published, key)[1]
+        rows.append([f"`{key}`", *(f"{score:.2f}" for score in (share, ours, theirs))])
+    for what, score in zip(("IDAQ", "FOCAL", "best of ten"), scores, strict=True):
+        rows.append([f"published {what}", "", "", f"{score:.2f}"])
     head = [
-        f"mean return of {len(learned)} sets, over our data's",
+        f"{len(learned)} sets, over our data's mean",
         f"{count} sets, over our data's",
         f"{count} sets, over theirs",
     ]

@@ -128,20 +128,22 @@ def published_table(summaries: Mapping[str, Summary], data: Mapping[str, SetData
 
 
 def means_beside_published(
-    summaries: Mapping[str, Summary], data: Mapping[str, SetData], published: Mapping[str, Any]
+    summaries: Mapping[str, Summary], data: Mapping[str, SetData], published: Mapping[str, Any], strategy: str = ""
 ) -> tuple[int, list[float]]:
-    """How many sets have published scores on data that agrees with ours, and means over them: our return over our
-    data's mean, over theirs, and the published scores."""
+    """How many sets have published scores on data that agrees with ours, and means over them: the strategy's return
+    (default: the headline's) over our data's mean, over theirs, and the published scores."""
     scores = [
-        _beside(name, summary, data, published)
+        _beside(name, summary, data, published, strategy)
         for name, summary in summaries.items()
         if name in published.get("sets", {}) and _agree(name, data, published)
     ]
     return len(scores), np.array(scores).mean(0).tolist() if scores else []
 
 
-def _beside(name: str, summary: Summary, data: Mapping[str, SetData], published: Mapping[str, Any]) -> list[float]:
-    reached = summary.strategies[headline(list(summary.strategies))][-1].mean.value
+def _beside(
+    name: str, summary: Summary, data: Mapping[str, SetData], published: Mapping[str, Any], strategy: str = ""
+) -> list[float]:
+    reached = summary.strategies[strategy or headline(list(summary.strategies))][-1].mean.value
     theirs = published.get("data", {}).get(name, float("nan"))
     return [reached / data[name].mean, reached / theirs, *(published["sets"][name][key] for key in PUBLISHED)]
 
