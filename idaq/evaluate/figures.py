@@ -12,7 +12,7 @@ from scipy.optimize import isotonic_regression
 from idaq.adapt.results import Results
 from idaq.core.errors import DatasetError
 from idaq.evaluate.protocol import METHOD, OFFLINE, Summary, headline, number
-from idaq.evaluate.style import BLUE, INK, MARKERS, MUTED, ORANGE, PALETTE, PAPER, blank, entitle, shown, styled
+from idaq.evaluate.style import BLUE, GRID, INK, MARKERS, MUTED, ORANGE, PALETTE, PAPER, blank, entitle, shown, styled
 from idaq.format.documents import ReturnStatistics, TaskRecord
 from idaq.loader import Dataset
 
@@ -34,6 +34,7 @@ def adaptation_curves(summary: Summary) -> Figure:
     last = {name: reports[-1].mean.value for name, reports in summary.strategies.items()}
     pivot = max(last.values())
     _distance_scale(axes, pivot, abs(pivot - summary.random) * _LINEAR_SHARE or 1.0)
+    _reference_stage(axes, summary)
     axes.axhline(summary.random, color=MUTED, ls=":", lw=1.4)
     labels = [(summary.random, "random actions", MUTED)]
     if OFFLINE in last:
@@ -49,6 +50,13 @@ def adaptation_curves(summary: Summary) -> Figure:
     _label_ends(axes, summary.config.report_at[-1], named)
     entitle(axes, "Return on new tasks against online episodes", shown(summary.dataset_id))
     return figure
+
+
+def _reference_stage(axes: Axes, summary: Summary) -> None:
+    """Shade the budgets within which some strategies do what best-of-prior does."""
+    if any(report.reference_stage for reports in summary.strategies.values() for report in reports):
+        axes.axvspan(0.5, summary.config.reference, color=GRID, alpha=0.35, lw=0, zorder=0)
+        axes.annotate("reference stage", (0.02, 0.96), xycoords="axes fraction", color=MUTED, fontsize=9)
 
 
 def _rivals(names: Iterable[str]) -> list[str]:

@@ -30,8 +30,8 @@ _PATHS_TITLE, _BELIEFS_TITLE = "Episodes on one new task", "What the encoder bel
 _CURVES = """Each point is the mean return of fresh episodes, run after that many adaptation episodes on a task never
 seen in training; nothing is learned from fresh episodes. The band (headline strategy) and the bars (others) are 95%
 intervals. They span differences between tasks too: to compare with best-of-prior take the paired difference in the
-table. Dashed: offline-context, which is given the task's offline data: a reference, not a bound. Dotted: random
-actions."""
+table. Grey: the reference stage, in which the searching strategies do what best-of-prior does. Dashed: offline-context,
+which is given the task's offline data: a reference, not a bound. Dotted: random actions."""
 _TASKS = """Mean return of the last fresh episodes on each test task, by strategy; variants of idaq are left out. Grey
 bars reach from what random actions get to what the task's own behaviour policies get."""
 _FILMED = """The test task of median final return: first an episode of the reference stage, then the first of the

@@ -74,6 +74,12 @@ def test_a_very_bad_strategy_does_not_squash_the_others() -> None:
     assert gaps[1] > gaps[0] / 4
 
 
+def test_curves_show_how_long_the_reference_stage_lasts() -> None:
+    assert "reference stage" in _texts(_drawn(adaptation_curves(summarise([make_results()]))))
+    alone = adaptation_curves(summarise([make_results(levels={"posterior": -4.0})]))
+    assert "reference stage" not in _texts(_drawn(alone))
+
+
 @pytest.mark.parametrize(
     "levels", [{"posterior": -4.0}, {"offline-context": -4.0}, {"a$b^{$": -3.0, "\u6f22\U0001f600": -4.0}]
 )
