@@ -161,6 +161,8 @@ def _splits(stated: Any) -> None:
         (lambda stated: stated["episodes"]["task_index"].reverse(), "order of episodes"),
         (lambda stated: stated["episodes"]["task_index"].__setitem__(7, 70), "tasks of episodes"),
         (lambda stated: stated["episodes"]["task_index"].__setitem__(3, 9), "another array"),
+        (lambda stated: stated["episodes"]["behaviour"].__setitem__(0, "x" * 65), "behaviour"),
+        (lambda stated: stated["episodes"]["behaviour"].__setitem__(0, "expert\0"), "behaviour"),
         (lambda stated: stated["episodes"]["digest"].pop(), "unlike lengths"),
         (lambda stated: [column.clear() for column in stated["episodes"].values()], "or empty"),
         (lambda stated: stated["tasks"].pop(), "number of tasks"),
