@@ -8,6 +8,8 @@ from pathlib import Path
 from idaq.core.errors import UsageError
 
 _SEGMENT = r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,62}[A-Za-z0-9])?"
+_LONGEST = 200
+"""characters; a lock has the whole id in its file's name, which has 255 at most"""
 _VERSION = r"0|[1-9][0-9]{0,5}"
 _PATTERN = re.compile(
     rf"(?P<namespace>{_SEGMENT}(?:/{_SEGMENT}){{0,7}})/(?P<name>{_SEGMENT}?)-v(?P<version>{_VERSION})"
@@ -30,11 +32,12 @@ def parse_id(text: str) -> DatasetId:
     """Parse `namespace/family/name-vN`. Raises UsageError for anything else: no dots, no `..`, no absolute paths."""
     match = _PATTERN.fullmatch(text)
     # A folder that holds data/ is a dataset to every reader, and a dataset holds no other dataset.
-    if match is None or any(re.fullmatch(r"data|.*-v[0-9]+", part) for part in match["namespace"].split("/")):
+    parts = match["namespace"].split("/") if match else ()
+    if match is None or len(text) > _LONGEST or any(re.fullmatch(r"data|.*-v[0-9]+", part) for part in parts):
         raise UsageError(
             f"{text[:200]!r} is not a dataset id",
             hint="ids look like idaq/point-robot/expert-v0: letters, digits, - and _, a namespace (no part of it data "
-            "or ending in -v and a number), and -v with a number",
+            f"or ending in -v and a number), and -v with a number; {_LONGEST} characters at most",
         )
     return DatasetId(namespace=match["namespace"], name=match["name"], version=int(match["version"]))
 

@@ -35,6 +35,10 @@ def read_table(path: Path, schema: pa.Schema, count: int) -> pa.Table:
             chunks = [chunk.dictionary for chunk in table[name].chunks if pa.types.is_dictionary(chunk.type)]
             if any(_longest(chunk) > LONGEST_TEXT for chunk in chunks):
                 raise CorruptDatasetError(f"{path}: column {name} holds texts of more than {LONGEST_TEXT} bytes")
+            for chunk in chunks:
+                chunk.validate(full=True)  # that it is UTF-8
+            if any(map(_holds_nul, chunks)):
+                raise CorruptDatasetError(f"{path}: column {name} holds NUL, which NumPy drops at a text's end")
         return table.cast(schema)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise CorruptDatasetError(f"{path} is not a readable parquet file: {error}") from None
@@ -70,3 +74,8 @@ def _check_footer(metadata: pq.FileMetaData, path: Path, count: int) -> None:
 def _longest(texts: pa.Array) -> int:
     """Bytes of the longest text."""
     return pc.call_function("max", [pc.call_function("binary_length", [texts])]).as_py() or 0
+
+
+def _holds_nul(texts: pa.Array) -> bool:
+    found = pc.call_function("match_substring", [texts], pc.MatchSubstringOptions("\0"))
+    return bool(pc.call_function("any", [found]).as_py())

@@ -39,6 +39,9 @@ _NO_FREE_BLOCK, _CACHED_GROUP = 1, 1
 # The library's default sizes of nodes; the others bound what sharing one long structure among all episodes can cost.
 _MOST_CHILDREN, _MOST_SYMBOLS, _DEEPEST = 32, 8, 8
 _MOST_CHUNKS, _MOST_MESSAGES, _MOST_FREE_BLOCKS, _LONGEST_NAME, _LARGEST_COLLECTION = 8, 64, 64, 256, 2**16
+# The library reads nodes whole, however few of their entries are in use, and no smaller collection.
+_TREE_BYTES = _TREE.size + 8 * (2 * _MOST_CHILDREN + 1)
+_LEAF_BYTES, _SMALLEST_COLLECTION = _LEAF.size + _MOST_SYMBOLS * _ENTRY.size, 4096
 # IV.A.2.x: version 1; no free space is tracked (3), threshold 1, pages of 4096, no file space section, unknown end
 _NOTHING_FREE = struct.pack("<BBBQQHQ3x", 1, 3, 0, 1, 4096, 0, _UNDEFINED)
 # IV.A.2.f: version 2, allocated late, written if set, the default of no bytes
@@ -75,6 +78,9 @@ class Structure:
     def __init__(self, content: Content) -> None:
         self._content = content
         self._collections: dict[int, dict[int, bytes]] = {}
+        self._owners: dict[int, int] = {}
+        self.is_shared = False
+        """one place was met as part of two things: whether the library reads one depends on what it read before"""
 
     def root(self, most: int) -> dict[str, int]:
         """Names of the root's members, up to `most`, and where their object headers are. Raises Unrecognised."""
@@ -143,8 +149,8 @@ class Structure:
         chunks = [(address + _HEADER.size, size)]
         for start, size in chunks:
             end = start + size
-            if end > len(content) or len(chunks) > _MOST_CHUNKS:
-                raise Unrecognised("an object header that leaves the file")
+            if size < _MESSAGE.size or end > len(content) or len(chunks) > _MOST_CHUNKS:
+                raise Unrecognised("an object header that leaves the file, or a part of it without a message")
             while start < end:
                 kind, length, flags = _MESSAGE.unpack_from(content, start)
                 body = start + _MESSAGE.size
@@ -155,7 +161,8 @@ class Structure:
                 if flags & ~_CONSTANT and kind != _FILE_SPACE_INFO:
                     raise Unrecognised("a shared message")
                 if kind == _CONTINUATION:
-                    chunks.append(_PAIR.unpack_from(content, body))
+                    chunks.append(_PAIR.unpack(content[body : body + min(length, _PAIR.size)]))
+                    self._claim(chunks[-1][0], body)
                 elif kind != _NIL:
                     found.append((kind, content[body:start]))
         if seen != count:
@@ -179,6 +186,9 @@ class Structure:
         signature, version, size, free, start = _HEAP.unpack_from(self._content, address)
         if signature != b"HEAP" or version != 0 or start + size > len(self._content):
             raise Unrecognised("another heap")
+        if start != address + _HEAP.size:
+            empty_name = self._content[start : start + 1] == b"\0"  # as the library has it; all else begins otherwise
+            self._claim(start, address, is_alone=empty_name)
         last, blocks = -1, 0
         while free != _NO_FREE_BLOCK:
             if free <= last or free % 8 or free + _PAIR.size > size or blocks == _MOST_FREE_BLOCKS:
@@ -189,11 +199,22 @@ class Structure:
             free, last, blocks = following, free, blocks + 1
         return _Heap(self._content, start, start + size)
 
+    def _claim(self, place: int, owner: int, is_alone: bool = True) -> None:
+        """Claim what the library caches by its place: a header's continuation, or names that lie apart from their heap.
+
+        It objects to finding something else there, or the like of another owner.
+        """
+        if not is_alone or self._owners.setdefault(place, owner) != owner:
+            self.is_shared = True
+            raise Unrecognised("two things in one place")
+
     def _symbols(self, tree: int, heap: "_Heap", depth: int | None = None) -> Iterator[tuple[bytes, int]]:
         """III.A.1: the entries of a B-tree's leaves, each between the two keys that stand beside its leaf."""
         signature, kind, level, count, *_ = _TREE.unpack_from(self._content, tree)
         if signature != b"TREE" or kind != 0 or level > _DEEPEST or depth not in (None, level):
             raise Unrecognised("another B-tree")
+        if tree + _TREE_BYTES > len(self._content):
+            raise Unrecognised("a B-tree node that leaves the file")
         if not 0 < count <= _MOST_CHILDREN:
             raise Unrecognised("a B-tree node of no or too many children")
         numbers = struct.unpack_from(f"<{2 * count + 1}Q", self._content, tree + _TREE.size)
@@ -210,6 +231,8 @@ class Structure:
         signature, version, _, count = _LEAF.unpack_from(self._content, address)
         if signature != b"SNOD" or version != 1 or not 0 < count <= _MOST_SYMBOLS:
             raise Unrecognised("another symbol table node")
+        if address + _LEAF_BYTES > len(self._content):
+            raise Unrecognised("a symbol table node that leaves the file")
         for number in range(count):
             place = address + _LEAF.size + number * _ENTRY.size
             name, header, cached, _, tree, names = _ENTRY.unpack_from(self._content, place)
@@ -234,8 +257,10 @@ class Structure:
         if address not in self._collections:
             signature, version, size = _COLLECTION.unpack_from(self._content, address)
             start, end = address + _COLLECTION.size, address + size
-            if signature != b"GCOL" or version != 1 or end > len(self._content) or size > _LARGEST_COLLECTION:
+            if signature != b"GCOL" or version != 1 or end > len(self._content):
                 raise Unrecognised("another global heap")
+            if not _SMALLEST_COLLECTION <= size <= _LARGEST_COLLECTION:
+                raise Unrecognised("a global heap of another size")
             objects: dict[int, bytes] = {}
             while end - start >= _OBJECT.size:
                 number, _, length = _OBJECT.unpack_from(self._content, start)

@@ -14,7 +14,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from idaq.core.errors import DatasetLockedError
-from idaq.core.files import naming
+from idaq.core.files import inside, naming, remove
 
 PATIENCE = 10.0
 """seconds that a writer waits for another of the same id"""
@@ -26,10 +26,11 @@ def locked(root: Path, dataset_id: str, what: str, patience: float | None = None
     """Hold the lock of an id; yields an empty folder for unfinished work, removed at the end.
 
     A thread that holds it may take it again. `what` tells others what the holder does. Raises
-    DatasetLockedError after `patience` seconds (default PATIENCE), OSError where nothing can be written.
+    DatasetLockedError after `patience` seconds (default PATIENCE), DatasetError where <root>/.idaq leads elsewhere,
+    OSError where nothing can be written.
     """
     name = dataset_id.replace("/", "--")
-    building = root / ".idaq" / "building"
+    building = inside(root, ".idaq/building")  # a root of strangers could lead the cleaning below anywhere
     building.mkdir(parents=True, exist_ok=True)
     lock = _lock(root, name)
     if lock.is_locked:
@@ -59,7 +60,7 @@ def _lock(root: Path, name: str) -> FileLock:
 def _clear(left: Path, lock: FileLock | None) -> None:
     """Remove what a killed writer left; `lock` is that of another id, whose writer may be alive."""
     if lock is None:
-        shutil.rmtree(left)
+        remove(left)
     elif not lock.is_locked:
         with suppress(Timeout), lock.acquire(timeout=0):
             shutil.rmtree(left, ignore_errors=True)

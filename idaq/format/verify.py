@@ -327,7 +327,7 @@ def _check_hdf5(stored: StoredDataset, tasks: dict[int, TaskRecord], progress: A
 
 
 def _doubtful(stored: StoredDataset, tasks: dict[int, TaskRecord], progress: Advance) -> list[int]:
-    """The episodes that are not proven to be as they should; all, where the root is not."""
+    """The episodes that are not proven to be as they should; all, where the root is not or they share structure."""
     names = [f"episode_{number}" for number in range(len(stored.episodes))]
     with stored.hdf5.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         structure = Structure(content)
@@ -343,7 +343,7 @@ def _doubtful(stored: StoredDataset, tasks: dict[int, TaskRecord], progress: Adv
             if not structure.is_proven(members[name], _expected(stored, tasks, number)):
                 doubtful.append(number)
             progress(1)
-        return doubtful
+        return list(range(len(names))) if structure.is_shared else doubtful
 
 
 def _opens(path: Path) -> bool:

@@ -21,7 +21,7 @@ from zarr.storage import MemoryStore
 
 from idaq.core.config import config
 from idaq.core.digest import value_digest
-from idaq.core.types import PlainData, VersionOne
+from idaq.core.types import PlainData, Slug, VersionOne
 from idaq.format import layout
 from idaq.format.documents import Column, Count, Manifest, Sha256, TaskRecord
 from idaq.format.reader import EpisodeTable
@@ -46,7 +46,7 @@ class EpisodeColumns:
     """episodes.parquet without the byte offsets, which belong to the HDF5. One entry an episode, in order."""
 
     task_index: list[Count]
-    behaviour: list[str]
+    behaviour: list[Slug]
     seed: list[Annotated[int, Field(ge=0, lt=2**64)] | None]
     length: list[Annotated[int, Field(ge=1, lt=2**40)]]
     total_reward: list[float]

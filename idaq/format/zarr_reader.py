@@ -23,7 +23,7 @@ from zarr.storage import MemoryStore
 from idaq.core.digest import dataset_digest, episode_digest, value_digest
 from idaq.core.errors import CorruptDatasetError, DatasetNotFoundError, FormatVersionError
 from idaq.core.files import parse_json
-from idaq.core.reading import check_members
+from idaq.core.reading import LARGEST_TABLE, check_members
 from idaq.core.types import Array, Episode
 from idaq.format import layout
 from idaq.format.columns import Columns, FlatColumn, check_columns
@@ -261,10 +261,14 @@ def _read_attributes(folder: Folder) -> Attributes:
 
 
 def read_group(folder: Folder) -> dict[str, Any] | None:
-    """The group's document, None if there is none. Raises CorruptDatasetError if it cannot be read."""
+    """The group's document, None if there is none. Raises CorruptDatasetError if it cannot be read or is too large."""
     place = f"{folder.url}/{GROUP}"
+    # Stores refuse a range of an empty object, so only files are bounded.
+    most = LARGEST_TABLE + 1 if isinstance(folder.files, LocalFileSystem) else None
     try:
-        content: Any = folder.files.cat_file(folder.place(GROUP))
+        content: Any = folder.files.cat_file(folder.place(GROUP), end=most)
+        if most is not None and len(content) == most:
+            raise ValueError(f"it has more than {LARGEST_TABLE} bytes")
         text = content.decode()
     except FileNotFoundError:
         return None

@@ -42,6 +42,7 @@ HOSTILE = [
     "a/" + "b" * 65 + "-v0",
     "a" * 65 + "/b-v0",
     "a" * 100_000,
+    "/".join(["a" * 64, "b" * 64, "c" * 64, "ddd-v10"]),
     "data/b-v0",
     "a/data/b-v0",
     "a/expert-v0/b-v0",

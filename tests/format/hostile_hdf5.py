@@ -240,6 +240,40 @@ def header(offset: int, form: str, *values: int, of: str = f"{GROUP}/{COLUMN}") 
     return kind
 
 
+def continued_together(path: Path) -> None:
+    """The empty space of two episodes' object headers becomes a continuation, at one place in the first of them."""
+    with h5py.File(path) as file:
+        headers = [h5py.h5o.get_info(file[f"{name}/{COLUMN}"].id).addr for name in ("episode_2", GROUP)]
+    content = bytearray(path.read_bytes())
+    for place in headers:
+        struct.pack_into("<HHIQQ", content, place + 128, 16, 136, 0, headers[0] + 152, 8)
+        content[place + 2] += 1
+    path.write_bytes(content)
+
+
+def named_from_tree(path: Path) -> None:
+    """A heap's names begin where the root's B-tree already is."""
+    content = bytearray(path.read_bytes())
+    tree, heap, leaf = (content.index(name, content.index(name) + 1) for name in (b"TREE", b"HEAP", b"SNOD"))
+    size, _, start = struct.unpack_from("<QQQ", content, heap + 8)
+    more = start - tree
+    struct.pack_into("<QQQ", content, heap + 8, size + more, 1, tree)
+    names = [tree + 24, tree + 40, *(leaf + 8 + 40 * number for number in range(content[leaf + 6]))]
+    for place in names:
+        struct.pack_into("<Q", content, place, struct.unpack_from("<Q", content, place)[0] + more)
+    path.write_bytes(content)
+
+
+def kept_in_little(path: Path) -> None:
+    """A text lies in a global heap of 56 bytes."""
+    content = bytearray(path.read_bytes())
+    value = content.index(b"task_id\0") + 40
+    heap, text = content.index(b"GCOL") + 2048, b"task-2"
+    struct.pack_into("<4sBxxxQHHxxxxQ8sHHxxxxQ", content, heap, b"GCOL", 1, 56, 1, 0, len(text), text, 0, 0, 16)
+    struct.pack_into("<QI", content, value + 4, heap, 1)
+    path.write_bytes(content)
+
+
 def whole(alter: Callable[[bytes], bytes]) -> Kind:
     return lambda path: path.write_bytes(alter(path.read_bytes())) and None
 
@@ -268,12 +302,16 @@ BY_BYTES: dict[str, Kind] = {
     "global heap of 2**63 bytes": patched(b"GCOL", 0, 8, "Q", LARGE),
     "global heap whose free space does not end": patched(b"GCOL", 0, 216, "Q", 0),
     "global heap with an object of 2**63 bytes": patched(b"GCOL", 0, 24, "Q", LARGE),
-    "text of 4 GB": patched(b"task_id\0", 3, 32, "I", 2**32 - 1),
+    "text of 4 GB": patched(b"task_id\0", 3, 40, "I", 2**32 - 1),
     "header of 65,535 messages": header(2, "H", 65535),
     "header of 4 GB": header(8, "I", 2**32 - 1),
     "header of no messages": header(2, "H", 0),
     "header that continues in itself": header(16, "HHIQQ", 16, 16, 0, -1, 256),
     "group header that continues in itself": header(16, "HHIQQ", 16, 16, 0, -1, 24, of=GROUP),
+    "header that continues in nothing": header(128, "HHIQQ", 16, 136, 0, -1, 0),
+    "headers that continue together": continued_together,
+    "heap whose names begin at a B-tree": named_from_tree,
+    "text in a global heap that is too small": kept_in_little,
     "message of 65,535 bytes": header(18, "H", 65535),
     "message that is shared": header(20, "B", 2),
     "message of an unknown type that must be known": header(16, "HHB", 200, 24, 8),

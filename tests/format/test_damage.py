@@ -2,10 +2,12 @@
 
 import json
 import random
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from idaq.core.errors import CorruptDatasetError, DatasetError, DatasetNotFoundError, FormatVersionError
@@ -231,3 +233,16 @@ def test_at_most_limit_problems_are_listed(damaged: Path) -> None:
     path.write_bytes(b"\xff" * path.stat().st_size)
     assert [len(verify(damaged, limit=limit)) for limit in (1, 5)] == [1, 5]
     assert len(verify(damaged, limit=1000)) > 8
+
+
+@pytest.mark.parametrize(("text", "what"), [(b"exp\xff\xfet", "UTF-?8"), (b"exper\0", "holds NUL")])
+def test_texts_that_other_readers_would_read_otherwise_are_refused(damaged: Path, text: bytes, what: str) -> None:
+    path = damaged / "data" / layout.EPISODES
+    pq.write_table(pq.read_table(path), path, compression="none", write_statistics=False)
+    content = path.read_bytes()
+    assert b"expert" in content
+    path.write_bytes(content.replace(b"expert", text))
+    reseal(damaged)
+    with pytest.raises(CorruptDatasetError, match=what):
+        open_stored(damaged)
+    assert re.search(what, problems(damaged))

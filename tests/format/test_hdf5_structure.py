@@ -1,6 +1,7 @@
 """The HDF5 library is asked only of what the bytes do not prove, and nothing is proven that it would object to."""
 
 import random
+import struct
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -97,6 +98,21 @@ def test_nothing_is_proven_that_the_library_objects_to(
             found = list(walk(str(path), len(episodes), episodes))
             assert not found or mutant[:52] != content[:52], found  # the superblock has a checksum of its own
     assert 20 < proven < 700
+
+
+@pytest.mark.parametrize(("signature", "used"), [(b"TREE", 48), (b"SNOD", 8 + 5 * 40)])
+def test_a_node_of_which_the_file_holds_only_what_is_used_is_not_proven(
+    structural: tuple[StoredDataset, bytes, list[int]], signature: bytes, used: int
+) -> None:
+    """The library reads whole nodes, and fails where the file ends in one."""
+    stored, content, _ = structural
+    place = content.index(signature, content.index(signature) + 1)  # of the first episode
+    for size, expected in ((used, [0]), (len(content) - place, [])):
+        moved = content + bytes(-len(content) % 8)
+        end = len(moved)
+        moved = moved.replace(struct.pack("<Q", place), struct.pack("<Q", end)) + content[place : place + size]
+        moved = moved[:28] + struct.pack("<Q", len(moved)) + moved[36:]
+        assert unproven(stored, moved) == expected
 
 
 def test_where_nothing_is_read_as_hdf5_nothing_is_proven(

@@ -14,6 +14,7 @@ import pytest
 
 import idaq
 from idaq.core.errors import DatasetError, DatasetLockedError, DatasetNotFoundError
+from idaq.core.ids import parse_id
 from idaq.format import lock
 from idaq.format.lock import locked
 from idaq.format.reader import open_stored
@@ -89,6 +90,34 @@ def test_a_killed_writer_holds_nothing_and_the_next_of_any_id_removes_what_it_le
     with locked(tmp_path, "idaq/made/other-v0", "test"):
         pass
     assert left_in(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", [".idaq", ".idaq/building"])
+def test_a_root_whose_working_folder_is_a_link_out_is_refused_and_nothing_is_cleared(tmp_path: Path, name: str) -> None:
+    """As a root that was downloaded may have it."""
+    root, other = tmp_path / "root", tmp_path / "mine"
+    (other / "building/work").mkdir(parents=True)
+    (root / name).parent.mkdir(parents=True)
+    (root / name).symlink_to(other)
+    with pytest.raises(DatasetError, match="through a link"):
+        write_dataset(made_source(), root, "")
+    assert (other / "building/work").is_dir()
+
+
+def test_a_link_or_file_left_in_place_of_unfinished_work_is_removed_and_not_followed(tmp_path: Path) -> None:
+    building, mine = tmp_path / "root/.idaq/building", tmp_path / "mine"
+    building.mkdir(parents=True)
+    mine.mkdir()
+    (building / ID.replace("/", "--")).symlink_to(mine)
+    write_dataset(made_source(), tmp_path / "root", "")
+    assert mine.is_dir()
+
+
+def test_the_longest_id_can_be_locked_below_any_root(tmp_path: Path) -> None:
+    longest = "/".join([*"abcdef", "g" * 64, "h" * 64, "i" * 55]) + "-v0"
+    assert len(str(parse_id(longest))) == 200
+    with locked(tmp_path, longest, "test"):
+        pass
 
 
 def test_a_thread_that_holds_an_id_takes_it_again_and_another_thread_does_not(

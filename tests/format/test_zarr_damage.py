@@ -16,7 +16,7 @@ from idaq.core.errors import (
     CorruptDatasetError,
     FormatVersionError,
 )
-from idaq.format import layout
+from idaq.format import layout, zarr_reader
 from idaq.format.zarr import import_zarr
 from idaq.format.zarr_layout import seal
 from idaq.format.zarr_reader import open_zarr
@@ -161,6 +161,8 @@ def _splits(stated: Any) -> None:
         (lambda stated: stated["episodes"]["task_index"].reverse(), "order of episodes"),
         (lambda stated: stated["episodes"]["task_index"].__setitem__(7, 70), "tasks of episodes"),
         (lambda stated: stated["episodes"]["task_index"].__setitem__(3, 9), "another array"),
+        (lambda stated: stated["episodes"]["behaviour"].__setitem__(0, "x" * 65), "behaviour"),
+        (lambda stated: stated["episodes"]["behaviour"].__setitem__(0, "expert\0"), "behaviour"),
         (lambda stated: stated["episodes"]["digest"].pop(), "unlike lengths"),
         (lambda stated: [column.clear() for column in stated["episodes"].values()], "or empty"),
         (lambda stated: stated["tasks"].pop(), "number of tasks"),
@@ -233,6 +235,16 @@ def test_a_group_that_is_no_dataset_is_refused(exported: Path, tmp_path: Path, t
     (exported / "zarr.json").write_bytes(text.encode("latin-1"))
     with pytest.raises(CorruptDatasetError, match=r"is not|cannot be read"):
         read_all(exported, tmp_path)
+
+
+def test_a_group_of_endless_length_is_read_to_a_bound_only(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    size = (exported / "zarr.json").stat().st_size
+    monkeypatch.setattr(zarr_reader, "LARGEST_TABLE", size)
+    open_zarr(str(exported))
+    with (exported / "zarr.json").open("ab") as file:
+        file.truncate(2**40)
+    with pytest.raises(CorruptDatasetError, match=f"more than {size} bytes"):
+        open_zarr(str(exported))
 
 
 def test_a_missing_array_is_refused(exported: Path, tmp_path: Path) -> None:
