@@ -132,7 +132,13 @@ def tell_of_float32(columns: Mapping[str, Sequence[Array]], notes: Notes, where:
 
 
 def _widened(box: gym.spaces.Box, rows: Sequence[Array], what: str, notes: Notes, where: str) -> gym.spaces.Box:
+    stated = np.concatenate([box.low, box.high], axis=None)
     box = flat_box(box.low, box.high, rows[0].dtype)
+    written = np.concatenate([box.low, box.high])
+    moved = np.isfinite(stated) & (~np.isfinite(written) if written.dtype.kind == "f" else stated != written)
+    notes.tell(
+        where, f"stated bounds of {what} are not numbers of {written.dtype}: others are written", int(moved.sum())
+    )
     outside = sum(int(((r < box.low) | (r > box.high)).any(1).sum()) for r in rows)
     if not outside:
         return box
