@@ -66,11 +66,11 @@ def cast(episode: Episode, kinds: dict[str, np.dtype[Any]], tell: Callable[[str,
         changed[name] = array.astype(kind)
         tell(f"numbers of {name} cast from {array.dtype} to {kind}", array.size)
         if array.dtype.kind in "iu" and kind.kind == "f":
-            tell(f"numbers of {name} changed by the cast: {kind} does not hold them", _inexact(array, changed[name]))
+            tell(f"numbers of {name} changed by the cast: {kind} does not hold them", inexact(array, changed[name]))
     return replace(episode, **changed) if changed else episode
 
 
-def _inexact(whole: Array, floats: Array) -> int:
+def inexact(whole: Array, floats: Array) -> int:
     """How many integers are others as floats; exact, also where float64 cannot tell."""
     if np.abs(floats).max(initial=0) < 2 ** (np.finfo(floats.dtype).nmant + 1):
         return 0
