@@ -117,10 +117,10 @@ def import_(
     from idaq.format.verify import warnings_of
     from idaq.share.importing import state_whose
 
-    if len(sources) == 1 and new is None and sources[0].rstrip("/").endswith(".zarr"):
-        if author or license or task or param:
-            hint = "idaq dataset relabel changes authors and licence"
-            raise UsageError("a .zarr is an idaq dataset: it states its tasks, authors and licence itself", hint=hint)
+    if any(source.rstrip("/").endswith(".zarr") for source in sources):
+        if len(sources) > 1 or new or family != "imported" or description or author or license or task or param:
+            said = "a .zarr is an idaq dataset: it comes alone and states its id, tasks, authors and licence itself"
+            raise UsageError(said, hint="idaq dataset relabel changes id, description, authors and licence")
         _from_zarr(sources[0], root, as_json)
         return
     if new is None:

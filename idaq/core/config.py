@@ -48,6 +48,15 @@ def from_mapping(cls: type[T], mapping: object, *, where: str, strict: bool = Fa
         raise ConfigError(f"{where}: {error}") from None
 
 
+def check_name(kind: Any, name: str, what: str) -> str:
+    """`name`, if it is one of that kind, such as a Slug. Raises ConfigError."""
+    try:
+        return str(_adapter(kind).validate_python(name))
+    except ValidationError:
+        hint = "lower-case letters, digits, '.', '_' and '-'; 64 at most, the ends letters or digits"
+        raise ConfigError(f"{name!r} is no name of a {what}", hint=hint) from None
+
+
 def to_mapping(value: object) -> dict[str, Any]:
     """Plain JSON-able data of a config or document."""
     return _adapter(type(value)).dump_python(value, mode="json")

@@ -10,10 +10,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from idaq.core.config import from_mapping, to_mapping
+from idaq.core.config import check_name, from_mapping, to_mapping
 from idaq.core.errors import DatasetError, UsageError, unknown_name
 from idaq.core.ids import parse_id
 from idaq.core.notes import Notes
+from idaq.core.types import Slug
 from idaq.format.columns import get_episode, map_columns
 from idaq.format.documents import Parent, ReturnStatistics, TaskRecord
 from idaq.format.reader import StoredDataset, read_space
@@ -61,14 +62,21 @@ def subset(stored: StoredDataset, new_id: str, keep_M: NDArray[np.bool_], operat
 def relabelled(stored: StoredDataset, new_id: str, labels: Labels) -> DatasetSource:
     """The same episodes under other splits, behaviour names or description.
 
-    Raises UnknownNameError for a task or behaviour that is not there, UsageError for a name given twice.
+    Raises UnknownNameError for a task or behaviour that is not there, UsageError for a name given twice or a task put
+    into two splits, ConfigError for a name that is none.
     """
-    split_of = {index: split for split, names in labels.splits.items() for index in task_indices(stored.tasks, names)}
+    split_of: dict[int, str] = {}
+    for split, names in labels.splits.items():
+        check_name(Slug, split, "split")
+        for index in task_indices(stored.tasks, names):
+            if split_of.setdefault(index, split) != split:
+                raise UsageError(f"task {index} would be in two splits, {split_of[index]} and {split}")
     tasks = tuple(replace(task, split=split_of.get(task.task_index, task.split)) for task in stored.tasks)
     known = [behaviour.name for behaviour in stored.manifest.recipe.behaviours]
     for name in labels.behaviours:
         if name not in known:
             raise unknown_name("behaviour", name, known)
+        check_name(Slug, labels.behaviours[name], "behaviour")
     renamed = {name: labels.behaviours.get(name, name) for name in known}
     if len(set(renamed.values())) < len(known):
         raise UsageError(f"two behaviours would have one name: {renamed}")

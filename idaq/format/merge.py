@@ -290,12 +290,16 @@ def _joined_behaviours(parents: Sequence[StoredDataset], notes: Notes) -> list[B
 
 def _without_duplicates(parts: Sequence[_Part], notes: Notes) -> int:
     """Take of each part the episodes that no earlier one has; returns how many are left out."""
-    seen: set[str] = set()
+    seen: dict[str, tuple[str, bool | None]] = {}
     left_out = 0
     for part in parts:
-        digests = part.digests()
+        digests, table = part.digests(), part.stored.episodes
+        labels = [(str(table.behaviour[n]), table.solved(n)) for n in range(len(table))]
         part.numbers = np.array([n for n, digest in enumerate(digests) if digest not in seen], np.int64)
-        seen.update(digests)
+        other = sum(seen.get(digest, label) != label for digest, label in zip(digests, labels, strict=True))
+        said = "of the episodes left out have another behaviour or success than the earlier ones, whose are kept"
+        notes.tell(part.name, said, other)
+        seen = dict(zip(digests, labels, strict=True)) | seen
         duplicates = len(digests) - len(part.numbers)
         notes.tell(part.name, "episodes are left out: an earlier dataset has them", duplicates)
         left_out += duplicates

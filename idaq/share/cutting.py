@@ -87,7 +87,9 @@ def _ends(rows: Rows, notes: Notes, where: str) -> NDArray[np.bool_]:
     ends = rows.terminated | rows.truncated
     ends[-1:] = True
     if rows.episode is not None:
-        ends[:-1] |= rows.episode[1:] != rows.episode[:-1]
+        same = rows.episode[1:] == rows.episode[:-1]
+        notes.tell(where, "ends amid the rows of one episode number: cut there", int((ends[:-1] & same).sum()))
+        ends[:-1] |= ~same
     if rows.gaps is not None:
         ends |= rows.gaps
     following = rows.next_observations

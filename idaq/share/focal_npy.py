@@ -23,12 +23,14 @@ from typing import Literal
 import numpy as np
 
 from idaq.core.config import canonical_json, to_mapping
+from idaq.core.errors import DatasetError
 from idaq.core.files import write_json, write_text
 from idaq.core.types import Advance, Array, Episode, ignore_progress
 from idaq.format.documents import Counts
 from idaq.format.layout import row_width
 from idaq.format.reader import StoredDataset
 from idaq.share.exporting import count, each_episode, new_folder
+from idaq.share.spaces import inexact
 
 Rows = Literal["flat", "objects"]
 
@@ -39,7 +41,8 @@ def export_focal_npy(
     """Write the folder `target` atomically; `progress` counts episodes. One episode is in memory at a time.
 
     Flat rows have the dtype that holds all four columns (float32 observations and float64 rewards: float64); objects
-    keep each column's own. Raises DatasetExistsError if `target` exists.
+    keep each column's own. Raises DatasetExistsError if `target` exists, DatasetError where flat rows would change a
+    number.
     """
     recipe = [behaviour.name for behaviour in stored.manifest.recipe.behaviours]
     behaviours = list(dict.fromkeys([*recipe, *stored.episodes.behaviour.tolist()]))
@@ -83,7 +86,15 @@ def _parts(episode: Episode) -> list[Array]:
 
 
 def _flat(episode: Episode) -> Array:
-    return np.concatenate(_parts(episode), axis=1)
+    """One array of all columns. Raises DatasetError where its dtype does not hold an integer of theirs."""
+    parts = _parts(episode)
+    rows = np.concatenate(parts, axis=1)
+    ends = np.cumsum([part.shape[1] for part in parts])
+    for part, end in zip(parts, ends.tolist(), strict=True):
+        if part.dtype.kind in "iu" and rows.dtype.kind == "f" and inexact(part, rows[:, end - part.shape[1] : end]):
+            said = f"one array of {rows.dtype} does not hold all numbers of {part.dtype} that the dataset has"
+            raise DatasetError(said, hint="--to focal-npy-objects keeps each column's own dtype")
+    return rows
 
 
 def _objects(episode: Episode) -> Array:

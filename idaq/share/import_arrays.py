@@ -241,4 +241,4 @@ def _box(arrays: Mapping[str, Array], what: str, rows: Array, path: Path) -> gym
         return None
     if len(bounds) < 2 or any(len(bound) != rows.shape[1] for bound in bounds) or not (bounds[0] <= bounds[1]).all():
         raise DatasetError(f"{path}: {what}_low and {what}_high are no bounds of {rows.shape[1]} numbers")
-    return flat_box(bounds[0], bounds[1], rows.dtype)
+    return flat_box(bounds[0], bounds[1], np.result_type(*bounds, np.uint8))

@@ -21,6 +21,7 @@ from idaq.share.cutting import Rows, cut_episodes, same_rows
 from idaq.share.importing import Import, ImportedEpisode, ImportedTask, slug
 
 _FOLDER = re.compile(r"goal_idx(\d{1,6})")
+_ABOUT = "dataset.json"
 _FILE = re.compile(r"trj_evalsample(\d{1,18})_step(\d{1,18})\.npy")
 
 
@@ -42,6 +43,8 @@ def read_focal(folder: Path, allow_pickle: bool = False) -> Import:
     found = _goal_folders(folder)
     result = Import(tasks=[], origin=f"{folder.name} ({len(found)} goal folders)")
     notes, where = result.notes, folder.name
+    others = sorted(path.name for path in folder.iterdir() if path not in {*found.values(), folder / _ABOUT})
+    notes.tell(where, f"entries beside the goal folders are not read, such as {others[:1]}", len(others))
     missing = sorted(set(range(max(found) + 1)) - set(found))
     if missing:
         notes.tell(where, f"goal folders that are missing: {_few(missing)}", len(missing))
@@ -134,8 +137,11 @@ def _observation_size(files: Sequence[_File], stated: int | None) -> int:
         raise CorruptDatasetError(f"files of different widths are no one dataset: {said}")
     width = plain[0].array.shape[1]
     possible = set(range(1, (width - 2) // 2 + 1))
-    if stated in possible:
-        return stated
+    if stated is not None:
+        if stated in possible:
+            return stated
+        said = f"{plain[0].path}: {width} columns cannot be [s, a, r, s'] with the {stated} observation numbers"
+        raise CorruptDatasetError(f"{said} that {_ABOUT} states")
     fitting = {file.path: _fitting(file.array, possible) for file in plain}
     common = set.intersection(possible, *(sizes for sizes in fitting.values() if sizes))
     if len(common) == 1 and any(fitting.values()):
@@ -156,10 +162,12 @@ def _fitting(array: Array, possible: set[int]) -> set[int]:
 
 def _stated_size(folder: Path) -> int | None:
     """D as `idaq dataset export --to focal-npy` writes it beside the folders; None for other makers'."""
-    about = folder / "dataset.json"
+    about = folder / _ABOUT
     document = read_json(about) if about.is_file() else None
     stated = document.get("observation_numbers") if isinstance(document, dict) else None
-    return stated if isinstance(stated, int) else None
+    if stated is not None and type(stated) is not int:
+        raise CorruptDatasetError(f"{about}: observation_numbers is {stated!r}, no whole number")
+    return stated
 
 
 def _rows(file: _File, size: int, notes: Notes, where: str) -> Rows:

@@ -19,6 +19,9 @@ from idaq.format.reader import read_metadata
 from idaq.share.cutting import Rows, cut_episodes
 from idaq.share.importing import UNKNOWN_ENV, Import, ImportedEpisode, ImportedTask, slug
 
+_READ = {"id", "seed", "total_steps", "task_index"}
+"""attributes of an episode that something is made of, or that say nothing new"""
+
 
 def read_minari(path: Path) -> Import:
     """One task, or one for each `task_index` where every episode has that attribute.
@@ -34,6 +37,9 @@ def read_minari(path: Path) -> Import:
     notes.add(foreign.asides)
     if "idaq" in metadata:
         notes.tell(name, "is an idaq dataset, of which only episodes are read; idaq dataset merge keeps all of it")
+    unread = [sorted(set(stated) - _READ) for stated in foreign.attributes]
+    said = ", ".join(dict.fromkeys(attribute for stated in unread for attribute in stated))
+    notes.tell(name, f"episodes state more than is read: {said}"[:500], sum(map(bool, unread)))
     spec = metadata.get("env_spec")
     if not isinstance(spec, str):
         notes.tell(name, "no environment is named: minari's recover_environment() has none")
@@ -41,7 +47,10 @@ def read_minari(path: Path) -> Import:
     episodes: dict[tuple[int | None, str], list[ImportedEpisode]] = {}  # by index and name of the task
     for number, task in enumerate(_tasks(foreign, notes)):
         seed = foreign.episodes.seed_of(number)
-        cut = [ImportedEpisode(episode=episode, seed=seed) for episode in _episodes(foreign, number, notes)]
+        first, *more = _episodes(foreign, number, notes)
+        said = "pieces of episodes of known seed begin without a reset: theirs is unknown"
+        notes.tell(name, said, 0 if seed is None else len(more))
+        cut = [ImportedEpisode(episode=first, seed=seed), *(ImportedEpisode(episode=episode) for episode in more)]
         episodes.setdefault(task, []).extend(cut)
     ordered = sorted(episodes.items(), key=lambda item: item[0])
     return Import(
@@ -71,10 +80,10 @@ def _tasks(foreign: Foreign, notes: Notes) -> list[tuple[int | None, str]]:
     """Index and name of each episode's task."""
     own = slug(foreign.dataset_id.replace("/", "."))
     stated = [attributes.get("task_index") for attributes in foreign.attributes]
-    indices = [int(index) for index in stated if isinstance(index, int | np.integer) and index >= 0]
+    indices = [int(index) for index in stated if isinstance(index, int | np.integer) and 0 <= index <= 2**53]
     if len(indices) < len(stated):
         unused = sum(index is not None for index in stated)
-        said = "episodes name a task_index, which is not used, for others name none or no whole number from 0"
+        said = "episodes name a task_index, which is not used, for others name none or no whole number from 0 to 2^53"
         notes.tell(foreign.dataset_id, said, unused)
         return [(None, own)] * len(stated)
     return [(index, slug(f"{own[:40]}.{index:03d}")) for index in indices]

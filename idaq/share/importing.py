@@ -8,10 +8,11 @@ from functools import partial
 import gymnasium as gym
 import numpy as np
 
+from idaq.core.config import check_name, from_mapping
 from idaq.core.errors import DatasetError
 from idaq.core.ids import parse_id
 from idaq.core.notes import Notes, printable
-from idaq.core.types import Episode
+from idaq.core.types import Episode, FamilyName
 from idaq.format.documents import EnvReference, References, ReturnStatistics, TaskRecord
 from idaq.format.recipe import Behaviour, Recipe, Splits
 from idaq.format.writer import DatasetSource, EpisodeEntry
@@ -110,24 +111,25 @@ def state_whose(imported: Import, authors: Sequence[str] = (), license: str | No
 def dataset_source(imported: Import, new_id: str, family: str, description: str) -> DatasetSource:
     """The dataset to write: every task in the split `train`, no random reference, behaviours of unknown make.
 
-    Settles the import first. Raises DatasetError for one without episodes.
+    Settles the import first. Raises DatasetError for one without episodes, ConfigError for a name that is none.
     """
     observation_space, action_space = settle(imported)
     tasks = imported.tasks
     indices = [number if task.index is None else task.index for number, task in enumerate(tasks)]
     behaviours = sorted({episode.behaviour for task in tasks for episode in task.episodes})
     most = max(len(task.episodes) for task in tasks)
+    recipe = {
+        "id": str(parse_id(new_id)),
+        "family": check_name(FamilyName, family, "family"),
+        "description": printable(description),
+        "authors": imported.authors,
+        "license": imported.license,
+        "seed": 0,
+        "splits": Splits(seed=0, sizes={"train": len(tasks)}),
+        "behaviours": [Behaviour(name=name, kind="unknown", quality="unknown", episodes=most) for name in behaviours],
+    }
     return DatasetSource(
-        recipe=Recipe(
-            id=str(parse_id(new_id)),
-            family=family,
-            description=printable(description),
-            authors=imported.authors,
-            license=imported.license,
-            seed=0,
-            splits=Splits(seed=0, sizes={"train": len(tasks)}),
-            behaviours=[Behaviour(name=name, kind="unknown", quality="unknown", episodes=most) for name in behaviours],
-        ),
+        recipe=from_mapping(Recipe, recipe, where=new_id),
         tasks=tuple(_record(task, index) for task, index in zip(tasks, indices, strict=True)),
         entries=_entries(tasks, indices),
         observation_space=observation_space,

@@ -5,6 +5,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from itertools import count
 from pathlib import Path
 
 from idaq.core.errors import UsageError
@@ -138,7 +139,10 @@ def _together(read: Sequence[Import]) -> Import:
 def _name_apart(tasks: Sequence[ImportedTask], notes: Notes) -> None:
     """Tasks of one name get their index before it."""
     counts = Counter(task.name for task in tasks)
+    taken = set(counts)
     for task in tasks:
         if counts[task.name] > 1:
             notes.tell(task.name, "tasks of one name are told apart by their index", 1)
-            task.name = slug(f"{task.index}-{task.name}")
+            names = (slug(f"{task.index}{f'.{n}' if n else ''}-{task.name}") for n in count())
+            task.name = next(name for name in names if name not in taken)
+            taken.add(task.name)

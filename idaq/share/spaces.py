@@ -66,11 +66,11 @@ def cast(episode: Episode, kinds: dict[str, np.dtype[Any]], tell: Callable[[str,
         changed[name] = array.astype(kind)
         tell(f"numbers of {name} cast from {array.dtype} to {kind}", array.size)
         if array.dtype.kind in "iu" and kind.kind == "f":
-            tell(f"numbers of {name} changed by the cast: {kind} does not hold them", _inexact(array, changed[name]))
+            tell(f"numbers of {name} changed by the cast: {kind} does not hold them", inexact(array, changed[name]))
     return replace(episode, **changed) if changed else episode
 
 
-def _inexact(whole: Array, floats: Array) -> int:
+def inexact(whole: Array, floats: Array) -> int:
     """How many integers are others as floats; exact, also where float64 cannot tell."""
     if np.abs(floats).max(initial=0) < 2 ** (np.finfo(floats.dtype).nmant + 1):
         return 0
@@ -132,7 +132,13 @@ def tell_of_float32(columns: Mapping[str, Sequence[Array]], notes: Notes, where:
 
 
 def _widened(box: gym.spaces.Box, rows: Sequence[Array], what: str, notes: Notes, where: str) -> gym.spaces.Box:
+    stated = np.concatenate([box.low, box.high], axis=None)
     box = flat_box(box.low, box.high, rows[0].dtype)
+    written = np.concatenate([box.low, box.high])
+    moved = np.isfinite(stated) & (~np.isfinite(written) if written.dtype.kind == "f" else stated != written)
+    notes.tell(
+        where, f"stated bounds of {what} are not numbers of {written.dtype}: others are written", int(moved.sum())
+    )
     outside = sum(int(((r < box.low) | (r > box.high)).any(1).sum()) for r in rows)
     if not outside:
         return box

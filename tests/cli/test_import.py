@@ -44,10 +44,28 @@ def test_two_files_named_on_the_command_line(idaq: Idaq, tmp_path: Path) -> None
     assert json.loads(tasks.read_text())["params"] == {"goal": [0.5, 1.0]}
 
 
-def test_options_that_a_zarr_form_has_no_use_for_are_refused(idaq: Idaq) -> None:
-    done = idaq("dataset", "import", "x.zarr", "--task", "left")
+@pytest.mark.parametrize(
+    "more", [("--task", "left"), ("--id", "me/x/a-v0"), ("--family", "foo"), ("--description", "Mine."), ("y.zarr",)]
+)
+def test_options_that_a_zarr_form_has_no_use_for_are_refused(idaq: Idaq, more: tuple[str, ...]) -> None:
+    done = idaq("dataset", "import", "x.zarr", *more)
     assert done.code == 2
-    assert "it states its tasks, authors and licence itself" in done.err
+    assert "states its id, tasks, authors and licence itself" in done.err
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (("--family", "../x"), "'../x' is no name of a family"),
+        (("--family", ""), "'' is no name of a family"),
+        (("--author", " "), "authors.0: must be one line of text"),
+        (("--license", "a\nb"), "license: must be one line of text"),
+    ],
+)
+def test_words_that_cannot_be_written_are_refused(idaq: Idaq, tmp_path: Path, more: tuple[str, str], said: str) -> None:
+    done = idaq("dataset", "import", archive(tmp_path / "a.npz"), "--id", "me/words/a-v0", *more)
+    assert done.code == 2
+    assert said in done.err
 
 
 TRAIN = ("--out", "run", "--set", "steps=2", "--set", "log_every=2", "--set", "threads=1")

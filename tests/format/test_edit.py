@@ -137,3 +137,16 @@ def test_deleting_leaves_nothing_to_list(own_copy: Path, tmp_path: Path) -> None
     delete_dataset(own_copy)
     assert not own_copy.exists()
     assert list_datasets(tmp_path / "root") == []
+
+
+def test_a_task_asked_into_two_splits_is_refused(stored: StoredDataset) -> None:
+    with pytest.raises(UsageError, match="task 5 would be in two splits, test and train"):
+        relabelled(stored, "me/goals/twice-v0", Labels(splits={"test": [2, 5], "train": [5, 9]}, behaviours={}))
+
+
+@pytest.mark.parametrize("name", ["", "A B", "../x"])
+def test_names_that_are_none_are_refused_in_words(stored: StoredDataset, name: str) -> None:
+    behaviour = str(stored.episodes.behaviour[0])
+    for splits, behaviours in (({name: [2]}, {}), ({}, {behaviour: name})):
+        with pytest.raises(UsageError, match="is no name of a"):
+            relabelled(stored, "me/goals/odd-v0", Labels(splits=splits, behaviours=behaviours))

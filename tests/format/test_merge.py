@@ -266,3 +266,12 @@ def test_every_episode_is_there_once_with_its_parameters(plans: list[Any], clash
     assert len(found) + duplicates == len(expected) + (sum(1 for e in expected if e[1] == 0) if again else 0)
     for name, parts in origins.items():
         assert params_of[name] or clash == "same" or len(parts) == 1
+
+
+def test_labels_of_episodes_that_are_left_out_are_told(tmp_path: Path) -> None:
+    first = stored(imported("plain", task([1, 2])), tmp_path)
+    renamed = relabelled(first, "me/goals/named-v0", Labels(splits={}, behaviours={"unknown": "best"}))
+    source, duplicates = merged([first, stored(renamed, tmp_path)], "me/goals/both-v0", "same")
+    assert duplicates == 2
+    said = "2 of the episodes left out have another behaviour or success than the earlier ones, whose are kept"
+    assert f"me/goals/named-v0: {said}" in source.notes

@@ -128,3 +128,18 @@ def test_rows_are_the_same_but_for_rounding(one: Array, other: Array, same: bool
 def test_what_cannot_be_is_refused(columns: dict[str, Any], said: str) -> None:
     with pytest.raises(DatasetError, match=said):
         cut_episodes(tagged(3, **columns), Notes(), "x")
+
+
+def test_an_end_amid_an_episode_number_is_told() -> None:
+    rows = Rows(
+        observations=np.arange(4.0)[:, None],
+        actions=np.zeros((4, 1)),
+        rewards=np.zeros(4),
+        next_observations=np.arange(1.0, 5)[:, None],
+        terminated=np.array([0, 1, 0, 0], bool),
+        truncated=np.array([0, 0, 0, 1], bool),
+        episode=np.zeros(4, np.int64),
+    )
+    notes = Notes()
+    assert [len(episode) for episode in cut_episodes(rows, notes, "here")] == [2, 2]
+    assert list(notes) == ["here: 1 ends amid the rows of one episode number: cut there"]

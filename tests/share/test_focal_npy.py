@@ -9,13 +9,17 @@ import numpy as np
 import pytest
 
 from idaq.collect.collect import Collected
-from idaq.core.errors import DatasetExistsError
+from idaq.core.errors import DatasetError, DatasetExistsError
 from idaq.format.documents import Counts
 from idaq.format.reader import open_stored
+from idaq.format.writer import write_dataset
 from idaq.loader import open_dataset
 from idaq.share.focal_npy import export_focal_npy
+from idaq.share.importing import dataset_source
+from idaq.share.sources import read_sources
 from tests.format.made import PLANS
 from tests.share.tagged import TRANSITIONS, assert_tagged
+from tests.share.test_sources import archive
 
 VALUES = ("observation", "action", "reward", "next_observation")
 
@@ -107,3 +111,18 @@ def test_nothing_is_overwritten_and_a_stopped_export_leaves_nothing(made: Path, 
     with pytest.raises(DatasetExistsError, match="npy exists already"):
         export_focal_npy(stored, tmp_path / "npy")
     assert list((tmp_path / "npy").iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [2**53, 2**53 + 1])
+def test_integers_that_flat_rows_cannot_hold_are_refused(number: int, tmp_path: Path) -> None:
+    s = np.arange(5)[:, None] + number - 4
+    source = archive(tmp_path / "a.npz", observations=s[:-1], next_observations=s[1:])
+    path = write_dataset(dataset_source(read_sources([source]), "me/whole/a-v0", "imported", "Whole."), tmp_path, "")
+    if number == 2**53:
+        export_focal_npy(open_stored(path), tmp_path / "npy")
+        rows = np.load(tmp_path / "npy/goal_idx0/trj_evalsample0_step0.npy")
+        assert rows[:, -1].astype(np.int64).tolist() == s[1:, 0].tolist()
+        return
+    with pytest.raises(DatasetError, match="float64 does not hold all numbers of int64"):
+        export_focal_npy(open_stored(path), tmp_path / "npy")
+    assert not (tmp_path / "npy").exists()

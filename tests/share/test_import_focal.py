@@ -163,3 +163,22 @@ def test_a_pickle_is_refused_unless_allowed(tmp_path: Path) -> None:
     for allowed in (False, True):
         with pytest.raises(CorruptDatasetError, match="is no NumPy array: it does not begin as one"):
             read_focal(folder, allow_pickle=allowed)
+
+
+def test_what_lies_beside_the_goals_is_told(tmp_path: Path) -> None:
+    folder = save(tmp_path, walk())
+    for name in ("goal_idx1234567", "goal_idx1b"):
+        (folder / name).mkdir()
+    np.save(folder / "trj_evalsample0_step100.npy", walk())
+    (folder / "goal_idx1").symlink_to("nowhere")
+    imported = read_focal(folder)
+    assert [task.index for task in imported.tasks] == [0]
+    assert "goals: 4 entries beside the goal folders are not read, such as ['goal_idx1']" in imported.notes
+
+
+@pytest.mark.parametrize("stated", ["9", "true", '"2"', "2.0"])
+def test_a_stated_size_that_cannot_be_is_refused(stated: str, tmp_path: Path) -> None:
+    folder = save(tmp_path, walk())
+    (folder / "dataset.json").write_text(f'{{"observation_numbers": {stated}}}')
+    with pytest.raises(CorruptDatasetError, match=r"observation.numbers"):
+        read_focal(folder)

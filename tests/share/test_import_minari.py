@@ -257,7 +257,11 @@ def test_unbounded_actions_get_the_bounds_of_the_data(tmp_path: Path) -> None:
 def test_what_goes_on_after_its_end_is_cut_and_counted(tmp_path: Path) -> None:
     imported = read_minari(made(tmp_path, episode(terminations=np.array([0, 1, 0, 0, 1], bool))))
     assert [len(entry.episode) for entry in imported.tasks[0].episodes] == [2, 3]
-    assert list(imported.notes) == ["other/made-v0: 1 episodes that go on after an end are cut there into several"]
+    assert [entry.seed for entry in imported.tasks[0].episodes] == [0, None]  # nothing was reset amid an episode
+    assert list(imported.notes) == [
+        "other/made-v0: 1 episodes that go on after an end are cut there into several",
+        "other/made-v0: 1 pieces of episodes of known seed begin without a reset: theirs is unknown",
+    ]
 
 
 def test_kwargs_that_json_cannot_hold_are_named(tmp_path: Path) -> None:
@@ -305,3 +309,23 @@ def test_dtypes_that_differ_between_episodes_are_told(tmp_path: Path) -> None:
     assert list(imported.notes) == [
         "other/made-v0: observations of unequal dtypes, float32, float64, are read as the widest"
     ]
+
+
+def test_what_episodes_state_beyond_what_is_read_is_told(tmp_path: Path) -> None:
+    stated = [{"seed": 0}, {"seed": 1, "task_id": "left", "behaviour": "expert"}]
+    imported = read_minari(made(tmp_path, episode(), episode(3), attributes=lambda k: stated[k]))
+    assert "other/made-v0: 1 episodes state more than is read: behaviour, task_id" in imported.notes
+
+
+@pytest.mark.parametrize("index", [np.uint64(2**63), 2**53 + 1])
+def test_a_task_index_beyond_all_is_told_and_not_used(index: Any, tmp_path: Path) -> None:
+    imported = read_minari(made(tmp_path, episode(), attributes=lambda k: {"task_index": index}))
+    assert [(task.index, len(task.episodes)) for task in imported.tasks] == [(None, 1)]
+    assert any("1 episodes name a task_index, which is not used" in note for note in imported.notes)
+
+
+def test_bounds_that_float32_cannot_hold_are_told(tmp_path: Path) -> None:
+    wide = gym.spaces.Box(np.array([-1e300, -8, -8]), np.array([8, 1e300, np.inf]), dtype=np.float64)
+    dataset = opened(read_minari(made(tmp_path, episode(), observation=wide)), tmp_path)
+    said = "minari: other/made-v0: 2 stated bounds of observations are not numbers of float32: others are written"
+    assert said in dataset.manifest.provenance.notes

@@ -71,6 +71,11 @@ def test_tasks_of_one_name_are_told_apart(tmp_path: Path) -> None:
     assert "data: 2 tasks of one name are told apart by their index" in list(imported.notes)
 
 
+def test_names_told_apart_are_not_those_of_others(tmp_path: Path) -> None:
+    sources = [archive(tmp_path / name) for name in ("a/x.npz", "b/x.npz", "0-x.npz")]
+    assert [task.name for task in read_sources(sources).tasks] == ["0.1-x", "1-x", "0-x"]
+
+
 def test_long_names_stay_apart(tmp_path: Path) -> None:
     imported = read_sources([archive(tmp_path / f"{'x' * 90}.npz", task_index=np.arange(4))])
     assert [task.name[-4:] for task in imported.tasks] == [".000", ".001", ".002", ".003"]
