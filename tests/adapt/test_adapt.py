@@ -8,16 +8,18 @@ import pytest
 
 from idaq.adapt.adapt import Adapted, adapt, episodes_to_run, pose
 from idaq.adapt.config import AdaptConfig
-from idaq.adapt.lockstep import Rollouts
+from idaq.adapt.lockstep import EpisodeBatch, Rollouts
 from idaq.adapt.results import read_results, write_results
 from idaq.adapt.strategies import STRATEGIES
 from idaq.adapt.trace import read_trace, write_trace
 from idaq.collect.collect import Collected
 from idaq.core.errors import DatasetError, RunError, UnknownNameError
+from idaq.core.types import Array
 from idaq.format.documents import TaskRecord, mean_random
 from idaq.learn.agent import Agent
 from idaq.learn.loop import train
 from idaq.loader import Dataset, open_dataset
+from idaq.loader.transitions import Floats
 from idaq.tasks import get_family
 from tests.learn.test_loop import small_config
 
@@ -96,6 +98,37 @@ def test_offline_context_does_not_learn_and_others_share_its_random_numbers(adap
     assert offline[0] == offline[-1]
     first = {name: adapted.results.strategies[name].explored[0] for name in ("idaq", "best-of-prior", "posterior")}
     assert first["idaq"] == first["best-of-prior"] == first["posterior"]
+
+
+def test_the_prior_is_of_training_tasks_and_each_problem_has_its_own_tasks_offline_belief(
+    dataset: Dataset, adapted: Adapted
+) -> None:
+    training = [task.task_index for task in dataset.select(split="train").tasks if isinstance(task, TaskRecord)]
+    assert sorted(adapted.problems.prior_tasks.tolist()) == sorted(training)
+    assert len(adapted.problems.prior) == len(training)
+    offline = adapted.trials["offline-context"].tried[0]
+    np.testing.assert_array_equal(offline, adapted.problems.offline[[0, 0, 1, 1]])
+    assert not np.array_equal(offline[0], offline[-1])
+
+
+def test_fresh_episodes_have_seeds_of_their_own(
+    agent: Agent, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen, really = list[int](), Rollouts.with_latents
+
+    def noted(self: Rollouts, tasks: Array, seeds: Array, latents: Floats) -> EpisodeBatch:
+        seen.extend(seeds.tolist())
+        return really(self, tasks, seeds, latents)
+
+    monkeypatch.setattr(Rollouts, "with_latents", noted)
+    adapt(agent, dataset, CONFIG, strategies=["best-of-prior"])
+    assert len(set(seen)) == len(seen) == (5 + 3) * 4
+
+
+def test_random_actions_fill_the_bounds(adapted: Adapted) -> None:
+    actions = adapted.trials["random-first"].episodes[0].transitions.actions
+    assert -0.1 <= actions.min() < -0.08
+    assert 0.08 < actions.max() <= 0.1
 
 
 def test_lockstep_episodes_are_what_single_environments_give(agent: Agent, dataset: Dataset) -> None:

@@ -105,6 +105,21 @@ def test_adaptation_seeds_are_no_samples() -> None:
     assert (narrow.value, narrow.low, narrow.high) == pytest.approx((wide.value, wide.low, wide.high))
 
 
+def test_adaptation_seeds_are_averaged_by_their_mean() -> None:
+    one = make_results(seeds=3)
+    returns = np.array(one.strategies["posterior"].returns)
+    returns[..., 0] += 30
+    skewed = replace(one.strategies["posterior"], returns=returns.tolist())
+    summary = summarise([replace(one, strategies={"posterior": skewed})])
+    assert summary.strategies["posterior"][-1].mean.value == pytest.approx(returns[-1].mean())
+
+
+def test_a_variant_of_the_method_is_no_rival_of_it() -> None:
+    lead = summarise([make_results(levels={"idaq-mixture": -4.0, "idaq-prediction-error": -3.9, "posterior": -9})]).lead
+    assert lead is not None
+    assert (lead.strategy, lead.rival) == ("idaq-mixture", "posterior")
+
+
 def test_the_lead_is_over_the_best_rival_and_paired() -> None:
     lead = summarise([make_results()]).lead
     assert lead is not None
@@ -117,7 +132,8 @@ def test_the_lead_is_over_the_best_rival_and_paired() -> None:
 @pytest.mark.parametrize(
     ("names", "chosen"),
     [
-        (["offline-context", "posterior", "idaq-prediction-error", "idaq"], "idaq-prediction-error"),
+        (["offline-context", "posterior", "idaq-prediction-error", "idaq"], "idaq"),  # whichever ran first
+        (["offline-context", "posterior", "idaq-prediction-error", "idaq-mixture"], "idaq-prediction-error"),
         (["offline-context", "posterior", "best-of-prior"], "posterior"),
         (["offline-context"], "offline-context"),
     ],
