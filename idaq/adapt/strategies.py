@@ -201,7 +201,10 @@ def everything(trial: Trial) -> Floats:
 
 
 def posterior_explore(trial: Trial) -> Floats:
-    """A draw from the prior first, then the belief given everything: FOCAL online, whose published code starts with z = 0."""
+    """A draw from the prior first, then the belief given everything.
+
+    As FOCAL online, whose published code begins with z = 0 instead, never seen in training.
+    """
     return everything(trial) if trial.episodes else from_prior(trial)
 
 

@@ -21,7 +21,7 @@ from idaq.evaluate.protocol import (
     verdict,
 )
 from idaq.evaluate.runs import load_runs, summarise_runs
-from idaq.evaluate.statistics import estimate, mean
+from idaq.evaluate.statistics import Estimate, estimate, mean
 from tests.evaluate.factory import LEVELS, REPORT_AT, make_results, make_run
 
 
@@ -217,12 +217,17 @@ def test_the_markdown_table_keeps_its_columns_whatever_the_names() -> None:
 
 
 def test_the_verdict_says_ahead_behind_or_undecided() -> None:
-    ahead, behind = verdict(summarise([make_results()])), {**LEVELS, "idaq": -9.0}
+    summarised = summarise([make_results()])
+    ahead, behind = verdict(summarised), {**LEVELS, "idaq": -9.0}
     assert "After 4 online episodes on each of 6 new tasks, idaq reaches" in ahead
     assert "ahead of the best rival, best-of-prior (-4.9" in ahead
     assert "behind the best rival" in verdict(summarise([make_results(levels=behind)]))
     level = {"idaq": -5.0, "posterior": -5.0, "offline-context": -3.0}
     assert "cannot be told apart" in verdict(summarise([make_results(levels=level, noise=1)]))
+    assert summarised.lead is not None
+    for low, high in ((-0.5, 1.5), (-1.5, 0.5), (0.0, 1.0)):
+        gap = Estimate(value=(low + high) / 2, low=low, high=high)
+        assert "cannot be told apart" in verdict(replace(summarised, lead=replace(summarised.lead, difference=gap)))
 
 
 @pytest.mark.parametrize(
