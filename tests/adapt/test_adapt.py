@@ -149,6 +149,17 @@ def test_lockstep_episodes_are_what_single_environments_give(agent: Agent, datas
         assert batch.success[row] == info["success"]
 
 
+def test_results_tell_what_random_actions_and_the_behaviour_earn_on_each_test_task(
+    dataset: Dataset, adapted: Adapted
+) -> None:
+    references = {task.task_id: task.reference for task in dataset.tasks if isinstance(task, TaskRecord)}
+    for task in adapted.results.tasks:
+        reference = references[task.task_id]
+        assert reference.random is not None
+        assert (task.random, task.behaviour) == (reference.random.mean, reference.behaviour.mean)
+        assert task.random < task.behaviour
+
+
 def test_results_survive_the_disk(adapted: Adapted, tmp_path: Path) -> None:
     write_results(tmp_path, adapted.results)
     assert read_results(tmp_path) == adapted.results
@@ -166,6 +177,8 @@ def test_the_trace_holds_one_adaptation_in_full(adapted: Adapted, tmp_path: Path
     assert trace["observations"].shape == (2, 6, horizon + 1, 2)
     explored = np.array(adapted.results.strategies["idaq"].explored)[:, :, 0].T
     np.testing.assert_allclose(trace["returns"][:, :-1], explored)
+    deployed = np.array(adapted.results.strategies["idaq"].returns)[-1, :, 0]
+    np.testing.assert_allclose(trace["returns"][:, -1], deployed, err_msg="the last is the fresh one")
     goals = np.array([task.params["goal"] for task in adapted.problems.tasks])
     away = np.linalg.norm(trace["observations"][:, :, 1:] - goals[:, None, None], axis=-1)
     np.testing.assert_allclose(-away.sum(-1), trace["returns"], rtol=1e-4)  # the positions are the ones rewarded

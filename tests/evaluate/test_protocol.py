@@ -257,8 +257,10 @@ def test_results_of_another_dataset_than_the_run_are_refused(tmp_path: Path) -> 
     document = json.loads((run / "run.json").read_text())
     document["content_digest"] = "cd" * 32
     (run / "run.json").write_text(json.dumps(document))
-    with pytest.raises(RunError, match="another dataset"):
+    with pytest.raises(RunError, match="another dataset") as caught:
         load_runs([run])
+    assert caught.value.hint is not None
+    assert caught.value.hint.endswith("--force"), "without it, adapt refuses results of another dataset"
     (run / "results.json").unlink()
     with pytest.raises(RunError, match="idaq adapt"):
         load_runs([run])
