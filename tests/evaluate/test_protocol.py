@@ -206,6 +206,10 @@ def test_rows_are_best_first_and_fit_the_columns() -> None:
     assert [row[0] for row in rows] == ["offline-context", "idaq", "best-of-prior", "posterior"]
     assert all(len(row) == len(columns) for row in rows)
     assert rows[0][-2:] == ["100%", "107%"]
+    noisy = summarise([make_results(levels={"posterior": -6.0}, noise=2)])
+    solved = noisy.strategies["posterior"][-1].success
+    assert solved.low < solved.value < solved.high
+    assert summary_rows(noisy)[0][-2] == f"{solved.value:.0%}", "the value, not an end of its interval"
 
 
 def test_the_markdown_table_keeps_its_columns_whatever_the_names() -> None:
