@@ -28,7 +28,7 @@ class AdaptConfig:
     """n_c: latents drawn for each choice of the farthest"""
     context: Annotated[int, Field(ge=2)] = 100
     """transitions drawn from the accepted episodes for each belief"""
-    report_at: list[Count] = Field(default_factory=lambda: [1, 2, 5, 10, 20])
+    report_at: Annotated[list[Count], Field(min_length=1)] = Field(default_factory=lambda: [1, 2, 5, 10, 20])
     """fresh episodes are run after this many adaptation episodes"""
     seeds: Count = 4
     """adaptation seeds for each test task"""

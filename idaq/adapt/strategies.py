@@ -201,13 +201,16 @@ def everything(trial: Trial) -> Floats:
 
 
 def posterior_explore(trial: Trial) -> Floats:
-    """A draw from the prior first, then the belief given everything (FOCAL online, as published)."""
+    """A draw from the prior first, then the belief given everything.
+
+    As FOCAL online, whose published code begins with z = 0 instead, never seen in training.
+    """
     return everything(trial) if trial.episodes else from_prior(trial)
 
 
 def random_explore(trial: Trial) -> Floats | None:
-    """Uniform random actions for half the budget, then the belief given everything (CSRO online)."""
-    return None if len(trial.episodes) < trial.config.episodes // 2 else everything(trial)
+    """Uniform random actions for half the budget, once at least, then the belief given everything (CSRO online)."""
+    return None if len(trial.episodes) < max(1, trial.config.episodes // 2) else everything(trial)
 
 
 def offline_context(trial: Trial) -> Floats:

@@ -248,7 +248,10 @@ def _last_cells(report: Report) -> list[str]:
 
 
 def headline(names: Sequence[str]) -> str:
-    """The strategy that a report is about: the first of the method's own, else the first but offline context."""
+    """The strategy that a report is about: the method, else the first of its variants, else the first but offline
+    context."""
+    if METHOD in names:
+        return METHOD
     rivals = [name for name in names if name != OFFLINE]
     return next((name for name in names if name.startswith(METHOD)), (rivals or list(names))[0])
 
@@ -276,7 +279,7 @@ def _scores(
         raise RunError(
             f"results of {of.dataset_id}: strategy {name!r} does not hold {shape[1]} reports x {shape[2]} tasks x"
             f" {shape[3]} seeds in every run",
-            hint="idaq adapt RUN makes results.json anew",
+            hint="idaq adapt RUN --force makes results.json anew",
         )
     return scores.mean(-1).swapaxes(0, 1)
 

@@ -30,7 +30,7 @@ def load_runs(paths: Sequence[Path]) -> list[Run]:
     for run in runs:
         if run.results.content_digest != run.record.content_digest:
             raise RunError(
-                f"{run.path}: results.json is of another dataset than run.json", hint=f"idaq adapt {run.path}"
+                f"{run.path}: results.json is of another dataset than run.json", hint=f"idaq adapt {run.path} --force"
             )
         if _settings(run) != _settings(runs[0]):
             raise RunError(

@@ -186,7 +186,7 @@ def _no_steering(summaries: Mapping[str, Summary]) -> str | None:
     if not names:
         return None
     return (
-        f"**Where the latent does not seem to steer.** On these sets `{OFFLINE}` loses to `{PRIOR}`, by the paired"
+        f"**Where the latent may not steer.** On these sets `{OFFLINE}` loses to `{PRIOR}`, by the paired"
         f" interval, or by the means where no interval was kept: {', '.join(names)}.\n"
     )
 

@@ -8,16 +8,18 @@ import pytest
 
 from idaq.adapt.adapt import Adapted, adapt, episodes_to_run, pose
 from idaq.adapt.config import AdaptConfig
-from idaq.adapt.lockstep import Rollouts
+from idaq.adapt.lockstep import EpisodeBatch, Rollouts
 from idaq.adapt.results import read_results, write_results
 from idaq.adapt.strategies import STRATEGIES
 from idaq.adapt.trace import read_trace, write_trace
 from idaq.collect.collect import Collected
 from idaq.core.errors import DatasetError, RunError, UnknownNameError
+from idaq.core.types import Array
 from idaq.format.documents import TaskRecord, mean_random
 from idaq.learn.agent import Agent
 from idaq.learn.loop import train
 from idaq.loader import Dataset, open_dataset
+from idaq.loader.transitions import Floats
 from idaq.tasks import get_family
 from tests.learn.test_loop import small_config
 
@@ -98,6 +100,37 @@ def test_offline_context_does_not_learn_and_others_share_its_random_numbers(adap
     assert first["idaq"] == first["best-of-prior"] == first["posterior"]
 
 
+def test_the_prior_is_of_training_tasks_and_each_problem_has_its_own_tasks_offline_belief(
+    dataset: Dataset, adapted: Adapted
+) -> None:
+    training = [task.task_index for task in dataset.select(split="train").tasks if isinstance(task, TaskRecord)]
+    assert sorted(adapted.problems.prior_tasks.tolist()) == sorted(training)
+    assert len(adapted.problems.prior) == len(training)
+    offline = adapted.trials["offline-context"].tried[0]
+    np.testing.assert_array_equal(offline, adapted.problems.offline[[0, 0, 1, 1]])
+    assert not np.array_equal(offline[0], offline[-1])
+
+
+def test_fresh_episodes_have_seeds_of_their_own(
+    agent: Agent, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen, really = list[int](), Rollouts.with_latents
+
+    def noted(self: Rollouts, tasks: Array, seeds: Array, latents: Floats) -> EpisodeBatch:
+        seen.extend(seeds.tolist())
+        return really(self, tasks, seeds, latents)
+
+    monkeypatch.setattr(Rollouts, "with_latents", noted)
+    adapt(agent, dataset, CONFIG, strategies=["best-of-prior"])
+    assert len(set(seen)) == len(seen) == (5 + 3) * 4
+
+
+def test_random_actions_fill_the_bounds(adapted: Adapted) -> None:
+    actions = adapted.trials["random-first"].episodes[0].transitions.actions
+    assert -0.1 <= actions.min() < -0.08
+    assert 0.08 < actions.max() <= 0.1
+
+
 def test_lockstep_episodes_are_what_single_environments_give(agent: Agent, dataset: Dataset) -> None:
     family = get_family("point-robot-wind")
     tasks, z = np.array([3, 17, 42]), np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
@@ -114,6 +147,17 @@ def test_lockstep_episodes_are_what_single_environments_give(agent: Agent, datas
             done = terminated or truncated
         assert batch.transitions.rewards[row].tolist() == rewards
         assert batch.success[row] == info["success"]
+
+
+def test_results_tell_what_random_actions_and_the_behaviour_earn_on_each_test_task(
+    dataset: Dataset, adapted: Adapted
+) -> None:
+    references = {task.task_id: task.reference for task in dataset.tasks if isinstance(task, TaskRecord)}
+    for task in adapted.results.tasks:
+        reference = references[task.task_id]
+        assert reference.random is not None
+        assert (task.random, task.behaviour) == (reference.random.mean, reference.behaviour.mean)
+        assert task.random < task.behaviour
 
 
 def test_results_survive_the_disk(adapted: Adapted, tmp_path: Path) -> None:
@@ -133,6 +177,8 @@ def test_the_trace_holds_one_adaptation_in_full(adapted: Adapted, tmp_path: Path
     assert trace["observations"].shape == (2, 6, horizon + 1, 2)
     explored = np.array(adapted.results.strategies["idaq"].explored)[:, :, 0].T
     np.testing.assert_allclose(trace["returns"][:, :-1], explored)
+    deployed = np.array(adapted.results.strategies["idaq"].returns)[-1, :, 0]
+    np.testing.assert_allclose(trace["returns"][:, -1], deployed, err_msg="the last is the fresh one")
     goals = np.array([task.params["goal"] for task in adapted.problems.tasks])
     away = np.linalg.norm(trace["observations"][:, :, 1:] - goals[:, None, None], axis=-1)
     np.testing.assert_allclose(-away.sum(-1), trace["returns"], rtol=1e-4)  # the positions are the ones rewarded

@@ -184,6 +184,13 @@ def test_idaq_explores_the_prior_first_then_the_belief_of_what_it_accepted() -> 
     assert -1.0 <= idaq_explore(state)[0, 0] <= -0.5, "an accepted one joins the context"
 
 
+def test_idaq_tries_the_draw_of_the_belief_that_is_farthest_from_what_it_tried() -> None:
+    state = trial(context=2, candidates=50)
+    for reward in (-5.0, -1.0, -0.5):
+        record(state, [-1.0], [[reward]])
+    assert idaq_explore(state)[0, 0] == -0.5, "draws are -1, -0.75 and -0.5; -1 was tried"
+
+
 def test_idaq_goes_by_the_papers_rule_whatever_the_variants_are_told() -> None:
     """No episode stands out, and none is good enough for the variants: the iterative stage begins all the same."""
     state = trial()
@@ -215,10 +222,10 @@ def test_the_nearest_training_task_not_tried_yet_is_next_whatever_the_transition
 def test_variants_keep_to_the_reference_stage_while_no_episode_stands_out() -> None:
     state = trial()
     for z in (0, 1, 2):
-        record(state, [z], [[0.0]])
+        record(state, [z], [[0.25]])
     assert mixture_explore(state)[0, 0] in (0.0, 1.0, 2.0)
-    record(state, [1], [[0.25]])
-    assert 0.0 <= mixture_explore(state)[0, 0] <= 0.25
+    record(state, [1], [[0.5]])
+    assert 0.25 <= mixture_explore(state)[0, 0] <= 0.5
 
 
 def test_variants_keep_to_the_reference_stage_while_no_episode_earns_what_offline_ones_do() -> None:
@@ -231,6 +238,14 @@ def test_variants_keep_to_the_reference_stage_while_no_episode_earns_what_offlin
     assert 2.5 <= mixture_explore(state)[0, 0] <= 3.5
 
 
+def test_an_episode_that_earns_just_what_offline_ones_do_is_in_distribution() -> None:
+    state = trial(num_accepted=1)
+    state.loosest = -3.0
+    record(state, [0], [[-9.0]])
+    record(state, [1], [[3.0]])
+    assert mixture_explore(state)[0, 0] == 3.0
+
+
 def test_posterior_believes_everything_and_random_first_acts_at_random_for_half_the_budget() -> None:
     state = trial()
     assert posterior_explore(state)[0, 0] in (0.0, 1.0, 2.0)
@@ -240,6 +255,27 @@ def test_posterior_believes_everything_and_random_first_acts_at_random_for_half_
     record(state, [0], [[4.0, 4.0]])
     assert random_explore(state) == np.array([[4.0]])
     assert everything(state)[0, 0] == 4.0
+
+
+def test_a_budget_of_one_episode_leaves_random_first_one_random_episode() -> None:
+    state = trial(episodes=1, reference=1, report_at=[1])
+    assert random_explore(state) is None
+    record(state, [np.nan], [[4.0, 4.0]])
+    assert STRATEGIES["random-first"].deploy(state)[0, 0] == 4.0
+
+
+def test_what_is_scored_and_deployed_is_what_the_names_say() -> None:
+    state = trial(context=500)
+    record(state, [0], [[-5.0]])
+    record(state, [2], [[-1.0]])
+    for name, strategy in STRATEGIES.items():
+        predicted = [u for u in ("prediction-error", "prediction-variance") if name.endswith(u)]
+        assert strategy.uncertainty == (predicted or ["return"])[0], name
+        deployed = strategy.deploy(state)[0, 0]
+        if name in ("posterior", "random-first"):
+            assert -5.0 < deployed < -1.0, name
+        else:
+            assert deployed == (9.0 if name == "offline-context" else 2.0), name
 
 
 def test_only_offline_context_looks_at_offline_data_of_the_test_task() -> None:
@@ -262,3 +298,5 @@ def test_prior_draws_spread() -> None:
 def test_reports_must_lie_within_the_budget() -> None:
     with pytest.raises(ConfigError, match="report_at must rise and end by episodes = 5"):
         from_mapping(AdaptConfig, {"episodes": 5}, where="settings")
+    with pytest.raises(ConfigError, match="report_at: List should have at least 1 item"):
+        from_mapping(AdaptConfig, {"report_at": []}, where="settings")

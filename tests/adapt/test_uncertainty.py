@@ -75,3 +75,15 @@ def test_steps_after_the_end_do_not_count() -> None:
     batch: EpisodeBatch = episodes([[2.0, 2.0, 50.0]], lengths=[2])
     assert prediction_error(agent, batch, Z)[0] == pytest.approx((4 + 4) / 2)
     assert prediction_variance(agent, batch, Z)[0] == pytest.approx(1 + 1)
+
+
+def test_each_episode_is_predicted_under_the_latent_that_made_it() -> None:
+    class Echo(Told):
+        def predict(self, data: Transitions, z: Floats) -> tuple[Floats, Floats]:
+            actual = np.zeros((len(data), 2), np.float32)
+            actual[:, 0] = data.rewards
+            return np.stack([np.concatenate([z, z * 0], 1)] * 2), actual
+
+    agent = Echo(TrainConfig(ensemble=EnsembleConfig(members=2, hidden=4)), SPEC)
+    z = np.array([[3.0], [7.0]], np.float32)
+    assert prediction_error(agent, episodes([[3.0] * 3, [7.0] * 3]), z).tolist() == [0.0, 0.0]

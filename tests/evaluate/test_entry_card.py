@@ -1,10 +1,15 @@
 """The card of a catalogue entry."""
 
+import shutil
 from pathlib import Path
 
-from idaq.core.config import to_mapping
-from idaq.core.files import write_json
+from idaq.core.config import from_mapping, to_mapping
+from idaq.core.files import read_json, write_json
+from idaq.core.resources import resource_root
 from idaq.evaluate.entry_card import write_entry_card
+from idaq.evaluate.protocol import Summary, markdown_table
+from idaq.evaluate.suite import BASELINES
+from idaq.evaluate.suite_card import write_suite_card
 from idaq.format.policies import (
     COMPARISON,
     ComparedTask,
@@ -66,3 +71,19 @@ def write_policies(folder: Path) -> None:
     ]
     comparison = Comparison(family="cheetah-vel", snapshot="expert", episodes=10, tasks=tasks, commands=["train it"])
     write_json(folder / COMPARISON, to_mapping(comparison))
+
+
+def test_the_catalogues_cards_hold_their_notes_and_their_measurements() -> None:
+    catalogue = resource_root("datasets")
+    for path in sorted(catalogue.glob("*/*/card.md")):
+        card, notes, baselines = path.read_text(), path.parent.parent / "notes.md", path.parent / BASELINES
+        assert not notes.exists() or notes.read_text() in card, path
+        if path.parent.parent.name != "ml1" and baselines.exists():
+            assert markdown_table(from_mapping(Summary, read_json(baselines), where=str(baselines))) in card, path
+
+
+def test_the_card_of_ml1_is_what_its_documents_say(tmp_path: Path) -> None:
+    suite = shutil.copytree(resource_root("datasets") / "ml1", tmp_path / "ml1")
+    before = (suite / "expert" / "card.md").read_text()
+    write_suite_card(suite / "expert", before.splitlines()[0].removeprefix("# "))
+    assert (suite / "expert" / "card.md").read_text() == before

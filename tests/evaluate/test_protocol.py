@@ -21,7 +21,7 @@ from idaq.evaluate.protocol import (
     verdict,
 )
 from idaq.evaluate.runs import load_runs, summarise_runs
-from idaq.evaluate.statistics import estimate, mean
+from idaq.evaluate.statistics import Estimate, estimate, mean
 from tests.evaluate.factory import LEVELS, REPORT_AT, make_results, make_run
 
 
@@ -105,6 +105,21 @@ def test_adaptation_seeds_are_no_samples() -> None:
     assert (narrow.value, narrow.low, narrow.high) == pytest.approx((wide.value, wide.low, wide.high))
 
 
+def test_adaptation_seeds_are_averaged_by_their_mean() -> None:
+    one = make_results(seeds=3)
+    returns = np.array(one.strategies["posterior"].returns)
+    returns[..., 0] += 30
+    skewed = replace(one.strategies["posterior"], returns=returns.tolist())
+    summary = summarise([replace(one, strategies={"posterior": skewed})])
+    assert summary.strategies["posterior"][-1].mean.value == pytest.approx(returns[-1].mean())
+
+
+def test_a_variant_of_the_method_is_no_rival_of_it() -> None:
+    lead = summarise([make_results(levels={"idaq-mixture": -4.0, "idaq-prediction-error": -3.9, "posterior": -9})]).lead
+    assert lead is not None
+    assert (lead.strategy, lead.rival) == ("idaq-mixture", "posterior")
+
+
 def test_the_lead_is_over_the_best_rival_and_paired() -> None:
     lead = summarise([make_results()]).lead
     assert lead is not None
@@ -117,7 +132,8 @@ def test_the_lead_is_over_the_best_rival_and_paired() -> None:
 @pytest.mark.parametrize(
     ("names", "chosen"),
     [
-        (["offline-context", "posterior", "idaq-prediction-error", "idaq"], "idaq-prediction-error"),
+        (["offline-context", "posterior", "idaq-prediction-error", "idaq"], "idaq"),  # whichever ran first
+        (["offline-context", "posterior", "idaq-prediction-error", "idaq-mixture"], "idaq-prediction-error"),
         (["offline-context", "posterior", "best-of-prior"], "posterior"),
         (["offline-context"], "offline-context"),
     ],
@@ -190,6 +206,10 @@ def test_rows_are_best_first_and_fit_the_columns() -> None:
     assert [row[0] for row in rows] == ["offline-context", "idaq", "best-of-prior", "posterior"]
     assert all(len(row) == len(columns) for row in rows)
     assert rows[0][-2:] == ["100%", "107%"]
+    noisy = summarise([make_results(levels={"posterior": -6.0}, noise=2)])
+    solved = noisy.strategies["posterior"][-1].success
+    assert solved.low < solved.value < solved.high
+    assert summary_rows(noisy)[0][-2] == f"{solved.value:.0%}", "the value, not an end of its interval"
 
 
 def test_the_markdown_table_keeps_its_columns_whatever_the_names() -> None:
@@ -201,12 +221,17 @@ def test_the_markdown_table_keeps_its_columns_whatever_the_names() -> None:
 
 
 def test_the_verdict_says_ahead_behind_or_undecided() -> None:
-    ahead, behind = verdict(summarise([make_results()])), {**LEVELS, "idaq": -9.0}
+    summarised = summarise([make_results()])
+    ahead, behind = verdict(summarised), {**LEVELS, "idaq": -9.0}
     assert "After 4 online episodes on each of 6 new tasks, idaq reaches" in ahead
     assert "ahead of the best rival, best-of-prior (-4.9" in ahead
     assert "behind the best rival" in verdict(summarise([make_results(levels=behind)]))
     level = {"idaq": -5.0, "posterior": -5.0, "offline-context": -3.0}
     assert "cannot be told apart" in verdict(summarise([make_results(levels=level, noise=1)]))
+    assert summarised.lead is not None
+    for low, high in ((-0.5, 1.5), (-1.5, 0.5), (0.0, 1.0)):
+        gap = Estimate(value=(low + high) / 2, low=low, high=high)
+        assert "cannot be told apart" in verdict(replace(summarised, lead=replace(summarised.lead, difference=gap)))
 
 
 @pytest.mark.parametrize(
@@ -236,8 +261,10 @@ def test_results_of_another_dataset_than_the_run_are_refused(tmp_path: Path) -> 
     document = json.loads((run / "run.json").read_text())
     document["content_digest"] = "cd" * 32
     (run / "run.json").write_text(json.dumps(document))
-    with pytest.raises(RunError, match="another dataset"):
+    with pytest.raises(RunError, match="another dataset") as caught:
         load_runs([run])
+    assert caught.value.hint is not None
+    assert caught.value.hint.endswith("--force"), "without it, adapt refuses results of another dataset"
     (run / "results.json").unlink()
     with pytest.raises(RunError, match="idaq adapt"):
         load_runs([run])

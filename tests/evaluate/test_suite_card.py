@@ -8,7 +8,7 @@ import pytest
 from idaq.collect.collect import Collected
 from idaq.evaluate.protocol import Summary, summarise
 from idaq.evaluate.suite import BASELINES, DATA, SetData, SuiteBaselines, SuiteData, describe, put
-from idaq.evaluate.suite_card import published_table, scores_table, suite_card, write_suite_card
+from idaq.evaluate.suite_card import paired, published_table, scores_table, suite_card, write_suite_card
 from idaq.format.reader import open_stored
 from tests.evaluate.factory import LEVELS, make_results
 
@@ -91,7 +91,7 @@ def test_a_scripted_policy_that_is_no_expert_is_named(facts: SetData, summary: S
 def test_sets_whose_latent_does_not_steer_are_named(facts: SetData, summary: Summary) -> None:
     loses = summarise([make_results(levels={**LEVELS, "offline-context": -9.0})])
     card = suite_card("t", {"a": facts, "b": facts}, {"a": summary, "b": loses}, published={}, diagnosis={})
-    line = next(line for line in card.splitlines() if line.startswith("**Where the latent does not seem to steer.**"))
+    line = next(line for line in card.splitlines() if line.startswith("**Where the latent may not steer.**"))
     assert line.endswith(": b.")
 
 
@@ -112,3 +112,17 @@ def test_the_card_is_written_from_its_documents(tmp_path: Path, facts: SetData, 
     assert "- **push**: because\n" in text
     assert "| 0.55 | 0.34 | 0.82 |" in text
     assert sum(line.startswith("| hammer |") for line in text.splitlines()) == 1, "data, and no scores yet"
+
+
+def test_data_agree_up_to_fifteen_per_cent_and_no_further(facts: SetData, summary: Summary) -> None:
+    for ours, note in ((-4.59, ""), (-4.61, "data differ"), (-3.41, ""), (-3.39, "data differ")):
+        text = published_table({"push": summary}, {"push": replace(facts, mean=ours)}, PUBLISHED)
+        assert cells(text, "push")[-1] == note, ours
+
+
+def test_a_lead_over_another_rival_is_not_taken_for_one_over_best_of_prior(summary: Summary) -> None:
+    idaq = [replace(report, over_prior=None) for report in summary.strategies["idaq"]]
+    assert summary.lead is not None
+    kept = replace(summary, strategies={**summary.strategies, "idaq": idaq})
+    assert paired(kept, "idaq") == summary.lead.difference
+    assert paired(replace(kept, lead=replace(summary.lead, rival="posterior")), "idaq") is None
