@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from idaq.core.errors import UsageError
+
 from .output import Json, Root, Settings, if_interrupted, print_json, print_table, say
 
 EXPERTS = ["point-robot/expert", "point-robot-sparse/expert", "point-robot-wind/expert"]
@@ -34,7 +36,7 @@ def reproduce(
       idaq reproduce point-robot/expert --seeds 2 --catalogue /tmp/catalogue
       idaq reproduce ml1/push/expert ml1/reach/expert --seeds 3
       idaq reproduce "ml1/*/expert" --seeds 0          collect all 50 sets and describe their data
-      idaq reproduce "ml1/*/expert" --seeds 0 --set episodes=2 --root small   the same on a sample
+      idaq reproduce "ml1/*/expert" --seeds 0 --set episodes=2 --root small --catalogue sample   the same on a sample
     """
     from idaq.collect.catalogue import matching
     from idaq.core.config import to_mapping
@@ -44,6 +46,11 @@ def reproduce(
 
     from .study import KEPT, Study
 
+    if settings and catalogue is None:
+        raise UsageError(
+            "--set makes other data and agents than the catalogue speaks of: its results are not replaced by theirs",
+            hint="--catalogue FOLDER writes them elsewhere",
+        )
     study = Study(
         seeds=seeds,
         out=out,

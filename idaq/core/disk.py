@@ -18,6 +18,7 @@ _SENTENCES = {
     errno.EMFILE: _FILES,
     errno.ENFILE: _FILES,
     errno.ENOTDIR: ("a part of the path {} is a file, where a folder is needed", "choose another --root or --out"),
+    errno.EEXIST: ("{} is there already", "choose another name, or remove it"),
     errno.EISDIR: ("{} is a folder, where a file is needed", "choose another name"),
     errno.ENAMETOOLONG: ("the path {} is too long", "choose a shorter name or --root"),
     errno.ENOENT: ("there is no {}", "check the path: ls -ld"),

@@ -165,6 +165,7 @@ def test_reproduce_writes_baselines_and_card(idaq: Idaq, world: Path, monkeypatc
         (["train"], 2, "Missing option"),
         (["train", "--dataset", ID, "--set", "stepz=1"], 2, "did you mean 'steps'"),
         (["train", "--dataset", ID, "--set", "learner.gamma=1"], 2, "less than 1"),
+        (["reproduce", "--set", "episodes=4"], 2, "--catalogue FOLDER"),
         (["adapt", "runs/none"], 1, "is not a run directory"),
         (["adapt", "runs/point", "--strategies", "idaq-return"], 2, "unknown strategy 'idaq-return'"),
         (["adapt", "runs/point", "--strategies", ","], 2, "no strategy is named"),
