@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterator
 
 from idaq.core.errors import DatasetError
+from idaq.core.text import printable
 
 
 class Notes:
@@ -43,8 +44,3 @@ def refuse_notes(notes: Collection[str]) -> None:
             details=notes,
             hint="without --strict they are told, and the data are written",
         )
-
-
-def printable(text: str) -> str:
-    """File names and HDF5 members may hold control characters."""
-    return "".join(c if c.isprintable() else "?" for c in text)

@@ -5,6 +5,7 @@ Both hold `observations`, `actions`, `rewards`, a terminal flag and a time-out f
 `observation_high`, one row in all, as `idaq dataset export` to .npz does. S transitions.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,7 +70,20 @@ def _plain(file: h5py.File, name: str, path: Path) -> Array:
     if not isinstance(member, h5py.Dataset) or member.dtype.kind not in "biuf" or _elsewhere(member):
         raise CorruptDatasetError(f"{file.filename}: {name} is no array of numbers in this file")
     _check_size(path, member.nbytes)
+    if _unwritten(member):
+        raise CorruptDatasetError(
+            f"{file.filename}: parts of {name} were never written: HDF5 would read its fill value there",
+            hint="it may come from a killed writer: write the file again, or cut it to what was written",
+        )
     return np.asarray(member[()])
+
+
+def _unwritten(member: h5py.Dataset) -> bool:
+    """Whether the file holds less than the shape says."""
+    if member.chunks is None:
+        return bool(member.size) and member.id.get_storage_size() == 0
+    places = (-(-rows // chunk) for rows, chunk in zip(member.shape, member.chunks, strict=True))
+    return member.id.get_num_chunks() < math.prod(places)
 
 
 def _elsewhere(member: h5py.Dataset) -> bool:

@@ -11,7 +11,8 @@ import numpy as np
 from idaq.core.config import check_name, from_mapping
 from idaq.core.errors import DatasetError
 from idaq.core.ids import parse_id
-from idaq.core.notes import Notes, printable
+from idaq.core.notes import Notes
+from idaq.core.text import printable
 from idaq.core.types import Episode, FamilyName
 from idaq.format.documents import EnvReference, References, ReturnStatistics, TaskRecord
 from idaq.format.recipe import Behaviour, Recipe, Splits

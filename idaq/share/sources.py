@@ -36,7 +36,8 @@ def read_sources(
     Raises UsageError for what is none of these, given twice, or named so that it could not be; DatasetError.
     """
     paths = [_find(source, root) for source in sources]
-    twice = [source for source, path in zip(sources, paths, strict=True) if paths.count(path) > 1]
+    places = [(found.st_dev, found.st_ino) for found in map(os.stat, paths)]  # hard links too
+    twice = [source for source, place in zip(sources, places, strict=True) if places.count(place) > 1]
     if twice:
         raise UsageError(f"{' and '.join(twice)} are one and the same: each transition would stand twice")
     if tasks and len(tasks) != len(sources):

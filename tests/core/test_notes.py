@@ -25,4 +25,4 @@ def test_notes_of_several_sources_are_one() -> None:
 def test_names_from_files_cannot_steer_a_terminal() -> None:
     notes = Notes()
     notes.tell("\x1b[2Jx\n.npz", "members \udcff are not read", 1)
-    assert list(notes) == ["?[2Jx?.npz: 1 members ? are not read"]
+    assert list(notes) == ["\\x1b[2Jx\\n.npz: 1 members \\udcff are not read"]

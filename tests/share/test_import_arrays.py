@@ -333,3 +333,20 @@ def test_numbers_beyond_float32_are_told(tmp_path: Path) -> None:
     for source in (dataset.transitions("ram"), dataset.transitions("map"), streamed):
         with pytest.raises(DatasetError, match="rewards of episode 0 hold NaN, infinity or a number beyond float32"):
             source.statistics()
+
+
+@pytest.mark.parametrize("chunks", [(2,), None])
+def test_numbers_that_were_never_written_are_not_taken_for_data(tmp_path: Path, chunks: tuple[int] | None) -> None:
+    """HDF5 reads its fill value there."""
+    path = tmp_path / "x.hdf5"
+    with h5py.File(path, "w") as file:
+        file["observations"], file["actions"] = np.zeros((6, 2), "f4"), np.zeros((6, 1), "f4")
+        file["terminals"] = np.arange(6) == 5
+        rewards = file.create_dataset("rewards", (6,), "f4", chunks=chunks, fillvalue=7)
+        if chunks:
+            rewards[:4] = 1
+    with pytest.raises(CorruptDatasetError, match="parts of rewards were never written"):
+        read_d4rl(path)
+    with h5py.File(path, "a") as file:
+        file["rewards"][:] = 1
+    assert read_d4rl(path).tasks[0].episodes[0].episode.rewards.tolist() == [1.0] * 6

@@ -154,7 +154,8 @@ def test_notes_are_kept_in_the_provenance(tmp_path: Path) -> None:
 def test_one_file_under_two_names_is_refused(tmp_path: Path) -> None:
     file = archive(tmp_path / "a.npz")
     (tmp_path / "link.npz").symlink_to(file)
-    for other in (file, f"{tmp_path}/./a.npz", str(tmp_path / "link.npz")):
+    (tmp_path / "hard.npz").hardlink_to(file)
+    for other in (file, f"{tmp_path}/./a.npz", str(tmp_path / "link.npz"), str(tmp_path / "hard.npz")):
         with pytest.raises(UsageError, match="are one and the same"):
             read_sources([file, other])
     assert len(read_sources([str(tmp_path / "link.npz")]).tasks) == 1
