@@ -32,7 +32,7 @@ test-interop: setup
 	$(BIN)/python -m tests.interop.environments $(INTEROP) $(ONLY)
 	IDAQ_INTEROP=$(INTEROP) IDAQ_INTEROP_TABLE=$(if $(ONLY),,datasets/interop.md) \
 		$(BIN)/pytest tests/interop -rs --timeout 600
-	$(BIN)/python -m idaq.evaluate.catalogue_page
+	$(BIN)/python -m idaq.catalogue.page
 
 check: setup
 	$(BIN)/ruff check .

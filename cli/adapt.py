@@ -13,7 +13,6 @@ from .output import Json, Root, Settings, if_interrupted, print_json, print_tabl
 if TYPE_CHECKING:
     from idaq.adapt.results import Results
     from idaq.adapt.run import Adaptation
-    from idaq.loader import Dataset
 
 
 def adapt(
@@ -93,6 +92,7 @@ def plan(
     from idaq.adapt.trace import STRATEGY, has_trace
     from idaq.core.config import from_mapping, override
     from idaq.learn.checkpoint import load_agent
+    from idaq.learn.run import run_dataset
 
     dataset = run_dataset(run, root)
     recipe = dataset.manifest.recipe.adapt if dataset.manifest else {}
@@ -131,26 +131,3 @@ def film_run(planned: "Adaptation") -> None:
     write_video(scenes, out / VIDEO_FILE)
     write_stills(scenes, out / STILLS_FILE)
     say(str(out / VIDEO_FILE), str(out / STILLS_FILE), err=True)
-
-
-def run_dataset(run: Path, root: Path | None) -> "Dataset":
-    """The dataset that a run was trained on, by id below `root` or where it was then. Raises RunError if it changed."""
-    from idaq.core.errors import DatasetNotFoundError, RunError
-    from idaq.learn.run import read_run
-    from idaq.loader import open_dataset
-
-    record = read_run(run)
-    try:
-        dataset = open_dataset(record.dataset_id, root)
-    except DatasetNotFoundError:
-        if root is not None:
-            raise
-        there = record.dataset_path
-        dataset = open_dataset(there if "://" in there else Path(there))
-    digest = dataset.manifest.content_digest if dataset.manifest else ""
-    if digest != record.content_digest:
-        raise RunError(
-            f"{run} was trained on {record.dataset_id} with content {record.content_digest[:12]}, found {digest[:12]}",
-            hint="give the right --root, or train again",
-        )
-    return dataset

@@ -8,7 +8,7 @@ import typer
 from .output import Json, Settings, if_interrupted, print_json, print_table, progress, say, working
 
 if TYPE_CHECKING:
-    from idaq.format.policies import PolicyRecord
+    from idaq.collect.policy_record import PolicyRecord
 
 app = typer.Typer(no_args_is_help=True, help="Trained behaviour policies: those of the catalogue, and your own.")
 
@@ -36,9 +36,9 @@ def train(
     """
     import shlex
 
+    from idaq.collect.policy_record import SacConfig
     from idaq.core.config import from_mapping, override
     from idaq.core.errors import UsageError
-    from idaq.format.policies import SacConfig
     from idaq.tasks import get_family
 
     try:
@@ -77,8 +77,8 @@ def show(
       idaq behavior show cheetah-vel --folder runs/behaviors/cheetah-vel
     """
     from idaq.collect.policies import policies_folder
+    from idaq.collect.policy_record import read_record
     from idaq.core.config import to_mapping
-    from idaq.format.policies import read_record
     from idaq.tasks import get_family
 
     record = read_record(folder or policies_folder(get_family(family).name))

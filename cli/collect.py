@@ -43,7 +43,7 @@ def collect(
 
     The same recipe gives the same content digest, whatever the workers or interruptions.
     """
-    from idaq.collect.catalogue import catalogue_recipe, load_recipe
+    from idaq.catalogue.entries import catalogue_recipe, load_recipe
     from idaq.collect.collect import collect as run
     from idaq.collect.collect import episode_count
     from idaq.core.ids import datasets_root

@@ -12,7 +12,7 @@ from .dataset import summary, summary_rows
 from .output import Json, Root, if_interrupted, print_json, print_table, progress, say, working
 
 if TYPE_CHECKING:
-    from idaq.share.hub_pull import Pulled
+    from idaq.hub.pull import Pulled
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -54,9 +54,9 @@ def push(
     A version that is there is never overwritten with other content.
     """
     from idaq.format.store import find_dataset
-    from idaq.share.hub import open_remote
-    from idaq.share.hub_push import push as run
-    from idaq.share.hub_remote import AGAIN
+    from idaq.hub.lookup import open_remote
+    from idaq.hub.push import push as run
+    from idaq.hub.remote import AGAIN
 
     with if_interrupted(lambda: AGAIN), open_remote(_url(hub), timeout=timeout) as remote:
         done = run(find_dataset(dataset, root), remote, progress)
@@ -100,14 +100,14 @@ def pull(
       idaq hub pull idaq/point-robot/expert-v0 https://example.org/datasets
       idaq hub pull idaq/point-robot/expert-v0 s3://bucket/datasets --tasks 0:10     moves only their bytes
     """
-    from idaq.share.hub import look_up, open_remote
+    from idaq.hub.lookup import look_up, open_remote
 
     if new_id is not None and tasks is None:
         raise UsageError("--id goes with --tasks: a whole dataset keeps its id")
     chosen = _range(tasks) if tasks is not None else None
-    from idaq.share.hub_pull import pull as run
-    from idaq.share.hub_remote import AGAIN
-    from idaq.share.hub_tasks import pull_tasks
+    from idaq.hub.pull import pull as run
+    from idaq.hub.remote import AGAIN
+    from idaq.hub.tasks import pull_tasks
 
     with if_interrupted(lambda: AGAIN), open_remote(_url(hub), revision=revision, timeout=timeout) as remote:
         with working(f"looking up {dataset}"):
@@ -125,7 +125,7 @@ def list_(hub: Url = None, revision: Revision = None, timeout: Timeout = 30.0, a
       idaq hub list hf://me
       idaq hub list s3://bucket/datasets --json | jq '.[].id'
     """
-    from idaq.share.hub import list_remote, open_remote
+    from idaq.hub.lookup import list_remote, open_remote
 
     with open_remote(_url(hub), revision=revision, timeout=timeout) as remote, working(f"listing {remote.url}"):
         found = [summary(listing.dataset_id, listing.metadata) for listing in list_remote(remote)]
@@ -150,7 +150,7 @@ def show(
       idaq hub show idaq/point-robot/expert-v0 hf://me --json | jq .content_digest
     """
     from idaq.core.config import to_mapping
-    from idaq.share.hub import look_up, open_remote
+    from idaq.hub.lookup import look_up, open_remote
 
     with open_remote(_url(hub), revision=revision, timeout=timeout) as remote:
         with working(f"looking up {dataset}"):

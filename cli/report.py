@@ -7,7 +7,6 @@ import typer
 
 from idaq.core.errors import IdaqError
 
-from .adapt import run_dataset
 from .output import Root, say, working
 
 
@@ -24,6 +23,7 @@ def report(
       idaq report runs/point-seed* --out point.html
     """
     from idaq.evaluate.report import write_report
+    from idaq.learn.run import run_dataset
 
     try:
         dataset = run_dataset(runs[0], root)

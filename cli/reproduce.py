@@ -7,7 +7,7 @@ import typer
 
 from idaq.core.errors import UsageError
 
-from .output import Json, Root, Settings, if_interrupted, print_json, print_table, say
+from .output import Json, Root, Settings, if_interrupted, print_json, print_table, progress, say
 
 EXPERTS = ["point-robot/expert", "point-robot-sparse/expert", "point-robot-wind/expert"]
 _CATALOGUE = "Where to write; recipes are always of the installed catalogue. \\[default: that one]"
@@ -38,13 +38,12 @@ def reproduce(
       idaq reproduce "ml1/*/expert" --seeds 0          collect all 50 sets and describe their data
       idaq reproduce "ml1/*/expert" --seeds 0 --set episodes=2 --root small --catalogue sample   the same on a sample
     """
-    from idaq.collect.catalogue import matching
+    from idaq.catalogue.entries import matching
+    from idaq.catalogue.study import KEPT, Study
     from idaq.core.config import to_mapping
     from idaq.core.ids import datasets_root
     from idaq.core.resources import resource_root
     from idaq.evaluate.protocol import summary_columns, summary_notes, summary_rows
-
-    from .study import KEPT, Study
 
     if settings and catalogue is None:
         raise UsageError(
@@ -58,6 +57,7 @@ def reproduce(
         catalogue=catalogue or resource_root("datasets"),
         root=datasets_root(root),
         settings=settings,
+        progress=progress,
     )
     summaries = {}
     with if_interrupted(lambda: KEPT):

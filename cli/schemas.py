@@ -5,13 +5,13 @@ from pathlib import Path
 
 from idaq.adapt.config import AdaptConfig
 from idaq.adapt.results import Results
+from idaq.catalogue.suite import SuiteBaselines, SuiteData
+from idaq.collect.policy_record import Comparison, PolicyRecord
 from idaq.core.config import json_schema
 from idaq.core.files import write_text
 from idaq.core.resources import resource_root
 from idaq.evaluate.protocol import Summary
-from idaq.evaluate.suite import SuiteBaselines, SuiteData
 from idaq.format.documents import Manifest, MetadataIdaq, TaskRecord
-from idaq.format.policies import Comparison, PolicyRecord
 from idaq.format.recipe import Recipe
 from idaq.learn.config import TrainConfig
 from idaq.learn.run import RunRecord

@@ -168,8 +168,8 @@ def _write(
 def _from_zarr(url: str, root: Path | None, as_json: bool) -> None:
     from idaq.core.ids import datasets_root
     from idaq.format.reader import open_stored
-    from idaq.format.zarr import import_zarr
-    from idaq.format.zarr_reader import open_zarr
+    from idaq.format.zarr.reader import open_zarr
+    from idaq.format.zarr.transfer import import_zarr
 
     with progress(f"reading {url}", len(open_zarr(url).episodes), "episodes") as advance:
         path = import_zarr(url, datasets_root(root), advance)
@@ -204,7 +204,7 @@ def _to_parquet(stored: "StoredDataset", out: str, advance: "Advance") -> None:
 
 
 def _to_zarr(stored: "StoredDataset", out: str, advance: "Advance") -> None:
-    from idaq.format.zarr import export_zarr
+    from idaq.format.zarr.transfer import export_zarr
 
     export_zarr(stored, out, advance)
 

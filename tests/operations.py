@@ -14,13 +14,13 @@ from idaq.format.reader import open_stored
 from idaq.format.store import delete_dataset, list_datasets
 from idaq.format.verify import verify
 from idaq.format.writer import write_dataset
-from idaq.format.zarr import export_zarr
-from idaq.format.zarr_reader import open_zarr
+from idaq.format.zarr.reader import open_zarr
+from idaq.format.zarr.transfer import export_zarr
+from idaq.hub.lookup import open_remote
+from idaq.hub.push import push
 from idaq.learn.checkpoint import restore, save_checkpoint
 from idaq.learn.config import AgentSpec, EnsembleConfig, FocalConfig, Td3BcConfig, TrainConfig
 from idaq.learn.loop import build
-from idaq.share.hub import open_remote
-from idaq.share.hub_push import push
 from idaq.share.npz import export_npz
 from tests.failing import Operation
 from tests.format.made import made_source

@@ -1,6 +1,6 @@
 """Recipes small enough to collect in a test."""
 
-from idaq.collect.catalogue import catalogue_recipe
+from idaq.catalogue.entries import catalogue_recipe
 from idaq.format.recipe import Recipe
 
 SMALL = ("episodes=3", "splits.sizes.train=6", "splits.sizes.test=2", "reference.random_episodes=2")

@@ -11,7 +11,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from idaq.collect.catalogue import catalogue_recipe, entries
+from idaq.catalogue.entries import catalogue_recipe, entries
 from idaq.collect.collect import Collected
 from idaq.core.config import to_mapping
 from idaq.core.resources import resource_root

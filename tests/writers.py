@@ -29,11 +29,11 @@ from idaq.format.reader import open_stored
 from idaq.format.store import delete_dataset, find_dataset, list_datasets
 from idaq.format.verify import check_sound, verify
 from idaq.format.writer import DatasetSource, write_dataset
-from idaq.format.zarr import export_zarr, import_zarr
-from idaq.share.hub import look_up, open_remote
-from idaq.share.hub_pull import pull
-from idaq.share.hub_push import push
-from idaq.share.hub_tasks import pull_tasks
+from idaq.format.zarr.transfer import export_zarr, import_zarr
+from idaq.hub.lookup import look_up, open_remote
+from idaq.hub.pull import pull
+from idaq.hub.push import push
+from idaq.hub.tasks import pull_tasks
 from idaq.share.import_arrays import read_npz
 from idaq.share.importing import dataset_source
 from idaq.share.npz import export_npz

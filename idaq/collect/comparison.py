@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from idaq.collect.policies import Policy, play
+from idaq.collect.policy_record import ComparedTask, Comparison, Conduct, read_policy, read_record
 from idaq.core.errors import PolicyError
-from idaq.format.policies import ComparedTask, Comparison, Conduct, read_policy, read_record
 from idaq.tasks import Family
 
 EPISODES = 10

@@ -10,11 +10,11 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
+from idaq.collect.policy_record import read_policy, read_record
 from idaq.core.errors import PolicyError
 from idaq.core.resources import resource_root
 from idaq.core.seeds import generator
 from idaq.core.types import Array
-from idaq.format.policies import read_policy, read_record
 from idaq.tasks import Family, get_family
 
 

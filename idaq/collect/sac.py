@@ -24,12 +24,7 @@ from stable_baselines3.common.utils import set_random_seed
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from idaq.collect.policies import Policy, in_units_of, play, sizes
-from idaq.core.errors import PolicyError
-from idaq.core.files import write_bytes
-from idaq.core.metrics import append_metrics, truncate_metrics
-from idaq.core.seeds import generator
-from idaq.core.types import Advance, Array, ignore_progress
-from idaq.format.policies import (
+from idaq.collect.policy_record import (
     RECORD,
     CurvePoint,
     PolicyRecord,
@@ -40,6 +35,11 @@ from idaq.format.policies import (
     write_policy,
     write_record,
 )
+from idaq.core.errors import PolicyError
+from idaq.core.files import write_bytes
+from idaq.core.metrics import append_metrics, truncate_metrics
+from idaq.core.seeds import generator
+from idaq.core.types import Advance, Array, ignore_progress
 from idaq.tasks import Family
 
 CHECKPOINT = "checkpoint.safetensors"

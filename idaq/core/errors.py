@@ -3,7 +3,8 @@
 IdaqError
 ├── UsageError                  the request cannot be understood (exit code 2)
 │   ├── ConfigError             a config, recipe or --set value is wrong
-│   └── UnknownNameError        no such family, strategy, task, ...: "did you mean"
+│   ├── UnknownNameError        no such family, strategy, task, ...: "did you mean"
+│   └── PluginError             code from outside cannot be imported, is not what was expected, or is not trusted
 ├── DatasetError                a dataset cannot be used (exit code 1)
 │   ├── DatasetNotFoundError
 │   ├── DatasetExistsError
@@ -60,6 +61,10 @@ class ConfigError(UsageError):
 
 
 class UnknownNameError(UsageError):
+    pass
+
+
+class PluginError(UsageError):
     pass
 
 
@@ -123,9 +128,18 @@ class NonFiniteError(RunError):
     pass
 
 
+_NEAREST = 5
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError:
-    """The error for a name that is not in `known`, with the nearest names as a hint."""
+    """The error for a name that is not in `known`, with the nearest five as a hint."""
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(repr(n) for n in near)}?" if near else f"one of: {', '.join(names) or 'none'}"
+    near = difflib.get_close_matches(name, names, n=_NEAREST, cutoff=0.5)
+    if near:
+        hint = f"did you mean {' or '.join(map(repr, near))}?"
+    elif len(names) <= _NEAREST:
+        hint = f"one of: {', '.join(names) or 'none'}"
+    else:
+        nearest = difflib.get_close_matches(name, names, n=_NEAREST, cutoff=0.0)
+        hint = f"one of {len(names)}, for example {', '.join(nearest)}"
     return UnknownNameError(f"unknown {kind} {name!r}", hint=hint)

@@ -8,6 +8,7 @@ A **task** is one member of a family; an **episode** is T transitions (s, a, r, 
 """
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -20,6 +21,8 @@ from idaq.core.config import canonical_json, config
 Array = NDArray[Any]
 Advance = Callable[[int], None]
 """Progress callback: called with how many units were just finished."""
+ShowProgress = Callable[[str, int, str], AbstractContextManager[Advance]]
+"""label, total, unit -> a context that shows progress meanwhile"""
 
 _SLUG = r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?"
 Slug = Annotated[str, StringConstraints(pattern=f"^{_SLUG}$")]
@@ -60,6 +63,11 @@ VersionOne = Annotated[Literal[1], BeforeValidator(_is_integer)]
 
 def ignore_progress(_count: int) -> None:
     """The default `Advance`: nobody is watching."""
+
+
+def show_nothing(_label: str, _total: int, _unit: str) -> AbstractContextManager[Advance]:
+    """The default `ShowProgress`."""
+    return nullcontext(ignore_progress)
 
 
 @config

@@ -12,9 +12,10 @@ from filelock import FileLock, Timeout
 
 import idaq
 from idaq.core.config import config, from_mapping, to_mapping
-from idaq.core.errors import ConfigError, CorruptDatasetError, RunError
+from idaq.core.errors import ConfigError, CorruptDatasetError, DatasetNotFoundError, RunError
 from idaq.core.files import read_json, write_json
 from idaq.learn.config import AgentSpec, TrainConfig
+from idaq.loader import Dataset, open_dataset
 
 RUN, CHECKPOINTS, LOCK = "run.json", "checkpoint", ".train.lock"
 
@@ -60,6 +61,25 @@ def read_run(out: Path) -> RunRecord:
         return from_mapping(RunRecord, read_json(out / RUN), where=str(out / RUN))
     except (ConfigError, CorruptDatasetError) as error:
         raise RunError(error.message, hint="train again into another directory") from None
+
+
+def run_dataset(run: Path, root: Path | None = None) -> Dataset:
+    """The dataset that a run was trained on, by id below `root` or where it was then. Raises RunError if it changed."""
+    record = read_run(run)
+    try:
+        dataset = open_dataset(record.dataset_id, root)
+    except DatasetNotFoundError:
+        if root is not None:
+            raise
+        there = record.dataset_path
+        dataset = open_dataset(there if "://" in there else Path(there))
+    digest = dataset.manifest.content_digest if dataset.manifest else ""
+    if digest != record.content_digest:
+        raise RunError(
+            f"{run} was trained on {record.dataset_id} with content {record.content_digest[:12]}, found {digest[:12]}",
+            hint="give the right --root, or train again",
+        )
+    return dataset
 
 
 def start_or_resume(out: Path, record: RunRecord) -> None:

@@ -159,7 +159,7 @@ def _open_mapped(path: Path) -> Dataset:
 
 
 def _open_streamed(url: str) -> Dataset:
-    from idaq.format.zarr_reader import (
+    from idaq.format.zarr.reader import (
         open_zarr,  # takes half a second to import, which only who streams shall wait for
     )
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from idaq.collect.catalogue import catalogue_recipe
+from idaq.catalogue.entries import catalogue_recipe
 from idaq.collect.collect import Collected, collect
 from idaq.loader import Dataset, open_dataset
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from minari import DataCollector
 
-from idaq.collect.catalogue import catalogue_recipe
+from idaq.catalogue.entries import catalogue_recipe
 from idaq.collect.collect import Collected, collect
 from idaq.collect.rollout import rollout
 from idaq.core.seeds import generator

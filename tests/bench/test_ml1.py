@@ -12,7 +12,7 @@ from metaworld.policies import ENV_POLICY_MAP
 
 from idaq.adapt.adapt import adapt
 from idaq.adapt.config import AdaptConfig
-from idaq.collect.catalogue import catalogue_recipe
+from idaq.catalogue.entries import catalogue_recipe
 from idaq.collect.collect import collect
 from idaq.collect.rollout import rollout
 from idaq.core.types import Array

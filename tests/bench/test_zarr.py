@@ -20,9 +20,9 @@ from idaq.collect.collect import Collected
 from idaq.core.types import Episode
 from idaq.format.reader import StoredDataset, open_stored
 from idaq.format.writer import DatasetSource, EpisodeEntry, write_dataset
-from idaq.format.zarr import export_zarr, import_zarr
-from idaq.format.zarr_layout import Grid
-from idaq.format.zarr_reader import open_zarr
+from idaq.format.zarr.layout import Grid
+from idaq.format.zarr.reader import open_zarr
+from idaq.format.zarr.transfer import export_zarr, import_zarr
 from idaq.learn.config import TrainConfig
 from idaq.learn.loop import agent_spec, build, training_step
 from idaq.loader import MetaBatch, MetaBatches, StreamedBatches, open_dataset

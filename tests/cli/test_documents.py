@@ -11,7 +11,7 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 from mktestdocs import check_md_file
 
-from idaq.collect.catalogue import catalogue_recipe
+from idaq.catalogue.entries import catalogue_recipe
 from idaq.collect.collect import Collected, collect
 from idaq.loader import open_dataset
 from idaq.tasks import FAMILIES

@@ -8,7 +8,7 @@ import minari
 import numpy as np
 import pytest
 
-from idaq.format.policies import read_record
+from idaq.collect.policy_record import read_record
 from idaq.format.reader import open_stored
 from idaq.tasks.locomotion import VARIANTS
 from tests.cli.conftest import BRIEF, QUICK, SMALL, Idaq, settings

@@ -98,7 +98,7 @@ def test_mistakes_are_told(idaq: Idaq, arguments: list[str], said: str) -> None:
 
 def test_reproduce_writes_a_suites_documents(idaq: Idaq, world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The study on a catalogue of one small suite, with the real command; stopped and gone on with."""
-    from idaq.collect import catalogue
+    from idaq.catalogue import entries as catalogue
 
     text = (catalogue.find_entry("ml1/reach", "expert").folder / "recipe.toml").read_text()
     folder = world / "catalogue" / "ml1" / "expert"

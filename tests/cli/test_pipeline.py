@@ -126,7 +126,7 @@ def test_train_adapt_report(idaq: Idaq, world: Path) -> None:
 
 def test_reproduce_writes_baselines_and_card(idaq: Idaq, world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The study on a catalogue of one small entry, with the real command."""
-    from idaq.collect import catalogue
+    from idaq.catalogue import entries as catalogue
 
     text = (catalogue.find_entry("point-robot", "expert").folder / "recipe.toml").read_text()
     folder = world / "catalogue" / "point-robot" / "expert"

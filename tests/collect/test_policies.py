@@ -12,11 +12,11 @@ from joblib.externals.loky import get_reusable_executor
 from idaq.collect.cells import Cell, collect_cell
 from idaq.collect.collect import assign_splits, collect
 from idaq.collect.policies import Policy, load_policy
+from idaq.collect.policy_record import PolicyRecord, SacConfig, Snapshot, actor_shapes, write_policy, write_record
 from idaq.collect.rollout import rollout
 from idaq.core.config import from_mapping
 from idaq.core.errors import CollectError, ConfigError, PolicyError
 from idaq.core.seeds import episode_seed
-from idaq.format.policies import PolicyRecord, SacConfig, Snapshot, actor_shapes, write_policy, write_record
 from idaq.format.reader import open_stored
 from idaq.format.recipe import Behaviour, Recipe, Reference, Splits
 from idaq.format.verify import verify

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file
 
 from idaq.collect.policies import Policy
+from idaq.collect.policy_record import CurvePoint, PolicyRecord, SacConfig, read_policy, read_record
 from idaq.collect.sac import CHECKPOINT, Training, first_at, train_policy
 from idaq.core.errors import PolicyError
 from idaq.core.metrics import METRICS, read_metrics
-from idaq.format.policies import CurvePoint, PolicyRecord, SacConfig, read_policy, read_record
 from idaq.tasks import get_family
 from idaq.tasks.bodies import Bodies
 from idaq.tasks.locomotion import VARIANTS, load_tasks

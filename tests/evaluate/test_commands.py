@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from idaq.adapt.config import AdaptConfig
-from idaq.collect.catalogue import catalogue_recipe, entries
+from idaq.catalogue.entries import catalogue_recipe, entries
 from idaq.core.config import from_mapping, override
 from idaq.evaluate.commands import collect_command, reproduce, settings
 from idaq.learn.config import TrainConfig

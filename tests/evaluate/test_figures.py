@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from idaq.collect.catalogue import catalogue_recipe
+from idaq.catalogue.entries import catalogue_recipe
 from idaq.collect.collect import collect
 from idaq.core.errors import DatasetError, UsageError
 from idaq.core.types import Success

@@ -12,7 +12,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from idaq.adapt.results import TRACE
-from idaq.collect.catalogue import catalogue_recipe
+from idaq.catalogue.entries import catalogue_recipe
 from idaq.collect.collect import collect
 from idaq.core.errors import RunError
 from idaq.core.metrics import METRICS

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from idaq.format.reader import StoredDataset, open_stored
-from idaq.format.zarr import export_zarr
+from idaq.format.zarr.transfer import export_zarr
 
 
 @pytest.fixture(scope="session")

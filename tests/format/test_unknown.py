@@ -10,17 +10,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from idaq.catalogue.suite import describe
 from idaq.collect.collect import collect
 from idaq.evaluate.explorer import write_explorer
 from idaq.evaluate.markdown import percent
-from idaq.evaluate.suite import describe
 from idaq.format import layout
 from idaq.format.edit import subset
 from idaq.format.reader import StoredDataset, open_stored
 from idaq.format.verify import verify
 from idaq.format.writer import DatasetSource, write_dataset
-from idaq.format.zarr import export_zarr, import_zarr
-from idaq.format.zarr_reader import open_zarr
+from idaq.format.zarr.reader import open_zarr
+from idaq.format.zarr.transfer import export_zarr, import_zarr
 from idaq.loader import open_dataset
 from idaq.share.exporting import each_episode
 from idaq.share.focal_npy import export_focal_npy

@@ -21,14 +21,14 @@ from idaq.format.merge import merged
 from idaq.format.reader import StoredDataset, open_stored
 from idaq.format.verify import verify
 from idaq.format.writer import DatasetSource, write_dataset
-from idaq.format.zarr import export_zarr, import_zarr
-from idaq.format.zarr_reader import open_zarr
+from idaq.format.zarr.reader import open_zarr
+from idaq.format.zarr.transfer import export_zarr, import_zarr
+from idaq.hub.lookup import look_up, open_remote
+from idaq.hub.push import push
+from idaq.hub.tasks import pull_tasks
 from idaq.loader import open_dataset
 from idaq.share.exporting import each_episode
 from idaq.share.focal_npy import export_focal_npy
-from idaq.share.hub import look_up, open_remote
-from idaq.share.hub_push import push
-from idaq.share.hub_tasks import pull_tasks
 from idaq.share.lerobot import export_lerobot
 from idaq.share.minari_per_task import export_minari_per_task
 from idaq.share.parquet import export_parquet

@@ -8,7 +8,7 @@ import minari
 import numpy as np
 import pytest
 
-from idaq.collect.catalogue import catalogue_recipe, entries
+from idaq.catalogue.entries import catalogue_recipe, entries
 from idaq.collect.collect import Collected, collect
 from idaq.core.config import from_mapping, to_mapping
 from idaq.core.errors import ConfigError
@@ -21,11 +21,11 @@ from idaq.format.reader import StoredDataset, open_stored
 from idaq.format.recipe import Recipe, join_whose, whose_notes
 from idaq.format.verify import verify
 from idaq.format.writer import write_dataset
-from idaq.format.zarr import export_zarr
-from idaq.format.zarr_layout import seal
-from idaq.format.zarr_reader import open_zarr
-from idaq.share.hub import open_remote
-from idaq.share.hub_push import push
+from idaq.format.zarr.layout import seal
+from idaq.format.zarr.reader import open_zarr
+from idaq.format.zarr.transfer import export_zarr
+from idaq.hub.lookup import open_remote
+from idaq.hub.push import push
 from idaq.share.import_minari import read_minari
 from idaq.share.importing import Import, ImportedEpisode, ImportedTask, dataset_source, state_whose
 from tests.format.made import made_source

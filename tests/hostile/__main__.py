@@ -17,7 +17,7 @@ from pathlib import Path
 from idaq.adapt.config import AdaptConfig
 from idaq.adapt.results import read_results
 from idaq.adapt.trace import read_trace
-from idaq.collect.catalogue import catalogue_recipe, load_recipe
+from idaq.catalogue.entries import catalogue_recipe, load_recipe
 from idaq.core.config import from_mapping, override
 from idaq.core.errors import CorruptDatasetError, DatasetError, IdaqError
 from idaq.core.resources import resource_root
@@ -25,13 +25,13 @@ from idaq.format.card import read_card, stored_card
 from idaq.format.reader import open_stored
 from idaq.format.store import find_dataset, list_datasets
 from idaq.format.verify import verify
+from idaq.hub.lookup import list_remote, look_up, open_remote
+from idaq.hub.pull import pull
+from idaq.hub.push import push
 from idaq.learn.checkpoint import load_agent
 from idaq.learn.config import TrainConfig
 from idaq.learn.run import read_run
 from idaq.loader import open_dataset
-from idaq.share.hub import list_remote, look_up, open_remote
-from idaq.share.hub_pull import pull
-from idaq.share.hub_push import push
 from tests.hostile import kinds
 
 MEMORY, PATIENCE = 500 << 20, 30

@@ -18,7 +18,7 @@ import pytest
 
 from idaq.adapt.config import AdaptConfig
 from idaq.adapt.results import read_results
-from idaq.collect.catalogue import load_recipe
+from idaq.catalogue.entries import load_recipe
 from idaq.core.config import from_mapping, override
 from idaq.core.errors import IdaqError
 from idaq.core.resources import resource_root

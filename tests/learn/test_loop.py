@@ -21,7 +21,7 @@ from idaq.core import files, interrupts
 from idaq.core.errors import CheckpointError, NonFiniteError, RunError
 from idaq.core.metrics import METRICS, read_metrics
 from idaq.format.reader import open_stored
-from idaq.format.zarr import export_zarr
+from idaq.format.zarr.transfer import export_zarr
 from idaq.learn.checkpoint import checkpoints, load_agent, step_of
 from idaq.learn.config import EnsembleConfig, FocalConfig, Td3BcConfig, TrainConfig
 from idaq.learn.loop import agent_spec, build, train, use_threads

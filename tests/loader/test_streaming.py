@@ -14,7 +14,7 @@ from idaq.core.errors import CorruptDatasetError, DatasetError
 from idaq.core.types import Episode
 from idaq.format.reader import open_stored
 from idaq.format.writer import write_dataset
-from idaq.format.zarr import export_zarr
+from idaq.format.zarr.transfer import export_zarr
 from idaq.loader import Dataset, MetaBatch, MetaBatches, StreamedBatches, open_dataset
 from tests.format.made import PLANS, Plan, entries_of, made_source
 from tests.loader.test_sampling import task_of

@@ -1,0 +1,75 @@
+"""card.md of a catalogue entry: the dataset's own card, and what only the catalogue knows beside it."""
+
+from pathlib import Path
+
+import numpy as np
+
+from idaq.catalogue import suite
+from idaq.collect.policy_record import COMPARISON, Comparison, PolicyRecord, read_record
+from idaq.core.config import from_mapping
+from idaq.core.files import read_json, write_text
+from idaq.evaluate.markdown import table
+from idaq.evaluate.protocol import METHOD, Summary, markdown_table, number
+from idaq.format.card import read_card
+
+POLICIES = ("conditioned", "single")
+CONDUCT = {
+    "mean": "return",
+    "magnitude": "mean size of an action",
+    "spread": "standard deviation of an action",
+    "saturated": "share of actions beyond 0.95",
+    "change": "mean change of an action in a step",
+}
+
+
+def write_entry_card(folder: Path, entry: str, dataset: Path) -> None:
+    """Write card.md of the entry `family/quality` in its folder: the dataset's own card, the family's notes.md, what
+    its behaviour policies are worth, and the baselines."""
+    parts = [read_card(dataset)]
+    if (notes := folder.parent / "notes.md").exists():
+        parts.append(notes.read_text(encoding="utf-8"))
+    if (policies := folder.parent / "behaviours").is_dir():
+        parts.append(_policies_text(read_record(policies)))
+        if (path := policies / COMPARISON).exists():
+            parts.append(_comparison_text(from_mapping(Comparison, read_json(path), where=str(path))))
+    if (baselines := folder / suite.BASELINES).exists():
+        summary = from_mapping(Summary, read_json(baselines), where=str(baselines))
+        command = f"`idaq reproduce {entry}` prints and writes this table."
+        if METHOD not in summary.strategies:
+            command += f" `{METHOD}` has not been run on this data yet."
+        parts.append(f"## Baselines\n\n{command}\n\n{markdown_table(summary)}\n")
+    write_text(folder / "card.md", "\n".join(parts))
+
+
+def _policies_text(record: PolicyRecord) -> str:
+    rows = [
+        [name, str(s.steps), number(s.mean), number(s.std), f"{number(s.minimum)} to {number(s.maximum)}"]
+        for name, s in record.snapshots.items()
+    ]
+    snapshots = table(["snapshot", "steps", "return", "std of tasks", "range of tasks"], rows)
+    return f"""## Behaviour policies
+
+{record.algorithm} told the task, one for all tasks; return of the mean action over all tasks, one episode each.
+Collected episodes draw from the policy's own Gaussian. `{record.command}` trains them again.
+
+{snapshots}"""
+
+
+def _comparison_text(comparison: Comparison) -> str:
+    rows = [
+        [str(t.task), *(number(x) for x in (t.conditioned.mean, t.conditioned.std, t.single.mean, t.single.std))]
+        for t in comparison.tasks
+    ]
+    returns = table(["task", "told the task", "std", "trained for it alone", "std"], rows)
+    means = [
+        [name, *(number(float(np.mean([getattr(getattr(t, who), key) for t in comparison.tasks]))) for who in POLICIES)]
+        for key, name in CONDUCT.items()
+    ]
+    actions = table(["mean over these tasks", "told the task", "trained for it alone"], means)
+    return f"""### Beside one policy a task
+
+Returns of {comparison.episodes} episodes with noise, snapshot `{comparison.snapshot}` of either training; the
+others saw one task alone: `{comparison.commands[0]}`, and so on. `idaq behavior compare` prints this.
+
+{returns}
+{actions}"""

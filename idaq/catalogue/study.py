@@ -1,0 +1,131 @@
+"""The steps of `idaq reproduce`: each looks for what an earlier run of the command has left, and goes on from there."""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+
+from idaq.adapt.config import AdaptConfig
+from idaq.adapt.results import Results
+from idaq.adapt.run import resume_adaptation
+from idaq.adapt.strategies import STRATEGIES
+from idaq.catalogue import suite
+from idaq.catalogue.entries import Entry, catalogue_recipe
+from idaq.catalogue.entry_card import write_entry_card
+from idaq.catalogue.page import write_catalogue_page
+from idaq.catalogue.suite_card import write_suite_card
+from idaq.collect.collect import collect, episode_count
+from idaq.collect.executors import in_processes
+from idaq.core.config import from_mapping, to_mapping
+from idaq.core.errors import RunError
+from idaq.core.files import write_json
+from idaq.core.ids import dataset_path
+from idaq.core.types import ShowProgress, show_nothing
+from idaq.evaluate.figures import adaptation_curves
+from idaq.evaluate.protocol import Summary, summarise
+from idaq.evaluate.style import save
+from idaq.format.reader import StoredDataset, open_stored
+from idaq.format.recipe import Recipe
+from idaq.learn.config import TrainConfig
+from idaq.learn.loop import train
+from idaq.loader import open_dataset
+
+KEPT = "what is finished is kept, and of each training its last checkpoint: run the same command again to resume"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """Where a study keeps its runs, and where it writes what came out."""
+
+    seeds: int
+    """training seeds for each entry"""
+    out: Path
+    """run directories"""
+    jobs: int
+    """runs at the same time"""
+    catalogue: Path
+    root: Path
+    """of the datasets"""
+    settings: Sequence[str] = ()
+    """changes to every recipe, key=value"""
+    progress: ShowProgress = show_nothing
+
+    def run(self, entries: Sequence[Entry]) -> Iterator[tuple[Entry, Summary]]:
+        """Collect, train, adapt and write; as many entries together as runs, so that no lane waits for the others."""
+        chosen = list(dict.fromkeys(entries))
+        for first in range(0, len(chosen), self.jobs):
+            recipes = {entry: self._collect(entry) for entry in chosen[first : first + self.jobs]}
+            for entry, results in self._run_all(recipes).items():
+                summary = summarise(results, [f"idaq reproduce {entry} --seeds {self.seeds}"])
+                write_baselines(self.catalogue, entry, self.root, recipes[entry], summary)
+                yield entry, summary
+
+    def _collect(self, entry: Entry) -> Recipe:
+        """Collect the entry's dataset unless it is there; returns its recipe."""
+        recipe = catalogue_recipe(entry.family, entry.quality, self.settings)
+        with self.progress(f"collecting {recipe.id}", episode_count(recipe), "episodes") as advance:
+            collect(recipe, self.root, workers=self.jobs, progress=advance)
+        write_data(self.catalogue, entry, open_stored(dataset_path(recipe.id, self.root)), self.settings)
+        return recipe
+
+    def _run_all(self, recipes: dict[Entry, Recipe]) -> dict[Entry, list[Results]]:
+        """Train and adapt every (entry, seed)."""
+        calls = [
+            (entry, recipe, seed, self._folder(entry, seed), self.root)
+            for entry, recipe in recipes.items()
+            for seed in range(self.seeds)
+        ]
+        results: dict[Entry, list[Results]] = {entry: [] for entry, *_ in calls}
+        with self.progress(", ".join(map(str, recipes)), len(calls), "runs") as advance:
+            try:
+                for entry, result in in_processes(run_one, calls, self.jobs):
+                    results[entry].append(result)
+                    advance(1)
+            except BrokenProcessPool as error:
+                raise RunError(f"a worker was lost: {error}", hint=KEPT) from None
+        return {entry: sorted(of_entry, key=lambda one: one.train_seed) for entry, of_entry in results.items()}
+
+    def _folder(self, entry: Entry, seed: int) -> Path:
+        return self.out / f"{str(entry).replace('/', '-')}-seed{seed}"
+
+
+def run_one(entry: Entry, recipe: Recipe, seed: int, run: Path, root: Path) -> tuple[Entry, Results]:
+    """Train and adapt one seed of an entry with the catalogue's settings; what is finished is read back."""
+    dataset = open_dataset(recipe.id, root)
+    assert dataset.manifest is not None  # collected by us
+    config = from_mapping(TrainConfig, {**recipe.train, "seed": seed, "threads": 1}, where=recipe.id)
+    trained = train(dataset, config, run)
+    protocol = from_mapping(AdaptConfig, recipe.adapt, where=recipe.id)
+    return entry, resume_adaptation(run, trained.agent, dataset, protocol, STRATEGIES).run()
+
+
+def write_data(catalogue: Path, entry: Entry, stored: StoredDataset, settings: Sequence[str]) -> None:
+    """What the dataset holds: data.json, the catalogue's page, and the card."""
+    folder = _folder(catalogue, entry)
+    suite.put(folder / suite.DATA, suite.SuiteData, entry.name or entry.family, suite.describe(stored, settings))
+    write_catalogue_page(catalogue)
+    _write_card(folder, entry, stored.path)
+
+
+def write_baselines(catalogue: Path, entry: Entry, root: Path, recipe: Recipe, summary: Summary) -> None:
+    """baselines.json, card.md and, for an entry of its own, returns.png."""
+    folder = _folder(catalogue, entry)
+    if entry.name is not None:
+        suite.put(folder / suite.BASELINES, suite.SuiteBaselines, entry.name, summary)
+    else:
+        write_json(folder / suite.BASELINES, to_mapping(summary))
+        save(adaptation_curves(summary), folder / "returns.png")
+    _write_card(folder, entry, dataset_path(recipe.id, root))
+
+
+def _write_card(folder: Path, entry: Entry, dataset: Path) -> None:
+    if entry.name is None:
+        write_entry_card(folder, str(entry), dataset)
+    else:
+        write_suite_card(folder, f"idaq/{entry.suite}-*/{entry.quality}-v0")
+
+
+def _folder(catalogue: Path, entry: Entry) -> Path:
+    folder = catalogue / entry.suite / entry.quality
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

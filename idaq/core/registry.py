@@ -1,0 +1,155 @@
+"""Whatever ships can be replaced from outside: one registry a kind of thing, and one way to name it.
+
+A name is, looked up in this order,
+
+    focal-td3bc             built in: one literal dict a kind
+    their-algorithm         an entry point of an installed package, in the group of the kind
+    package.module:thing    an attribute of a module, which is imported
+
+A user may write any of the three: in a command, in a recipe file, in Python. A document may not cause an import: what a
+manifest, a run.json or a hub says goes through `find`, which takes `package.module:thing` only where the user has
+written the same name in this very command.
+"""
+
+import difflib
+import os
+import re
+import sys
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from functools import reduce
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from typing import Generic, TypeVar
+
+from idaq.core.errors import IdaqError, PluginError, unknown_name
+
+T = TypeVar("T")
+_REFERENCE = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """A name, and where it leads."""
+
+    name: str
+    source: str
+    """`idaq`, or the distribution and its version"""
+    reference: str
+    """`package.module:thing`; empty for what stands in the dict itself"""
+
+
+def is_reference(name: str) -> bool:
+    """Whether a name is of the form `package.module:thing`."""
+    return _REFERENCE.fullmatch(name) is not None
+
+
+class Registry(Generic[T]):
+    """The things of one kind, by name.
+
+    `builtin` gives each thing itself, or as `package.module:thing` where importing it takes long. `accept` turns what a
+    name led to into the thing; it raises TypeError for what is none, in words that say what was expected.
+    """
+
+    def __init__(
+        self, kind: str, group: str, builtin: Mapping[str, object], accept: Callable[[str, object], T]
+    ) -> None:
+        self.kind, self.group = kind, group
+        self._builtin, self._accept = builtin, accept
+
+    def names(self) -> list[str]:
+        """Built-in names in their order, then those of installed packages."""
+        return [origin.name for origin in self.origins()]
+
+    def origins(self) -> Iterator[Origin]:
+        """What `names` names; an installed name that is built in too is not reachable, and left out."""
+        for name, thing in self._builtin.items():
+            yield Origin(name=name, source="idaq", reference=thing if isinstance(thing, str) else "")
+        for name, points in sorted(self._installed().items()):
+            if name not in self._builtin:
+                yield from (Origin(name=name, source=_distribution(p), reference=p.value) for p in points)
+
+    def get(self, name: str) -> T:
+        """The thing that a user has named, by any of the three ways.
+
+        Raises UnknownNameError with near names, PluginError for a module that cannot be imported, that has no such
+        attribute, or whose attribute is no such thing.
+        """
+        return self._accepted(name, _load(name, here=True) if is_reference(name) else self._named(name))
+
+    def find(self, name: str, allow: Collection[str] = ()) -> T:
+        """The thing that a document has named: built in, installed, or among `allow`, which the user has written.
+
+        Raises PluginError for another `package.module:thing`, which is not imported; else as `get` does.
+        """
+        if is_reference(name) and name not in allow:
+            raise PluginError(
+                f"a document names the {self.kind} {name!r}: code is never imported because a document says so",
+                hint=f"if you trust that code, say so yourself: --plugin {name}",
+            )
+        return self.get(name)
+
+    def _named(self, name: str) -> object:
+        if name in self._builtin:
+            thing = self._builtin[name]
+            return _load(thing) if isinstance(thing, str) else thing
+        installed = self._installed()
+        points = installed.get(name, [])
+        if not points:
+            raise unknown_name(self.kind, name, {*self._builtin, *installed})
+        if len(points) > 1:
+            raise PluginError(
+                f"several installed packages have a {self.kind} {name!r}: {', '.join(map(_distribution, points))}",
+                hint=f"name the one you mean: {' or '.join(point.value for point in points)}",
+            )
+        return _load(points[0].value)
+
+    def _accepted(self, name: str, thing: object) -> T:
+        try:
+            return self._accept(name, thing)
+        except TypeError as error:
+            raise PluginError(f"{name} is no {self.kind}: {error}") from None
+
+    def _installed(self) -> dict[str, list[EntryPoint]]:
+        found: dict[str, list[EntryPoint]] = {}
+        for point in entry_points(group=self.group):
+            found.setdefault(point.name, []).append(point)
+        return found
+
+
+def _distribution(point: EntryPoint) -> str:
+    return "unknown" if point.dist is None else f"{point.dist.name} {point.dist.version}"
+
+
+def _load(reference: str, here: bool = False) -> object:
+    """The attribute that `package.module:thing` names; `here` also looks for the module in the current folder."""
+    module, _, path = reference.partition(":")
+    if here:
+        search_current_folder()
+    try:
+        return reduce(getattr, path.split("."), import_module(module))
+    except IdaqError:  # a missing extra, say: it tells what to install
+        raise
+    except ModuleNotFoundError as error:
+        raise PluginError(f"{reference}: there is no module {error.name!r}", hint=_where(here)) from None
+    except AttributeError as error:
+        raise PluginError(f"{reference}: {error}", hint=_near(module, path)) from None
+    except Exception as error:
+        raise PluginError(f"{reference}: importing {module} raised {type(error).__name__}: {error}") from error
+
+
+def search_current_folder() -> None:
+    """Let modules of the current folder be imported, after all installed ones; worker processes inherit it."""
+    folder = os.getcwd()
+    if folder not in sys.path and "" not in sys.path:
+        sys.path.append(folder)
+
+
+def _where(here: bool) -> str:
+    return "install the package, or run the command in the folder that holds the module" if here else "install it again"
+
+
+def _near(module: str, path: str) -> str | None:
+    names = [name for name in vars(sys.modules[module]) if not name.startswith("_")] if module in sys.modules else []
+    near = difflib.get_close_matches(path, names, n=5, cutoff=0.5)
+    return f"did you mean {' or '.join(near)}?" if near else None

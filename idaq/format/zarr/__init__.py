@@ -1,0 +1,1 @@
+"""The streaming form: Zarr 3, for object stores and sets larger than memory."""

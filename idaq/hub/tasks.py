@@ -1,0 +1,169 @@
+"""Pull some tasks of a dataset: their byte range of main_data.hdf5 alone, written as a dataset of its own.
+
+Episodes lie in the file by task and their columns are contiguous, at offsets that episodes.parquet states. So the
+columns wanted are a few long ranges, fetched into a sparse file in their own places, where `map_columns` finds them.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from idaq.core.digest import dataset_digest, episode_digest
+from idaq.core.errors import CorruptDatasetError, UsageError
+from idaq.core.ids import dataset_path, datasets_root, parse_id
+from idaq.format import layout
+from idaq.format.card import dataset_card
+from idaq.format.columns import get_episode, map_columns
+from idaq.format.edit import subset
+from idaq.format.reader import StoredDataset, read_episodes, read_tasks
+from idaq.format.writer import DatasetSource, EpisodeEntry, entry_of, write_dataset
+from idaq.hub.fetch import fetch_extents
+from idaq.hub.lookup import RemoteDataset
+from idaq.hub.pull import Pulled, check_arrived, fetch_file, is_here, partial
+from idaq.hub.remote import Watch, unwatched
+
+_GAP = 1 << 16
+"""bytes between two columns that are rather fetched along than skipped by another request"""
+
+
+def subset_id(dataset_id: str, tasks: range) -> str:
+    """The id a part gets unless told otherwise: `a/b-v0` and tasks 0:10 give `a/b-tasks-0-10-v0`.
+
+    Raises UsageError if that is too long for an id.
+    """
+    parsed = parse_id(dataset_id)
+    return str(parse_id(str(replace(parsed, name=f"{parsed.name}-tasks-{tasks.start}-{tasks.stop}"))))
+
+
+def pull_tasks(
+    found: RemoteDataset,
+    tasks: range,
+    root: str | Path | None = None,
+    new_id: str | None = None,
+    watch: Watch = unwatched,
+) -> Pulled:
+    """Fetch the tasks whose index is in `tasks`, as dataset `new_id`; indices, seeds and digests of episodes stay.
+
+    Raises UsageError if there are no such tasks, and all that `pull` raises.
+    """
+    name = str(parse_id(new_id)) if new_id is not None else subset_id(found.dataset_id, tasks)
+    target = dataset_path(name, root)
+    with partial(found, name, f"{tasks.start}-{tasks.stop}", root) as folder:
+        data = layout.data_folder(folder)
+        with watch(f"reading documents of {found.dataset_id}", _documents_size(found), "bytes") as advance:
+            for document in (layout.TASKS, layout.EPISODES):
+                fetch_file(found, found.record(document), folder, advance)
+        stored = StoredDataset(
+            path=folder,
+            metadata=found.metadata,
+            manifest=found.manifest,
+            tasks=read_tasks(data / layout.TASKS, found.manifest.counts.tasks),
+            episodes=read_episodes(data / layout.EPISODES, found.manifest.counts.episodes),
+        )
+        _check_digest(stored)
+        numbers = _episodes_of(stored, tasks)
+        digest = dataset_digest(stored.episodes.digest[numbers].tolist())
+        existed = is_here(target, digest)
+        if not existed:
+            _fetch_columns(found, stored, numbers, watch)
+            source = _part(stored, numbers, name, tasks)
+            card = dataset_card(source.recipe, source.tasks, f"Made by {source.operation}, of {found.dataset_id}.")
+            check: Callable[[Path], None] = lambda made: check_arrived(made, found.remote.url)  # noqa: E731
+            write_dataset(source, datasets_root(root), card, check=check)
+    return Pulled(dataset_id=name, path=target, content_digest=digest, existed=existed)
+
+
+def _check_digest(stored: StoredDataset) -> None:
+    """The episodes are those of the content digest. Raises CorruptDatasetError."""
+    whole = stored.manifest.content_digest
+    if dataset_digest(stored.episodes.digest.tolist()) != whole:
+        raise CorruptDatasetError(
+            f"{stored.manifest.dataset_id}: the digests of its episodes do not make its content digest, {whole}",
+            hint="tell whoever pushed it",
+        )
+
+
+def _documents_size(found: RemoteDataset) -> int:
+    return found.record(layout.TASKS).size + found.record(layout.EPISODES).size
+
+
+def _episodes_of(stored: StoredDataset, tasks: range) -> list[int]:
+    """Numbers of the tasks' episodes. Raises UsageError if there are none."""
+    indices = stored.episodes.task_index
+    numbers = np.flatnonzero((indices >= tasks.start) & (indices < tasks.stop)).tolist()
+    if not numbers:
+        known = sorted({task.task_index for task in stored.tasks})
+        raise UsageError(
+            f"{stored.manifest.dataset_id} has no episodes of tasks {tasks.start} to {tasks.stop - 1}",
+            hint=f"its task indices go from {known[0]} to {known[-1]}" if known else "it has no tasks",
+        )
+    return numbers
+
+
+def _fetch_columns(found: RemoteDataset, stored: StoredDataset, numbers: list[int], watch: Watch) -> None:
+    """The columns of these episodes, in a file otherwise empty, of the length of the whole."""
+    record, target = found.record(layout.HDF5), stored.hdf5
+    extents = _extents(stored, numbers, record.size)
+    path = found.path(f"data/{layout.HDF5}")
+    with watch(f"pulling {len(numbers)} episodes", sum(stop - start for start, stop in extents), "bytes") as advance:
+        fetch_extents(found.remote, path, extents, target, advance)
+    with target.open("r+b") as file:
+        file.truncate(record.size)
+
+
+def _extents(stored: StoredDataset, numbers: list[int], size: int) -> list[tuple[int, int]]:
+    """Where the columns lie, near ones joined. Raises CorruptDatasetError for what no file of `size` bytes can hold."""
+    columns, table = stored.manifest.columns, stored.episodes
+    if set(columns) != set(layout.COLUMNS):
+        raise CorruptDatasetError(f"{stored.manifest.dataset_id}: its columns are {sorted(columns)}"[:300])
+    pieces = []
+    for name, column in columns.items():
+        width, starts = layout.row_bytes(column), table.offsets[name]
+        for number in numbers:
+            start = int(starts[number])
+            stop = start + width * layout.rows_of(column, int(table.length[number]))
+            if not 0 <= start < stop <= size:
+                raise CorruptDatasetError(
+                    f"{stored.manifest.dataset_id}: column {name} of episode {number} leaves the file: "
+                    f"bytes {start} to {stop} of {size}",
+                    hint="tell whoever pushed it",
+                )
+            pieces.append((start, stop))
+    return _joined(sorted(pieces))
+
+
+def _joined(pieces: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    extents = [pieces[0]]
+    for start, stop in pieces[1:]:
+        first, last = extents[-1]
+        if start - last <= _GAP:
+            extents[-1] = (first, max(last, stop))
+        else:
+            extents.append((start, stop))
+    return extents
+
+
+def _part(stored: StoredDataset, numbers: list[int], new_id: str, tasks: range) -> DatasetSource:
+    """What the part is written from: a subset whose episodes are checked as they are read."""
+    keep = np.zeros(len(stored.episodes), bool)
+    keep[numbers] = True
+    source = subset(stored, new_id, keep, f"subset: tasks {tasks.start}:{tasks.stop}, pulled from a hub")
+    return replace(source, entries=_entries(stored, numbers))
+
+
+def _entries(stored: StoredDataset, numbers: list[int]) -> Iterator[EpisodeEntry]:
+    """The episodes, each against its digest. Raises CorruptDatasetError, having thrown away what came."""
+    columns, table = map_columns(stored), stored.episodes
+    for number in numbers:
+        episode = get_episode(columns, number, int(table.length[number]))
+        task, seed = int(table.task_index[number]), table.seed_of(number)
+        if episode_digest(episode, task_index=task, seed=seed) != table.digest[number]:
+            stored.hdf5.unlink()
+            raise CorruptDatasetError(
+                f"episode {number} (task {task}) of {stored.manifest.dataset_id} came with values that do not match "
+                "its digest; what came was thrown away",
+                hint="try again; if that fails too, tell whoever pushed it",
+            )
+        yield entry_of(table, number, episode)

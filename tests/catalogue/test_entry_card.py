@@ -1,0 +1,89 @@
+"""The card of a catalogue entry."""
+
+import shutil
+from pathlib import Path
+
+from idaq.catalogue.entry_card import write_entry_card
+from idaq.catalogue.suite import BASELINES
+from idaq.catalogue.suite_card import write_suite_card
+from idaq.collect.policy_record import (
+    COMPARISON,
+    ComparedTask,
+    Comparison,
+    Conduct,
+    PolicyRecord,
+    SacConfig,
+    Snapshot,
+    write_record,
+)
+from idaq.core.config import from_mapping, to_mapping
+from idaq.core.files import read_json, write_json
+from idaq.core.resources import resource_root
+from idaq.evaluate.protocol import Summary, markdown_table
+
+
+def conduct(mean: float) -> Conduct:
+    return Conduct(mean=mean, std=2.5, magnitude=0.5, spread=0.4, saturated=0.25, change=0.1)
+
+
+def test_the_card_adds_notes_policies_and_the_comparison_to_the_datasets_own(tmp_path: Path) -> None:
+    folder, policies, dataset = tmp_path / "cheetah-vel/expert", tmp_path / "cheetah-vel/behaviours", tmp_path / "data"
+    for made in (folder, dataset):
+        made.mkdir(parents=True)
+    (dataset / "README.md").write_text("# the dataset's own\n")
+    (folder.parent / "notes.md").write_text("## Beside the literature\n")
+    write_entry_card(folder, "cheetah-vel/expert", dataset)
+    without = (folder / "card.md").read_text()
+    assert without.startswith("# the dataset's own\n\n## Beside the literature\n")
+    write_policies(policies)
+    write_entry_card(folder, "cheetah-vel/expert", dataset)
+    card = (folder / "card.md").read_text()
+    assert card.startswith(without)
+    for text in (
+        "| expert | 300 | -28.00 | 1.00 | -30.00 to -26.00 |",
+        "`idaq behavior train cheetah-vel` trains them again",
+        "| 20 | -30.00 | 2.50 | -50.00 | 2.50 |",
+        "Returns of 10 episodes with noise, snapshot `expert`",
+        "| return | -20.00 | -40.00 |",
+        "| share of actions beyond 0.95 | 0.25 | 0.25 |",
+    ):
+        assert text in card, card
+
+
+def write_policies(folder: Path) -> None:
+    folder.mkdir()
+    record = PolicyRecord(
+        family="cheetah-vel",
+        algorithm="SAC",
+        versions={},
+        command="idaq behavior train cheetah-vel",
+        observation_size=17,
+        feature_size=1,
+        action_size=6,
+        config=SacConfig(),
+        curve=[],
+        snapshots={"expert": Snapshot(sha256="0" * 64, steps=300, mean=-28.0, std=1.0, minimum=-30.0, maximum=-26.0)},
+    )
+    write_record(folder, record)
+    tasks = [
+        ComparedTask(task=10, conditioned=conduct(-10.0), single=conduct(-30.0)),
+        ComparedTask(task=20, conditioned=conduct(-30.0), single=conduct(-50.0)),
+    ]
+    comparison = Comparison(family="cheetah-vel", snapshot="expert", episodes=10, tasks=tasks, commands=["train it"])
+    write_json(folder / COMPARISON, to_mapping(comparison))
+
+
+def test_the_catalogues_cards_hold_their_notes_and_their_measurements() -> None:
+    catalogue = resource_root("datasets")
+    for path in sorted(catalogue.glob("*/*/card.md")):
+        card, notes, baselines = path.read_text(), path.parent.parent / "notes.md", path.parent / BASELINES
+        assert not notes.exists() or notes.read_text() in card, path
+        if path.parent.parent.name != "ml1" and baselines.exists():
+            assert markdown_table(from_mapping(Summary, read_json(baselines), where=str(baselines))) in card, path
+
+
+def test_the_card_of_ml1_is_what_its_documents_say(tmp_path: Path) -> None:
+    suite = shutil.copytree(resource_root("datasets") / "ml1", tmp_path / "ml1")
+    before = (suite / "expert" / "card.md").read_text()
+    write_suite_card(suite / "expert", before.splitlines()[0].removeprefix("# "))
+    assert (suite / "expert" / "card.md").read_text() == before

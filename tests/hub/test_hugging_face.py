@@ -1,0 +1,231 @@
+"""huggingface_hub's own client, and plain Minari, against a small server that speaks what they ask."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from huggingface_hub import constants
+
+from idaq.core.errors import (
+    CorruptDatasetError,
+    DatasetExistsError,
+    DatasetNotFoundError,
+    IdaqError,
+    ShareError,
+    TransferError,
+    UsageError,
+)
+from idaq.format.verify import verify
+from idaq.hub.lookup import list_remote, look_up, open_remote
+from idaq.hub.pull import Pulled, pull
+from idaq.hub.push import Pushed, push
+from idaq.hub.tasks import pull_tasks
+from tests.hub import servers
+from tests.hub.conftest import MADE, visible
+from tests.hub.hugging_face import TOKEN, hub, sha_of
+
+REPO = "me/idaq"
+# huggingface_hub's own use of its HTTP client
+pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=<...>' to upload raw bytes:DeprecationWarning")
+
+
+@pytest.fixture
+def hf(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
+    with hub() as server:
+        monkeypatch.setenv("HF_ENDPOINT", server.url)
+        monkeypatch.setenv("HF_TOKEN", TOKEN)
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+        monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no-token"))
+        yield server
+
+
+def send(dataset: Path, url: str = "hf://me") -> Pushed:
+    with open_remote(url, timeout=1.0) as remote:
+        return push(dataset, remote)
+
+
+def fetch(root: Path, url: str = "hf://me", revision: str | None = None) -> Pulled:
+    with open_remote(url, revision=revision, timeout=1.0) as remote:
+        return pull(look_up(remote, MADE), root)
+
+
+def test_there_and_back(hf: Any, made: Path, made_digest: str, tmp_path: Path) -> None:
+    assert not send(made).existed
+    assert send(made).existed
+    assert len(hf.repos[REPO]) == 2  # the hub's own first commit, and one for the whole push
+    files = hf.repos[REPO][-1]
+    assert files["README.md"] == files["made/tagged-v0/README.md"] == (made / "README.md").read_bytes()
+    assert json.loads(files["namespace_metadata.json"]) == {"datasets": [MADE], "namespaces": ["idaq/made"]}
+    assert files["made/namespace_metadata.json"] == b"{}\n"
+    done = fetch(tmp_path)
+    assert (done.content_digest, verify(done.path)) == (made_digest, [])
+
+
+def test_plain_minari_downloads_what_was_pushed(hf: Any, made: Path, made_digest: str, tmp_path: Path) -> None:
+    send(made)
+    environment = {
+        **os.environ,
+        "MINARI_REMOTE": "hf://me",
+        "MINARI_DATASETS_PATH": str(tmp_path / "minari"),
+        "HF_HOME": str(tmp_path / "home"),
+        "HF_HUB_DISABLE_XET": "1",
+    }
+    code = f"import minari; minari.download_dataset({MADE!r}); print(len(minari.load_dataset({MADE!r})))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split()[-1] == "8"
+    assert verify(tmp_path / "minari" / MADE) == []
+
+
+def test_a_second_dataset_is_registered_beside_the_first_and_peoples_text_is_kept(
+    hf: Any, made: Path, made_root: Path, second_made: Path
+) -> None:
+    send(made)
+    hf.repos[REPO].append({**hf.repos[REPO][-1], "README.md": b"written by hand"})
+    send(second_made)
+    files = hf.repos[REPO][-1]
+    assert files["README.md"] == b"written by hand"
+    assert json.loads(files["namespace_metadata.json"])["datasets"] == ["idaq/made/second-v0", MADE]
+    with open_remote("hf://me") as remote:
+        assert [listing.dataset_id for listing in list_remote(remote)] == ["idaq/made/second-v0", MADE]
+    assert not any("main_data" in path for _, path, _ in hf.log if "resolve" in path)
+
+
+def test_one_repository_may_be_named(hf: Any, made: Path, made_digest: str, tmp_path: Path) -> None:
+    send(made, "hf://me/idaq")
+    assert fetch(tmp_path / "a", "hf://me").content_digest == made_digest
+    send(made, "hf://me/other")
+    assert f"{MADE}/data/metadata.json" in hf.repos["me/other"][-1]
+    assert fetch(tmp_path / "b", "hf://me/other").content_digest == made_digest
+    with open_remote("hf://me/other") as remote:
+        assert [listing.dataset_id for listing in list_remote(remote)] == [MADE]
+
+
+@pytest.mark.parametrize("text", [b"[]", b"{", b"\xff"])
+def test_a_broken_registry_is_told_and_left_alone(hf: Any, made: Path, text: bytes) -> None:
+    hf.repos[REPO] = [{"namespace_metadata.json": text}]
+    with pytest.raises(ShareError, match=r"namespace_metadata.json of idaq is not") as caught:
+        send(made)
+    assert caught.value.hint == "mend it on the hub: {} will do"
+    assert len(hf.repos[REPO]) == 1
+
+
+def test_a_revision_is_pinned(hf: Any, made: Path, other_made: Path, made_digest: str, tmp_path: Path) -> None:
+    send(made)
+    pinned = sha_of(REPO, hf.repos[REPO])
+    hf.repos[REPO].append({})
+    with pytest.raises(DatasetNotFoundError):
+        fetch(tmp_path)
+    send(other_made)
+    assert fetch(tmp_path / "new").content_digest != made_digest
+    assert fetch(tmp_path / "old", revision=pinned).content_digest == made_digest
+    with pytest.raises(ShareError, match="revision nothing"):
+        fetch(tmp_path, revision="nothing")
+    with pytest.raises(UsageError, match="knows no revisions"), open_remote("s3://bucket", revision="main"):
+        pass
+
+
+def test_other_content_is_never_overwritten(hf: Any, made: Path, other_made: Path) -> None:
+    send(made)
+    with pytest.raises(DatasetExistsError, match="is already at hf://me"):
+        send(other_made)
+    assert len(hf.repos[REPO]) == 2
+
+
+def test_an_interrupted_push_shows_nothing_and_sends_no_file_twice(
+    hf: Any, made: Path, made_digest: str, tmp_path: Path
+) -> None:
+    hf.commits_fail = True
+    with pytest.raises(ShareError):
+        send(made)
+    with open_remote("hf://me") as remote:
+        assert list_remote(remote) == []
+    hf.commits_fail = False
+    hf.log.clear()
+    send(made)
+    assert [path for method, path, _ in hf.log if method == "PUT"] == []
+    assert fetch(tmp_path).content_digest == made_digest
+
+
+def test_a_push_whose_last_answer_was_lost_finds_its_work_done(hf: Any, made: Path) -> None:
+    hf.inject(servers.refuse(503), method="POST", path="/commit/")
+    with pytest.raises(TransferError):
+        send(made)
+    assert send(made).existed
+
+
+def test_a_commit_in_between_is_not_overwritten(hf: Any, made: Path, made_digest: str) -> None:
+    def meanwhile(answer: servers.Answer) -> servers.Answer:
+        hf.repos[REPO].append({**hf.repos[REPO][-1], "namespace_metadata.json": b'{"datasets": ["idaq/theirs-v0"]}'})
+        return answer
+
+    hf.inject(meanwhile, times=1, method="POST", path="/objects/batch")
+    with pytest.raises(TransferError, match="commit has happened since") as caught:
+        send(made)
+    assert caught.value.hint == "the same command goes on from where it stopped"
+    assert not send(made).existed
+    registered = json.loads(hf.repos[REPO][-1]["namespace_metadata.json"])
+    assert registered["datasets"] == [MADE, "idaq/theirs-v0"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind"),
+    [
+        (servers.cut(900), None),
+        (servers.grown, None),
+        (servers.flip(4000), CorruptDatasetError),
+        (servers.hang_up, TransferError),
+        (servers.stall(500), None),
+        (servers.html(), ShareError),
+        (servers.refuse(403), ShareError),
+    ],
+)
+def test_faults_of_the_hubs_file_servers(
+    hf: Any, made: Path, made_digest: str, tmp_path: Path, fault: servers.Fault, kind: type[IdaqError] | None
+) -> None:
+    send(made)
+    hf.inject(fault, path="/cdn/", times=1 if fault.__qualname__.startswith("stall") else 1000)
+    if kind is None:
+        assert fetch(tmp_path).content_digest == made_digest
+    else:
+        with pytest.raises(kind):
+            fetch(tmp_path)
+        assert visible(tmp_path) == []
+        hf.heal()
+        assert fetch(tmp_path).content_digest == made_digest
+
+
+def test_some_tasks_come_alone(hf: Any, made: Path, tmp_path: Path) -> None:
+    send(made)
+    with open_remote("hf://me") as remote:
+        done = pull_tasks(look_up(remote, MADE), range(5, 6), tmp_path)
+    assert verify(done.path) == []
+
+
+def test_without_a_token_the_login_is_named(
+    hf: Any, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send(made)
+    hf.private.add(REPO)
+    assert fetch(tmp_path)
+    monkeypatch.setenv("HF_TOKEN", "")
+    with pytest.raises(DatasetNotFoundError) as private:
+        fetch(tmp_path / "other")
+    assert "hf auth login, or set HF_TOKEN" in str(private.value.hint)
+    with pytest.raises(ShareError, match="wants credentials") as caught:
+        send(made)
+    assert "hf auth login, or set HF_TOKEN" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize("url", ["hf://", "hf://a/b/c", "hf:/me", "me", "nothing://x", "simplecache::s3://b"])
+def test_urls_that_are_none(url: str) -> None:
+    with pytest.raises(IdaqError) as caught, open_remote(url):
+        pass
+    assert caught.value.hint or "is not hf://" in str(caught.value)
