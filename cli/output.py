@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 Settings = Annotated[
     list[str], typer.Option("--set", metavar="KEY=VALUE", help="Change a setting; dots go deeper. May be repeated.")
 ]
+Plugin = Annotated[
+    list[str],
+    typer.Option(metavar="PACKAGE.MODULE:THING", help="Code that a recipe or run may name; you trust it. Repeatable."),
+]
 Root = Annotated[
     Path | None, typer.Option(help="Folder of datasets. \\[default: $MINARI_DATASETS_PATH or ~/.minari/datasets]")
 ]

@@ -44,6 +44,31 @@ def is_reference(name: str) -> bool:
     return _REFERENCE.fullmatch(name) is not None
 
 
+def check_document(value: object, what: str, allow: Collection[str] = ()) -> None:
+    """Refuse a `package.module:thing` anywhere in plain data of a document, unless it is among `allow`.
+
+    Raises PluginError naming `what` it was found in.
+    """
+    for name in references_in(value):
+        if name not in allow:
+            raise _untrusted(f"{what} of a document name {name!r}", name)
+
+
+def references_in(value: object) -> Iterator[str]:
+    """Every `package.module:thing` among the values of plain data."""
+    if isinstance(value, str) and is_reference(value):
+        yield value
+    for inner in value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ():
+        yield from references_in(inner)
+
+
+def _untrusted(said: str, name: str) -> PluginError:
+    return PluginError(
+        f"{said}: code is never imported because a document says so",
+        hint=f"if you trust that code, say so yourself: --plugin {name}",
+    )
+
+
 class Registry(Generic[T]):
     """The things of one kind, by name.
 
@@ -55,7 +80,7 @@ class Registry(Generic[T]):
         self, kind: str, group: str, builtin: Mapping[str, object], accept: Callable[[str, object], T]
     ) -> None:
         self.kind, self.group = kind, group
-        self._builtin, self._accept = builtin, accept
+        self.builtin, self._accept = builtin, accept
 
     def names(self) -> list[str]:
         """Built-in names in their order, then those of installed packages."""
@@ -63,10 +88,10 @@ class Registry(Generic[T]):
 
     def origins(self) -> Iterator[Origin]:
         """What `names` names; an installed name that is built in too is not reachable, and left out."""
-        for name, thing in self._builtin.items():
+        for name, thing in self.builtin.items():
             yield Origin(name=name, source="idaq", reference=thing if isinstance(thing, str) else "")
         for name, points in sorted(self._installed().items()):
-            if name not in self._builtin:
+            if name not in self.builtin:
                 yield from (Origin(name=name, source=_distribution(p), reference=p.value) for p in points)
 
     def get(self, name: str) -> T:
@@ -83,20 +108,17 @@ class Registry(Generic[T]):
         Raises PluginError for another `package.module:thing`, which is not imported; else as `get` does.
         """
         if is_reference(name) and name not in allow:
-            raise PluginError(
-                f"a document names the {self.kind} {name!r}: code is never imported because a document says so",
-                hint=f"if you trust that code, say so yourself: --plugin {name}",
-            )
+            raise _untrusted(f"a document names the {self.kind} {name!r}", name)
         return self.get(name)
 
     def _named(self, name: str) -> object:
-        if name in self._builtin:
-            thing = self._builtin[name]
+        if name in self.builtin:
+            thing = self.builtin[name]
             return _load(thing) if isinstance(thing, str) else thing
         installed = self._installed()
         points = installed.get(name, [])
         if not points:
-            raise unknown_name(self.kind, name, {*self._builtin, *installed})
+            raise unknown_name(self.kind, name, {*self.builtin, *installed})
         if len(points) > 1:
             raise PluginError(
                 f"several installed packages have a {self.kind} {name!r}: {', '.join(map(_distribution, points))}",
