@@ -44,16 +44,16 @@ def say(*lines: str, err: bool = False) -> None:
 
 
 def fail(message: str, code: int, hint: str | None = None, details: Sequence[str] = ()) -> NoReturn:
-    """Print an error, below it its details and how to mend it, and exit."""
+    """Print an error, below it its details and what fixes it, and exit."""
     listed = "".join(f"\n  - {printable(detail)}" for detail in details)
-    mend = listed + ("" if hint is None else f"\n  to mend: {printable(hint)}")
+    below = listed + ("" if hint is None else f"\n  fix: {printable(hint)}")
     try:
         from rich.console import Console
         from rich.text import Text
 
-        Console(stderr=True, soft_wrap=True).print(Text.assemble(("error: ", "bold red"), printable(message), mend))
+        Console(stderr=True, soft_wrap=True).print(Text.assemble(("error: ", "bold red"), printable(message), below))
     except (ImportError, OSError):  # where too many files are open, nothing more can be imported
-        print(f"error: {printable(message)}{mend}", file=sys.stderr)
+        print(f"error: {printable(message)}{below}", file=sys.stderr)
     sys.exit(code)
 
 

@@ -69,7 +69,7 @@ def collect_cell(recipe: Recipe, cell: Cell, folder: Path) -> int:
         raise CollectError(
             f"{unstable} of {len(seeds)} episodes of behaviour {behaviour.name!r} on task {cell.task_index} of"
             f" {recipe.family} became unstable: NaN or infinity",
-            hint="less noise in the recipe, or mend the environment; single unstable episodes are left out and counted",
+            hint="less noise in the recipe, or fix the environment; single unstable episodes are left out and counted",
         )
     content = _pack(Shard(episodes=episodes, seeds=[seeds[i] for i in kept], successes=successes.tolist()))
     write_bytes(folder / cell.shard, content)

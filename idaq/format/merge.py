@@ -123,7 +123,7 @@ def _part(stored: StoredDataset, dtypes: dict[str, np.dtype[Any]], places: dict[
 
 
 def _check_alike(first: StoredDataset, second: StoredDataset) -> None:
-    """What no cast and no new number mends."""
+    """Raise DatasetError for differences that neither a cast nor a new task index resolves."""
     a, b = first.manifest, second.manifest
     differing = {"family": (a.family, b.family)}
     for name in layout.COLUMNS:

@@ -157,9 +157,9 @@ class HfRemote:
         try:
             value = parse_json((content or b"{}").decode(errors="replace"), place)
         except CorruptDatasetError as error:
-            raise ShareError(error.message, hint="mend it on the hub: {} will do") from None
+            raise ShareError(error.message, hint="fix it on the hub: {} will do") from None
         if not isinstance(value, dict):
-            raise ShareError(f"{place} is not a JSON object", hint="mend it on the hub: {} will do")
+            raise ShareError(f"{place} is not a JSON object", hint="fix it on the hub: {} will do")
         return value
 
     @contextmanager

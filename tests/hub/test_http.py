@@ -105,7 +105,7 @@ LASTING: dict[str, tuple[Inject, type[IdaqError], str]] = {
 
 
 @pytest.mark.parametrize(("inject", "kind", "text"), LASTING.values(), ids=LASTING)
-def test_faults_that_last_are_told_and_once_mended_the_same_pull_goes_on(
+def test_faults_that_last_are_reported_and_once_fixed_the_same_pull_resumes(
     web: Any, made_digest: str, tmp_path: Path, inject: Inject, kind: type[IdaqError], text: str
 ) -> None:
     inject(web)

@@ -113,7 +113,7 @@ def test_a_broken_registry_is_told_and_left_alone(hf: Any, made: Path, text: byt
     hf.repos[REPO] = [{"namespace_metadata.json": text}]
     with pytest.raises(ShareError, match=r"namespace_metadata.json of idaq is not") as caught:
         send(made)
-    assert caught.value.hint == "mend it on the hub: {} will do"
+    assert caught.value.hint == "fix it on the hub: {} will do"
     assert len(hf.repos[REPO]) == 1
 
 

@@ -116,7 +116,7 @@ DOWN: dict[str, Inject] = {
 
 @pytest.mark.parametrize("inject", DOWN.values(), ids=DOWN)
 def test_faults_on_the_way_down(s3: Any, made: Path, made_digest: str, tmp_path: Path, inject: Inject) -> None:
-    """The identical dataset or an error and nothing visible; once mended, the same pull gives it."""
+    """The identical dataset or an error and nothing visible; once fixed, the same pull gives it."""
     send(s3, made)
     inject(s3)
     if failure := failure_of(lambda: fetch(s3, tmp_path)):
