@@ -1,41 +1,24 @@
 """idaq dataset export | import"""
 
-from collections.abc import Callable
-from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from idaq.core.errors import UsageError
 
 from .dataset import Id
-from .output import Json, Root, print_json, progress, say, working
+from .output import Json, Root, listing, print_json, progress, say, working
 
 if TYPE_CHECKING:
-    from idaq.core.types import Advance
-    from idaq.format.reader import StoredDataset
+    from idaq.core.registry import Registry
     from idaq.share.importing import Import
-
-
-class Format(StrEnum):
-    """What `export` writes."""
-
-    auto = "auto"
-    npz = "npz"
-    parquet = "parquet"
-    zarr = "zarr"
-    minari_per_task = "minari-per-task"
-    focal_npy = "focal-npy"
-    focal_npy_objects = "focal-npy-objects"
-    lerobot = "lerobot"
-    rlds = "rlds"
 
 
 def register(app: typer.Typer) -> None:
     """Add these commands to `idaq dataset`."""
-    app.command()(export)
+    app.command(cls=listing(_exporters))(export)
     app.command("import")(import_)
 
 
@@ -45,17 +28,19 @@ def export(
         str, typer.Argument(metavar="OUT", help="A file or folder that does not exist; for zarr also a URL.")
     ],
     to: Annotated[
-        Format, typer.Option(help="What to write; the ending of OUT tells npz, parquet and zarr.")
-    ] = Format.auto,
+        str | None, typer.Option(metavar="NAME", help="An exporter. \\[default: by the ending of OUT]")
+    ] = None,
     root: Root = None,
     as_json: Json = False,
 ) -> None:
-    """Hand a dataset to another library: every (s, a, r, s') in its place, terminals and time-outs apart, tasks told.
+    """Write a dataset for another library: every (s, a, r, s') in its place, terminals and time-outs apart.
 
-    npz: one NumPy archive. parquet: a row a transition. zarr: Zarr 3, which idaq streams from any store.
-    minari-per-task: below the datasets root OUT, a Minari dataset a task. focal-npy: goal_idx<k>/trj_*.npy of the
-    FOCAL family; focal-npy-objects: the same as object arrays, for loaders that unpickle. lerobot: LeRobot v3.
-    rlds: TensorFlow Datasets. For d3rlpy, TorchRL and torch see idaq.share.frameworks.
+    [bold]Exporters[/bold]
+
+    NAMES
+      package.module:thing: your own
+
+    For d3rlpy, TorchRL and torch, which take datasets in memory, see idaq.share.frameworks.
 
     [bold]Examples[/bold]
 
@@ -64,15 +49,12 @@ def export(
       idaq dataset export idaq/point-robot/expert-v0 s3://bucket/point.zarr
       idaq dataset export idaq/point-robot/expert-v0 goals --to focal-npy
     """
-    from idaq.format.reader import open_stored
-    from idaq.format.store import find_dataset
+    from idaq.share.exporters import export as run
 
-    stored, chosen = open_stored(find_dataset(dataset, root)), _format(to, out)
-    with progress(f"exporting {dataset}", len(stored.episodes), "episodes") as advance:
-        _EXPORTS[chosen](stored, out, advance)
-    counts = stored.manifest.counts
+    done = run(dataset, out, to, root=root, show=progress)
+    counts = done.counts
     if as_json:
-        print_json({"out": out, "format": chosen.value, "episodes": counts.episodes, "transitions": counts.steps})
+        print_json({"out": out, "format": done.to, "episodes": counts.episodes, "transitions": counts.steps})
     else:
         say(f"{out}: {counts.steps} transitions of {counts.episodes} episodes")
 
@@ -180,72 +162,7 @@ def _from_zarr(url: str, root: Path | None, as_json: bool) -> None:
         say(manifest.dataset_id, str(path), f"content digest {manifest.content_digest}")
 
 
-def _format(asked: Format, out: str) -> Format:
-    by_ending = {".npz": Format.npz, ".parquet": Format.parquet, ".zarr": Format.zarr}
-    ending = Path(out.rstrip("/")).suffix
-    if asked is Format.auto and ending not in by_ending:
-        known = ", ".join(name.value for name in Format if name is not Format.auto)
-        raise UsageError(f"what to write to {out}?", hint=f"--to one of {known}")
-    if asked is not Format.zarr and "://" in out and by_ending.get(ending) is not Format.zarr:
-        raise UsageError(f"{out} is a URL; only zarr is written to URLs", hint="idaq hub push sends a dataset itself")
-    return by_ending[ending] if asked is Format.auto else asked
+def _exporters() -> "Registry[Any]":
+    from idaq.share.exporters import EXPORTERS
 
-
-def _to_npz(stored: "StoredDataset", out: str, advance: "Advance") -> None:
-    from idaq.share.npz import export_npz
-
-    export_npz(stored, Path(out), progress=advance)
-
-
-def _to_parquet(stored: "StoredDataset", out: str, advance: "Advance") -> None:
-    from idaq.share.parquet import export_parquet
-
-    export_parquet(stored, Path(out), progress=advance)
-
-
-def _to_zarr(stored: "StoredDataset", out: str, advance: "Advance") -> None:
-    from idaq.format.zarr.transfer import export_zarr
-
-    export_zarr(stored, out, advance)
-
-
-def _to_minari(stored: "StoredDataset", out: str, advance: "Advance") -> None:
-    from idaq.share.minari_per_task import export_minari_per_task
-
-    export_minari_per_task(stored, Path(out), progress=advance)
-
-
-def _to_focal(stored: "StoredDataset", out: str, advance: "Advance") -> None:
-    from idaq.share.focal_npy import export_focal_npy
-
-    export_focal_npy(stored, Path(out), progress=advance)
-
-
-def _to_focal_objects(stored: "StoredDataset", out: str, advance: "Advance") -> None:
-    from idaq.share.focal_npy import export_focal_npy
-
-    export_focal_npy(stored, Path(out), rows="objects", progress=advance)
-
-
-def _to_lerobot(stored: "StoredDataset", out: str, advance: "Advance") -> None:
-    from idaq.share.lerobot import export_lerobot
-
-    export_lerobot(stored, Path(out), progress=advance)
-
-
-def _to_rlds(stored: "StoredDataset", out: str, advance: "Advance") -> None:
-    from idaq.share.rlds import export_rlds
-
-    export_rlds(stored, Path(out), progress=advance)
-
-
-_EXPORTS: "dict[Format, Callable[[StoredDataset, str, Advance], None]]" = {
-    Format.npz: _to_npz,
-    Format.parquet: _to_parquet,
-    Format.zarr: _to_zarr,
-    Format.minari_per_task: _to_minari,
-    Format.focal_npy: _to_focal,
-    Format.focal_npy_objects: _to_focal_objects,
-    Format.lerobot: _to_lerobot,
-    Format.rlds: _to_rlds,
-}
+    return EXPORTERS

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from functools import reduce
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 from idaq.core.errors import IdaqError, PluginError, unknown_name
 
@@ -115,6 +115,20 @@ class Registry(Generic[T]):
         for point in entry_points(group=self.group):
             found.setdefault(point.name, []).append(point)
         return found
+
+
+def accept_like(protocol: type[T]) -> Callable[[str, object], T]:
+    """An `accept` for things with all public members of a Protocol; a class is first called without arguments."""
+    members = [name for name in vars(protocol) if not name.startswith("_")]
+
+    def accept(_name: str, thing: object) -> T:
+        made = thing() if isinstance(thing, type) else thing
+        missing = [member for member in members if not hasattr(made, member)]
+        if missing:
+            raise TypeError(f"it has no {', '.join(missing)}")
+        return cast(T, made)
+
+    return accept
 
 
 def _distribution(point: EntryPoint) -> str:
