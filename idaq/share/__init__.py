@@ -4,6 +4,6 @@
 `lerobot`, `rlds`, `minari_per_task`, all on what `exporting` shares; `frameworks` converts in memory, for d3rlpy,
 TorchRL and torch. What those libraries make of them is tested by `make test-interop`: datasets/interop.md.
 
-`sources`: other people's data as a dataset, read by `import_*`, cut into episodes by `cutting`, brought to one dtype
-and space by `spaces`, by way of `importing`.
+`importers`: importers by name, and `import_dataset`, the whole way to a verified dataset. `sources` puts together what
+they read (`import_*`), `cutting` makes episodes of rows, `spaces` one dtype and space, `importing` what is written.
 """

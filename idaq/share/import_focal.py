@@ -18,10 +18,12 @@ from idaq.core.files import read_json
 from idaq.core.notes import Notes
 from idaq.core.types import Array
 from idaq.share.cutting import Rows, cut_episodes, same_rows
+from idaq.share.import_layouts import folder_hint
 from idaq.share.importing import Import, ImportedEpisode, ImportedTask, slug
 
 _FOLDER = re.compile(r"goal_idx(\d{1,6})")
 _ABOUT = "dataset.json"
+_MEANT = "the folder that holds them is meant"
 _FILE = re.compile(r"trj_evalsample(\d{1,18})_step(\d{1,18})\.npy")
 
 
@@ -80,12 +82,7 @@ def _goal_folders(folder: Path) -> dict[int, Path]:
                 raise DatasetError(f"{folder}: {other.name} and {path.name} are the same goal, {int(match[1])}")
     if found:
         return dict(sorted(found.items()))
-    hint = "the folder that holds them is meant"
-    if (folder / "data/metadata.json").is_file():
-        hint = "this is a Minari dataset: idaq dataset import minari:<id>, with its root as --root"
-    elif any(path.suffix in (".npz", ".hdf5", ".h5") for path in folder.iterdir()):
-        hint = "name the files themselves: several become a task each"
-    raise DatasetNotFoundError(f"{folder} holds no goal_idx<k> folders", hint=hint)
+    raise DatasetNotFoundError(f"{folder} holds no goal_idx<k> folders", hint=folder_hint(folder) or _MEANT)
 
 
 def _files(folder: Path, allow_pickle: bool, notes: Notes) -> list[_File]:
