@@ -15,7 +15,7 @@ import httpx2
 from idaq.core.errors import CorruptDatasetError, ShareError, TransferError
 from idaq.core.files import parse_json
 from idaq.core.types import Advance
-from idaq.hub.remote import AGAIN, Upload, scrub
+from idaq.hub.remote import AGAIN, Upload, refuse_revision, scrub
 
 INDEX = "datasets.json"
 """a list of ids at the root of a hub that is served by HTTP, which cannot list files; push writes it"""
@@ -105,7 +105,8 @@ class HttpReader:
 class HttpRemote:
     """A folder of datasets on a web server: read-only."""
 
-    def __init__(self, url: str, timeout: float) -> None:
+    def __init__(self, url: str, *, revision: str | None, timeout: float) -> None:
+        refuse_revision(url, revision)
         self.url = scrub(url).rstrip("/")
         self.login = _LOGIN
         self._base = url.rstrip("/")

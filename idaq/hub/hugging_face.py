@@ -31,7 +31,7 @@ _LOGIN = "run hf auth login, or set HF_TOKEN; for a push the token needs the rig
 class HfRemote:
     """One user's or organisation's dataset repositories, or one of them. A push is one commit: all of it or nothing."""
 
-    def __init__(self, url: str, revision: str | None, timeout: float) -> None:
+    def __init__(self, url: str, *, revision: str | None, timeout: float) -> None:
         user, _, repository = scrub(url).removeprefix("hf://").strip("/").partition("/")
         if not user or "/" in repository:
             raise UsageError(f"{scrub(url)} is not hf://<user> or hf://<user>/<repository>")

@@ -13,14 +13,14 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from idaq.core.disk import explain
-from idaq.core.errors import ShareError, TransferError, UsageError
+from idaq.core.errors import ShareError, TransferError, UsageError, unknown_name
 from idaq.core.files import is_torn, replacing, write_bytes
 from idaq.core.types import Advance
 from idaq.format import layout
 from idaq.format.lock import locked
 from idaq.hub.fetch import fetch_document, steadily, stream
 from idaq.hub.http import INDEX
-from idaq.hub.remote import AGAIN, METADATA, NAMESPACE_METADATA, Upload, namespaces_of, scrub
+from idaq.hub.remote import AGAIN, METADATA, NAMESPACE_METADATA, Upload, namespaces_of, refuse_revision, scrub
 
 _BLOCK = 1 << 23
 """bytes asked for at once"""
@@ -46,8 +46,11 @@ _OPTIONS: dict[str, Callable[[float], dict[str, Any]]] = {"s3": _s3_options, "s3
 class FsspecRemote:
     """`<url>/<id>/...`: the layout of a local root, so a folder that was pushed to is a Minari root as well."""
 
-    def __init__(self, url: str, timeout: float) -> None:
+    def __init__(self, url: str, *, revision: str | None, timeout: float) -> None:
+        refuse_revision(url, revision)
         scheme = url.partition("://")[0]
+        if scheme not in fsspec.available_protocols():
+            raise unknown_name("kind of hub", f"{scheme}://", [f"{known}://" for known in fsspec.available_protocols()])
         self.url = scrub(url).rstrip("/")
         self.login = _LOGINS.get(scheme, f"see fsspec's documentation of {scheme}://")
         options = _OPTIONS.get(scheme, lambda _: {})(timeout)

@@ -9,7 +9,7 @@ from pathlib import Path
 from idaq.core.errors import CorruptDatasetError, DatasetError, DatasetExistsError, ShareError
 from idaq.core.files import inside, sha256_file, write_bytes
 from idaq.core.ids import dataset_path, datasets_root
-from idaq.core.types import Advance
+from idaq.core.types import Advance, ShowProgress, show_nothing
 from idaq.format import layout
 from idaq.format.documents import FileRecord
 from idaq.format.lock import locked
@@ -18,7 +18,7 @@ from idaq.format.verify import check_sound
 from idaq.format.writer import publish
 from idaq.hub.fetch import fetch_document, fetch_extents, steadily
 from idaq.hub.lookup import RemoteDataset, write_documents
-from idaq.hub.remote import AGAIN, Watch, unwatched
+from idaq.hub.remote import AGAIN
 
 _RESERVE = 1 << 20
 """bytes of disk for documents and folders"""
@@ -35,7 +35,7 @@ class Pulled:
     """it was here already, with this very content"""
 
 
-def pull(found: RemoteDataset, root: str | Path | None = None, watch: Watch = unwatched) -> Pulled:
+def pull(found: RemoteDataset, root: str | Path | None = None, show: ShowProgress = show_nothing) -> Pulled:
     """Fetch a whole dataset to `<root>/<id>`, visible only once every byte has been checked.
 
     Raises DatasetExistsError if the id is taken by other content, DatasetLockedError while another process writes it,
@@ -48,7 +48,7 @@ def pull(found: RemoteDataset, root: str | Path | None = None, watch: Watch = un
         if not existed:
             _check_room(folder, found.manifest.files)
             write_documents(folder, found.documents)
-            with watch(f"pulling {found.dataset_id}", found.size, "bytes") as advance:
+            with show(f"pulling {found.dataset_id}", found.size, "bytes") as advance:
                 for record in found.manifest.files:
                     fetch_file(found, record, folder, advance)
             fetch_card(found, folder)

@@ -10,12 +10,11 @@ Those that ship are declared here and imported when they write, so that names, e
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from idaq.core.errors import UsageError, unknown_name
-from idaq.core.registry import Registry, accept_like
+from idaq.core.registry import Registry, accept_like, load_built_in
 from idaq.core.types import Advance, ShowProgress, show_nothing
 
 if TYPE_CHECKING:
@@ -67,8 +66,7 @@ class BuiltInExporter:
 
     def write(self, stored: "StoredDataset", out: str, progress: Advance) -> None:
         """As `Exporter.write`."""
-        module, _, name = self.function.partition(":")
-        write = getattr(import_module(module), name)
+        write = load_built_in(self.function)
         write(stored, out if self.takes_urls else Path(out), progress=progress, **self.options)
 
 
