@@ -60,9 +60,9 @@ def push(
     from idaq.format.store import find_dataset
     from idaq.hub.lookup import open_remote
     from idaq.hub.push import push as run
-    from idaq.hub.remote import AGAIN
+    from idaq.hub.remote import RESUME_HINT
 
-    with if_interrupted(lambda: AGAIN), open_remote(_url(hub), remote=remote, timeout=timeout) as there:
+    with if_interrupted(lambda: RESUME_HINT), open_remote(_url(hub), remote=remote, timeout=timeout) as there:
         done = run(find_dataset(dataset, root), there, progress)
     if as_json:
         print_json(vars(done))
@@ -95,7 +95,7 @@ def pull(
     root: Root = None,
     as_json: Json = False,
 ) -> None:
-    """Fetch a dataset, every byte checked. Interrupted, the same command goes on where it stopped.
+    """Fetch a dataset, every byte checked. Interrupted, the same command resumes.
 
     [bold]Examples[/bold]
 
@@ -111,11 +111,11 @@ def pull(
         raise UsageError("--id goes with --tasks: a whole dataset keeps its id")
     chosen = _range(tasks) if tasks is not None else None
     from idaq.hub.pull import pull as run
-    from idaq.hub.remote import AGAIN
+    from idaq.hub.remote import RESUME_HINT
     from idaq.hub.tasks import pull_tasks
 
     with (
-        if_interrupted(lambda: AGAIN),
+        if_interrupted(lambda: RESUME_HINT),
         open_remote(_url(hub), remote=remote, revision=revision, timeout=timeout) as there,
     ):
         with working(f"looking up {dataset}"):

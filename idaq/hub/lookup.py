@@ -33,8 +33,8 @@ from idaq.core.text import shorten
 from idaq.format import layout
 from idaq.format.documents import FileRecord, Manifest
 from idaq.format.reader import read_manifest, read_metadata
-from idaq.hub.fetch import fetch_document, steadily
-from idaq.hub.remote import MANIFEST, METADATA, Remote, scrub
+from idaq.hub.fetch import fetch_document, retry
+from idaq.hub.remote import MANIFEST_PATH, METADATA_PATH, Remote, hide_credentials
 
 _EXAMPLES = "hf://user, s3://bucket/folder, gs://bucket/folder, https://host/folder, file:///folder"
 _ANY_OTHER = "fsspec"
@@ -114,7 +114,7 @@ def open_remote(
     """
     scheme, mark, _ = url.partition("://")
     if not mark or "::" in url:
-        raise UsageError(f"{scrub(url)!r} is not the URL of a hub", hint=f"for example {_EXAMPLES}")
+        raise UsageError(f"{hide_credentials(url)!r} is not the URL of a hub", hint=f"for example {_EXAMPLES}")
     if not 0 < timeout <= _LONGEST_TIMEOUT:  # neither NaN nor infinity
         raise UsageError(f"a timeout of {timeout:g} s", hint=f"more than 0, at most {_LONGEST_TIMEOUT} seconds")
     name = remote or (scheme if scheme in REMOTES.names() else _ANY_OTHER)
@@ -137,16 +137,16 @@ def look_up(remote: Remote, dataset_id: str, *, expect: str | None = None) -> Re
     name = str(parse_id(dataset_id))
     if expect is not None and not re.fullmatch(r"[0-9a-f]{12,64}", expect):
         raise UsageError(f"{expect[:80]!r} is no content digest", hint="64 hexadecimal digits, or the first 12 or more")
-    metadata = fetch_document(remote, f"{name}/{METADATA}")
+    metadata = fetch_document(remote, f"{name}/{METADATA_PATH}")
     if metadata is None:
         raise DatasetNotFoundError(
             f"there is no dataset {name} at {remote.url}",
             hint=f"idaq hub list {remote.url} shows what is there; if it is private, {remote.login}",
         )
-    documents = {METADATA: metadata}
-    manifest = fetch_document(remote, f"{name}/{MANIFEST}")
+    documents = {METADATA_PATH: metadata}
+    manifest = fetch_document(remote, f"{name}/{MANIFEST_PATH}")
     if manifest is not None:
-        documents[MANIFEST] = manifest
+        documents[MANIFEST_PATH] = manifest
     place = f"{remote.url}/{name}"
     with tempfile.TemporaryDirectory() as folder:
         write_documents(Path(folder), documents)
@@ -185,7 +185,7 @@ class RemoteListing:
 
 def list_remote(remote: Remote) -> list[RemoteListing]:
     """All datasets of a hub, by id; one whose metadata.json is broken is skipped with a warning that names it."""
-    ids = steadily(remote.dataset_ids)
+    ids = retry(remote.dataset_ids)
     listings = []
     with ThreadPoolExecutor(_LISTING_THREADS) as threads:
         for found in threads.map(lambda place: _listing(remote, place), sorted(set(ids))[:_LONGEST_LISTING]):
@@ -202,10 +202,10 @@ def _listing(remote: Remote, place: str) -> RemoteListing | str:
     """The dataset at a place, or what is wrong with it. Raises TransferError."""
     try:
         name = str(parse_id(place))
-        metadata = parse_json((fetch_document(remote, f"{name}/{METADATA}") or b"").decode(), METADATA)
+        metadata = parse_json((fetch_document(remote, f"{name}/{METADATA_PATH}") or b"").decode(), METADATA_PATH)
         stated = metadata.get("dataset_id") if isinstance(metadata, dict) else None
         if not isinstance(stated, str) or not f"/{name}".endswith(f"/{stated}"):  # hf://user/name puts a name before it
-            raise CorruptDatasetError(f"its {METADATA} is of dataset {shorten(str(stated))!r}")
+            raise CorruptDatasetError(f"its {METADATA_PATH} is of dataset {shorten(str(stated))!r}")
         return RemoteListing(dataset_id=str(parse_id(stated)), metadata=metadata)
     except TransferError:
         raise

@@ -8,11 +8,11 @@ from idaq.core.files import sha256_file
 from idaq.core.types import ShowProgress, show_nothing
 from idaq.format import layout
 from idaq.format.reader import StoredDataset, open_stored
-from idaq.format.recipe import whose_notes
+from idaq.format.recipe import attribution_notes
 from idaq.format.verify import verify
-from idaq.hub.fetch import fetch_document, steadily
+from idaq.hub.fetch import fetch_document, retry
 from idaq.hub.lookup import RemoteDataset, look_up
-from idaq.hub.remote import METADATA, Remote, Upload
+from idaq.hub.remote import METADATA_PATH, Remote, Upload
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +53,7 @@ def push(path: Path, remote: Remote, show: ShowProgress = show_nothing) -> Pushe
         url=remote.url,
         content_digest=stored.manifest.content_digest,
         existed=existed,
-        notes=tuple(whose_notes(stored.manifest.recipe)),
+        notes=tuple(attribution_notes(stored.manifest.recipe)),
     )
 
 
@@ -85,7 +85,7 @@ def _is_there(remote: Remote, stored: StoredDataset) -> bool:
     except DatasetError as error:
         if _is_cut_off(remote, stored):
             return False
-        raise DatasetExistsError(f"{taken}; but it is not sound there: {error.message}", hint=hint) from None
+        raise DatasetExistsError(f"{taken}; but it is corrupt there: {error.message}", hint=hint) from None
     if there.manifest.content_digest != stored.manifest.content_digest:
         raise DatasetExistsError(
             f"{taken}: its content digest is {there.manifest.content_digest}, not {stored.manifest.content_digest}",
@@ -96,11 +96,11 @@ def _is_there(remote: Remote, stored: StoredDataset) -> bool:
 
 def _is_whole(there: RemoteDataset) -> bool:
     remote = there.remote
-    sizes = [steadily(lambda r=r: remote.size(there.path(f"data/{r.path}"))) for r in there.manifest.files]
+    sizes = [retry(lambda r=r: remote.size(there.path(f"data/{r.path}"))) for r in there.manifest.files]
     return sizes == [record.size for record in there.manifest.files]
 
 
 def _is_cut_off(remote: Remote, stored: StoredDataset) -> bool:
     """Whether what is there is the beginning of our own metadata.json, as a store without atomic writes may show."""
-    content = fetch_document(remote, f"{stored.manifest.dataset_id}/{METADATA}") or b""
-    return (stored.path / METADATA).read_bytes().startswith(content)
+    content = fetch_document(remote, f"{stored.manifest.dataset_id}/{METADATA_PATH}") or b""
+    return (stored.path / METADATA_PATH).read_bytes().startswith(content)

@@ -14,9 +14,9 @@ from idaq.core.errors import UsageError
 from idaq.core.types import Advance
 from idaq.format import layout
 
-AGAIN = "the same command goes on from where it stopped"
-METADATA = f"data/{layout.METADATA}"
-MANIFEST = f"data/{layout.MANIFEST}"
+RESUME_HINT = "run the same command again: it resumes"
+METADATA_PATH = f"data/{layout.METADATA}"
+MANIFEST_PATH = f"data/{layout.MANIFEST}"
 NAMESPACE_METADATA = layout.NAMESPACE
 
 
@@ -68,7 +68,7 @@ class Remote(Protocol):
         ...
 
 
-def scrub(text: object) -> str:
+def hide_credentials(text: object) -> str:
     """Text without what a URL may hide: `user:password@` and signed queries."""
     bare = re.sub(r"(?<=://)[^/\s]*@", "", str(text))
     return re.sub(r"(://[^\s?]+)\?\S*", r"\1", bare)

@@ -22,7 +22,7 @@ from idaq.format.reader import StoredDataset, read_episodes, read_tasks
 from idaq.format.writer import DatasetSource, EpisodeEntry, entry_of, write_dataset
 from idaq.hub.fetch import fetch_extents
 from idaq.hub.lookup import RemoteDataset
-from idaq.hub.pull import Pulled, check_arrived, fetch_file, is_here, partial
+from idaq.hub.pull import Pulled, check_pulled, fetch_file, is_pulled, partial_folder
 
 _GAP = 1 << 16
 """bytes between two columns that are rather fetched along than skipped by another request"""
@@ -50,7 +50,7 @@ def pull_tasks(
     """
     name = str(parse_id(new_id)) if new_id is not None else subset_id(found.dataset_id, tasks)
     target = dataset_path(name, root)
-    with partial(found, name, f"{tasks.start}-{tasks.stop}", root) as folder:
+    with partial_folder(found, name, f"{tasks.start}-{tasks.stop}", root) as folder:
         data = layout.data_folder(folder)
         with show(f"reading documents of {found.dataset_id}", _documents_size(found), "bytes") as advance:
             for document in (layout.TASKS, layout.EPISODES):
@@ -65,12 +65,12 @@ def pull_tasks(
         _check_digest(stored)
         numbers = _episodes_of(stored, tasks)
         digest = dataset_digest(stored.episodes.digest[numbers].tolist())
-        existed = is_here(target, digest)
+        existed = is_pulled(target, digest)
         if not existed:
             _fetch_columns(found, stored, numbers, show)
             source = _part(stored, numbers, name, tasks)
             card = dataset_card(source.recipe, source.tasks, f"Made by {source.operation}, of {found.dataset_id}.")
-            check: Callable[[Path], None] = lambda made: check_arrived(made, found.remote.url)  # noqa: E731
+            check: Callable[[Path], None] = lambda made: check_pulled(made, found.remote.url)  # noqa: E731
             write_dataset(source, datasets_root(root), card, check=check)
     return Pulled(dataset_id=name, path=target, content_digest=digest, existed=existed)
 

@@ -39,7 +39,7 @@ def summary(names: Sequence[str]) -> str:
 
 
 def layout_hint(names: Sequence[str]) -> str:
-    """Whose layout it looks like, and what would make it importable."""
+    """Attributed layout it looks like, and what would make it importable."""
     tops = {name.partition("/")[0] for name in names}
     if any(top.startswith("episode_") for top in tops):
         return "this is Minari's layout: idaq dataset import minari:<id>, with its root as --root"

@@ -191,7 +191,7 @@ def import_dataset(
     """
     from idaq.core.ids import datasets_root, parse_id
     from idaq.core.notes import refuse_notes
-    from idaq.share.importing import dataset_source, state_whose
+    from idaq.share.importing import dataset_source, state_attribution
     from idaq.share.sources import read_sources
 
     texts, base = [str(source) for source in sources], datasets_root(root)
@@ -213,7 +213,7 @@ def import_dataset(
             root=base,
             progress=advance,
         )
-    state_whose(read, authors, license)
+    state_attribution(read, authors, license)
     source = dataset_source(read, new_id, family, description or f"Imported from {read.origin}.")
     if strict:
         refuse_notes(source.notes)
@@ -223,12 +223,12 @@ def import_dataset(
 def _write(source: "DatasetSource", episodes: int, root: Path, show: ShowProgress) -> Path:
     """Write and verify the dataset; it appears only if nothing is wrong with it."""
     from idaq.format.card import dataset_card
-    from idaq.format.verify import check_sound
+    from idaq.format.verify import check_valid
     from idaq.format.writer import write_dataset
 
     card = dataset_card(source.recipe, source.tasks, f"Made by {source.operation}.")
     with show(f"writing {source.recipe.id}", 3 * episodes, "episodes") as advance:
-        check = partial(check_sound, otherwise="what was imported makes no sound dataset", progress=advance)
+        check = partial(check_valid, otherwise="what was imported makes a corrupt dataset", progress=advance)
         return write_dataset(source, root, card, advance, check)
 
 

@@ -12,11 +12,11 @@ from idaq.core.errors import UsageError
 from idaq.core.ids import datasets_root
 from idaq.core.notes import Notes
 from idaq.core.types import Advance, ignore_progress
-from idaq.format.recipe import join_whose
+from idaq.format.recipe import join_attribution
 from idaq.format.store import find_dataset
 from idaq.share.importers import MINARI, ReadOptions, importer_of
 from idaq.share.importing import Import, ImportedTask, slug
-from idaq.share.spaces import union
+from idaq.share.spaces import joint_box
 
 Params = dict[str, float | list[float]]
 
@@ -105,21 +105,21 @@ def _together(read: Sequence[Import]) -> Import:
     tasks: list[ImportedTask] = []
     following = 0
     for imported in read:
-        notes.add(imported.notes)
+        notes.extend(imported.notes)
         stated = [task.index for task in imported.tasks]
         for number, task in enumerate(imported.tasks):
             task.index = following + (number if task.index is None else task.index)
         if following and any(index is not None for index in stated):
-            notes.tell(imported.origin, f"task indices of the file are written {following} higher", len(stated))
+            notes.add(imported.origin, f"task indices of the file are written {following} higher", len(stated))
         tasks += imported.tasks
         following = 1 + max((task.index or 0 for task in imported.tasks), default=following - 1)
     _name_apart(tasks, notes)
     specs = {imported.env_spec_json for imported in read}
     if len(specs) > 1:
         said = "the environments differ: minari's recover_environment() has none; each task names its own"
-        notes.tell(", ".join(names), said)
-    authors, license = join_whose(list(zip(names, read, strict=True)), notes)
-    to_all = partial(union, names=names, notes=notes)
+        notes.add(", ".join(names), said)
+    authors, license = join_attribution(list(zip(names, read, strict=True)), notes)
+    to_all = partial(joint_box, names=names, notes=notes)
     return Import(
         tasks=tasks,
         origin=", ".join(names),
@@ -138,7 +138,7 @@ def _name_apart(tasks: Sequence[ImportedTask], notes: Notes) -> None:
     taken = set(counts)
     for task in tasks:
         if counts[task.name] > 1:
-            notes.tell(task.name, "tasks of one name are told apart by their index", 1)
+            notes.add(task.name, "tasks of one name are told apart by their index", 1)
             names = (slug(f"{task.index}{f'.{n}' if n else ''}-{task.name}") for n in count())
             task.name = next(name for name in names if name not in taken)
             taken.add(task.name)

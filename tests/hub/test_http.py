@@ -177,7 +177,7 @@ def test_sound_hashes_of_an_unsound_dataset_do_not_help(web: Any, own_folder: Pa
         file["episode_1/rewards"][0] = 77.0
 
     alter_hdf5(own_folder / MADE, alter)
-    with pytest.raises(CorruptDatasetError, match="is not sound"):
+    with pytest.raises(CorruptDatasetError, match="is corrupt"):
         fetch(web.url, tmp_path / "root")
     assert visible(tmp_path / "root") == []
 

@@ -51,7 +51,7 @@ class Lines:
                 )
             )
         imported = Import(tasks=[ImportedTask(name="robot", episodes=episodes)], origin=Path(source).name)
-        imported.notes.tell(imported.origin, "episodes are taken to end in a terminal", len(episodes))
+        imported.notes.add(imported.origin, "episodes are taken to end in a terminal", len(episodes))
         return imported
 """
 LOG = json.dumps({"observations": [[0], [1], [2]], "actions": [[0.5], [-0.5]], "rewards": [1, 2]}) + "\n"
