@@ -47,13 +47,13 @@ bench: setup
 reproduce: setup
 	$(BIN)/idaq reproduce
 
-# The published sets first, then the rest: hours. Stop it at any time; the same command goes on.
+# The published sets first, then the rest: hours. Stop it at any time; the same command resumes.
 ML1 ?= push sweep peg-unplug-side window-open button-press shelf-place reach-wall plate-slide door-lock coffee-button \
 	faucet-close handle-press *
 reproduce-ml1: setup
 	$(BIN)/idaq reproduce $(foreach set,$(ML1),'ml1/$(set)/expert') --seeds 3 --out runs/ml1
 
-# Bodies that run, expert and medium: hours. The same command goes on where it was stopped.
+# Bodies that run, expert and medium: hours. The same command resumes.
 LOCOMOTION ?= cheetah-vel walker-rand-params ant-goal
 reproduce-locomotion: setup
 	$(BIN)/idaq reproduce $(foreach family,$(LOCOMOTION),$(family)/medium $(family)/expert) --seeds 3 --out runs/locomotion

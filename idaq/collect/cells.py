@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from idaq.collect.rollout import rollout
-from idaq.core.digest import COLUMNS
+from idaq.core.digest import EPISODE_FIELDS
 from idaq.core.errors import CollectError
 from idaq.core.files import write_bytes
 from idaq.core.seeds import episode_seed
@@ -69,7 +69,7 @@ def collect_cell(recipe: Recipe, cell: Cell, folder: Path) -> int:
         raise CollectError(
             f"{unstable} of {len(seeds)} episodes of behaviour {behaviour.name!r} on task {cell.task_index} of"
             f" {recipe.family} became unstable: NaN or infinity",
-            hint="less noise in the recipe, or mend the environment; single unstable episodes are left out and counted",
+            hint="less noise in the recipe, or fix the environment; single unstable episodes are left out and counted",
         )
     content = _pack(Shard(episodes=episodes, seeds=[seeds[i] for i in kept], successes=successes.tolist()))
     write_bytes(folder / cell.shard, content)
@@ -113,7 +113,7 @@ def read_shard(folder: Path, cell: Cell) -> Shard:
 
 
 def _pack(shard: Shard) -> bytes:
-    columns = {name: np.concatenate([getattr(e, name) for e in shard.episodes]) for name in COLUMNS}
+    columns = {name: np.concatenate([getattr(e, name) for e in shard.episodes]) for name in EPISODE_FIELDS}
     buffer = io.BytesIO()
     np.savez(
         buffer,
@@ -130,7 +130,7 @@ def _unpack(arrays: dict[str, np.ndarray]) -> Iterator[Episode]:
     for number, length in enumerate(arrays["lengths"].tolist()):
         rows = slice(start, start + length)
         observations = arrays["observations"][start + number : start + number + length + 1]
-        rest = {name: arrays[name][rows] for name in COLUMNS if name != "observations"}
+        rest = {name: arrays[name][rows] for name in EPISODE_FIELDS if name != "observations"}
         yield Episode(observations=observations, **rest)
         start += length
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from functools import reduce
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from idaq.core.errors import IdaqError, PluginError, unknown_name
 
@@ -137,6 +137,29 @@ class Registry(Generic[T]):
         for point in entry_points(group=self.group):
             found.setdefault(point.name, []).append(point)
         return found
+
+
+def accept_like(protocol: type[T]) -> Callable[[str, object], T]:
+    """An `accept` for things with all public members of a Protocol; a class is first called without arguments."""
+
+    def accept(_name: str, thing: object) -> T:
+        made = thing() if isinstance(thing, type) else thing
+        missing = missing_members(protocol, made)
+        if missing:
+            raise TypeError(f"it has no {', '.join(missing)}")
+        return cast(T, made)
+
+    return accept
+
+
+def missing_members(protocol: type[Any], thing: object) -> list[str]:
+    """The public members of a Protocol that a thing does not have."""
+    return [name for name in vars(protocol) if not name.startswith("_") and not hasattr(thing, name)]
+
+
+def load_built_in(reference: str) -> Any:
+    """What ships as `package.module:thing`, imported. Raises PluginError where that fails."""
+    return _load(reference)
 
 
 def _distribution(point: EntryPoint) -> str:

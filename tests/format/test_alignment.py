@@ -9,7 +9,7 @@ import minari
 import numpy as np
 import pytest
 
-from idaq.core.digest import COLUMNS
+from idaq.core.digest import EPISODE_FIELDS
 from idaq.core.types import Episode
 from idaq.format import layout
 from idaq.format.columns import get_episode, map_columns
@@ -29,7 +29,7 @@ def test_the_tags_tell_all_values_apart() -> None:
 
 
 def assert_same(found: Episode, expected: Episode) -> None:
-    for name in COLUMNS:
+    for name in EPISODE_FIELDS:
         assert getattr(found, name).dtype == getattr(expected, name).dtype, name
         np.testing.assert_array_equal(getattr(found, name), getattr(expected, name), err_msg=name)
 

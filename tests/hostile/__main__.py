@@ -1,4 +1,4 @@
-"""Try every kind of the table on copies of a sound world, in a process that may not take more than 500 MB on top.
+"""Try every kind of the table on copies of a valid world, in a process that may not take more than 500 MB on top.
 
 Prints one line of JSON a kind: its name, the word expected, what came (refused, harmless or a traceback), CPU seconds.
 """
@@ -53,7 +53,7 @@ def try_listing(root: Path) -> None:
 
 
 def try_dataset(root: Path) -> None:
-    """Verify finds what opening refuses, and what verify calls sound opens and is pushed."""
+    """Verify finds what opening refuses, and what verify calls valid opens and is pushed."""
     found = verify(root / BAD)
     try:
         stored = open_stored(root / BAD)
@@ -64,7 +64,7 @@ def try_dataset(root: Path) -> None:
             push(root / BAD, remote)
     except DatasetError:
         if not found:
-            raise AssertionError("verify calls sound what cannot be used") from None
+            raise AssertionError("verify calls valid what cannot be used") from None
     if found:
         raise CorruptDatasetError("; ".join(map(str, found)))
 

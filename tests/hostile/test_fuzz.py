@@ -87,7 +87,7 @@ def world(made: Path, made_root: Path, tmp_path: Path) -> Path:
 
 
 def use_dataset(root: Path) -> None:
-    """All that reads a dataset; verify never raises, and what it calls sound opens."""
+    """All that reads a dataset; verify never raises, and what it calls valid opens."""
     path = root / "idaq/made/tagged-v0"
     list_datasets(root)
     found = verify(path)
