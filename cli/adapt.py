@@ -122,12 +122,12 @@ def film_run(planned: "Adaptation") -> None:
     from idaq.adapt.trace import read_trace
     from idaq.evaluate.report import median_task
     from idaq.evaluate.video import STILLS_FILE, VIDEO_FILE, film, write_stills, write_video
-    from idaq.tasks import get_family
+    from idaq.tasks import find_family
 
     out, manifest, trace = planned.out, planned.dataset.manifest, read_trace(planned.out)
     assert manifest is not None  # it has been adapted to
     with progress(f"filming {out}", 3, "episodes") as advance:
-        scenes = film(planned.agent, get_family(manifest.family), trace, median_task(trace), advance)
+        scenes = film(planned.agent, find_family(manifest.family), trace, median_task(trace), advance)
     write_video(scenes, out / VIDEO_FILE)
     write_stills(scenes, out / STILLS_FILE)
     say(str(out / VIDEO_FILE), str(out / STILLS_FILE), err=True)

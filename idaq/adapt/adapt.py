@@ -23,7 +23,7 @@ from idaq.learn.checkpoint import weights_digest
 from idaq.loader import Dataset
 from idaq.loader.sampling import task_contexts
 from idaq.loader.transitions import Floats
-from idaq.tasks import Family, get_family
+from idaq.tasks import Family, find_family
 
 _FRESH = 1_000_000  # fresh episodes take their seeds from beyond the adaptation episodes
 
@@ -117,7 +117,7 @@ def blank_results(agent: Agent, dataset: Dataset, config: AdaptConfig) -> Result
 def pose(agent: Agent, dataset: Dataset, config: AdaptConfig) -> Problems:
     """Everything adaptation starts from. Raises DatasetError or RunError as `adapt` says."""
     manifest, tasks = _tests(dataset, config)
-    family, tests = get_family(manifest.family), dataset.select(split=config.split)
+    family, tests = find_family(manifest.family), dataset.select(split=config.split)
     for task in tasks:
         _check_same(family, task, manifest.provenance.simulators)
     training = dataset.select(split=agent.config.split)
