@@ -16,6 +16,7 @@ from idaq.core.config import config, from_mapping, merge, to_mapping
 from idaq.core.errors import ConfigError, unknown_name
 from idaq.core.registry import Registry, check_document
 
+
 @config
 class Strategy(ABC):
     """How to explore and what to deploy. A strategy's settings are the fields of a class that extends this one."""

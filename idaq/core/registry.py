@@ -25,7 +25,9 @@ from typing import Any, Generic, TypeVar, cast
 from idaq.core.errors import IdaqError, PluginError, unknown_name
 
 T = TypeVar("T")
-_REFERENCE = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*")
+_DOTTED = r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*"
+REFERENCE = f"{_DOTTED}:{_DOTTED}"
+"""the pattern of `package.module:thing`"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +43,7 @@ class Origin:
 
 def is_reference(name: str) -> bool:
     """Whether a name is of the form `package.module:thing`."""
-    return _REFERENCE.fullmatch(name) is not None
+    return re.fullmatch(REFERENCE, name) is not None
 
 
 def check_document(value: object, what: str, allow: Collection[str] = ()) -> None:

@@ -9,8 +9,8 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 from numpy.typing import NDArray
 from scipy.optimize import isotonic_regression
 
-from idaq.adapt.results import Results
 from idaq.adapt.config import Role
+from idaq.adapt.results import Results
 from idaq.core.errors import DatasetError
 from idaq.evaluate.protocol import Summary, headline, number
 from idaq.evaluate.style import BLUE, GRID, INK, MARKERS, MUTED, ORANGE, PALETTE, PAPER, blank, entitle, shown, styled

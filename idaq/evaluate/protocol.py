@@ -6,9 +6,8 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from idaq.adapt.config import AdaptConfig
+from idaq.adapt.config import AdaptConfig, Role
 from idaq.adapt.results import Results
-from idaq.adapt.config import Role
 from idaq.core.config import config, to_mapping
 from idaq.core.errors import RunError
 from idaq.core.types import PlainData

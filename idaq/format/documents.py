@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints
 
 from idaq.core.config import config
-from idaq.core.types import FamilyName, PlainData, Slug, Task, VersionOne
+from idaq.core.types import FamilyName, PlainData, Slug, Success, Task, VersionOne
 from idaq.format.recipe import Recipe
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -46,6 +46,8 @@ class References:
 class TaskRecord(Task):
     """One line of idaq/tasks.jsonl: the task, its environment, and its reference returns."""
 
+    split: Slug = Field(...)  # a family may leave these two out, a document states them
+    success: Success | None = Field(...)
     env: EnvReference
     reset_options: PlainData
     """what `env.reset(options=...)` takes to start this task"""
@@ -105,7 +107,7 @@ class Provenance:
     operation: str = ""
     """what made it other than a collection: subset, merge, relabel or import, in words"""
     notes: list[str] = Field(default_factory=list)
-    """what an import or an edit cut, cast, dropped or assumed, with counts; those of its parents first"""
+    """what a collection, an import or an edit cut, cast, dropped or assumed, with counts; its parents' come first"""
     parents: list[Parent] = Field(default_factory=list)
     """the datasets it was made from"""
 

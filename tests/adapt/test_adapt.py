@@ -226,7 +226,7 @@ def test_a_deterministic_family_runs_a_latent_on_a_task_once(agent: Agent) -> No
             return super().reset(task_indices, seeds)
 
     plain = get_family("point-robot-wind")
-    known = replace(plain, deterministic=True, lockstep=lambda: Counting("point-robot-wind"))
+    known = replace(plain, deterministic=True, batched=lambda: Counting("point-robot-wind"))
     tasks, seeds = np.array([3, 3, 9]), np.zeros(3, np.uint64)
     z = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
     z[1] = z[0]

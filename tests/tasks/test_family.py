@@ -8,14 +8,14 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from idaq.tasks import FAMILIES, Singles, get_family
+from idaq.tasks import BUILT_IN, SyncEnvs, get_family
 
 
-@pytest.mark.parametrize("name", [name for name in FAMILIES if name.startswith("point")])
+@pytest.mark.parametrize("name", [name for name in BUILT_IN if name.startswith("point")])
 def test_singles_equal_the_batched_form(name: str) -> None:
     family, rng = get_family(name), np.random.default_rng(0)
     tasks, seeds = rng.integers(len(family.tasks), size=5), np.arange(5, dtype=np.uint64)
-    batched, singles = family.lockstep(), Singles(family.make)
+    batched, singles = family.lockstep(), SyncEnvs(family.make)
     for _ in range(2):  # a second episode in the same environments
         np.testing.assert_array_equal(batched.reset(tasks, seeds), singles.reset(tasks, seeds))
         for _ in range(family.horizon):
@@ -43,7 +43,7 @@ class Countdown(gym.Env[Any, Any]):
 
 
 def test_an_ended_environment_is_not_stepped_again() -> None:
-    envs = Singles(Countdown)
+    envs = SyncEnvs(Countdown)
     envs.reset(np.array([1, 3]), np.zeros(2, np.uint64))
     ended = [envs.step(np.zeros((2, 1))).terminated.tolist() for _ in range(3)]
     assert ended == [[True, False], [True, False], [True, True]]

@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from idaq.core.config import from_mapping, to_mapping
 from idaq.core.errors import UnknownNameError, UsageError
 from idaq.core.types import Task
-from idaq.tasks import FAMILIES, Family, get_family
+from idaq.tasks import BUILT_IN, Family, get_family
 from idaq.tasks.point import MAX_ACTION, load_variant, move
 
 LARGEST = np.full(2, MAX_ACTION)
-POINTS = sorted(name for name in FAMILIES if name.startswith("point"))
+POINTS = sorted(name for name in BUILT_IN if name.startswith("point"))
 
 
 @pytest.fixture(params=POINTS)
@@ -43,7 +43,7 @@ def test_every_family_passes_gymnasiums_own_checker(family: Family) -> None:
 
 
 def test_a_family_is_a_list_of_tasks_told_apart_by_index_id_and_params(family: Family) -> None:
-    assert family.name in FAMILIES
+    assert family.name in BUILT_IN
     assert [task.task_index for task in family.tasks] == list(range(len(family.tasks)))
     assert len({task.task_id for task in family.tasks}) == len(family.tasks)
     assert len({str(task.params) for task in family.tasks}) == len(family.tasks)
