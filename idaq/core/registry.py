@@ -23,6 +23,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Generic, TypeVar
 
 from idaq.core.errors import IdaqError, PluginError, unknown_name
+from idaq.core.extras import naming_extras
 
 T = TypeVar("T")
 _REFERENCE = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*")
@@ -127,7 +128,8 @@ def _load(reference: str, here: bool = False) -> object:
     if here:
         search_current_folder()
     try:
-        return reduce(getattr, path.split("."), import_module(module))
+        with naming_extras():
+            return reduce(getattr, path.split("."), import_module(module))
     except IdaqError:  # a missing extra, say: it tells what to install
         raise
     except ModuleNotFoundError as error:

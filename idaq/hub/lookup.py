@@ -24,6 +24,7 @@ from idaq.core.errors import (
     TransferError,
     UsageError,
 )
+from idaq.core.extras import naming_extras
 from idaq.core.files import parse_json, write_bytes
 from idaq.core.ids import parse_id
 from idaq.core.text import shorten
@@ -85,17 +86,18 @@ def open_remote(url: str, *, revision: str | None = None, timeout: float = 30.0)
 
 def _open(scheme: str, url: str, revision: str | None, timeout: float) -> Remote:
     # Imported one at a time: each brings a large library along.
-    if scheme == "hf":
-        from idaq.hub.hugging_face import HfRemote
+    with naming_extras():
+        if scheme == "hf":
+            from idaq.hub.hugging_face import HfRemote
 
-        return HfRemote(url, revision, timeout)
-    if scheme in ("http", "https"):
-        from idaq.hub.http import HttpRemote
+            return HfRemote(url, revision, timeout)
+        if scheme in ("http", "https"):
+            from idaq.hub.http import HttpRemote
 
-        return HttpRemote(url, timeout)
-    from idaq.hub.object_store import FsspecRemote
+            return HttpRemote(url, timeout)
+        from idaq.hub.object_store import FsspecRemote
 
-    return FsspecRemote(url, timeout)
+        return FsspecRemote(url, timeout)
 
 
 def look_up(remote: Remote, dataset_id: str, *, expect: str | None = None) -> RemoteDataset:

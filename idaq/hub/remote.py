@@ -17,6 +17,8 @@ AGAIN = "the same command goes on from where it stopped"
 METADATA = f"data/{layout.METADATA}"
 MANIFEST = f"data/{layout.MANIFEST}"
 NAMESPACE_METADATA = layout.NAMESPACE
+INDEX = "datasets.json"
+"""a list of ids at the root of a hub, for HTTP, which cannot list files; push writes it"""
 
 Watch = Callable[[str, int, str], AbstractContextManager[Advance]]
 """Opens a progress display: label, total, unit."""
