@@ -3,14 +3,14 @@ PYTHON ?= python3
 BIN := .venv/bin
 export MINARI_DATASETS_PATH ?= $(CURDIR)/data
 
-.PHONY: setup demo test test-interop check bench reproduce reproduce-ml1 reproduce-locomotion schemas clean
+.PHONY: setup demo test test-interop test-light check bench reproduce reproduce-ml1 reproduce-locomotion schemas clean
 
 setup: .venv/installed
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --upgrade pip
-	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev]'
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[all,dev]'
 	touch $@
 
 demo: setup
@@ -34,6 +34,11 @@ test-interop: setup
 		$(BIN)/pytest tests/interop -rs --timeout 600
 	$(BIN)/python -m idaq.catalogue.page
 
+# idaq as users install it: the core alone, beside d3rlpy, and beside the newest MuJoCo, each in an environment of its own.
+test-light: setup
+	$(BIN)/python -m tests.interop.environments $(INTEROP) light mujoco-newest d3rlpy
+	IDAQ_INTEROP=$(INTEROP) $(BIN)/pytest tests/interop/test_light.py -rs --timeout 600
+
 check: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -41,7 +46,7 @@ check: setup
 	$(BIN)/lint-imports
 
 bench: setup
-	$(BIN)/pip install --quiet -c constraints.txt -e '.[bench]'
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[all,bench]'
 	$(BIN)/pytest tests/bench --override-ini addopts= -q
 
 reproduce: setup

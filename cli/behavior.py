@@ -38,17 +38,12 @@ def train(
 
     from idaq.collect.policy_record import SacConfig
     from idaq.core.config import from_mapping, override
-    from idaq.core.errors import UsageError
+    from idaq.core.extras import optional
     from idaq.tasks import get_family
 
-    try:
-        from idaq.collect.sac import train_policy
-    except ModuleNotFoundError as error:
-        if not str(error.name).startswith("stable_baselines3"):
-            raise
-        raise UsageError(
-            "training a behaviour policy needs Stable-Baselines3", hint="pip install 'idaq[behaviors]'"
-        ) from None
+    optional("stable_baselines3")
+    from idaq.collect.sac import train_policy
+
     known = {"snapshots": dict(SacConfig().snapshots)}  # --set snapshots.medium=0.4 changes one of them
     chosen, config = get_family(family), from_mapping(SacConfig, override(known, settings), where="--set")
     command = shlex.join(["idaq", "behavior", "train", family, *(f"--set={setting}" for setting in settings)])

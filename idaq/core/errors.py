@@ -4,7 +4,8 @@ IdaqError
 ├── UsageError                  the request cannot be understood (exit code 2)
 │   ├── ConfigError             a config, recipe or --set value is wrong
 │   ├── UnknownNameError        no such family, strategy, task, ...: "did you mean"
-│   └── PluginError             code from outside cannot be imported, is not what was expected, or is not trusted
+│   ├── PluginError             code from outside cannot be imported, is not what was expected, or is not trusted
+│   └── MissingExtraError       an optional library is not installed: the hint is what pip installs
 ├── DatasetError                a dataset cannot be used (exit code 1)
 │   ├── DatasetNotFoundError
 │   ├── DatasetExistsError
@@ -65,6 +66,10 @@ class UnknownNameError(UsageError):
 
 
 class PluginError(UsageError):
+    pass
+
+
+class MissingExtraError(UsageError):
     pass
 
 

@@ -23,6 +23,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar, cast
 
 from idaq.core.errors import IdaqError, PluginError, unknown_name
+from idaq.core.extras import naming_extras
 
 T = TypeVar("T")
 _DOTTED = r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*"
@@ -174,7 +175,8 @@ def _load(reference: str, here: bool = False) -> object:
     if here:
         search_current_folder()
     try:
-        return reduce(getattr, path.split("."), import_module(module))
+        with naming_extras():
+            return reduce(getattr, path.split("."), import_module(module))
     except IdaqError:  # a missing extra, say: it tells what to install
         raise
     except ModuleNotFoundError as error:

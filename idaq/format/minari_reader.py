@@ -3,23 +3,26 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 import h5py
 import numpy as np
-from minari import MinariDataset
 from numpy.typing import NDArray
 
 from idaq.core.checks import as_column, as_flags, check_finite, check_numbers, check_returns
 from idaq.core.digest import EPISODE_FIELDS, episode_digest
-from idaq.core.errors import CorruptDatasetError, DatasetError
+from idaq.core.errors import CorruptDatasetError, DatasetError, MissingExtraError
 from idaq.core.notes import Notes
 from idaq.core.reading import check_members
 from idaq.core.types import Array, Episode, Task
 from idaq.format import layout
 from idaq.format.columns import Columns, FlatColumn
+from idaq.format.plain_minari import open_minari
 from idaq.format.reader import EpisodeTable
+
+if TYPE_CHECKING:
+    from minari import MinariDataset
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,11 +101,11 @@ def _check_sizes(episodes: Mapping[int, Episode], sizes: tuple[int, int], path: 
 
 def _read_episodes(
     path: Path, left_out: Notes, layout_notes: Notes
-) -> tuple[MinariDataset, dict[str, tuple[Array, Array]], dict[int, Episode], list[dict[str, Any]]]:
+) -> "tuple[MinariDataset, dict[str, tuple[Array, Array]], dict[int, Episode], list[dict[str, Any]]]":
     """The dataset, the leaves of its observation space, the episodes with steps by number, and what each states."""
     check_members(path, links_out=True)
     try:
-        dataset = MinariDataset(layout.data_folder(path))
+        dataset = open_minari(layout.data_folder(path))
         space = dataset.action_space
         if not isinstance(space, gym.spaces.Box):
             raise DatasetError(f"{path}: the action space {space} is not a Box; only continuous actions are supported")
@@ -117,13 +120,13 @@ def _read_episodes(
             if len(raw.rewards):
                 episodes[number] = _episode(raw, dataset.observation_space, f"{path}, episode {number}")
         return dataset, leaves, episodes, _attributes(dataset, numbers, path)
-    except DatasetError:
+    except (DatasetError, MissingExtraError):
         raise
     except Exception as error:  # a broken dataset leads Minari and h5py to errors of any kind
         raise CorruptDatasetError(f"Minari cannot read {path}: {error}") from error
 
 
-def _stored_episodes(dataset: MinariDataset, path: Path, notes: Notes) -> int:
+def _stored_episodes(dataset: "MinariDataset", path: Path, notes: Notes) -> int:
     """How many episodes the storage holds; told where metadata.json states another number."""
     stated, folder = int(dataset.total_episodes), layout.data_folder(path)
     if dataset.storage.FORMAT == "hdf5":
@@ -141,7 +144,7 @@ def _stored_episodes(dataset: MinariDataset, path: Path, notes: Notes) -> int:
     return stored
 
 
-def _attributes(dataset: MinariDataset, numbers: Sequence[int], path: Path) -> list[dict[str, Any]]:
+def _attributes(dataset: "MinariDataset", numbers: Sequence[int], path: Path) -> list[dict[str, Any]]:
     """What the maker says of each episode. From HDF5 as it stands: Minari makes a number of every seed, or fails."""
     if dataset.storage.FORMAT != "hdf5":
         return [dict(found) for found in dataset.storage.get_episode_metadata(numbers)]
@@ -168,7 +171,7 @@ def _leaf_spaces(space: gym.Space[Any], path: Path, name: str = "") -> dict[str,
     return found
 
 
-def _tell_shapes(dataset: MinariDataset, leaves: dict[str, tuple[Array, Array]], notes: Notes) -> None:
+def _tell_shapes(dataset: "MinariDataset", leaves: dict[str, tuple[Array, Array]], notes: Notes) -> None:
     """What is not a plain row of numbers becomes one."""
     if list(leaves) != [""]:
         parts = ", ".join(f"{name} ({low.size} of {low.dtype})" for name, (low, _) in leaves.items())
@@ -179,7 +182,7 @@ def _tell_shapes(dataset: MinariDataset, leaves: dict[str, tuple[Array, Array]],
             notes.add(dataset.id, f"{what} of shape {shape} are written as rows of {int(np.prod(shape))} numbers")
 
 
-def _check_steps(length: int, attributes: dict[str, Any], dataset: MinariDataset, notes: Notes, where: str) -> None:
+def _check_steps(length: int, attributes: dict[str, Any], dataset: "MinariDataset", notes: Notes, where: str) -> None:
     """The number of steps that an episode states. Minari cuts long episodes of an Arrow storage into pieces."""
     stated = attributes.get("total_steps")
     if stated is None or stated == length:

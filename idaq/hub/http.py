@@ -15,10 +15,8 @@ import httpx2
 from idaq.core.errors import CorruptDatasetError, ShareError, TransferError
 from idaq.core.files import parse_json
 from idaq.core.types import Advance
-from idaq.hub.remote import RESUME_HINT, Upload, hide_credentials, refuse_revision
+from idaq.hub.remote import INDEX, RESUME_HINT, Upload, hide_credentials, refuse_revision
 
-INDEX = "datasets.json"
-"""a list of ids at the root of a hub that is served by HTTP, which cannot list files; push writes it"""
 _LARGEST_INDEX = 1 << 24
 _LOGIN = "put credentials into the URL, https://user:password@host/..., or ask whoever runs the server"
 _ODD = "is the URL that of a hub? if it is, tell whoever runs the server"

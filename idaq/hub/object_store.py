@@ -14,13 +14,14 @@ from fsspec.implementations.local import LocalFileSystem
 
 from idaq.core.disk import explain
 from idaq.core.errors import ShareError, TransferError, UsageError, unknown_name
+from idaq.core.extras import naming_extras
 from idaq.core.files import is_cut_short, replacing, write_bytes
 from idaq.core.types import Advance
 from idaq.format import layout
 from idaq.format.lock import locked
 from idaq.hub.fetch import fetch_document, retry, stream
-from idaq.hub.http import INDEX
 from idaq.hub.remote import (
+    INDEX,
     METADATA_PATH,
     NAMESPACE_METADATA,
     RESUME_HINT,
@@ -61,9 +62,11 @@ class FsspecRemote:
             raise unknown_name("kind of hub", f"{scheme}://", [f"{known}://" for known in fsspec.available_protocols()])
         self.url = hide_credentials(url).rstrip("/")
         self.login = _LOGINS.get(scheme, f"see fsspec's documentation of {scheme}://")
-        options = _OPTIONS.get(scheme, lambda _: {})(timeout)
+        options = {"use_listings_cache": False, "skip_instance_cache": True}
+        options |= _OPTIONS.get(scheme, lambda _: {})(timeout)
         try:
-            self._fs, root = fsspec.core.url_to_fs(url, use_listings_cache=False, skip_instance_cache=True, **options)
+            with naming_extras():
+                self._fs, root = fsspec.core.url_to_fs(url, **options)
         except ImportError as error:
             raise ShareError(f"{scheme}:// needs a package: {error}", hint=f"pip install 'fsspec[{scheme}]'") from None
         except ValueError as error:

@@ -18,6 +18,8 @@ RESUME_HINT = "run the same command again: it resumes"
 METADATA_PATH = f"data/{layout.METADATA}"
 MANIFEST_PATH = f"data/{layout.MANIFEST}"
 NAMESPACE_METADATA = layout.NAMESPACE
+INDEX = "datasets.json"
+"""a list of ids at the root of a hub, for HTTP, which cannot list files; push writes it"""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from idaq.core.errors import DatasetError, DatasetReplacedError
+from idaq.core.extras import naming_extras
 from idaq.core.types import Episode, Task
 from idaq.format.columns import map_columns
 from idaq.format.documents import Manifest
@@ -159,9 +160,8 @@ def _open_mapped(path: Path) -> Dataset:
 
 
 def _open_streamed(url: str) -> Dataset:
-    from idaq.format.zarr.reader import (
-        open_zarr,  # takes half a second to import, which only who streams shall wait for
-    )
+    with naming_extras():
+        from idaq.format.zarr.reader import open_zarr  # half a second, which only who streams shall wait for
 
     stored = open_zarr(url)
     low, high = _action_bounds(stored.metadata, stored.manifest, url)

@@ -22,6 +22,7 @@ from zarr.storage import MemoryStore
 
 from idaq.core.digest import dataset_digest, episode_digest, value_digest
 from idaq.core.errors import CorruptDatasetError, DatasetNotFoundError, FormatVersionError
+from idaq.core.extras import naming_extras
 from idaq.core.files import parse_json
 from idaq.core.reading import LARGEST_TABLE, check_members
 from idaq.core.types import Array, Episode
@@ -90,7 +91,8 @@ def _is_missing(content: object) -> bool:
 
 def open_folder(url: str) -> Folder:
     """Reach a local path or any URL that fsspec knows; options come from fsspec's own configuration."""
-    files, path = fsspec.url_to_fs(url)
+    with naming_extras():
+        files, path = fsspec.url_to_fs(url)
     return Folder(url=url.rstrip("/"), files=files, path=str(path).rstrip("/"))
 
 
