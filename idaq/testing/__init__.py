@@ -1,0 +1,51 @@
+"""Contract suites: the tests that every part must pass, ours and yours. Each is a class to subclass and to fill in.
+
+import pytest
+
+from idaq.testing import FamilyContract
+
+
+class TestCart(FamilyContract):
+    @pytest.fixture
+    def family(self):
+        return cart()
+
+Importing this package needs nothing; importing a suite needs pytest.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from idaq.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from idaq.testing.families import FamilyContract
+    from idaq.testing.remotes import ReadOnlyRemoteContract, RemoteContract
+    from idaq.testing.stores import EpisodeStoreContract
+
+__all__ = [
+    "EpisodeStoreContract",
+    "FamilyContract",
+    "ReadOnlyRemoteContract",
+    "RemoteContract",
+]
+
+_MODULES = {
+    "EpisodeStoreContract": "stores",
+    "FamilyContract": "families",
+    "ReadOnlyRemoteContract": "remotes",
+    "RemoteContract": "remotes",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a suite when it is asked for, with pytest's messages for its assertions."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        import pytest
+    except ModuleNotFoundError:
+        raise UsageError("idaq.testing needs pytest", hint="pip install pytest") from None
+    module = f"{__name__}.{_MODULES[name]}"
+    pytest.register_assert_rewrite(module, f"{__name__}.comparing")
+    return getattr(import_module(module), name)
