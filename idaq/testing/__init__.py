@@ -20,19 +20,26 @@ from idaq.core.errors import UsageError
 
 if TYPE_CHECKING:
     from idaq.testing.families import FamilyContract
+    from idaq.testing.formats import Contents, FormatReaderContract, FormatWriterContract
     from idaq.testing.remotes import ReadOnlyRemoteContract, RemoteContract
     from idaq.testing.stores import EpisodeStoreContract
 
 __all__ = [
+    "Contents",
     "EpisodeStoreContract",
     "FamilyContract",
+    "FormatReaderContract",
+    "FormatWriterContract",
     "ReadOnlyRemoteContract",
     "RemoteContract",
 ]
 
 _MODULES = {
+    "Contents": "formats",
     "EpisodeStoreContract": "stores",
     "FamilyContract": "families",
+    "FormatReaderContract": "formats",
+    "FormatWriterContract": "formats",
     "ReadOnlyRemoteContract": "remotes",
     "RemoteContract": "remotes",
 }
