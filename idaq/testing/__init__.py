@@ -21,7 +21,9 @@ from idaq.core.errors import UsageError
 if TYPE_CHECKING:
     from idaq.testing.families import FamilyContract
     from idaq.testing.formats import Contents, FormatReaderContract, FormatWriterContract
+    from idaq.testing.policies import PolicyContract
     from idaq.testing.remotes import ReadOnlyRemoteContract, RemoteContract
+    from idaq.testing.samplers import SamplerContract
     from idaq.testing.stores import EpisodeStoreContract
 
 __all__ = [
@@ -30,8 +32,10 @@ __all__ = [
     "FamilyContract",
     "FormatReaderContract",
     "FormatWriterContract",
+    "PolicyContract",
     "ReadOnlyRemoteContract",
     "RemoteContract",
+    "SamplerContract",
 ]
 
 _MODULES = {
@@ -40,8 +44,10 @@ _MODULES = {
     "FamilyContract": "families",
     "FormatReaderContract": "formats",
     "FormatWriterContract": "formats",
+    "PolicyContract": "policies",
     "ReadOnlyRemoteContract": "remotes",
     "RemoteContract": "remotes",
+    "SamplerContract": "samplers",
 }
 
 
