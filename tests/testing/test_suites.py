@@ -1,4 +1,4 @@
-"""The suites find what they are there to find, and importing their package costs nothing."""
+"""The suites find what they are there to find, docs/testing.md is true, and importing the package costs nothing."""
 
 import os
 import re
@@ -11,17 +11,55 @@ import pytest
 import idaq.testing
 from tests.testing import broken
 
-COMMAND = [sys.executable, "-m", "pytest", broken.__file__, "-rf", "--tb=no", "--no-header", "-p", "no:cacheprovider"]
+CHECKOUT = Path(__file__).parents[2]
+PAGE = CHECKOUT / "docs/testing.md"
 
 
-def test_every_fault_is_found_by_the_test_that_is_there_for_it() -> None:
-    told = subprocess.run(COMMAND, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False).stdout
-    failed = set(re.findall(r"^FAILED \S+?::(\w+)::(\w+)", told, re.M))
-    suites = {name: suite for name, suite in vars(broken).items() if name.startswith("Test")}
-    assert len(suites) > 15
-    for name, suite in suites.items():
+def blocks(page: Path) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+
+
+SUITES = {name: suite for name, suite in vars(broken).items() if name.startswith("Test")}
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """What pytest says of the broken parts, and of the page's code as one file beside the README's family."""
+    folder = tmp_path_factory.mktemp("page")
+    cart = next(block for block in blocks(CHECKOUT / "README.md") if "class Cart" in block)
+    (folder / "cart.py").write_text(cart.replace("idaq.tasks.cart:", "cart:"))
+    (folder / "test_page.py").write_text("\n".join(blocks(PAGE)))
+    faults = ["::".join([broken.__file__, name, *filter(None, [suite.red])]) for name, suite in SUITES.items()]
+    command = [sys.executable, "-m", "pytest", *faults, str(folder), "-rA", "--tb=short", "-p", "no:cacheprovider"]
+    return subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False).stdout
+
+
+def outcomes(told: str, outcome: str) -> set[tuple[str, str]]:
+    """(class, test) of each test that came out so."""
+    return set(re.findall(rf"^{outcome} \S+?\.py::(?:(\w+)::)?(\w+)", told, re.M))
+
+
+def test_every_fault_is_found_by_the_test_that_is_there_for_it(told: str) -> None:
+    failed = outcomes(told, "FAILED")
+    assert len(SUITES) > 15
+    for name, suite in SUITES.items():
         found = {test for where, test in failed if where == name}
         assert suite.red in found or (not suite.red and not found), f"{name}: {found}"
+
+
+def test_the_pages_code_is_tests_that_pass(told: str) -> None:
+    classes = set(re.findall(r"^class (Test\w+)", "\n".join(blocks(PAGE)), re.M))
+    wrong = {outcome for outcome in outcomes(told, "FAILED") | outcomes(told, "ERROR") if outcome[0] in classes}
+    assert wrong == set(), told[-5000:]
+    assert classes <= {where for where, _ in outcomes(told, "PASSED")}
+    assert ("", "test_an_example_verifies") in outcomes(told, "PASSED")
+
+
+def test_the_page_names_every_suite_and_its_links_lead_somewhere() -> None:
+    text = PAGE.read_text()
+    assert [name for name in idaq.testing.__all__ if name not in text] == []
+    for target in re.findall(r"\]\(([^)#]+)", text):
+        assert (PAGE.parent / target).exists(), target
 
 
 def test_every_suite_can_be_imported_by_name() -> None:
