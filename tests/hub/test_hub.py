@@ -18,13 +18,12 @@ from idaq.core.errors import (
     CorruptDatasetError,
     DatasetExistsError,
     DatasetLockedError,
-    DatasetNotFoundError,
     IdaqError,
     ShareError,
 )
 from idaq.format.store import list_datasets
 from idaq.format.verify import verify
-from idaq.hub.lookup import list_remote, look_up, open_remote
+from idaq.hub.lookup import look_up, open_remote
 from idaq.hub.pull import partial, pull
 from idaq.hub.push import push
 from idaq.hub.remote import hide_credentials
@@ -49,17 +48,6 @@ def test_a_folder_that_was_pushed_to_is_a_root_for_every_reader(published: Path)
     assert (listing.dataset_id, verify(listing.path)) == (MADE, [])
     for folder in ("idaq", "idaq/made"):
         assert json.loads((published / folder / "namespace_metadata.json").read_text()) == {}
-
-
-def test_memory_is_a_hub(made: Path, made_digest: str, other_made: Path, tmp_path: Path) -> None:
-    with open_remote("memory://hub/sets") as remote:
-        with pytest.raises(DatasetNotFoundError):
-            look_up(remote, MADE)
-        push(made, remote)
-        with pytest.raises(DatasetExistsError):
-            push(other_made, remote)
-        assert [listing.dataset_id for listing in list_remote(remote)] == [MADE]
-        assert pull(look_up(remote, MADE), tmp_path).content_digest == made_digest
 
 
 @pytest.mark.parametrize("cut", [2, 100, 2000])

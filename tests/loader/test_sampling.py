@@ -33,43 +33,12 @@ def test_the_table_has_tasks_of_unlike_sizes(table: TransitionTable) -> None:
     assert np.diff(table.ranges).ravel().tolist() == list(SIZES.values())
 
 
-def test_a_batch_is_a_pure_function_of_seed_and_step(table: TransitionTable) -> None:
-    first, second = batches(table), batches(table)
-    drawn = {step: first.at(step) for step in (3, 0, 2, 3, 1, 0)}
-    for step in sorted(drawn):
-        again = second.at(step)
-        np.testing.assert_array_equal(again.tasks, drawn[step].tasks)
-        assert_bitwise(again.transitions, drawn[step].transitions)
-        assert_bitwise(again.context, drawn[step].context)
-
-
-def test_batches_of_other_seeds_and_steps_differ(table: TransitionTable) -> None:
-    drawn = [batches(table, seed).at(step).transitions.rewards.tobytes() for seed in (0, 1) for step in range(20)]
-    assert len(set(drawn)) == 40
-
-
 def test_a_batch_comes_alike_from_map_and_ram(made: Path) -> None:
     for step in range(3):
         a, b = (batches(open_dataset(made).transitions(where)).at(step) for where in ("map", "ram"))
         np.testing.assert_array_equal(a.tasks, b.tasks)
         assert_bitwise(a.transitions, b.transitions)
         assert_bitwise(a.context, b.context)
-
-
-def test_every_row_belongs_to_the_task_that_the_batch_names(table: TransitionTable) -> None:
-    for step in range(50):
-        batch = batches(table).at(step)
-        assert (batch.tasks.shape, batch.transitions.rewards.shape) == ((5,), (5, 7))
-        assert batch.context.rewards.shape == (5, 3)
-        for rows in (batch.transitions, batch.context):
-            np.testing.assert_array_equal(task_of(rows.rewards), np.tile(batch.tasks[:, None], rows.rewards.shape[1]))
-
-
-def test_the_columns_of_a_batch_stay_aligned(table: TransitionTable) -> None:
-    rows = batches(table).at(0).transitions
-    np.testing.assert_array_equal(rows.observations[..., 0], rows.rewards - 8)
-    np.testing.assert_array_equal(rows.actions[..., 0], rows.rewards - 4)
-    np.testing.assert_array_equal(rows.next_observations[..., 0], rows.rewards - 8 + 16)
 
 
 def test_tasks_are_drawn_alike_often_however_many_transitions_they_have(table: TransitionTable) -> None:

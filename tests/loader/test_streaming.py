@@ -133,17 +133,6 @@ def test_with_memory_for_everything_batches_are_as_from_a_table(far: Dataset) ->
     assert seen == set(table.gather(np.arange(len(table))).rewards.tolist())
 
 
-def test_the_columns_of_a_batch_stay_aligned(far: Dataset) -> None:
-    ours = StreamedBatches(far, meta_batch=5, batch=7, context=3, seed=0, memory=10**6)
-    table = far.transitions()
-    everything = table.gather(np.arange(len(table)))
-    order = np.argsort(everything.rewards)
-    for step in range(20):
-        rows = ours.at(step).transitions.reshape(-1)
-        places = order[np.searchsorted(everything.rewards[order], rows.rewards)]
-        assert_bitwise(rows, everything[places])
-
-
 @pytest.mark.parametrize("refresh", [1, 2, 5])
 @pytest.mark.parametrize("readers", [1, 4])
 def test_a_batch_is_a_pure_function_of_seed_and_step(even: Dataset, refresh: int, readers: int) -> None:
@@ -161,11 +150,6 @@ def test_a_resumed_run_draws_what_the_first_would_have(even: Dataset) -> None:
         if step in (25, 33):
             resumed = streamed(even)
         assert_same_batch(resumed.at(step), batch)
-
-
-def test_seeds_and_steps_draw_differently(even: Dataset) -> None:
-    drawn = [streamed(even, seed=seed).at(step).transitions.rewards.tobytes() for seed in (0, 1) for step in range(10)]
-    assert len(set(drawn)) == 20
 
 
 # -- mixing --------------------------------------------------------------------------------------------------------
