@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export MINARI_DATASETS_PATH ?= $(CURDIR)/data
 
-.PHONY: setup demo test test-interop check bench reproduce reproduce-ml1 reproduce-locomotion schemas clean
+.PHONY: setup demo test test-interop mutants check bench reproduce reproduce-ml1 reproduce-locomotion schemas clean
 
 setup: .venv/installed
 
@@ -33,6 +33,12 @@ test-interop: setup
 	IDAQ_INTEROP=$(INTEROP) IDAQ_INTEROP_TABLE=$(if $(ONLY),,datasets/interop.md) \
 		$(BIN)/pytest tests/interop -rs --timeout 600
 	$(BIN)/python -m idaq.catalogue.page
+
+# Changes the code in one place, and runs the tests that reach it; what no test notices is listed in tests/mutants.md.
+# ONLY="idaq/learn/loop.py" takes some modules. It goes on where it was stopped.
+MUTANTS ?= $(HOME)/.cache/idaq/mutants
+mutants: setup
+	nice $(BIN)/python -m tests.mutants $(MUTANTS) --only $(ONLY)
 
 check: setup
 	$(BIN)/ruff check .

@@ -128,3 +128,13 @@ def test_contexts_of_tasks_are_their_own_and_pure_in_the_seed(table: TransitionT
     assert_bitwise(contexts[0], contexts[2])
     assert_bitwise(contexts[1:2], task_contexts(table, positions[1:2], 6, seed=3))
     assert contexts.rewards.tobytes() != task_contexts(table, positions, 6, seed=4).rewards.tobytes()
+
+
+def test_contexts_of_two_tasks_are_drawn_independently(table: TransitionTable) -> None:
+    """One stream for all tasks would draw the same places of each."""
+    contexts = task_contexts(table, np.array([0, 2]), 400, seed=3)
+    places = [
+        np.searchsorted(np.sort(table.gather(table.of_task(position)).rewards), rewards)
+        for position, rewards in zip((0, 2), contexts.rewards, strict=True)
+    ]
+    assert abs(np.corrcoef(places)[0, 1]) < 0.2
