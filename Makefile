@@ -35,7 +35,7 @@ test-interop: setup
 	$(BIN)/python -m idaq.catalogue.page
 
 # Changes the code in one place, and runs the tests that reach it; what no test notices is listed in tests/mutants.md.
-# ONLY="idaq/learn/loop.py" takes some modules. It goes on where it was stopped.
+# ONLY="idaq/learn idaq/adapt/run.py" takes some of it. The same command goes on where it was stopped.
 MUTANTS ?= $(HOME)/.cache/idaq/mutants
 mutants: setup
 	nice $(BIN)/python -m tests.mutants $(MUTANTS) --only $(ONLY)

@@ -1,4 +1,4 @@
-"""`python -m tests.mutants STATE [--only MODULE ...] [--by-hand]`: change one thing; does a test notice?
+"""`python -m tests.mutants STATE [--only PATH ...] [--by-hand]`: change one thing; does a test notice?
 
 Which modules, judged by which tests, and of how many of their mutants a sample is drawn, stands in pyproject.toml
 under [tool.mutants]. Verdicts are kept below STATE: the same command goes on where it was stopped, judges survivors
@@ -113,13 +113,13 @@ def digest_of(tests: Iterable[str]) -> str:
 
 
 def judge_group(group: Group, only: list[str], verdicts: Verdicts, *, by_hand_alone: bool) -> None:
-    """Judge what is not yet judged of a group, or of `only` some of its modules."""
+    """Judge what is not yet judged of a group, or of those of its modules that begin with one of `only`."""
     tests = digest_of(group.tests)
     by_hand = [change for change in changes_by_hand().values() if change.module in group.modules]
     waiting = [
         change
         for change in [*by_hand, *([] if by_hand_alone else group.changes())]
-        if (not only or change.module in only) and not verdicts.is_final(change, tests)
+        if (not only or change.module.startswith(tuple(only))) and not verdicts.is_final(change, tests)
     ]
     if not waiting:
         return

@@ -1,7 +1,7 @@
 """Single changes of a module's source: mutmut's operators, and a few of ours, on every node that says what code does.
 
-Left out: annotations, imports, docstrings, decorators, and what a raised error says. mutmut's own runner leaves out
-decorated functions as well, half of what learns here; hence we apply its operators ourselves.
+Left out: annotations, aliases of types, imports, docstrings, decorators, and what a raised error says. mutmut's own
+runner leaves out decorated functions as well, half of what learns here; hence we apply its operators ourselves.
 """
 
 import ast
@@ -82,13 +82,20 @@ def _put(module: cst.Module, node: cst.CSTNode, mutated: cst.CSTNode, content: b
 
 def _nodes(node: cst.CSTNode, statement: cst.CSTNode | None) -> Iterator[tuple[cst.CSTNode, cst.CSTNode | None]]:
     """Each node that may change, with the innermost statement it is part of."""
-    if isinstance(node, _UNTOUCHED):
+    if isinstance(node, _UNTOUCHED) or (statement is None and _is_alias(node)):
         return
     if isinstance(node, (cst.SimpleStatementLine, cst.BaseCompoundStatement)):
         statement = node
     yield node, statement
     for child in node.children:
         yield from _nodes(child, statement)
+
+
+def _is_alias(node: cst.CSTNode) -> bool:
+    """Whether a statement of the module itself names a type: `Floats = NDArray[np.float32]`."""
+    line = node.body[0] if isinstance(node, cst.SimpleStatementLine) else None
+    target = line.targets[0].target if isinstance(line, cst.Assign) else None
+    return isinstance(target, cst.Name) and target.value[0].isupper() and not target.value.isupper()
 
 
 def _mutations(node: cst.CSTNode) -> Iterable[cst.CSTNode]:

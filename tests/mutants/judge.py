@@ -33,6 +33,8 @@ _OPTIONS = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:faulthandler", "-W",
 _OURS = ("idaq", "cli", "tests")
 _SETUP = "setup"
 _MEMORY = 12 << 30
+_LONGEST = 15.0
+"""seconds that a test may take to be among those that judge"""
 
 
 @dataclass
@@ -47,20 +49,31 @@ class Survey:
     """modules of other libraries that the tests import"""
 
     def tests_of(self, change: Change) -> list[str]:
-        """Tests that can notice a change: those of a file together, quick files and quick tests first."""
+        """Tests that can notice a change: those of a file together, in the order in which they likely do."""
         lines = self.reached.get(change.module, {})
         found = {test for line in range(change.lines[0], change.lines[1] + 1) for test in lines.get(line, ())}
+        near = {test for tests in lines.values() for test in tests}
         if found & {"", _SETUP}:
-            found |= set(self.seconds)
+            files = {_file(test) for test in near}
+            found |= {test for test in self.seconds if _file(test) in files}
         chosen = [test for test in self.seconds if test in found]
-        files: dict[str, float] = {}
+        spent: dict[str, float] = {}
         for test in chosen:
-            files[_file(test)] = files.get(_file(test), 0.0) + self.seconds[test]
-        return sorted(chosen, key=lambda test: (files[_file(test)], _file(test), self.seconds[test]))
+            spent[_file(test)] = spent.get(_file(test), 0.0) + self.seconds[test]
+        own = f"test_{Path(change.module).stem}.py"
+
+        def order(test: str) -> tuple[Any, ...]:
+            file = _file(test)
+            return not file.endswith(own), spent[file], file, test not in near, self.seconds[test]
+
+        return sorted(chosen, key=order)
 
 
 def survey(modules: list[str], tests: list[str]) -> Survey:
-    """Run the tests once with their lines traced. Tests that fail judge nothing. Raises RuntimeError if none passes."""
+    """Run the tests once with their lines traced. Those that fail or take long judge nothing.
+
+    Raises RuntimeError if none is left.
+    """
 
     def watched(place: Path) -> int:
         cover = coverage.Coverage(data_file=None, include=[str(Path(module).resolve()) for module in modules])
@@ -70,7 +83,9 @@ def survey(modules: list[str], tests: list[str]) -> Survey:
         cover.stop()
         data = cover.get_data()
         found = Survey(
-            seconds={test: spent for test, spent in watch.seconds.items() if test not in watch.failed},
+            seconds={
+                test: spent for test, spent in watch.seconds.items() if test not in watch.failed and spent < _LONGEST
+            },
             reached={name: data.contexts_by_lineno(str(Path(name).resolve())) for name in modules},
             loaded=[
                 name
@@ -85,7 +100,7 @@ def survey(modules: list[str], tests: list[str]) -> Survey:
         place = Path(folder) / "survey.json"
         code = _in_fork(lambda: watched(place), limit=3600, show=True)
         if code != 0:
-            raise RuntimeError(f"no test passes before anything is changed: {' '.join(tests)}")
+            raise RuntimeError(f"no quick test passes before anything is changed: {' '.join(tests)}")
         stored = json.loads(place.read_text())
     stored["reached"] = {
         name: {int(line): tests for line, tests in lines.items()} for name, lines in stored["reached"].items()

@@ -8,6 +8,7 @@ SOURCE = '''"""A docstring is left alone."""
 from math import floor
 
 LIMIT: int = 3
+Numbers = list[int]
 
 
 def least(a: int, b: int = 1) -> int:
@@ -27,23 +28,23 @@ def test_every_change_is_one_of_meaning() -> None:
     assert found == [
         (5, "LIMIT: int = 3", "LIMIT: int = None"),
         (5, "LIMIT: int = 3", "LIMIT: int = 4"),
-        (8, "def least(a: int, b: int = 1) -> int:", "def least(a: int, b: int = 2) -> int:"),
-        (10, "if a < 0:", "if a <= 0:"),
-        (10, "if a < 0:", "if a < 1:"),
-        (12, "print(a)", "pass"),
-        (12, "print(a)", "print(None)"),
-        (13, "a + LIMIT,", "None,"),
-        (13, "floor(b),", "None,"),
-        (13, "return min(", "return max("),
-        (14, "a + LIMIT,", "a - LIMIT,"),
-        (15, "floor(b),", "floor(None),"),
-        (15, "floor(b),", "ceil(b),"),
+        (9, "def least(a: int, b: int = 1) -> int:", "def least(a: int, b: int = 2) -> int:"),
+        (11, "if a < 0:", "if a <= 0:"),
+        (11, "if a < 0:", "if a < 1:"),
+        (13, "print(a)", "pass"),
+        (13, "print(a)", "print(None)"),
+        (14, "a + LIMIT,", "None,"),
+        (14, "floor(b),", "None,"),
+        (14, "return min(", "return max("),
+        (15, "a + LIMIT,", "a - LIMIT,"),
+        (16, "floor(b),", "floor(None),"),
+        (16, "floor(b),", "ceil(b),"),
     ]
 
 
 def test_tests_are_chosen_by_the_whole_statement_that_changes() -> None:
     lines = {change.line: change.lines for change in changes_of("least.py", SOURCE)}
-    assert lines == {5: (5, 5), 8: (8, 8), 10: (10, 10), 12: (12, 12), 13: (13, 16), 14: (13, 16), 15: (13, 16)}
+    assert lines == {5: (5, 5), 9: (9, 9), 11: (11, 11), 13: (13, 13), 14: (14, 17), 15: (14, 17), 16: (14, 17)}
 
 
 def test_changes_made_by_hand_still_stand_in_modules_that_are_judged() -> None:
