@@ -15,7 +15,7 @@ from idaq.format.columns import Columns, map_columns
 from idaq.format.episodes import EpisodeStore, FlatEpisodes
 from idaq.format.reader import open_stored
 from idaq.format.writer import DatasetSource, entry_of, write_dataset
-from idaq.hub.remote import METADATA, Remote, Upload
+from idaq.hub.remote import METADATA_PATH, Remote, Upload
 from idaq.loader import Dataset, MetaBatches, open_dataset
 from idaq.tasks import Family, StepBatch, get_family
 from idaq.testing import (
@@ -150,7 +150,7 @@ class Memory:
         self.files: dict[str, bytes] = {}
 
     def dataset_ids(self) -> list[str]:
-        return [path.removesuffix(f"/{METADATA}") for path in self.files if path.endswith(METADATA)]
+        return [path.removesuffix(f"/{METADATA_PATH}") for path in self.files if path.endswith(METADATA_PATH)]
 
     def size(self, path: str) -> int | None:
         return len(self.files[path]) if path in self.files else None
