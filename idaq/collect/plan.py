@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from itertools import product
 
+from idaq.collect.behaviours import BEHAVIOURS
 from idaq.core.config import canonical_json, to_mapping
 from idaq.core.digest import value_digest
 from idaq.core.errors import CollectError, ConfigError, PluginError
@@ -81,6 +82,11 @@ def make_plan(recipe: Recipe, family: Family | None = None) -> Plan:
         )
     known = get_family(recipe.family) if family is None else family
     splits = assign_splits(recipe, known)
+    for behaviour in recipe.behaviours:
+        if behaviour.kind == "policy":
+            BEHAVIOURS.get(str(behaviour.policy))  # before anything is collected
+        elif behaviour.kind == "unknown":
+            raise ConfigError(f"behaviour {behaviour.name!r} is of unknown kind, as imported: it cannot be collected")
     if faults := _faults(known):
         raise PluginError(f"the task family {known.name} cannot be collected", details=faults)
     return Plan(recipe=recipe, given=family, splits=splits, tasks_digest=_tasks_digest(known))

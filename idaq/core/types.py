@@ -32,6 +32,10 @@ FamilyName = Annotated[str, StringConstraints(max_length=200, pattern=f"^(?:{_SL
 """A slug, suite/slug, or `package.module:thing`, which is text: it is not imported because a document says so."""
 
 
+PolicyName = Annotated[str, StringConstraints(max_length=200, pattern=f"^(?:{_SLUG}|{REFERENCE})$")]
+"""A slug, or `package.module:thing`, as text."""
+
+
 def _is_plain(value: dict[str, Any]) -> dict[str, Any]:
     try:
         canonical_json(value)
