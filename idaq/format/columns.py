@@ -35,6 +35,7 @@ class FlatColumn:
 
     @property
     def width(self) -> int:
+        """Numbers in one row."""
         return math.prod(self.shape)
 
     def rows(self, episode: int, length: int) -> Array:

@@ -67,6 +67,8 @@ class Column:
 
 @config
 class Counts:
+    """How many tasks, episodes and steps a dataset holds."""
+
     tasks: NonNegative
     episodes: NonNegative
     steps: NonNegative

@@ -83,6 +83,7 @@ class StoredDataset:
 
     @property
     def hdf5(self) -> Path:
+        """Path of the HDF5 file."""
         return layout.data_folder(self.path) / layout.HDF5
 
 
@@ -142,7 +143,7 @@ def _of_one(path: Path, read: Callable[[], T]) -> T:
 
 
 def identity_of(file: Path | int) -> Identity | None:
-    """What no other file has, nor this one once it is written again; None if it cannot be told."""
+    """Device, inode, size and time of a file, which change when it is written again; None if there is no file."""
     try:
         found = os.stat(file)
     except OSError:
@@ -178,7 +179,10 @@ def _open_stored(path: Path) -> StoredDataset:
 
 
 def read_manifest(path: Path, metadata: dict[str, Any]) -> Manifest:
-    """The manifest, after checking version and hash against metadata.json."""
+    """The manifest, after checking version and hash against metadata.json.
+
+    Raises FormatVersionError for another version, CorruptDatasetError where the two documents disagree.
+    """
     data = layout.data_folder(path)
     stated = metadata.get("idaq")
     version = stated.get("format_version") if isinstance(stated, dict) else None

@@ -29,6 +29,7 @@ class Listing:
 
     @property
     def by_idaq(self) -> bool:
+        """Whether idaq wrote it."""
         return "idaq" in self.metadata
 
 

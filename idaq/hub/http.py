@@ -37,7 +37,7 @@ class HttpReader:
         )
 
     def size(self, url: str) -> int | None:
-        """Bytes of the file at `url`; None if there is none."""
+        """Bytes of the file at `url`; None if there is none. Raises ShareError."""
         with self._get(url, 0, 1) as response:
             if response.status_code in (404, 410):
                 return None
@@ -52,7 +52,10 @@ class HttpReader:
         return int(stated)
 
     def read(self, url: str, start: int, stop: int) -> Iterator[bytes]:
-        """The bytes [start, stop). A server that knows no ranges is listened to from the beginning."""
+        """The bytes [start, stop); from a server without range requests the bytes before `start` are read and dropped.
+
+        Raises TransferError where trying again may help, else ShareError.
+        """
         left = stop - start
         with self._get(url, start, stop) as response:
             if response.status_code not in (200, 206):
@@ -79,6 +82,7 @@ class HttpReader:
         raise TransferError(f"{hide_credentials(url)} ended {left} bytes early", hint=RESUME_HINT)
 
     def close(self) -> None:
+        """Close all connections."""
         self._client.close()
 
     @contextmanager
@@ -114,6 +118,7 @@ class HttpRemote:
         self._reader = HttpReader(timeout=timeout)
 
     def dataset_ids(self) -> list[str]:
+        """The ids in datasets.json, since HTTP cannot list files. Raises ShareError if it is missing or damaged."""
         hint = f"name the dataset: idaq hub show ID {self.url}; idaq hub push to the folder it serves writes {INDEX}"
         size = self.size(INDEX)
         if size is None or size > _LARGEST_INDEX:
@@ -128,21 +133,26 @@ class HttpRemote:
         return [item for item in ids if isinstance(item, str)]
 
     def size(self, path: str) -> int | None:
+        """Bytes of a file; None if there is none. Raises ShareError."""
         return self._reader.size(self._address(path))
 
     def read(self, path: str, start: int, stop: int) -> Iterator[bytes]:
+        """The bytes [start, stop). Raises ShareError."""
         return self._reader.read(self._address(path), start, stop)
 
     def alone(self, dataset_id: str) -> AbstractContextManager[None]:
+        """Holds nothing: there are no pushes."""
         return nullcontext()
 
     def upload(self, dataset_id: str, files: Sequence[Upload], progress: Advance) -> None:
+        """Raise ShareError: a web server is only read."""
         raise ShareError(
             f"{self.url} can only be read",
             hint="push to hf://, s3://, gs:// or to the folder the web server serves, file:///folder",
         )
 
     def close(self) -> None:
+        """Close all connections."""
         self._reader.close()
 
     def _address(self, path: str) -> str:

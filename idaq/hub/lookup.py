@@ -60,6 +60,7 @@ class RemoteDataset:
         return sum(record.size for record in self.manifest.files)
 
     def record(self, name: str) -> FileRecord:
+        """What the manifest states of a file: size and sha256."""
         return next(record for record in self.manifest.files if record.path == name)
 
     def path(self, below: str) -> str:

@@ -25,6 +25,8 @@ UNKNOWN_ENV = EnvReference(id="unknown", entry_point="", kwargs={}, max_episode_
 
 @dataclass(frozen=True, kw_only=True)
 class ImportedEpisode:
+    """One episode and what is known of it; None where the source does not say."""
+
     episode: Episode
     behaviour: str = "unknown"
     seed: int | None = None

@@ -63,6 +63,7 @@ class Folder:
     path: str
 
     def place(self, key: str) -> str:
+        """The filesystem's path of a key."""
         return f"{self.path}/{key}"
 
     def read(self, requests: Requests) -> list[bytes]:
@@ -108,18 +109,22 @@ class ZarrDataset:
 
     @property
     def manifest(self) -> Manifest:
+        """The dataset's manifest."""
         return self.attributes.manifest
 
     @property
     def tasks(self) -> tuple[TaskRecord, ...]:
+        """All tasks, by rising index."""
         return tuple(self.attributes.tasks)
 
     @property
     def metadata(self) -> dict[str, Any]:
+        """metadata.json without its "idaq" object."""
         return self.attributes.metadata
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of one row of each column, by Episode field name."""
         return {layout.COLUMNS[name]: tuple(grid.column.shape) for name, grid in self.grids.items()}
 
     def episode(self, number: int) -> Episode:
