@@ -10,7 +10,7 @@ IdaqError
 │   ├── DatasetNotFoundError
 │   ├── DatasetExistsError
 │   ├── DatasetLockedError      another process is making or removing it
-│   ├── DatasetReplacedError    it was deleted or made anew while it was read
+│   ├── DatasetReplacedError    it was deleted or replaced while it was read
 │   ├── FormatVersionError      written by a newer or unknown format
 │   └── CorruptDatasetError     bytes, counts or values disagree with the manifest
 ├── CollectError                a collection cannot go on
@@ -92,7 +92,7 @@ class DatasetLockedError(DatasetError):
 
 
 class DatasetReplacedError(DatasetError):
-    """The dataset was deleted or written anew while it was read."""
+    """The dataset was deleted or replaced while it was read."""
 
 
 class FormatVersionError(DatasetError):

@@ -38,7 +38,7 @@ class References:
     """The two ends of a normalised score."""
 
     random: ReturnStatistics | None
-    """None where nobody measured it: in imported data"""
+    """None where it was not measured, as in imported data"""
     behaviour: ReturnStatistics
 
 

@@ -129,7 +129,7 @@ def _read_episodes(
 
 
 def _stored_episodes(dataset: "MinariDataset", path: Path, notes: Notes) -> int:
-    """How many episodes the storage holds; told where metadata.json states another number."""
+    """How many episodes the storage holds; notes where metadata.json states another number."""
     stated, folder = int(dataset.total_episodes), layout.data_folder(path)
     if dataset.storage.FORMAT == "hdf5":
         with h5py.File(folder / layout.HDF5, "r") as file:

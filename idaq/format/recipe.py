@@ -30,7 +30,7 @@ class Behaviour:
     policy: Slug | None = None
     """trained: the snapshot's name in datasets/<family>/behaviours"""
     weights: Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")] | None = None
-    """trained: sha256 of its weights, so that the recipe tells what the data is"""
+    """trained: sha256 of its weights, so that the recipe determines the data"""
 
     @model_validator(mode="after")
     def _trained_means_a_policy(self) -> "Behaviour":
@@ -94,7 +94,7 @@ class Recipe:
 
 
 class Attributed(Protocol):
-    """What states whose data it is, as far as that is known: a recipe, an import."""
+    """What states authors and licence, as far as they are known: a recipe, an import."""
 
     @property
     def authors(self) -> Sequence[str]: ...
@@ -103,7 +103,7 @@ class Attributed(Protocol):
 
 
 def attribution_notes(recipe: Recipe) -> list[str]:
-    """What is not known of whose data it is, for whoever passes it on; nothing where all is known."""
+    """A note where authors or licence of a dataset are unknown; empty where both are stated."""
     missing = [name for name, value in (("authors", recipe.authors), ("licence", recipe.license)) if not value]
     return [f"{' and '.join(missing)} of {recipe.id} unknown; the card says so"] if missing else []
 

@@ -19,7 +19,7 @@ from idaq.hub.remote import INDEX, RESUME_HINT, Upload, hide_credentials, refuse
 
 _LARGEST_INDEX = 1 << 24
 _LOGIN = "put credentials into the URL, https://user:password@host/..., or ask whoever runs the server"
-_ODD = "is the URL that of a hub? if it is, tell whoever runs the server"
+_WRONG_URL_HINT = "is the URL that of a hub? if it is, tell whoever runs the server"
 
 
 class HttpReader:
@@ -48,7 +48,9 @@ class HttpReader:
             else:
                 stated = response.headers.get("Content-Length", "")
         if not re.fullmatch(r"\d{1,18}", stated):
-            raise ShareError(f"{hide_credentials(url)}: the server does not say how long the file is", hint=_ODD)
+            raise ShareError(
+                f"{hide_credentials(url)}: the server does not say how long the file is", hint=_WRONG_URL_HINT
+            )
         return int(stated)
 
     def read(self, url: str, start: int, stop: int) -> Iterator[bytes]:
@@ -68,7 +70,7 @@ class HttpReader:
             if response.status_code == 206 and not _lies_within(stated, start, stop):
                 raise ShareError(
                     f"{hide_credentials(url)}: asked for bytes {start} to {stop - 1}, the server sent {stated[:60]!r}",
-                    hint=_ODD,
+                    hint=_WRONG_URL_HINT,
                 )
             skip = start if response.status_code == 200 else 0
             for chunk in response.iter_raw():  # as they come: with a chunk size, a cut would lose what was waiting
@@ -97,7 +99,7 @@ class HttpReader:
                 if status in (408, 429) or status >= 500:
                     raise TransferError(f"{place}: the server is not well (status {status})", hint=RESUME_HINT)
                 if status not in (200, 206, 404, 410, 416):
-                    raise ShareError(f"{place}: the server answered with status {status}", hint=_ODD)
+                    raise ShareError(f"{place}: the server answered with status {status}", hint=_WRONG_URL_HINT)
                 yield response
         except httpx2.TimeoutException:
             raise TransferError(f"{place}: nothing came for {self._timeout:g} s", hint=RESUME_HINT) from None

@@ -83,7 +83,7 @@ class HfRemote:
             for file in files
         ]
         for file, addition in zip(files, additions, strict=True):
-            # One at a time, so that progress is told; content that an interrupted push left there is not sent again.
+            # One at a time, so that progress is shown; content that an interrupted push left there is not sent again.
             retry(lambda addition=addition: self._send(repository, addition))
             progress(file.size)
         additions += self._registration(dataset_id, files)

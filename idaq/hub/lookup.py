@@ -1,4 +1,4 @@
-"""Hubs: places elsewhere that hold datasets. What is there, told by documents alone; the data is never touched.
+"""Opens hubs and reads what they hold, from documents alone: no data is transferred.
 
 with open_remote("hf://me") as remote:
     found = look_up(remote, "idaq/point-robot/expert-v0")

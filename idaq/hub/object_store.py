@@ -184,8 +184,8 @@ class FsspecRemote:
             raise ShareError(f"{place}: no such place: {what}", hint="is the URL right?") from None
         except Exception as error:
             if isinstance(error, OSError) and isinstance(self._fs, LocalFileSystem):
-                told = explain(error)
-                raise ShareError(told.message, hint=told.hint) from None
+                explained = explain(error)
+                raise ShareError(explained.message, hint=explained.hint) from None
             what = f"{type(error).__name__}: {hide_credentials(error)}"[:300].replace("\n", " ")
             if isinstance(error, PermissionError) or "Credential" in type(error).__name__:
                 raise ShareError(f"{place}: not allowed without credentials: {what}", hint=self.login) from None

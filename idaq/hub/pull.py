@@ -1,4 +1,4 @@
-"""Pull: into a folder nobody reads, every byte checked, then one rename. Interrupted, it resumes where it stopped."""
+"""Pull: into a hidden folder, every byte checked, then one rename. Interrupted, it resumes where it stopped."""
 
 import shutil
 from collections.abc import Iterator

@@ -37,7 +37,7 @@ INDEX_ENTRY = 16
 CHECKSUM = 4
 """bytes of a crc32c"""
 LARGEST_EPISODE = 2**31
-"""bytes of one column of an episode; what claims more is not believed"""
+"""bytes of one column of an episode; what claims more is refused"""
 _LEVEL = 3
 
 

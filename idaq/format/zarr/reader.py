@@ -239,7 +239,7 @@ def open_zarr(url: str) -> ZarrDataset:
     check_columns(attributes.manifest.columns, place, LARGEST_EPISODE)
     _check_documents(attributes, episodes, place)
     if largest_episode(attributes.manifest.columns, episodes) > LARGEST_EPISODE:
-        raise CorruptDatasetError(f"{place}: an episode of more than {LARGEST_EPISODE} bytes a column is not believed")
+        raise CorruptDatasetError(f"{place}: an episode of more than {LARGEST_EPISODE} bytes a column is refused")
     found = grids(attributes.manifest.columns, episodes)
     _check_arrays(folder, found)
     return ZarrDataset(folder=folder, attributes=attributes, episodes=episodes, grids=found)
