@@ -1,4 +1,4 @@
-"""Writing so that nothing half-written is ever visible, and reading what may be broken."""
+"""Atomic writes, and reads of files that may be damaged."""
 
 import errno
 import fcntl
@@ -80,7 +80,7 @@ def replacing_folder(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def naming(path: Path, temporary: Path | None = None) -> Iterator[None]:
-    """Let an OSError name `path` where it names no file, as those of full disks do, or only the temporary one."""
+    """Make an OSError within the block name `path`, where it names no file (a full disk) or only the temporary one."""
     try:
         yield
     except OSError as error:
@@ -91,7 +91,7 @@ def naming(path: Path, temporary: Path | None = None) -> Iterator[None]:
 
 @contextmanager
 def _claimed(path: Path, flags: int) -> Iterator[int]:
-    """A file or folder that nobody else holds, made if need be. The kernel drops the lock of a killed process."""
+    """Create and lock a file or folder; yields its descriptor. The kernel drops the lock of a killed process."""
     while True:
         if flags & os.O_DIRECTORY:
             path.mkdir(exist_ok=True)
@@ -149,7 +149,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def is_cut_short(content: bytes, whole: bytes) -> bool:
-    """Whether `content` is the beginning of `whole`, as a write in place leaves it that was cut off."""
+    """Whether `content` is the beginning of `whole`, as an interrupted write in place leaves it."""
     return len(content) < len(whole) and whole.startswith(content)
 
 
@@ -230,7 +230,7 @@ def sha256_file(path: Path) -> str:
 
 
 def below(root: Path, relative: str) -> Path:
-    """`root / relative` for a path that a stranger wrote. Raises DatasetError if its text leads out of `root`."""
+    """`root / relative` for an untrusted path. Raises DatasetError if its text leads out of `root`."""
     pure = PurePosixPath(relative)
     hostile = not relative.isprintable() or "\\" in relative or len(relative.encode(errors="replace")) > _LONGEST_PATH
     if hostile or not pure.parts or pure.is_absolute() or ".." in pure.parts:
