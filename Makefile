@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export MINARI_DATASETS_PATH ?= $(CURDIR)/data
 
-.PHONY: setup demo test test-interop test-light check bench reproduce reproduce-ml1 reproduce-locomotion schemas clean
+.PHONY: setup demo test test-interop test-light test-lowest check bench reproduce reproduce-ml1 reproduce-locomotion schemas clean
 
 setup: .venv/installed
 
@@ -38,6 +38,11 @@ test-interop: setup
 test-light: setup
 	$(BIN)/python -m tests.interop.environments $(INTEROP) light mujoco-newest d3rlpy
 	IDAQ_INTEROP=$(INTEROP) $(BIN)/pytest tests/interop/test_light.py -rs --timeout 600
+
+# The lowest versions that pyproject.toml claims, and a part of the tests with them.
+LOWEST ?= $(HOME)/.cache/idaq/lowest
+test-lowest: setup
+	$(BIN)/python -m tests.lowest $(LOWEST)
 
 check: setup
 	$(BIN)/ruff check .
