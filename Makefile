@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export MINARI_DATASETS_PATH ?= $(CURDIR)/data
 
-.PHONY: setup demo test test-interop test-light test-lowest check bench reproduce reproduce-ml1 reproduce-locomotion schemas clean
+.PHONY: setup demo test test-interop test-light test-lowest mutants check bench reproduce reproduce-ml1 reproduce-locomotion schemas clean
 
 setup: .venv/installed
 
@@ -44,6 +44,12 @@ LOWEST ?= $(HOME)/.cache/idaq/lowest
 test-lowest: setup
 	$(BIN)/python -m tests.lowest $(LOWEST)
 
+# Changes the code in one place, and runs the tests that reach it; what no test notices is listed in tests/mutants.md.
+# ONLY="idaq/learn idaq/adapt/run.py" takes some of it. The same command goes on where it was stopped.
+MUTANTS ?= $(HOME)/.cache/idaq/mutants
+mutants: setup
+	nice $(BIN)/python -m tests.mutants $(MUTANTS) --only $(ONLY)
+
 check: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -57,13 +63,13 @@ bench: setup
 reproduce: setup
 	$(BIN)/idaq reproduce
 
-# The published sets first, then the rest: hours. Stop it at any time; the same command goes on.
+# The published sets first, then the rest: hours. Stop it at any time; the same command resumes.
 ML1 ?= push sweep peg-unplug-side window-open button-press shelf-place reach-wall plate-slide door-lock coffee-button \
 	faucet-close handle-press *
 reproduce-ml1: setup
 	$(BIN)/idaq reproduce $(foreach set,$(ML1),'ml1/$(set)/expert') --seeds 3 --out runs/ml1
 
-# Bodies that run, expert and medium: hours. The same command goes on where it was stopped.
+# Bodies that run, expert and medium: hours. The same command resumes.
 LOCOMOTION ?= cheetah-vel walker-rand-params ant-goal
 reproduce-locomotion: setup
 	$(BIN)/idaq reproduce $(foreach family,$(LOCOMOTION),$(family)/medium $(family)/expert) --seeds 3 --out runs/locomotion

@@ -16,7 +16,7 @@ app = typer.Typer(no_args_is_help=True, help="Trained behaviour policies: those 
 @app.command()
 def train(
     family: Annotated[str, typer.Argument(help="A locomotion family, for example cheetah-vel.")],
-    out: Annotated[Path, typer.Option(help="Folder of the training; one that was stopped goes on.")],
+    out: Annotated[Path, typer.Option(help="Folder of the training; one that was stopped resumes.")],
     settings: Settings = [],  # noqa: B006 - Typer copies it
     as_json: Json = False,
 ) -> None:
@@ -47,7 +47,7 @@ def train(
     known = {"snapshots": dict(SacConfig().snapshots)}  # --set snapshots.medium=0.4 changes one of them
     chosen, config = get_family(family), from_mapping(SacConfig, override(known, settings), where="--set")
     command = shlex.join(["idaq", "behavior", "train", family, *(f"--set={setting}" for setting in settings)])
-    kept = if_interrupted(lambda: f"{out} is kept up to its last evaluation; the same command goes on from there")
+    kept = if_interrupted(lambda: f"{out} is kept up to its last evaluation; the same command resumes from there")
     with kept, progress(f"training {family}", config.steps, "steps") as advance:
         record = train_policy(chosen, config, out, command, advance)
     if as_json:

@@ -22,7 +22,7 @@ IdaqError
     ├── CheckpointError
     └── NonFiniteError          NaN or infinity in a loss or a weight
 
-Each says what is wrong and where; `hint` is the command or change that mends it.
+Each says what is wrong and where; `hint` is the command or change that fixes it.
 """
 
 import difflib
@@ -42,8 +42,8 @@ class IdaqError(Exception):
         """what there is several of, a line each"""
 
     def __str__(self) -> str:
-        mend = [] if self.hint is None else [f"  to mend: {self.hint}"]
-        return "\n".join([self.message, *(f"  - {detail}" for detail in self.details), *mend])
+        fix = [] if self.hint is None else [f"  fix: {self.hint}"]
+        return "\n".join([self.message, *(f"  - {detail}" for detail in self.details), *fix])
 
     def __reduce__(self) -> tuple[object, ...]:
         return _rebuild, (type(self), self.message, self.hint, self.details)

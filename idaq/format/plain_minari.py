@@ -49,7 +49,7 @@ def open_minari(data: Path) -> "MinariDataset":
         del sys.modules["PIL"]
 
 
-def objection(stored: StoredDataset) -> str | None:
+def minari_refusal(stored: StoredDataset) -> str | None:
     """What keeps Minari from opening a dataset whose spaces are Boxes, or from reading its episodes; None if nothing.
 
     A dataset without spaces must not come here: Minari would make the environment, and run its code, to know them.
@@ -66,7 +66,7 @@ def objection(stored: StoredDataset) -> str | None:
     return "plain Minari would take its images for JPEG files: jpeg_encoding is true" if encoded else None
 
 
-def named_code(stored: StoredDataset) -> list[str]:
+def unknown_entry_points(stored: StoredDataset) -> list[str]:
     """Each stranger's `module:attribute` that the dataset names, in words. idaq itself imports none of them."""
     found = {*_of_specs(stored.metadata), *(task.env.entry_point for task in stored.tasks if task.env.entry_point)}
     return [

@@ -18,7 +18,7 @@ from idaq.core.types import Episode, Task
 from idaq.format.columns import map_columns
 from idaq.format.documents import Manifest
 from idaq.format.episodes import EpisodeStore, FlatEpisodes
-from idaq.format.foreign import read_foreign
+from idaq.format.minari_reader import read_plain_minari
 from idaq.format.reader import EpisodeTable, is_idaq_dataset, open_stored
 from idaq.format.selection import Selection, select
 from idaq.format.spaces import read_bounds
@@ -182,7 +182,7 @@ def _open_streamed(url: str) -> Dataset:
 
 
 def _open_foreign(path: Path) -> Dataset:
-    foreign = read_foreign(path)
+    foreign = read_plain_minari(path)
     for note in foreign.left_out:
         warnings.warn(note, stacklevel=3)
     return Dataset(

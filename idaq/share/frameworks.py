@@ -31,8 +31,8 @@ def to_d3rlpy(dataset: Dataset, tasks: Iterable[int | str] | None = None) -> Any
     as a step. d3rlpy has no column for tasks: episode k's is `dataset.episodes.task_index[dataset.numbers[k]]`.
     (`d3rlpy.datasets.get_minari` shifts observations against actions by one more row each episode: do not use it.)
 
-    Raises MissingExtraError without d3rlpy, DatasetError for an empty selection or an episode that goes on after a
-    termination, UnknownNameError for a task that the dataset does not have.
+    Raises MissingExtraError without d3rlpy, DatasetError for an empty selection or an episode that
+    continues after a termination, UnknownNameError for a task that the dataset does not have.
     """
     d3rlpy = optional("d3rlpy")
     chosen = dataset if tasks is None else dataset.select(tasks=tasks)
@@ -42,7 +42,7 @@ def to_d3rlpy(dataset: Dataset, tasks: Iterable[int | str] | None = None) -> Any
     }
     for position, episode in enumerate(chosen):
         if episode.terminated[:-1].any():
-            raise DatasetError(f"{chosen.dataset_id}: selected episode {position} goes on after it terminated")
+            raise DatasetError(f"{chosen.dataset_id}: selected episode {position} continues after it terminated")
         length, ended = len(episode), bool(episode.terminated[-1])
         rows = length if ended else length + 1
         actions = episode.actions.reshape(length, -1).astype(np.float32)

@@ -136,7 +136,7 @@ class ML1Lockstep:
         self._full = np.stack([arm.reset(task) for arm, task in zip(self._active, task_indices.tolist(), strict=True)])
         return hidden(self._full)
 
-    def privileged(self) -> Array:
+    def controller_view(self) -> Array:
         return self._full
 
     def step(self, actions: Array) -> StepBatch:
@@ -224,7 +224,7 @@ def ml1(name: str) -> Family:
             disable_env_checker=True,  # it warns of the goal's place: zeros, and nothing else, fit there
             kwargs={"name": name},
         ),
-        lockstep=functools.partial(ML1Lockstep, name),
+        batched=functools.partial(ML1Lockstep, name),
         controller=functools.partial(controller, name),
         task_changes_dynamics=False,
         simulators=("metaworld", "mujoco"),

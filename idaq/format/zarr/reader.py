@@ -40,10 +40,10 @@ from idaq.format.zarr.layout import (
     Attributes,
     EpisodeColumns,
     Grid,
+    attributes_digest,
     create_array,
     grids,
     largest_episode,
-    seal,
     shard_index_bytes,
 )
 
@@ -257,7 +257,7 @@ def _read_attributes(folder: Folder) -> Attributes:
             f"{folder.url} is written in Zarr form {version!r}; this idaq reads 1", hint="pip install --upgrade idaq"
         )
     attributes = document(Attributes, stated, place)
-    if seal(stated) != attributes.sha256:
+    if attributes_digest(stated) != attributes.sha256:
         raise CorruptDatasetError(f"{place}: the attributes have another sha256 than they say")
     return attributes
 
@@ -310,8 +310,8 @@ def _check_documents(attributes: Attributes, episodes: EpisodeTable, place: str)
         "splits of tasks": {task.split for task in tasks} <= set(manifest.splits) & set(manifest.recipe.splits.sizes),
         "id": manifest.dataset_id == manifest.recipe.id == attributes.metadata.get("dataset_id"),
     }
-    for name, sound in agree.items():
-        if not sound:
+    for name, agrees in agree.items():
+        if not agrees:
             raise CorruptDatasetError(f"{place}: the documents disagree about the {name}")
 
 
