@@ -136,7 +136,7 @@ def largest_episode(columns: dict[str, Column], episodes: EpisodeTable) -> int:
     return max(longest * layout.row_bytes(column) for column in columns.values())
 
 
-def create_array(store: MemoryStore, grid: Grid) -> zarr.Array[ArrayV3Metadata]:
+def create_array(store: MemoryStore, grid: Grid) -> "zarr.Array[ArrayV3Metadata]":
     """The array of a column, empty. Everything is stated, so that another version of zarr writes the same."""
     shape = tuple(grid.column.shape)
     return zarr.create_array(
