@@ -12,9 +12,10 @@ from typing import Any
 
 from idaq.core.config import from_mapping, override, read_toml
 from idaq.core.errors import ConfigError, UsageError, unknown_name
+from idaq.core.registry import is_reference
 from idaq.core.resources import resource_root
 from idaq.format.recipe import Recipe, for_family
-from idaq.tasks import FAMILIES
+from idaq.tasks import BUILT_IN, FAMILIES
 
 
 @dataclass(frozen=True)
@@ -47,12 +48,15 @@ def entries() -> list[Entry]:
     """Every dataset of the catalogue, by name."""
     folders = sorted(path.parent for path in resource_root("datasets").glob("*/*/recipe.toml"))
     suites = {folder.parent.name for folder in folders}
-    families = {suite: [f for f in FAMILIES if f.partition("/")[0] == suite] or [suite] for suite in suites}
+    families = {suite: [f for f in BUILT_IN if f.partition("/")[0] == suite] or [suite] for suite in suites}
     return [Entry(family, folder.name) for folder in folders for family in families[folder.parent.name]]
 
 
 def find_entry(family: str, quality: str) -> Entry:
-    """A catalogue entry by its names. Raises UnknownNameError with near names."""
+    """A catalogue entry by its names. Raises UnknownNameError with near names, UsageError for a family from outside."""
+    if family not in BUILT_IN and (is_reference(family) or family in FAMILIES.names()):
+        hint = f'idaq collect --recipe my.toml, in which family = "{family}"'
+        raise UsageError(f"{family} is no family of the catalogue: it takes a recipe of your own", hint=hint)
     known = entries()
     qualities = [entry.quality for entry in known if entry.family == family]
     if not qualities:

@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 import os
+import traceback
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,29 +16,16 @@ from pathlib import Path
 
 import numpy as np
 
+from idaq.collect.plan import Cell, Plan
 from idaq.collect.rollout import rollout
-from idaq.core.digest import COLUMNS
-from idaq.core.errors import CollectError
+from idaq.core.digest import EPISODE_FIELDS
+from idaq.core.errors import CollectError, IdaqError
 from idaq.core.files import write_bytes
 from idaq.core.seeds import episode_seed
 from idaq.core.types import Episode
-from idaq.format.recipe import Behaviour, Recipe
-from idaq.tasks import get_family
 
 JOURNAL = "journal.jsonl"
 _UNSTABLE = 0.1  # a cell that loses more of its episodes says something is wrong
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cell:
-    """What to collect. `behaviour_index` = len(recipe.behaviours) is the random reference."""
-
-    task_index: int
-    behaviour_index: int
-
-    @property
-    def shard(self) -> str:
-        return f"task{self.task_index:05d}-behaviour{self.behaviour_index:02d}.npz"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,32 +37,51 @@ class Shard:
     successes: list[bool]
 
 
-def behaviours_of(recipe: Recipe) -> list[Behaviour]:
-    """The recipe's behaviours and, last, the random policy that is only measured."""
-    random = Behaviour(
-        name="random-reference", kind="random", quality="random", episodes=recipe.reference.random_episodes
-    )
-    return [*recipe.behaviours, random]
+def collect_cell(plan: Plan, cell: Cell, folder: Path) -> int:
+    """Collect a cell, write its shard, note it in the journal; returns the number of episodes.
 
-
-def collect_cell(recipe: Recipe, cell: Cell, folder: Path) -> int:
-    """Collect a cell, write its shard, note it in the journal; returns the number of episodes."""
-    behaviour = behaviours_of(recipe)[cell.behaviour_index]
+    Raises CollectError where the family's code fails, or its episodes became unstable.
+    """
+    recipe, behaviour = plan.recipe, plan.behaviours[cell.behaviour_index]
     seeds = [episode_seed(recipe.seed, cell.task_index, cell.behaviour_index, e) for e in range(behaviour.episodes)]
-    episodes, successes, kept = rollout(
-        get_family(recipe.family), behaviour, np.full(len(seeds), cell.task_index), np.array(seeds, np.uint64)
-    )
-    unstable = len(seeds) - len(kept)
-    if not len(kept) or unstable > max(1, _UNSTABLE * len(seeds)):
+    tasks = np.full(len(seeds), cell.task_index)
+    try:
+        done = rollout(plan.family, behaviour, tasks, np.array(seeds, np.uint64), plan.spaces)
+    except IdaqError:
+        raise
+    except Exception as error:
+        raise CollectError(
+            f"behaviour {behaviour.name!r} on task {cell.task_index} of {recipe.family}: {type(error).__name__}:"
+            f" {error}",
+            details=[_place(error)],
+        ) from error
+    _check_ends(recipe.family, done.episodes)
+    unstable = len(seeds) - len(done.kept)
+    if not len(done.kept) or unstable > max(1, _UNSTABLE * len(seeds)):
         raise CollectError(
             f"{unstable} of {len(seeds)} episodes of behaviour {behaviour.name!r} on task {cell.task_index} of"
             f" {recipe.family} became unstable: NaN or infinity",
-            hint="less noise in the recipe, or mend the environment; single unstable episodes are left out and counted",
+            hint="less noise in the recipe, or fix the environment; single unstable episodes are left out and counted",
         )
-    content = _pack(Shard(episodes=episodes, seeds=[seeds[i] for i in kept], successes=successes.tolist()))
+    kept, successes = [seeds[i] for i in done.kept], done.successes.tolist()
+    content = _pack(Shard(episodes=done.episodes, seeds=kept, successes=successes))
     write_bytes(folder / cell.shard, content)
     _note(folder, {"shard": cell.shard, "sha256": hashlib.sha256(content).hexdigest(), "episodes": len(seeds)})
     return len(seeds)
+
+
+def _place(error: Exception) -> str:
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"raised by {frame.name}, line {frame.lineno} of {frame.filename}"
+
+
+def _check_ends(family: str, episodes: list[Episode]) -> None:
+    endless = sum(not (episode.terminated[-1] or episode.truncated[-1]) for episode in episodes)
+    if endless:
+        raise CollectError(
+            f"{endless} of {len(episodes)} episodes of {family} neither ended nor were truncated at the horizon",
+            hint="the batched form of a family must say `truncated` at step `horizon`",
+        )
 
 
 def finished_cells(folder: Path) -> dict[str, str]:
@@ -113,7 +120,7 @@ def read_shard(folder: Path, cell: Cell) -> Shard:
 
 
 def _pack(shard: Shard) -> bytes:
-    columns = {name: np.concatenate([getattr(e, name) for e in shard.episodes]) for name in COLUMNS}
+    columns = {name: np.concatenate([getattr(e, name) for e in shard.episodes]) for name in EPISODE_FIELDS}
     buffer = io.BytesIO()
     np.savez(
         buffer,
@@ -130,7 +137,7 @@ def _unpack(arrays: dict[str, np.ndarray]) -> Iterator[Episode]:
     for number, length in enumerate(arrays["lengths"].tolist()):
         rows = slice(start, start + length)
         observations = arrays["observations"][start + number : start + number + length + 1]
-        rest = {name: arrays[name][rows] for name in COLUMNS if name != "observations"}
+        rest = {name: arrays[name][rows] for name in EPISODE_FIELDS if name != "observations"}
         yield Episode(observations=observations, **rest)
         start += length
 

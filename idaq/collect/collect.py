@@ -6,29 +6,35 @@ from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
-from idaq.collect.cells import Cell, behaviours_of, collect_cell, finished_cells, is_whole, read_shard
-from idaq.collect.executors import EXECUTORS, Executor, ExecutorName
-from idaq.core.config import to_mapping
-from idaq.core.digest import value_digest
+from idaq.collect.cells import collect_cell, finished_cells, is_whole, read_shard
+from idaq.collect.executors import EXECUTORS, Executor, ExecutorName, check_sendable
+from idaq.collect.plan import (
+    Cell,
+    Plan,
+    behaviours_of,
+    content_of,
+    entry_point_of,
+    env_spec_json,
+    environment_notes,
+    make_plan,
+    simulator_versions,
+)
 from idaq.core.disk import explain
-from idaq.core.errors import CollectError, ConfigError, DatasetExistsError
-from idaq.core.seeds import generator
+from idaq.core.errors import CollectError, DatasetExistsError
 from idaq.core.types import Advance, ignore_progress
 from idaq.format.card import dataset_card
 from idaq.format.documents import EnvReference, References, ReturnStatistics, TaskRecord
 from idaq.format.lock import locked
 from idaq.format.reader import open_stored
-from idaq.format.recipe import Recipe, whose_notes
+from idaq.format.recipe import Recipe, attribution_notes
 from idaq.format.writer import DatasetSource, EpisodeEntry, write_dataset
-from idaq.tasks import Family, get_family
+from idaq.tasks import Family
 
-_NO_CONTENT = ("authors", "license", "train", "adapt")
 _HARMLESS_STEPS = 10_000_000
 _PATIENCE = 0.5
 """seconds: a collection goes on for long, so a second one is refused rather than kept waiting"""
@@ -55,51 +61,44 @@ def collect(
     recipe: Recipe,
     root: Path,
     *,
+    family: Family | None = None,
     workers: int = 1,
     executor: ExecutorName = "joblib",
     progress: Advance = ignore_progress,
 ) -> Collected:
     """Collect `recipe` into `<root>/<recipe.id>` with `workers` processes; `progress` counts episodes.
 
-    Raises DatasetExistsError if another recipe's dataset has the id, DatasetLockedError while another process writes
-    it, CollectError where the disk refuses to be written or a worker is lost.
+    The recipe's family is looked up by its name, which may be `package.module:thing`; `family` takes its place, where
+    it was built in a script. Raises ConfigError or PluginError for a recipe or family that cannot be used,
+    DatasetExistsError if another recipe's dataset has the id, DatasetLockedError while another process writes it,
+    CollectError where the disk refuses to be written, a worker is lost or the family's code fails.
     """
-    family, tasks = _tasks_of(recipe)
-    _check_memory(recipe, family)
-    digest = _digest(recipe, family)
+    plan = make_plan(recipe, family)
+    _check_memory(plan)
+    if family is not None and (workers > 1 or executor != "joblib"):
+        check_sendable(family)
     slug = recipe.id.replace("/", "--")
     with _clear_errors(), locked(root, recipe.id, "collection", _PATIENCE):
-        folder = root / ".idaq" / "collect" / f"{slug}-{digest[:12]}"
+        folder = root / ".idaq" / "collect" / f"{slug}-{plan.digest[:12]}"
         if (root / recipe.id).exists():
             existing = _existing(root / recipe.id, recipe)
             shutil.rmtree(folder, ignore_errors=True)  # left by a kill between the dataset's rename and its removal
             return existing
         folder.mkdir(parents=True, exist_ok=True)
-        cells = [Cell(task_index=t, behaviour_index=b) for t in tasks for b in range(len(behaviours_of(recipe)))]
-        resumed = _collect_cells(recipe, cells, folder, EXECUTORS[executor], workers, progress)
-        source = _source(recipe, family, tasks, folder)
+        resumed = _collect_cells(plan, folder, EXECUTORS[executor], workers, progress)
+        source = _source(plan, folder)
         path = write_dataset(source, root, dataset_card(recipe, source.tasks), progress)
         shutil.rmtree(folder)
         manifest = open_stored(path).manifest
     return Collected(
         path=path,
         content_digest=manifest.content_digest,
-        cells=len(cells),
+        cells=len(plan.cells),
         resumed=resumed,
         existed=False,
         unstable=manifest.provenance.unstable,
-        notes=tuple(whose_notes(recipe)),
+        notes=(*manifest.provenance.notes, *attribution_notes(recipe)),
     )
-
-
-def assign_splits(recipe: Recipe, family: Family) -> dict[int, str]:
-    """Task index -> split, in index order: the first tasks of a seeded permutation for the first split, and so on."""
-    sizes = recipe.splits.sizes
-    if not 0 < sum(sizes.values()) <= len(family.tasks):
-        raise ConfigError(f"splits {sizes} ask for {sum(sizes.values())} tasks; {family.name} has {len(family.tasks)}")
-    order = generator(recipe.splits.seed).permutation(len(family.tasks)).tolist()
-    names = [name for name, size in sizes.items() for _ in range(size)]
-    return dict(sorted(zip(order, names, strict=False)))
 
 
 def episode_count(recipe: Recipe) -> int:
@@ -108,20 +107,14 @@ def episode_count(recipe: Recipe) -> int:
     return sum(recipe.splits.sizes.values()) * per_task
 
 
-def _tasks_of(recipe: Recipe) -> tuple[Family, dict[int, str]]:
-    family = get_family(recipe.family)
-    return family, assign_splits(recipe, family)
-
-
-def _check_memory(recipe: Recipe, family: Family) -> None:
+def _check_memory(plan: Plan) -> None:
     """Refuse a cell that no memory of this machine holds: its episodes are stepped together, each to the horizon."""
-    episodes = max(behaviour.episodes for behaviour in behaviours_of(recipe))
-    if episodes * family.horizon < _HARMLESS_STEPS:
+    episodes = max(behaviour.episodes for behaviour in plan.behaviours)
+    steps = episodes * plan.family.horizon
+    if steps < _HARMLESS_STEPS:
         return
-    env = family.make()
-    numbers = [int(np.prod(space.shape or ())) for space in (env.observation_space, env.action_space)]
-    env.close()
-    needed = episodes * family.horizon * 8 * (numbers[0] + 2 * numbers[1])  # noise is drawn for every action, twice
+    numbers = [int(np.prod(space.shape)) for space in (plan.spaces.observations, plan.spaces.actions)]
+    needed = steps * 8 * (numbers[0] + 2 * numbers[1])  # noise is drawn for every action, twice
     there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     if needed > there:
         raise CollectError(
@@ -131,19 +124,9 @@ def _check_memory(recipe: Recipe, family: Family) -> None:
         )
 
 
-def _content(recipe: Recipe) -> dict[str, object]:
-    """What determines the data; the rest says whose it is and how best to learn from it."""
-    return {key: value for key, value in to_mapping(recipe).items() if key not in _NO_CONTENT}
-
-
-def _digest(recipe: Recipe, family: Family) -> str:
-    """Of the recipe and the tasks as installed here: what one version of a simulator began, another does not finish."""
-    return value_digest([_content(recipe), [dict(task.params) for task in family.tasks]])
-
-
 def _existing(path: Path, recipe: Recipe) -> Collected:
     stored = open_stored(path)
-    if stored.manifest.provenance.operation or _content(stored.manifest.recipe) != _content(recipe):
+    if stored.manifest.provenance.operation or content_of(stored.manifest.recipe) != content_of(recipe):
         raise DatasetExistsError(
             f"{path} exists already and was collected from another recipe",
             hint="collect under another id: --set id=idaq/.../name-v1, or remove that folder",
@@ -155,73 +138,70 @@ def _existing(path: Path, recipe: Recipe) -> Collected:
         resumed=0,
         existed=True,
         unstable=stored.manifest.provenance.unstable,
-        notes=tuple(_whose(stored.manifest.recipe, recipe)),
+        notes=(*stored.manifest.provenance.notes, *_whose(stored.manifest.recipe, recipe)),
     )
 
 
 def _whose(here: Recipe, asked: Recipe) -> list[str]:
     if (here.authors, here.license) == (asked.authors, asked.license):
-        return whose_notes(here)
+        return attribution_notes(here)
     return [f"{here.id} states other authors or another licence than the recipe; idaq dataset relabel changes them"]
 
 
-def _collect_cells(
-    recipe: Recipe, cells: list[Cell], folder: Path, run: Executor, workers: int, progress: Advance
-) -> int:
+def _collect_cells(plan: Plan, folder: Path, run: Executor, workers: int, progress: Advance) -> int:
     """Collect the cells that are not whole yet; returns how many were."""
-    finished = finished_cells(folder)
+    cells, finished = plan.cells, finished_cells(folder)
+    assert plan.spaces  # made once, before workers get a copy
     missing = [cell for cell in cells if not is_whole(folder, cell, finished)]
-    episodes = [behaviour.episodes for behaviour in behaviours_of(recipe)]
+    episodes = [behaviour.episodes for behaviour in plan.behaviours]
     progress(sum(episodes[cell.behaviour_index] for cell in set(cells) - set(missing)))
-    for count in run(collect_cell, [(recipe, cell, folder.absolute()) for cell in missing], workers):
+    for count in run(collect_cell, [(plan, cell, folder.absolute()) for cell in missing], workers):
         progress(count)
     return len(cells) - len(missing)
 
 
-def _source(recipe: Recipe, family: Family, splits: dict[int, str], folder: Path) -> DatasetSource:
-    env = family.make()
-    tasks = tuple(_task_record(recipe, family, index, split, folder) for index, split in splits.items())
-    source = DatasetSource(
+def _source(plan: Plan, folder: Path) -> DatasetSource:
+    recipe, tasks = plan.recipe, tuple(_task_record(plan, index, folder) for index in plan.splits)
+    return DatasetSource(
         recipe=recipe,
         tasks=tasks,
-        entries=_entries(recipe, family, splits, folder),
-        observation_space=env.observation_space,
-        action_space=env.action_space,
-        env_spec_json=family.env_spec.to_json(),
-        simulators={name: version(name) for name in family.simulators},
+        entries=_entries(plan, folder),
+        observation_space=plan.spaces.observations,
+        action_space=plan.spaces.actions,
+        env_spec_json=env_spec_json(plan.family),
+        simulators=simulator_versions(plan.family),
+        notes=tuple(environment_notes(plan.family)),
         unstable=len(tasks) * sum(b.episodes for b in recipe.behaviours) - sum(t.reference.behaviour.n for t in tasks),
     )
-    env.close()
-    return source
 
 
-def _entries(recipe: Recipe, family: Family, splits: dict[int, str], folder: Path) -> Iterator[EpisodeEntry]:
-    is_defined = [task.success is not None for task in family.tasks]
-    for task_index in splits:
-        for behaviour_index, behaviour in enumerate(recipe.behaviours):
-            shard = read_shard(folder, Cell(task_index=task_index, behaviour_index=behaviour_index))
+def _entries(plan: Plan, folder: Path) -> Iterator[EpisodeEntry]:
+    for task in (plan.family.tasks[index] for index in plan.splits):
+        for number, behaviour in enumerate(plan.recipe.behaviours):
+            shard = read_shard(folder, Cell(task_index=task.task_index, behaviour_index=number))
             for episode, seed, success in zip(shard.episodes, shard.seeds, shard.successes, strict=True):
                 yield EpisodeEntry(
                     episode=episode,
-                    task_index=task_index,
+                    task_index=task.task_index,
                     behaviour=behaviour.name,
                     seed=seed,
-                    success=success if is_defined[task_index] else None,
+                    success=success if task.success is not None else None,
                 )
 
 
-def _task_record(recipe: Recipe, family: Family, index: int, split: str, folder: Path) -> TaskRecord:
-    shards = [read_shard(folder, Cell(task_index=index, behaviour_index=b)) for b in range(len(recipe.behaviours) + 1)]
+def _task_record(plan: Plan, index: int, folder: Path) -> TaskRecord:
+    numbers = range(len(plan.behaviours))
+    shards = [read_shard(folder, Cell(task_index=index, behaviour_index=number)) for number in numbers]
     returns = [[episode.total_reward for episode in shard.episodes] for shard in shards]
-    spec = family.env_spec
+    family, spec = plan.family, plan.family.env_spec
     task = {key: value for key, value in asdict(family.tasks[index]).items() if key not in ("split", "success")}
     return TaskRecord(
         **task,
-        split=split,
+        split=plan.splits[index],
         success=family.tasks[index].success,
         env=EnvReference(
             id=spec.id,
-            entry_point=str(spec.entry_point),
+            entry_point=entry_point_of(family),
             kwargs=dict(spec.kwargs),
             max_episode_steps=spec.max_episode_steps,
         ),

@@ -1,25 +1,25 @@
-"""Is one policy that is told the task a fair stand-in for one policy a task? Returns and actions, side by side."""
+"""Is one policy conditioned on the task a fair stand-in for one policy a task? Returns and actions, side by side."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from idaq.collect.policies import Policy, play
-from idaq.collect.policy_record import ComparedTask, Comparison, Conduct, read_policy, read_record
+from idaq.collect.policies import GaussianActor, play
+from idaq.collect.policy_record import ComparedTask, Comparison, PolicyStatistics, read_policy, read_record
 from idaq.core.errors import PolicyError
 from idaq.tasks import Family
 
 EPISODES = 10
 
 
-def conduct(family: Family, policy: Policy, task: int) -> Conduct:
+def measure(family: Family, policy: GaussianActor, task: int) -> PolicyStatistics:
     """Play a policy on a task, from the same start states for every policy."""
     seeds = np.arange(EPISODES, dtype=np.uint64)
     played = play(family, policy, np.full(EPISODES, task), seeds, 1.0)
     actions = played.actions[played.alive]
     both = played.alive[:, 1:, None] & np.ones(actions.shape[-1], bool)
-    return Conduct(
+    return PolicyStatistics(
         mean=float(played.returns.mean()),
         std=float(played.returns.std()),
         magnitude=float(np.abs(actions).mean()),
@@ -34,7 +34,7 @@ def compare(family: Family, conditioned: Path, singles: Sequence[Path], snapshot
 
     Raises PolicyError for a training that is not of one task of this family.
     """
-    shared = Policy(read_policy(conditioned, snapshot))
+    shared = GaussianActor(read_policy(conditioned, snapshot))
     tasks, commands = list[ComparedTask](), list[str]()
     for folder in singles:
         record = read_record(folder)
@@ -44,9 +44,9 @@ def compare(family: Family, conditioned: Path, singles: Sequence[Path], snapshot
                 hint=f"idaq behavior train {family.name} --set tasks=[7] --out {folder}",
             )
         (task,) = record.config.tasks
-        alone = Policy(read_policy(folder, snapshot))
+        alone = GaussianActor(read_policy(folder, snapshot))
         tasks.append(
-            ComparedTask(task=task, conditioned=conduct(family, shared, task), single=conduct(family, alone, task))
+            ComparedTask(task=task, conditioned=measure(family, shared, task), single=measure(family, alone, task))
         )
         commands.append(record.command)
     return Comparison(family=family.name, snapshot=snapshot, episodes=EPISODES, tasks=tasks, commands=commands)

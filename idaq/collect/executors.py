@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -12,9 +13,12 @@ from multiprocessing import active_children, resource_tracker
 from typing import Any, Literal, TypeVar
 
 from joblib.externals import loky
+from joblib.externals.loky.backend.reduction import dumps
 
-from idaq.core.errors import UsageError
+from idaq.core.errors import CollectError, UsageError
+from idaq.core.extras import optional
 from idaq.core.interrupts import interrupts_held
+from idaq.tasks import Family
 
 T = TypeVar("T")
 _MOST_A_CORE = 32
@@ -90,20 +94,17 @@ def _sigterm_kept() -> Iterator[None]:
 def on_ray(function: Callable[..., int], calls: Sequence[tuple[Any, ...]], workers: int) -> Iterator[int]:
     """The cluster that RAY_ADDRESS names, or a Ray of `workers` CPUs started here for as long as it takes.
 
-    All machines must see the datasets' folder under the same path. Raises UsageError without Ray, BrokenProcessPool
-    for a lost worker.
+    All machines must see the datasets' folder under the same path. Raises MissingExtraError without Ray,
+    BrokenProcessPool for a lost worker.
     """
-    try:
-        import ray as imported
-    except ModuleNotFoundError:
-        raise UsageError("the ray executor needs Ray", hint="pip install 'idaq[ray]'") from None
-    ray: Any = imported
+    ray = optional("ray")
     started, address = not ray.is_initialized(), os.environ.get("RAY_ADDRESS")
     if started:
         size = {"address": address} if address else {"num_cpus": workers, "include_dashboard": False}
         with _sigterm_kept():
             ray.init(**size, log_to_driver=False, logging_level="error")
-    pending = [ray.remote(max_retries=0)(function).remote(*call) for call in calls]
+    path, remote = [os.path.abspath(folder) for folder in sys.path], ray.remote(max_retries=0)(_call_with_path)
+    pending = [remote.remote(path, ray.cloudpickle.dumps((function, call))) for call in calls]
     try:
         while pending:
             finished, pending = ray.wait(pending)
@@ -117,6 +118,28 @@ def on_ray(function: Callable[..., int], calls: Sequence[tuple[Any, ...]], worke
             ray.cancel(task, force=True)
         if started:
             ray.shutdown()
+
+
+def _call_with_path(path: list[str], packed: bytes) -> int:
+    """In a worker on Ray: a call that may need modules which the caller alone knew the folder of."""
+    from ray import cloudpickle
+
+    sys.path += [folder for folder in path if folder not in sys.path]
+    function, call = cloudpickle.loads(packed)
+    return function(*call)
+
+
+def check_sendable(family: Family) -> None:
+    """Raise CollectError, naming the part, where a family cannot be sent to another process."""
+    for name, value in vars(family).items():
+        try:
+            dumps(value)
+        except Exception as error:  # what a part raises when it is taken apart is its own affair
+            raise CollectError(
+                f"{name} of the family {family.name} cannot be sent to worker processes: {error}",
+                hint="--workers 1 (in Python workers=1), or put the family into a module, and name it in the recipe:"
+                ' family = "module:family"',
+            ) from None
 
 
 EXECUTORS: dict[ExecutorName, Executor] = {"joblib": in_processes, "ray": on_ray}

@@ -15,10 +15,10 @@ from idaq.core.errors import PolicyError
 from idaq.core.resources import resource_root
 from idaq.core.seeds import generator
 from idaq.core.types import Array
-from idaq.tasks import Family, get_family
+from idaq.tasks import Family, Spaces
 
 
-class Policy:
+class GaussianActor:
     """tanh of a Gaussian whose mean and spread an MLP of ReLUs gives."""
 
     def __init__(self, actor: Mapping[str, Array]) -> None:
@@ -29,14 +29,14 @@ class Policy:
         self._hidden = [(np.ascontiguousarray(weight), bias) for weight, bias in pairs[:-2]]
         self._mean, self._log_std = [(np.ascontiguousarray(weight), bias) for weight, bias in pairs[-2:]]
 
-    def __call__(self, told: Array, gaussian: Array, noise: float) -> Array:
+    def __call__(self, inputs: Array, gaussian: Array, noise: float) -> Array:
         """Actions (B, A) in [-1, 1] from observations and features (B, D + F), with `noise` times the policy's own
         spread of `gaussian` (B, A).
 
         Row by row, so that an episode does not depend on what it is batched with: a matrix product of all rows rounds
         differently for every B.
         """
-        x = told.astype(np.float32)[:, None, :]
+        x = inputs.astype(np.float32)[:, None, :]
         for weight, bias in self._hidden:
             x = np.maximum(x @ weight + bias, 0)
         mean = (x @ self._mean[0] + self._mean[1])[:, 0]
@@ -55,38 +55,38 @@ def policies_folder(family: str) -> Path:
     return resource_root("datasets") / family / "behaviours"
 
 
-@functools.cache
-def load_policy(family_name: str, snapshot: str, weights: str) -> Policy:
+def load_policy(family: Family, snapshot: str, weights: str, spaces: Spaces) -> GaussianActor:
     """A snapshot of the catalogue. Raises PolicyError for other weights than the sha256 says, or for other sizes."""
-    folder, family = policies_folder(family_name), get_family(family_name)
-    actor, record = read_policy(folder, snapshot), read_record(folder)
+    actor, theirs = _read_actor(policies_folder(family.name), snapshot, weights)
+    ours = (family.name, *sizes(family, spaces))
+    if theirs != ours:
+        raise PolicyError(
+            f"the weights in {policies_folder(family.name)} are for {theirs}; the installed family is {ours}",
+            hint=f"train them again: idaq behavior train {family.name}",
+        )
+    return actor
+
+
+@functools.cache
+def _read_actor(folder: Path, snapshot: str, weights: str) -> tuple[GaussianActor, tuple[str, int, int, int]]:
+    """An actor, and what it is for: a family, and sizes of observations, features and actions."""
+    tensors, record = read_policy(folder, snapshot), read_record(folder)
     here = record.snapshots[snapshot].sha256
     if weights != here:
         raise PolicyError(
-            f"the recipe was written for other weights of {family_name} {snapshot!r}: {weights[:12]}, here are"
+            f"the recipe was written for other weights of {record.family} {snapshot!r}: {weights[:12]}, here are"
             f" {here[:12]}",
             hint="the same recipe must give the same data: name these weights in a recipe with another id, or say where"
             " those are: IDAQ_BEHAVIORS=FOLDER",
         )
-    theirs = (record.family, record.observation_size, record.feature_size, record.action_size)
-    if theirs != (family_name, *sizes(family)):
-        raise PolicyError(
-            f"the weights in {folder} are for {theirs}; the installed family is {(family_name, *sizes(family))}",
-            hint=f"train them again: idaq behavior train {family_name}",
-        )
-    return Policy(actor)
+    return GaussianActor(tensors), (record.family, record.observation_size, record.feature_size, record.action_size)
 
 
-def sizes(family: Family) -> tuple[int, int, int]:
+def sizes(family: Family, spaces: Spaces) -> tuple[int, int, int]:
     """Observation, feature and action size of a family that a policy can be trained for. Raises PolicyError."""
     if family.task_features is None:
-        raise PolicyError(f"family {family.name} does not say what a trained policy would be told of its tasks")
-    env = family.make()
-    observations, actions = env.observation_space, env.action_space
-    env.close()
-    assert observations.shape is not None
-    assert actions.shape is not None
-    return observations.shape[0], family.task_features.shape[1], actions.shape[0]
+        raise PolicyError(f"family {family.name} has no task_features, which a trained policy is conditioned on")
+    return spaces.observations.shape[0], family.task_features.shape[1], spaces.actions.shape[0]
 
 
 def in_units_of(space: gym.spaces.Box, unit: Array) -> Array:
@@ -94,7 +94,7 @@ def in_units_of(space: gym.spaces.Box, unit: Array) -> Array:
     return (space.low + (unit + 1) / 2 * (space.high - space.low)).astype(space.dtype)
 
 
-def told(family: Family, observations: Array, tasks: Array) -> Array:
+def with_features(family: Family, observations: Array, tasks: Array) -> Array:
     """(B, D + F): what a trained policy sees."""
     assert family.task_features is not None
     return np.concatenate([observations, family.task_features[tasks]], -1)
@@ -112,16 +112,17 @@ class Played:
     """(B, T) false after an episode's end"""
 
 
-def play(family: Family, policy: Policy, tasks: NDArray[np.int64], seeds: NDArray[np.uint64], noise: float) -> Played:
+def play(
+    family: Family, policy: GaussianActor, tasks: NDArray[np.int64], seeds: NDArray[np.uint64], noise: float
+) -> Played:
     """Episodes of a policy that need no recipe: for judging it."""
-    env, space = family.lockstep(), family.make().action_space
-    assert isinstance(space, gym.spaces.Box)
+    env, space = family.lockstep(), family.spaces().actions
     size = len(tasks), family.horizon, *space.shape
     gaussian = np.stack([generator(int(seed)).standard_normal(size[1:]) for seed in seeds])
     observations, alive = env.reset(tasks, seeds), np.ones(len(tasks), bool)
     returns, actions, lived = np.zeros(len(tasks)), np.zeros(size), np.zeros(size[:2], bool)
     for step in range(family.horizon):
-        unit = policy(told(family, observations, tasks), gaussian[:, step], noise)
+        unit = policy(with_features(family, observations, tasks), gaussian[:, step], noise)
         result = env.step(in_units_of(space, unit))
         actions[:, step], lived[:, step] = unit, alive
         returns += np.where(alive, result.rewards, 0)

@@ -2,7 +2,7 @@
 
 datasets/<family>/behaviours/record.json        how they were trained, and what each snapshot is worth
 datasets/<family>/behaviours/<name>.safetensors  an actor: observation and task features -> Gaussian, squashed by tanh
-datasets/<family>/behaviours/comparison.json    where it was made: the policy told the task beside one policy a task
+datasets/<family>/behaviours/comparison.json    where it was made: the conditioned policy beside one policy a task
 """
 
 import hashlib
@@ -28,7 +28,7 @@ Tensors = dict[str, Array]
 
 @config
 class SacConfig:
-    """Soft actor-critic (Haarnoja et al., 2018) on all tasks of a family at once; the policy is told the task."""
+    """Soft actor-critic (Haarnoja et al., 2018) on all tasks of a family at once, conditioned on the task."""
 
     steps: Positive = 200_000
     """control steps of all environments together"""
@@ -101,7 +101,7 @@ class PolicyRecord:
 
 
 @config
-class Conduct:
+class PolicyStatistics:
     """What a policy does on one task, drawing from its own Gaussian; actions a in [-1, 1]."""
 
     mean: float
@@ -122,15 +122,15 @@ class ComparedTask:
     """Two policies on one task."""
 
     task: Annotated[int, Field(ge=0)]
-    conditioned: Conduct
-    """told the task, trained for all"""
-    single: Conduct
+    conditioned: PolicyStatistics
+    """on the task, trained for all"""
+    single: PolicyStatistics
     """trained for this task alone"""
 
 
 @config
 class Comparison:
-    """Is one policy that is told the task a fair stand-in for one policy a task?"""
+    """Is one policy that is conditioned on the task a fair stand-in for one policy a task?"""
 
     comparison_version: VersionOne = 1
     family: FamilyName

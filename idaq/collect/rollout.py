@@ -1,102 +1,82 @@
-"""Behaviour policies in lock-step. Shapes: B episodes, T steps, D observation, A action."""
+"""Episodes of a behaviour policy in lock-step. Shapes: B episodes, T steps, D observation, A action."""
 
 from dataclasses import dataclass
+from typing import Any
 
-import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from idaq.collect.policies import in_units_of, load_policy, told
+from idaq.collect.behaviours import Batch, draw_noise, make_policy
 from idaq.core.errors import CollectError
-from idaq.core.seeds import generator
 from idaq.core.types import Array, Episode
 from idaq.format.recipe import Behaviour
-from idaq.tasks import Family, LockstepEnv
+from idaq.tasks import Family, LockstepEnv, Spaces, StepBatch
+
+_FLOATS, _BOOLEANS = (np.dtype(np.float32), np.dtype(np.float64)), (np.dtype(bool),)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Noise:
-    """All random numbers of B episodes, drawn from each episode's own seed: batching changes nothing."""
+class RolledOut:
+    """What came of B episodes."""
 
-    gaussian: Array
-    """(T, B, A)"""
-    uniform: Array
-    """(T, B, A) in [-1, 1)"""
-    choice: Array
-    """(T, B) in [0, 1)"""
-
-
-def draw_noise(seeds: NDArray[np.uint64], steps: int, action_size: int) -> Noise:
-    """Draw the noise of each episode from its own generator, always in the same order."""
-    gaussian, uniform, choice = [], [], []
-    for seed in seeds:
-        rng = generator(int(seed))
-        gaussian.append(rng.standard_normal((steps, action_size)))
-        uniform.append(rng.uniform(-1, 1, (steps, action_size)))
-        choice.append(rng.random(steps))
-    return Noise(gaussian=np.stack(gaussian, 1), uniform=np.stack(uniform, 1), choice=np.stack(choice, 1))
-
-
-def act(
-    behaviour: Behaviour, family: Family, env: LockstepEnv, tasks: NDArray[np.int64], noise: Noise, step: int
-) -> Array:
-    """Actions (B, A) in [-1, 1] of a behaviour policy at time `step`. Raises CollectError, also PolicyError."""
-    if behaviour.kind == "random":
-        return noise.uniform[step]
-    if behaviour.policy is not None and behaviour.weights is not None:
-        policy = load_policy(family.name, behaviour.policy, behaviour.weights)
-        return policy(told(family, env.privileged(), tasks), noise.gaussian[step], behaviour.noise)
-    if family.controller is None:
-        raise CollectError(
-            f"family {family.name} has no scripted controller", hint='kind = "trained" or "random" in the recipe'
-        )
-    noisy = family.controller(env.privileged(), tasks) + behaviour.noise * noise.gaussian[step]
-    scripted = np.minimum(np.maximum(noisy, -1), 1)  # np.clip takes twice as long for so few numbers
-    if behaviour.kind == "scripted":
-        return scripted
-    return np.where((noise.choice[step] < behaviour.random_share)[:, None], noise.uniform[step], scripted)
+    episodes: list[Episode]
+    """those that stayed finite"""
+    successes: NDArray[np.bool_]
+    """whether each succeeded by the family's word"""
+    kept: NDArray[np.int64]
+    """which of the B they are"""
 
 
 def rollout(
-    family: Family, behaviour: Behaviour, tasks: NDArray[np.int64], seeds: NDArray[np.uint64]
-) -> tuple[list[Episode], NDArray[np.bool_], NDArray[np.int64]]:
-    """Run B episodes in lock-step, or in several parts: those that stayed finite, whether each succeeded by the
-    family's word, and which of the B they are.
+    family: Family,
+    behaviour: Behaviour,
+    tasks: NDArray[np.int64],
+    seeds: NDArray[np.uint64],
+    spaces: Spaces | None = None,
+) -> RolledOut:
+    """Run B episodes in lock-step, or in several parts.
 
-    Episode b is a pure function of (family, behaviour, tasks[b], seeds[b]).
+    Episode b is a pure function of (family, behaviour, tasks[b], seeds[b]). Raises CollectError for an environment
+    that gives other arrays than it states, also PolicyError.
     """
-    env, space = family.lockstep(), _action_space(family)
+    env, spaces = family.lockstep(), spaces or family.spaces()
     episodes: list[Episode] = []
     successes, kept = list[bool](), list[int]()
     when = {task.task_index: "any-step" if task.success is None else task.success.when for task in family.tasks}
     for start in range(0, len(tasks), family.lockstep_width):
         part = slice(start, start + family.lockstep_width)
-        columns, solved = _run(family, behaviour, env, space, tasks[part], seeds[part])
+        batch = _batch(family, spaces, behaviour, tasks[part], seeds[part])
+        columns, solved = _run(batch, env)
         for b, task in enumerate(tasks[part].tolist()):
             episode = _cut({name: column[b] for name, column in columns.items()})
             if _is_finite(episode):
                 episodes.append(episode)
                 successes.append(_solved(solved[b, : len(episode)], when[task]))
                 kept.append(start + b)
-    return episodes, np.array(successes, bool), np.array(kept, np.int64)
+    return RolledOut(episodes=episodes, successes=np.array(successes, bool), kept=np.array(kept, np.int64))
 
 
-def _run(
-    family: Family,
-    behaviour: Behaviour,
-    env: LockstepEnv,
-    space: gym.spaces.Box,
-    tasks: NDArray[np.int64],
-    seeds: NDArray[np.uint64],
-) -> tuple[dict[str, Array], NDArray[np.bool_]]:
+def _batch(
+    family: Family, spaces: Spaces, behaviour: Behaviour, tasks: NDArray[np.int64], seeds: NDArray[np.uint64]
+) -> Batch:
+    noise = draw_noise(seeds, family.horizon, spaces.actions.shape[0])
+    return Batch(family=family, spaces=spaces, behaviour=behaviour, tasks=tasks, seeds=seeds, noise=noise)
+
+
+def _run(batch: Batch, env: LockstepEnv) -> tuple[dict[str, Array], NDArray[np.bool_]]:
     """Columns (B, T, ...), whatever follows an episode's end included, and success at each step (B, T)."""
-    noise = draw_noise(seeds, family.horizon, int(np.prod(space.shape)))
-    seen, actions, results = [env.reset(tasks, seeds)], [], []
-    for step in range(family.horizon):
-        unit = act(behaviour, family, env, tasks, noise, step)
-        actions.append(in_units_of(space, unit))
+    policy = make_policy(batch)
+    policy.reset()
+    seen, actions, results = [env.reset(batch.tasks, batch.seeds)], [], []
+    view, ended = env.controller_view(), np.zeros(len(batch.tasks), bool)
+    for _ in range(batch.family.horizon):
+        actions.append(policy.act(view))
         results.append(env.step(actions[-1]))
-        seen.append(results[-1].observations)
+        result, view = results[-1], env.controller_view()
+        seen.append(result.observations)
+        ended = ended | result.terminated | result.truncated
+        policy.observe(actions[-1], result.rewards, view, ended)
+    _check_arrays(batch, seen, results)
     columns = {
         "observations": _by_episode(seen),
         "actions": _by_episode(actions),
@@ -116,13 +96,25 @@ def _solved(steps: NDArray[np.bool_], when: str) -> bool:
     return bool(steps[-1] if when == "last-step" else steps.any())
 
 
-def _action_space(family: Family) -> gym.spaces.Box:
-    env = family.make()
-    space = env.action_space
-    env.close()
-    if not isinstance(space, gym.spaces.Box):
-        raise CollectError(f"family {family.name} has action space {space}; behaviours need a Box")
-    return space
+def _check_arrays(batch: Batch, seen: list[Array], results: list[StepBatch]) -> None:
+    """Raise CollectError, naming the step, for arrays other than the environment states."""
+    space, size = batch.spaces.observations, len(batch.tasks)
+    rows: list[tuple[str, list[Array], tuple[int, ...], tuple[Any, ...]]] = [
+        ("observations", seen, (size, *space.shape), (space.dtype,)),
+        ("rewards", [r.rewards for r in results], (size,), _FLOATS),
+        ("terminated", [r.terminated for r in results], (size,), _BOOLEANS),
+        ("truncated", [r.truncated for r in results], (size,), _BOOLEANS),
+        ("success", [r.success for r in results], (size,), _BOOLEANS),
+    ]
+    for name, steps, shape, dtypes in rows:
+        for step, array in enumerate(steps):
+            if not isinstance(array, np.ndarray) or array.shape != shape or array.dtype not in dtypes:
+                got = np.asarray(array)
+                raise CollectError(
+                    f"the environment of {batch.family.name} gave {name} of {got.dtype} {got.shape} at step {step};"
+                    f" {dtypes[0]} {shape} was expected",
+                    hint="reset and step must give the dtype and shape that the observation space states",
+                )
 
 
 def _cut(columns: dict[str, Array]) -> Episode:

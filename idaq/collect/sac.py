@@ -1,4 +1,4 @@
-"""Trains a behaviour policy: one soft actor-critic (Stable-Baselines3) for all tasks of a family, told the task.
+"""Trains a behaviour policy: one soft actor-critic (Stable-Baselines3) for all tasks of a family.
 
 Training goes in laps: fresh episodes, seeds that follow from (seed, lap), an evaluation, a checkpoint. What was stopped
 goes on from the last lap and ends as if it had not been. Imported only when used: needs the extra `behaviors`.
@@ -23,7 +23,7 @@ from stable_baselines3.common.type_aliases import ReplayBufferSamples
 from stable_baselines3.common.utils import set_random_seed
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-from idaq.collect.policies import Policy, in_units_of, play, sizes
+from idaq.collect.policies import GaussianActor, in_units_of, play, sizes
 from idaq.collect.policy_record import (
     RECORD,
     CurvePoint,
@@ -48,14 +48,14 @@ MEASURED = 40
 _COLUMNS = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts", "motions", "tasks")
 
 
-class Told(gym.Wrapper[Array, Array, Array, Array]):
+class TaskConditioned(gym.Wrapper[Array, Array, Array, Array]):
     """An environment whose every episode is a random task, and whose observations end with that task's features."""
 
     def __init__(self, family: Family, tasks: NDArray[np.int64]) -> None:
         super().__init__(family.make())
         assert family.task_features is not None
         self._features, self._tasks, self._rng = family.task_features, tasks, generator(0)
-        size = sum(sizes(family)[:2])
+        size = sum(sizes(family, family.spaces())[:2])
         self.observation_space = gym.spaces.Box(-np.inf, np.inf, (size,), np.float32)
 
     def begin(self, rng: np.random.Generator) -> None:
@@ -65,15 +65,15 @@ class Told(gym.Wrapper[Array, Array, Array, Array]):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Array, dict[str, Any]]:
         self._task = int(self._rng.choice(self._tasks))
         observation, info = self.env.reset(seed=int(self._rng.integers(2**31)), options={"task": self._task})
-        return self._tell(observation), info
+        return self._with_features(observation), info
 
     def step(self, action: Array) -> tuple[Array, Any, bool, bool, dict[str, Any]]:
         observation, reward, terminated, truncated, info = self.env.step(action)
         if not np.isfinite(observation).all():  # unstable, hence terminated: it must not get into the replay
             observation, reward, info["motion"] = np.zeros_like(observation), 0.0, np.zeros_like(info["motion"])
-        return self._tell(observation), reward, terminated, truncated, info
+        return self._with_features(observation), reward, terminated, truncated, info
 
-    def _tell(self, observation: Array) -> Array:
+    def _with_features(self, observation: Array) -> Array:
         return np.concatenate([observation, self._features[self._task]])
 
 
@@ -121,14 +121,14 @@ class Training:
         self.family, self.config, self.folder = family, config, folder
         self.tasks = np.array(config.tasks or range(count))
         torch.set_num_threads(1)  # the products are small: a second thread helps little, and waits much beside others
-        self._told = [Told(family, self.tasks) for _ in range(config.envs)]
+        self._envs = [TaskConditioned(family, self.tasks) for _ in range(config.envs)]
         self._model = self._build()
 
     def _build(self) -> SAC:
         config, per_step = self.config, self.config.updates * self.config.envs
         return SAC(
             "MlpPolicy",
-            DummyVecEnv([lambda env=env: env for env in self._told]),  # type: ignore[misc]
+            DummyVecEnv([lambda env=env: env for env in self._envs]),  # type: ignore[misc]
             learning_rate=config.lr,
             gamma=config.gamma,
             batch_size=config.batch,
@@ -147,7 +147,7 @@ class Training:
         """Train `steps` control steps from fresh episodes. Raises PolicyError if the networks diverge."""
         at = self._model.num_timesteps
         set_random_seed(int(generator(self.config.seed, 0, at).integers(2**31)))
-        for index, env in enumerate(self._told):
+        for index, env in enumerate(self._envs):
             env.begin(generator(self.config.seed, 1, at, index))
         self._model.action_space.seed(self.config.seed + at)
         self._model._last_obs = None
@@ -184,7 +184,7 @@ class Training:
 
     def evaluate(self, actor: Tensors, tasks: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return of the mean action on each task, one episode, always from the same start states."""
-        return play(self.family, Policy(actor), tasks, np.arange(len(tasks), dtype=np.uint64), 0.0).returns
+        return play(self.family, GaussianActor(actor), tasks, np.arange(len(tasks), dtype=np.uint64), 0.0).returns
 
     # -- what a stopped run goes on from ---------------------------------------------------------------------------
 
@@ -286,7 +286,7 @@ def _begun(family: Family, config: SacConfig, folder: Path, command: str) -> Pol
                 f"{folder} holds a training of {record.family} with another config", hint="choose another folder: --out"
             )
         return record
-    observations, features, actions = sizes(family)
+    observations, features, actions = sizes(family, family.spaces())
     record = PolicyRecord(
         family=family.name,
         algorithm="SAC",

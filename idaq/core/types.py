@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 
 from idaq.core.config import canonical_json, config
+from idaq.core.registry import REFERENCE
 
 Array = NDArray[Any]
 Advance = Callable[[int], None]
@@ -27,8 +28,8 @@ ShowProgress = Callable[[str, int, str], AbstractContextManager[Advance]]
 _SLUG = r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?"
 Slug = Annotated[str, StringConstraints(pattern=f"^{_SLUG}$")]
 """Lower-case letters, digits, `.`, `_`, `-`; 1 to 64 characters. Safe as a file name and in a URL."""
-FamilyName = Annotated[str, StringConstraints(pattern=f"^{_SLUG}(?:/{_SLUG})?$")]
-"""A slug, or suite/slug."""
+FamilyName = Annotated[str, StringConstraints(max_length=200, pattern=f"^(?:{_SLUG}(?:/{_SLUG})?|{REFERENCE})$")]
+"""A slug, suite/slug, or `package.module:thing`, which is text: it is not imported because a document says so."""
 
 
 def _is_plain(value: dict[str, Any]) -> dict[str, Any]:
@@ -88,8 +89,9 @@ class Task:
     task_id: Slug
     task_index: Annotated[int, Field(ge=0, lt=2**63)]
     params: dict[str, float | list[float]]
-    split: Slug
-    success: Success | None
+    split: Slug = "train"
+    """a family's tasks are assigned to splits by the recipe"""
+    success: Success | None = None
     """None where nobody says when the task is solved"""
 
 

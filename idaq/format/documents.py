@@ -6,11 +6,11 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints
 
 from idaq.core.config import config
-from idaq.core.types import FamilyName, PlainData, Slug, Task, VersionOne
+from idaq.core.types import FamilyName, PlainData, Slug, Success, Task, VersionOne
 from idaq.format.recipe import Recipe
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-Count = Annotated[int, Field(ge=0, lt=2**63)]
+NonNegative = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 @config
@@ -46,6 +46,8 @@ class References:
 class TaskRecord(Task):
     """One line of idaq/tasks.jsonl: the task, its environment, and its reference returns."""
 
+    split: Slug = Field(...)  # a family may leave these two out, a document states them
+    success: Success | None = Field(...)
     env: EnvReference
     reset_options: PlainData
     """what `env.reset(options=...)` takes to start this task"""
@@ -65,9 +67,9 @@ class Column:
 
 @config
 class Counts:
-    tasks: Count
-    episodes: Count
-    steps: Count
+    tasks: NonNegative
+    episodes: NonNegative
+    steps: NonNegative
 
 
 @config
@@ -75,7 +77,7 @@ class FileRecord:
     """A file of the dataset, by path relative to `data/`."""
 
     path: str
-    size: Count
+    size: NonNegative
     sha256: Sha256
 
 
@@ -100,12 +102,12 @@ class Provenance:
     platform: str
     simulators: dict[str, str] = Field(default_factory=dict)
     """version of each package whose version decides what an episode holds, where there are such"""
-    unstable: Count = 0
+    unstable: NonNegative = 0
     """episodes left out because the simulation became unstable: NaN or infinity"""
     operation: str = ""
     """what made it other than a collection: subset, merge, relabel or import, in words"""
     notes: list[str] = Field(default_factory=list)
-    """what an import or an edit cut, cast, dropped or assumed, with counts; those of its parents first"""
+    """what a collection, an import or an edit cut, cast, dropped or assumed, with counts; its parents' come first"""
     parents: list[Parent] = Field(default_factory=list)
     """the datasets it was made from"""
 
@@ -122,7 +124,7 @@ class Manifest:
     """of the recipe's canonical JSON"""
     content_digest: Sha256
     """of the episodes' digests, in order"""
-    splits: dict[Slug, list[Count]]
+    splits: dict[Slug, list[NonNegative]]
     """task indices of each split"""
     columns: dict[str, Column]
     observation_space_sha256: Sha256

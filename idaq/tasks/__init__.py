@@ -1,13 +1,14 @@
 """Task families: what there is to solve. A family = a list of tasks + a Gymnasium env that takes one."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Collection
 
-from idaq.core.errors import unknown_name
+from idaq.core.errors import IdaqError, PluginError
+from idaq.core.registry import Registry
 from idaq.tasks import locomotion, ml1, point
-from idaq.tasks.family import Family, LockstepEnv, Singles, StepBatch
+from idaq.tasks.family import Family, LockstepEnv, Spaces, StepBatch, SyncEnvs
 
-FAMILIES: dict[str, Callable[[], Family]] = {
+BUILT_IN: dict[str, object] = {
     "point-robot": point.point_robot,
     "point-robot-sparse": point.point_robot_sparse,
     "point-robot-wind": point.point_robot_wind,
@@ -15,11 +16,36 @@ FAMILIES: dict[str, Callable[[], Family]] = {
     **{f"ml1/{name}": functools.partial(ml1.ml1, name) for name in ml1.NAMES},
 }
 
-__all__ = ["FAMILIES", "Family", "LockstepEnv", "Singles", "StepBatch", "get_family"]
+__all__ = [
+    "BUILT_IN", "FAMILIES", "Family", "LockstepEnv", "Spaces", "StepBatch", "SyncEnvs", "find_family", "get_family",
+]  # fmt: skip
+
+
+def _family(name: str, thing: object) -> Family:
+    """A family, or what a function without arguments makes. Raises TypeError for anything else."""
+    if callable(thing):
+        try:
+            thing = thing()
+        except IdaqError:
+            raise
+        except Exception as error:
+            raise PluginError(f"making the family {name} raised {type(error).__name__}: {error}") from error
+    if not isinstance(thing, Family):
+        raise TypeError(f"{thing!r:.80} is no idaq.tasks.Family, nor a function that makes one")
+    return thing
+
+
+FAMILIES = Registry("task family", "idaq.families", BUILT_IN, _family)
 
 
 def get_family(name: str) -> Family:
-    """Look a family up by name. Raises UnknownNameError with the nearest names."""
-    if name not in FAMILIES:
-        raise unknown_name("task family", name, FAMILIES)
-    return FAMILIES[name]()
+    """The family that a user has named: built in, installed, or `package.module:thing`. Raises as Registry.get."""
+    return FAMILIES.get(name)
+
+
+def find_family(name: str, allow: Collection[str] = ()) -> Family:
+    """The family that a document has named; `package.module:thing` only if it is among `allow`, which the user wrote.
+
+    Raises as Registry.find.
+    """
+    return FAMILIES.find(name, allow)

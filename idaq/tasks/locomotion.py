@@ -106,9 +106,9 @@ class Tasks:
 
     params: tuple[dict[str, float | list[float]], ...]
     goals: Array
-    """(N, P) float64: what the reward is told"""
+    """(N, P) float64: what the reward depends on"""
     features: Array
-    """(N, F) float32 in about [-1, 1]: what a behaviour policy is told"""
+    """(N, F) float32 in about [-1, 1]: what a behaviour policy is conditioned on"""
     factors: tuple[dict[str, Array], ...]
     """what each task multiplies the fields of the model by"""
 
@@ -130,8 +130,8 @@ class Variant:
     """as in Family"""
 
 
-def _told(goals: Array, features: Array, params: list[dict[str, Any]]) -> Tasks:
-    """Tasks that differ in what the reward is told."""
+def _by_reward(goals: Array, features: Array, params: list[dict[str, Any]]) -> Tasks:
+    """Tasks that differ in reward."""
     return Tasks(
         params=tuple(params), goals=goals, features=features.astype(np.float32), factors=tuple({} for _ in params)
     )
@@ -140,20 +140,20 @@ def _told(goals: Array, features: Array, params: list[dict[str, Any]]) -> Tasks:
 def velocities() -> Tasks:
     """100 velocities in U[0, 3] m/s."""
     values = generator(TASK_SEED).uniform(0, 3, (100, 1))
-    return _told(values, values / 1.5 - 1, [{"velocity": float(value)} for (value,) in values])
+    return _by_reward(values, values / 1.5 - 1, [{"velocity": float(value)} for (value,) in values])
 
 
 def two_directions() -> Tasks:
     """Forward and backward."""
     goals = np.array([[1.0, 0.0], [-1.0, 0.0]])
-    return _told(goals, goals[:, :1], [{"direction": 1.0}, {"direction": -1.0}])
+    return _by_reward(goals, goals[:, :1], [{"direction": 1.0}, {"direction": -1.0}])
 
 
 def directions(count: int) -> Tasks:
     """Angles in U[0, 2 pi], in radians from the x axis."""
     angles = generator(TASK_SEED).uniform(0, 2 * np.pi, count)
     goals = np.stack([np.cos(angles), np.sin(angles)], 1)
-    return _told(goals, goals, [{"angle": float(angle)} for angle in angles])
+    return _by_reward(goals, goals, [{"angle": float(angle)} for angle in angles])
 
 
 def places() -> Tasks:
@@ -161,7 +161,7 @@ def places() -> Tasks:
     rng = generator(TASK_SEED)
     angles, radii = rng.uniform(0, 2 * np.pi, 80), 3 * np.sqrt(rng.uniform(0, 1, 80))
     goals = np.stack([radii * np.cos(angles), radii * np.sin(angles)], 1)
-    return _told(goals, goals / 3, [{"goal": [float(x), float(y)]} for x, y in goals])
+    return _by_reward(goals, goals / 3, [{"goal": [float(x), float(y)]} for x, y in goals])
 
 
 def random_dynamics(body: Body) -> Tasks:
@@ -280,7 +280,7 @@ class LocomotionLockstep:
         self._seen = self.bodies.start([self._tasks.factors[task] for task in tasks], seeds)
         return self._seen
 
-    def privileged(self) -> Array:
+    def controller_view(self) -> Array:
         return self._seen
 
     def step(self, actions: Array) -> StepBatch:
@@ -366,7 +366,7 @@ def locomotion(name: str) -> Family:
             disable_env_checker=True,  # it warns of unbounded observations
             kwargs={"variant": name},
         ),
-        lockstep=functools.partial(LocomotionLockstep, name),
+        batched=functools.partial(LocomotionLockstep, name),
         task_features=tasks.features,
         relabel=None if tasks.factors[0] else functools.partial(_relabel, name),
         task_changes_dynamics=bool(tasks.factors[0]),

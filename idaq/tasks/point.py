@@ -86,7 +86,7 @@ class PointRobotLockstep:
         self._elapsed = 0
         return self._positions
 
-    def privileged(self) -> Array:
+    def controller_view(self) -> Array:
         return self._positions
 
     def step(self, actions: Array) -> StepBatch:
@@ -187,7 +187,7 @@ def _family(name: str, description: str, params: str, task_changes_dynamics: boo
         tasks=tasks,
         horizon=robots.horizon,
         env_spec=spec,
-        lockstep=functools.partial(PointRobotLockstep, name),
+        batched=functools.partial(PointRobotLockstep, name),
         controller=functools.partial(controller, name),
         task_changes_dynamics=task_changes_dynamics,
         place=(0, 1),

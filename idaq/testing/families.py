@@ -150,12 +150,12 @@ class FamilyContract:
             pytest.skip("the family has no scripted controller")
         env, width = family.lockstep(), _action_size(family)
         env.reset(tasks, np.arange(len(tasks), dtype=np.uint64))
-        seen = env.privileged()
+        seen = env.controller_view()
         chosen = family.controller(seen, tasks)
         assert chosen.shape == (len(tasks), width)
         assert np.isfinite(chosen).all()
         env.reset(tasks[1:2], np.array([1], np.uint64))
-        np.testing.assert_array_equal(family.controller(env.privileged(), tasks[1:2]), chosen[1:2])
+        np.testing.assert_array_equal(family.controller(env.controller_view(), tasks[1:2]), chosen[1:2])
 
     def test_relabelling_pays_what_the_task_itself_would_have(self, family: Family, actions: Array) -> None:
         if family.relabel is None:

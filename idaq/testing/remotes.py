@@ -23,7 +23,7 @@ from idaq.format.writer import write_dataset
 from idaq.hub.lookup import look_up
 from idaq.hub.pull import pull
 from idaq.hub.push import push
-from idaq.hub.remote import METADATA, Remote, Upload, scrub
+from idaq.hub.remote import METADATA_PATH, Remote, Upload, hide_credentials
 from idaq.hub.tasks import pull_tasks
 from idaq.testing.examples import PLANS, entries_of, example_recipe, example_source
 
@@ -61,7 +61,7 @@ class ReadOnlyRemoteContract:
         return remote
 
     def test_it_is_named_without_secrets_and_says_how_to_log_in(self, remote: Remote) -> None:
-        assert remote.url == scrub(remote.url)
+        assert remote.url == hide_credentials(remote.url)
         assert remote.login
 
     def test_what_was_published_is_listed_and_found(self, published: Remote, dataset: Path) -> None:
@@ -73,7 +73,7 @@ class ReadOnlyRemoteContract:
     ) -> None:
         for file in _files(dataset):
             assert published.size(file.path) == file.size
-        for missing in (f"{ID}/data/none", f"{ID}/none/none", f"idaq/examples/none-v0/{METADATA}"):
+        for missing in (f"{ID}/data/none", f"{ID}/none/none", f"idaq/examples/none-v0/{METADATA_PATH}"):
             assert published.size(missing) is None
 
     @pytest.mark.parametrize("ends", [(0, 1.0), (0, 0.001), (0.5, 0.501), (0.999, 1.0), (0.1, 0.9)])
@@ -201,7 +201,7 @@ class RemoteContract(ReadOnlyRemoteContract):
 
 def _files(dataset: Path) -> list[Upload]:
     """All files of a dataset as a push sends them: metadata.json last."""
-    names = [*(f"data/{name}" for name in (*layout.HASHED_FILES, layout.MANIFEST)), METADATA]
+    names = [*(f"data/{name}" for name in (*layout.HASHED_FILES, layout.MANIFEST)), METADATA_PATH]
     return [_upload(dataset / name, f"{ID}/{name}") for name in (layout.CARD, *names)]
 
 

@@ -3,10 +3,11 @@ from pathlib import Path
 import pytest
 
 from idaq.catalogue.entries import catalogue_recipe, entries, find_entry, load_recipe
-from idaq.collect.collect import assign_splits, episode_count
+from idaq.collect.collect import episode_count
+from idaq.collect.plan import assign_splits
 from idaq.core.errors import ConfigError, UnknownNameError
 from idaq.format.recipe import Recipe
-from idaq.tasks import FAMILIES, get_family
+from idaq.tasks import BUILT_IN, get_family
 from tests.recipes import small_recipe
 
 EXPERT = find_entry("point-robot", "expert").folder / "recipe.toml"
@@ -22,7 +23,7 @@ def test_every_recipe_of_the_catalogue_makes_the_dataset_it_is_named_after(famil
 
 
 def test_every_family_is_in_the_catalogue() -> None:
-    assert {entry.family for entry in entries()} == set(FAMILIES)
+    assert {entry.family for entry in entries()} == set(BUILT_IN)
 
 
 @pytest.mark.parametrize(

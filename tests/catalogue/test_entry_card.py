@@ -10,8 +10,8 @@ from idaq.collect.policy_record import (
     COMPARISON,
     ComparedTask,
     Comparison,
-    Conduct,
     PolicyRecord,
+    PolicyStatistics,
     SacConfig,
     Snapshot,
     write_record,
@@ -22,8 +22,8 @@ from idaq.core.resources import resource_root
 from idaq.evaluate.protocol import Summary, markdown_table
 
 
-def conduct(mean: float) -> Conduct:
-    return Conduct(mean=mean, std=2.5, magnitude=0.5, spread=0.4, saturated=0.25, change=0.1)
+def statistics(mean: float) -> PolicyStatistics:
+    return PolicyStatistics(mean=mean, std=2.5, magnitude=0.5, spread=0.4, saturated=0.25, change=0.1)
 
 
 def test_the_card_adds_notes_policies_and_the_comparison_to_the_datasets_own(tmp_path: Path) -> None:
@@ -66,8 +66,8 @@ def write_policies(folder: Path) -> None:
     )
     write_record(folder, record)
     tasks = [
-        ComparedTask(task=10, conditioned=conduct(-10.0), single=conduct(-30.0)),
-        ComparedTask(task=20, conditioned=conduct(-30.0), single=conduct(-50.0)),
+        ComparedTask(task=10, conditioned=statistics(-10.0), single=statistics(-30.0)),
+        ComparedTask(task=20, conditioned=statistics(-30.0), single=statistics(-50.0)),
     ]
     comparison = Comparison(family="cheetah-vel", snapshot="expert", episodes=10, tasks=tasks, commands=["train it"])
     write_json(folder / COMPARISON, to_mapping(comparison))

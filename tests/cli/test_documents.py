@@ -3,18 +3,14 @@
 import re
 import shlex
 import sys
-import types
 from pathlib import Path
-from typing import Any
 
 import pytest
 from gymnasium.utils.env_checker import check_env
 from mktestdocs import check_md_file
 
-from idaq.catalogue.entries import catalogue_recipe
-from idaq.collect.collect import Collected, collect
+from idaq.collect.collect import Collected
 from idaq.loader import open_dataset
-from idaq.tasks import FAMILIES
 from tests.cli.conftest import BRIEF, QUICK, SMALL, Idaq, settings
 
 CHECKOUT = Path(__file__).parents[2]
@@ -50,26 +46,22 @@ def test_readme_commands_run(idaq: Idaq, tmp_path: Path, monkeypatch: pytest.Mon
         assert done.code == 0, (command, done.err)
 
 
-def test_the_readmes_task_family_is_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """It passes Gymnasium's checker and can be collected."""
-    blocks = re.findall(r"```python\n(.*?)```", PAGES[0].read_text(), re.DOTALL)
-    module: Any = types.ModuleType("idaq.tasks.cart")
-    exec(next(block for block in blocks if "class Cart" in block), vars(module))
-    monkeypatch.setitem(sys.modules, module.__name__, module)
-    monkeypatch.setitem(FAMILIES, "cart", module.cart)
-    check_env(module.Cart(), skip_render_check=True)
-    family: dict[str, Any] = {"id": "idaq/cart/expert-v0", "family": "cart", "splits.sizes": {"train": 8, "test": 2}}
-    family["behaviours.expert.noise"] = 0.02
-    recipe = catalogue_recipe("point-robot", "expert", [f"{k}={_toml(v)}" for k, v in family.items()])
-    dataset = open_dataset(collect(recipe, tmp_path).path)
+def test_the_readmes_task_family_is_one(idaq: Idaq, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """It passes Gymnasium's checker and can be collected, by two workers."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    blocks = dict(
+        re.findall(r"as `(cart[.a-z]+)`.*?\n```[a-z]+\n(.*?)```", PAGES[0].read_text().replace("As `", "as `"), re.S)
+    )
+    for name, text in blocks.items():
+        Path(name).write_text(text)
+    done = idaq("collect", "--recipe", "cart.toml", "--workers", "2", "--root", tmp_path)
+    assert done.code == 0, done.err
+    check_env(sys.modules["cart"].Cart(), skip_render_check=True)
+    dataset = open_dataset("me/cart/expert-v0", tmp_path)
     assert len(dataset) == 450
     assert dataset.episodes.success.mean() > 0.9
-
-
-def _toml(value: object) -> str:
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{key} = {item}" for key, item in value.items()) + "}"
-    return f'"{value}"'
+    del sys.modules["cart"]
 
 
 def test_make_targets_named_in_the_readme_exist() -> None:

@@ -60,10 +60,10 @@ def test_a_policy_of_one_task_is_compared_with_the_one_that_is_told_it(idaq: Ida
     told = json.loads(shown.out)
     assert [row["task"] for row in told["tasks"]] == [3, 8]
     assert "--set=tasks=[8]" in told["commands"][1].replace("'", "")
-    for conduct in (row[who] for row in told["tasks"] for who in ("conditioned", "single")):
-        assert conduct["mean"] < 0
-        assert 0 < conduct["spread"] < 1
-        assert 0 <= conduct["saturated"] <= 1
+    for measured in (row[who] for row in told["tasks"] for who in ("conditioned", "single")):
+        assert measured["mean"] < 0
+        assert 0 < measured["spread"] < 1
+        assert 0 <= measured["saturated"] <= 1
     assert "mean |a|" in idaq("behavior", "compare", "cheetah-vel", "single3").out
     refused = idaq("behavior", "compare", "cheetah-vel", world / "behaviors" / "hopper-rand-params")
     assert (refused.code, "is a training of hopper-rand-params on tasks all" in refused.err) == (1, True)

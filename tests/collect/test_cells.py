@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from idaq.collect.cells import JOURNAL, Cell, collect_cell, finished_cells, is_whole, read_shard
+from idaq.collect.cells import JOURNAL, collect_cell, finished_cells, is_whole, read_shard
 from idaq.collect.collect import Collected, collect
+from idaq.collect.plan import Cell, make_plan
 from idaq.collect.rollout import rollout
 from idaq.core.digest import episode_digest
 from idaq.core.errors import CollectError
@@ -29,27 +30,27 @@ def collect_folder(root: Path) -> Path:
 
 def test_a_cell_comes_back_from_its_shard_as_it_was_rolled_out(tmp_path: Path) -> None:
     recipe = small_recipe()
-    assert collect_cell(recipe, CELL, tmp_path) == 3
+    assert collect_cell(make_plan(recipe), CELL, tmp_path) == 3
     shard = read_shard(tmp_path, CELL)
     assert shard.seeds == [episode_seed(recipe.seed, 3, 0, e) for e in range(3)]
-    episodes, successes, _ = rollout(
-        get_family("point-robot"), recipe.behaviours[0], np.full(3, 3), np.array(shard.seeds, np.uint64)
-    )
-    assert shard.successes == successes.tolist()
-    stored, rolled = ([episode_digest(e, task_index=3, seed=0) for e in each] for each in (shard.episodes, episodes))
+    seeds, family = np.array(shard.seeds, np.uint64), get_family("point-robot")
+    done = rollout(family, recipe.behaviours[0], np.full(3, 3), seeds)
+    assert shard.successes == done.successes.tolist()
+    both = shard.episodes, done.episodes
+    stored, rolled = ([episode_digest(e, task_index=3, seed=0) for e in each] for each in both)
     assert stored == rolled
     assert len(set(stored)) == 3
 
 
 def test_a_shard_holds_no_pickles(tmp_path: Path) -> None:
-    collect_cell(small_recipe(), CELL, tmp_path)
+    collect_cell(make_plan(small_recipe()), CELL, tmp_path)
     with np.load(tmp_path / CELL.shard, allow_pickle=False) as archive:
         assert all(archive[name].dtype.kind in "fbui" for name in archive.files)
 
 
 def test_the_journal_tells_which_cells_are_whole(tmp_path: Path) -> None:
     assert finished_cells(tmp_path) == {}
-    collect_cell(small_recipe(), CELL, tmp_path)
+    collect_cell(make_plan(small_recipe()), CELL, tmp_path)
     finished = finished_cells(tmp_path)
     assert list(finished) == ["task00003-behaviour00.npz"]
     assert is_whole(tmp_path, CELL, finished)
@@ -101,14 +102,14 @@ def test_a_damaged_shard_is_collected_again(tmp_path: Path, collected: Collected
 
 def test_lines_of_the_journal_are_whole_and_its_last_line_for_a_shard_counts(tmp_path: Path) -> None:
     (tmp_path / JOURNAL).write_text('{"shard": "task00003-behaviour00.npz", "sha256": "old"}\n{"shard": "torn')
-    collect_cell(small_recipe(), CELL, tmp_path)
+    collect_cell(make_plan(small_recipe()), CELL, tmp_path)
     assert is_whole(tmp_path, CELL, finished_cells(tmp_path))
     assert json.loads((tmp_path / JOURNAL).read_text().splitlines()[-1])["episodes"] == 3
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"not an archive", "cut"])
 def test_a_shard_that_cannot_be_read_is_named_with_what_to_do(tmp_path: Path, content: bytes | str) -> None:
-    collect_cell(small_recipe(), CELL, tmp_path)
+    collect_cell(make_plan(small_recipe()), CELL, tmp_path)
     path = tmp_path / CELL.shard
     path.write_bytes(path.read_bytes()[:-300] if isinstance(content, str) else content)
     with pytest.raises(CollectError, match=r"shard .*task00003-behaviour00.npz is damaged") as caught:
@@ -122,7 +123,7 @@ def contents(folder: Path) -> list[object]:
 
 
 def test_a_shard_with_one_altered_byte_gives_the_same_episodes_or_is_refused(tmp_path: Path) -> None:
-    collect_cell(small_recipe(), CELL, tmp_path)
+    collect_cell(make_plan(small_recipe()), CELL, tmp_path)
     path, rng = tmp_path / CELL.shard, np.random.default_rng(0)
     whole, expected = path.read_bytes(), contents(tmp_path)
     for position in rng.integers(len(whole), size=200).tolist():

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from idaq.collect.cells import behaviours_of
 from idaq.collect.collect import Collected, collect, episode_count
+from idaq.collect.plan import behaviours_of
 from idaq.collect.rollout import rollout
 from idaq.core.errors import CollectError, ConfigError, DatasetExistsError, DatasetLockedError
 from idaq.core.seeds import episode_seed
@@ -189,10 +189,8 @@ def test_reference_returns_are_those_of_the_same_rollouts_made_again(collected_m
         returns = []
         for b, behaviour in enumerate(behaviours_of(recipe)):
             seeds = [episode_seed(recipe.seed, task.task_index, b, e) for e in range(behaviour.episodes)]
-            episodes, _, _ = rollout(
-                family, behaviour, np.full(len(seeds), task.task_index), np.array(seeds, np.uint64)
-            )
-            returns.append([episode.total_reward for episode in episodes])
+            done = rollout(family, behaviour, np.full(len(seeds), task.task_index), np.array(seeds, np.uint64))
+            returns.append([episode.total_reward for episode in done.episodes])
         for stated, values in (
             (task.reference.random, returns[-1]),
             (task.reference.behaviour, np.concatenate(returns[:-1])),

@@ -26,12 +26,13 @@ import ray
 from idaq.collect import collect as module
 from idaq.collect.collect import collect
 from idaq.collect.cells import collect_cell
+from idaq.collect.plan import make_plan
 from idaq.core.errors import CollectError
 from tests.recipes import small_recipe
 ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error")
 root = Path(sys.argv[1])
 
-def full(recipe, cell, folder):
+def full(plan, cell, folder):
     raise OSError(errno.ENOSPC, "No space left on device")
 
 def tried(name, function):
@@ -42,12 +43,23 @@ def tried(name, function):
     except CollectError as error:
         return {"message": error.message, "hint": error.hint}
 
-first = next(iter(module.assign_splits(small_recipe(), module.get_family("point-robot"))))
+first = next(iter(make_plan(small_recipe()).splits))
 
-def dying(recipe, cell, folder):
-    return collect_cell(recipe, cell, folder) if cell.task_index == first else os._exit(1)
+def dying(plan, cell, folder):
+    return collect_cell(plan, cell, folder) if cell.task_index == first else os._exit(1)
 
-said = {"whole": tried("whole", collect_cell), "full": tried("lost", full)}
+def brought(root):
+    # a module that this process alone knows the folder of: Ray runs already
+    root.mkdir()
+    (root / "ray_robot.py").write_text(ROBOT)
+    sys.path.append(str(root))
+    wanted = small_recipe("point-robot", "expert", "family=ray_robot:robot")
+    return collect(wanted, root, workers=2, executor="ray").content_digest
+
+ROBOT = "from idaq.tasks.point import point_robot as robot"
+module.collect_cell = collect_cell
+said = {"brought": brought(root / "brought")}
+said |= {"whole": tried("whole", collect_cell), "full": tried("lost", full)}
 said["lost"] = tried("lost", dying)
 said["again"] = tried("lost", collect_cell)
 print(json.dumps(said))
@@ -73,6 +85,13 @@ def on_ray(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 @pytest.mark.slow
 def test_ray_collects_the_same_content(on_ray: dict[str, Any], collected: Collected) -> None:
     assert on_ray["whole"] == {"digest": collected.content_digest, "resumed": 0}
+
+
+@pytest.mark.slow
+def test_ray_collects_a_family_of_a_module_that_the_caller_alone_can_find(
+    on_ray: dict[str, Any], collected: Collected
+) -> None:
+    assert on_ray["brought"] == collected.content_digest
 
 
 @pytest.mark.slow

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from joblib.externals.loky import get_reusable_executor
 
-from idaq.collect.cells import Cell, collect_cell
-from idaq.collect.collect import assign_splits, collect
-from idaq.collect.policies import Policy, load_policy
+from idaq.collect.cells import collect_cell
+from idaq.collect.collect import collect
+from idaq.collect.plan import Cell, assign_splits, make_plan
+from idaq.collect.policies import _read_actor, load_policy
 from idaq.collect.policy_record import PolicyRecord, SacConfig, Snapshot, actor_shapes, write_policy, write_record
 from idaq.collect.rollout import rollout
 from idaq.core.config import from_mapping
@@ -22,6 +23,8 @@ from idaq.format.recipe import Behaviour, Recipe, Reference, Splits
 from idaq.format.verify import verify
 from idaq.tasks import get_family
 from idaq.tasks.bodies import Bodies
+
+CHEETAH = get_family("cheetah-vel")
 
 
 def weights_for(folder: Path, family: str, observation: int, feature: int, action: int) -> str:
@@ -52,11 +55,11 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     folder = tmp_path / "behaviors"
     folder.mkdir()
     monkeypatch.setenv("IDAQ_BEHAVIORS", str(folder))
-    load_policy.cache_clear()
+    _read_actor.cache_clear()
     get_reusable_executor().shutdown()  # workers of earlier tests know the environment of then
     yield folder
     get_reusable_executor().shutdown()
-    load_policy.cache_clear()
+    _read_actor.cache_clear()
 
 
 def trained(sha256: str, **changes: Any) -> Behaviour:
@@ -89,15 +92,15 @@ def test_a_trained_behaviour_is_collected_to_the_same_digest_by_one_and_two_work
 def test_an_episode_does_not_depend_on_what_its_policy_acts_beside(own: Path) -> None:
     behaviour = trained(weights_for(own, "cheetah-vel", 17, 1, 6))
     family = dataclasses.replace(get_family("cheetah-vel"), horizon=30)
-    together, *_ = rollout(family, behaviour, np.array([4, 9, 4]), np.arange(3, dtype=np.uint64))
-    alone, *_ = rollout(family, behaviour, np.array([9]), np.array([1], np.uint64))
+    together = rollout(family, behaviour, np.array([4, 9, 4]), np.arange(3, dtype=np.uint64)).episodes
+    alone = rollout(family, behaviour, np.array([9]), np.array([1], np.uint64)).episodes
     assert alone[0].actions.tobytes() == together[1].actions.tobytes()
     assert alone[0].observations.tobytes() == together[1].observations.tobytes()
 
 
 def test_noise_is_in_units_of_the_policys_own_spread(own: Path) -> None:
     sha256 = weights_for(own, "cheetah-vel", 17, 1, 6)
-    policy: Policy = load_policy("cheetah-vel", "expert", sha256)
+    policy = load_policy(CHEETAH, "expert", sha256, CHEETAH.spaces())
     rng = np.random.default_rng(1)
     told = np.repeat(rng.normal(size=(1, 18)), 4000, 0)
     gaussian = rng.normal(size=(4000, 6))
@@ -112,7 +115,7 @@ def test_noise_is_in_units_of_the_policys_own_spread(own: Path) -> None:
 def test_a_recipe_for_other_weights_is_refused(own: Path) -> None:
     weights_for(own, "cheetah-vel", 17, 1, 6)
     with pytest.raises(PolicyError, match="written for other weights") as caught:
-        load_policy("cheetah-vel", "expert", "0" * 64)
+        load_policy(CHEETAH, "expert", "0" * 64, CHEETAH.spaces())
     assert "another id" in str(caught.value.hint)
 
 
@@ -120,7 +123,7 @@ def test_a_recipe_for_other_weights_is_refused(own: Path) -> None:
 def test_weights_for_other_sizes_are_refused(own: Path, sizes: tuple[int, int, int]) -> None:
     sha256 = weights_for(own, "cheetah-vel", *sizes)
     with pytest.raises(PolicyError, match="the installed family is"):
-        load_policy("cheetah-vel", "expert", sha256)
+        load_policy(CHEETAH, "expert", sha256, CHEETAH.spaces())
 
 
 @pytest.mark.parametrize(
@@ -168,8 +171,9 @@ def test_an_unstable_episode_is_left_out(monkeypatch: pytest.MonkeyPatch, capfd:
     family = dataclasses.replace(get_family("cheetah-vel"), horizon=10)
     explode(monkeypatch, lambda seed: seed % 10 < 3)
     seeds = np.array([11, 15, 22, 27], np.uint64)
-    episodes, successes, kept = rollout(family, RANDOM, np.zeros(4, np.int64), seeds)
-    assert kept.tolist() == [1, 3]
+    done = rollout(family, RANDOM, np.zeros(4, np.int64), seeds)
+    episodes, successes = done.episodes, done.successes
+    assert done.kept.tolist() == [1, 3]
     assert len(episodes) == len(successes) == 2
     assert all(np.isfinite(episode.observations).all() for episode in episodes)
     assert capfd.readouterr() == ("", "")
@@ -181,7 +185,7 @@ def test_a_cell_with_many_unstable_episodes_stops_the_run(tmp_path: Path, monkey
     with pytest.raises(
         CollectError, match=r"\d+ of 20 episodes of behaviour 'b' on task 3 .* became unstable"
     ) as caught:
-        collect_cell(recipe(RANDOM), Cell(task_index=3, behaviour_index=0), tmp_path)
+        collect_cell(make_plan(recipe(RANDOM)), Cell(task_index=3, behaviour_index=0), tmp_path)
     assert "left out and counted" in str(caught.value.hint)
     assert not list(tmp_path.glob("*.npz"))
 

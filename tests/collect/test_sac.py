@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import load_file
 
-from idaq.collect.policies import Policy
+from idaq.collect.policies import GaussianActor
 from idaq.collect.policy_record import CurvePoint, PolicyRecord, SacConfig, read_policy, read_record
 from idaq.collect.sac import CHECKPOINT, Training, first_at, train_policy
 from idaq.core.errors import PolicyError
@@ -149,7 +149,7 @@ def test_tasks_that_are_not_there_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_family_without_features_cannot_be_trained_for(tmp_path: Path) -> None:
-    with pytest.raises(PolicyError, match="does not say what a trained policy would be told"):
+    with pytest.raises(PolicyError, match="has no task_features"):
         train_policy(get_family("point-robot"), SMALL, tmp_path, "")
 
 
@@ -158,7 +158,7 @@ def test_the_policy_in_numpy_is_the_actor_that_was_trained(tmp_path: Path) -> No
     training.lap(400)
     rng = np.random.default_rng(0)
     seen, noise = rng.normal(size=(5, 18)).astype(np.float32), rng.normal(size=(5, 6)).astype(np.float32)
-    actor, policy = training._model.actor, Policy(training.actor())
+    actor, policy = training._model.actor, GaussianActor(training.actor())
     with torch.no_grad():
         mean, log_std, _ = actor.get_action_dist_params(torch.from_numpy(seen))
         sampled = torch.tanh(mean + log_std.exp() * torch.from_numpy(noise)).numpy()

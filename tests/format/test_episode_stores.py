@@ -4,9 +4,10 @@ import json
 import shutil
 from pathlib import Path
 
+from idaq.format.foreign import read_foreign
+
 from idaq.format.columns import map_columns
 from idaq.format.episodes import EpisodeStore, FlatEpisodes
-from idaq.format.foreign import read_foreign
 from idaq.format.reader import open_stored
 from idaq.format.zarr.reader import open_zarr
 from idaq.format.zarr.transfer import export_zarr

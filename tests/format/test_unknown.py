@@ -27,7 +27,7 @@ from idaq.share.focal_npy import export_focal_npy
 from idaq.share.lerobot import export_lerobot
 from idaq.share.parquet import export_parquet
 from idaq.share.rlds import example_of
-from idaq.tasks import FAMILIES, get_family
+from idaq.tasks import get_family
 from tests.format.made import entries_of, made_source
 from tests.format.sealing import reseal
 from tests.recipes import small_recipe
@@ -126,10 +126,9 @@ def test_pages_show_it(unknown: StoredDataset, tmp_path: Path) -> None:
     assert "<span>50% (unknown of 1)</span>" in page
 
 
-def test_a_family_that_defines_no_success_collects_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_family_that_defines_no_success_collects_none(tmp_path: Path) -> None:
     family = get_family("point-robot")
     bare = replace(family, tasks=tuple(replace(task, success=None) for task in family.tasks))
-    monkeypatch.setitem(FAMILIES, "point-robot", lambda: bare)
-    stored = open_stored(collect(small_recipe(), tmp_path).path)
+    stored = open_stored(collect(small_recipe(), tmp_path, family=bare).path)
     assert not stored.episodes.success_known.any()
     assert stored.tasks[0].success is None

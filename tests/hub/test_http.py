@@ -105,7 +105,7 @@ LASTING: dict[str, tuple[Inject, type[IdaqError], str]] = {
 
 
 @pytest.mark.parametrize(("inject", "kind", "text"), LASTING.values(), ids=LASTING)
-def test_faults_that_last_are_told_and_once_mended_the_same_pull_goes_on(
+def test_faults_that_last_are_reported_and_once_fixed_the_same_pull_resumes(
     web: Any, made_digest: str, tmp_path: Path, inject: Inject, kind: type[IdaqError], text: str
 ) -> None:
     inject(web)
@@ -177,7 +177,7 @@ def test_sound_hashes_of_an_unsound_dataset_do_not_help(web: Any, own_folder: Pa
         file["episode_1/rewards"][0] = 77.0
 
     alter_hdf5(own_folder / MADE, alter)
-    with pytest.raises(CorruptDatasetError, match="is not sound"):
+    with pytest.raises(CorruptDatasetError, match="is corrupt"):
         fetch(web.url, tmp_path / "root")
     assert visible(tmp_path / "root") == []
 

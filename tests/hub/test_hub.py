@@ -26,7 +26,7 @@ from idaq.format.verify import verify
 from idaq.hub.lookup import look_up, open_remote
 from idaq.hub.pull import partial, pull
 from idaq.hub.push import push
-from idaq.hub.remote import scrub
+from idaq.hub.remote import hide_credentials
 from idaq.hub.tasks import pull_tasks
 from tests.format.sealing import flip, reseal
 from tests.hub import servers
@@ -64,7 +64,7 @@ def test_the_torso_of_a_push_is_finished_by_the_next(own_folder: Path, made: Pat
 def test_what_is_whole_but_wrong_is_not_overwritten(own_folder: Path, made: Path) -> None:
     path = own_folder / MADE / "data/metadata.json"
     path.write_text('{"dataset_id": "somebody else\'s"}')
-    with open_remote(f"file://{own_folder}") as remote, pytest.raises(DatasetExistsError, match="not sound there"):
+    with open_remote(f"file://{own_folder}") as remote, pytest.raises(DatasetExistsError, match="corrupt there"):
         push(made, remote)
     assert "somebody" in path.read_text()
 
@@ -184,7 +184,7 @@ def test_an_interrupted_pull_goes_on(
     ],
 )
 def test_scrub(text: str, clean: str) -> None:
-    assert scrub(text) == clean
+    assert hide_credentials(text) == clean
 
 
 def test_an_unknown_scheme_names_what_is_missing() -> None:

@@ -99,7 +99,7 @@ def test_a_broken_registry_is_told_and_left_alone(hf: Any, made: Path, text: byt
     hf.repos[REPO] = [{"namespace_metadata.json": text}]
     with pytest.raises(ShareError, match=r"namespace_metadata.json of idaq is not") as caught:
         send(made)
-    assert caught.value.hint == "mend it on the hub: {} will do"
+    assert caught.value.hint == "fix it on the hub: {} will do"
     assert len(hf.repos[REPO]) == 1
 
 
@@ -148,7 +148,7 @@ def test_a_commit_in_between_is_not_overwritten(hf: Any, made: Path, made_digest
     hf.inject(meanwhile, times=1, method="POST", path="/objects/batch")
     with pytest.raises(TransferError, match="commit has happened since") as caught:
         send(made)
-    assert caught.value.hint == "the same command goes on from where it stopped"
+    assert caught.value.hint == "run the same command again: it resumes"
     assert not send(made).existed
     registered = json.loads(hf.repos[REPO][-1]["namespace_metadata.json"])
     assert registered["datasets"] == [MADE, "idaq/theirs-v0"]

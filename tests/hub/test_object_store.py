@@ -76,7 +76,7 @@ DOWN: dict[str, Inject] = {
 
 @pytest.mark.parametrize("inject", DOWN.values(), ids=DOWN)
 def test_faults_on_the_way_down(s3: Any, made: Path, made_digest: str, tmp_path: Path, inject: Inject) -> None:
-    """The identical dataset or an error and nothing visible; once mended, the same pull gives it."""
+    """The identical dataset or an error and nothing visible; once fixed, the same pull gives it."""
     send(s3, made)
     inject(s3)
     if failure := failure_of(lambda: fetch(s3, tmp_path)):
@@ -136,7 +136,7 @@ def test_bytes_damaged_on_the_way_up_are_found_by_the_pull(s3: Any, made: Path, 
     assert visible(tmp_path) == []
 
 
-def test_without_credentials_the_variables_are_named(s3: Any, made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hide_credentials_the_variables_are_named(s3: Any, made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")

@@ -7,7 +7,6 @@ import pytest
 from scipy import stats
 
 from idaq.loader import MetaBatches, TransitionTable, open_dataset
-from idaq.loader.sampling import task_contexts
 from tests.format.made import PLANS
 from tests.loader.test_table import assert_bitwise
 
@@ -69,14 +68,3 @@ def test_context_and_transitions_are_drawn_independently(table: TransitionTable)
         np.add.at(pairs, tuple(np.searchsorted(rewards, first) for first in firsts), 1)
     assert pairs.sum() > 300
     assert stats.chisquare(pairs.ravel()).pvalue > 0.001
-
-
-def test_contexts_of_tasks_are_their_own_and_pure_in_the_seed(table: TransitionTable) -> None:
-    positions = np.array([2, 0, 2, 1])
-    contexts = task_contexts(table, positions, 6, seed=3)
-    assert contexts.observations.shape == (4, 6, 3)
-    np.testing.assert_array_equal(task_of(contexts.rewards), np.tile([[9], [2], [9], [5]], 6))
-    assert_bitwise(contexts, task_contexts(table, positions, 6, seed=3))
-    assert_bitwise(contexts[0], contexts[2])
-    assert_bitwise(contexts[1:2], task_contexts(table, positions[1:2], 6, seed=3))
-    assert contexts.rewards.tobytes() != task_contexts(table, positions, 6, seed=4).rewards.tobytes()

@@ -4,17 +4,17 @@ from dataclasses import replace
 
 import pytest
 
-from idaq.tasks import FAMILIES, Family, Singles, get_family
+from idaq.tasks import BUILT_IN, Family, SyncEnvs, get_family
 from idaq.testing import FamilyContract
 
-POINTS = [name for name in FAMILIES if name.startswith("point")]
+POINTS = [name for name in BUILT_IN if name.startswith("point")]
 ML1 = ["ml1/push", "ml1/peg-unplug-side", "ml1/shelf-place"]
 
 
 class TestFamilies(FamilyContract):
     steps = 30
 
-    @pytest.fixture(params=[*(name for name in FAMILIES if not name.startswith("ml1/")), *ML1])
+    @pytest.fixture(params=[*(name for name in BUILT_IN if not name.startswith("ml1/")), *ML1])
     def family(self, request: pytest.FixtureRequest) -> Family:
         return get_family(request.param)
 
@@ -25,4 +25,4 @@ class TestSteppedOneAfterTheOther(FamilyContract):
     @pytest.fixture(params=POINTS)
     def family(self, request: pytest.FixtureRequest) -> Family:
         family = get_family(request.param)
-        return replace(family, lockstep=lambda: Singles(family.make))
+        return replace(family, lockstep=lambda: SyncEnvs(family.make))

@@ -7,7 +7,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from idaq.tasks import Singles
+from idaq.tasks import SyncEnvs
 
 
 class Countdown(gym.Env[Any, Any]):
@@ -28,7 +28,7 @@ class Countdown(gym.Env[Any, Any]):
 
 
 def test_an_ended_environment_is_not_stepped_again() -> None:
-    envs = Singles(Countdown)
+    envs = SyncEnvs(Countdown)
     envs.reset(np.array([1, 3]), np.zeros(2, np.uint64))
     ended = [envs.step(np.zeros((2, 1))).terminated.tolist() for _ in range(3)]
     assert ended == [[True, False], [True, False], [True, True]]

@@ -12,7 +12,7 @@ from gymnasium.utils.env_checker import check_env
 from idaq.core.config import from_mapping, to_mapping
 from idaq.core.errors import UnknownNameError, UsageError
 from idaq.core.types import Array, Task
-from idaq.tasks import FAMILIES, Family, get_family
+from idaq.tasks import BUILT_IN, Family, get_family
 from idaq.tasks.bodies import DYNAMICS, Simulation
 from idaq.tasks.locomotion import VARIANTS, LocomotionLockstep, load_tasks
 from tests.marks import DRAWS
@@ -60,7 +60,7 @@ def random_actions(name: str, steps: int, bodies: int, scale: float = 1.0) -> Ar
 def test_the_families_have_these_sizes(name: str, observation: int, action: int, tasks: int) -> None:
     family = get_family(name)
     env = family.make()
-    assert name in FAMILIES
+    assert name in BUILT_IN
     assert (env.observation_space.shape, env.action_space.shape) == ((observation,), (action,))
     assert (len(family.tasks), family.horizon) == (tasks, 200)
     assert family.task_features is not None

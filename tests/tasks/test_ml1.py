@@ -14,14 +14,14 @@ from idaq.core.config import from_mapping, to_mapping
 from idaq.core.errors import UnknownNameError, UsageError
 from idaq.core.types import Task
 from idaq.format.recipe import Behaviour
-from idaq.tasks import FAMILIES, get_family, ml1
+from idaq.tasks import BUILT_IN, get_family, ml1
 
 EXPERT = Behaviour(name="expert", kind="scripted", quality="expert", episodes=1, noise=0.1)
 
 
 def test_the_names_are_meta_worlds_own() -> None:
     assert {f"{name}-v3" for name in ml1.NAMES} == set(metaworld.ALL_V3_ENVIRONMENTS)
-    assert {name for name in FAMILIES if name.startswith("ml1/")} == {f"ml1/{name}" for name in ml1.NAMES}
+    assert {name for name in BUILT_IN if name.startswith("ml1/")} == {f"ml1/{name}" for name in ml1.NAMES}
 
 
 @pytest.mark.parametrize("name", ["reach", "peg-insert-side", "window-open"])
@@ -41,7 +41,7 @@ def test_an_expert_episode_of_every_set(name: str) -> None:
     family = dataclasses.replace(get_family(f"ml1/{name}"), horizon=150)
     assert len(family.tasks) == len({str(task.params) for task in family.tasks}) == 50
     assert from_mapping(Task, to_mapping(family.tasks[49]), where="task", strict=True) == family.tasks[49]
-    (expert,), _, _ = rollout(family, EXPERT, np.array([9]), np.array([1], np.uint64))
+    (expert,) = rollout(family, EXPERT, np.array([9]), np.array([1], np.uint64)).episodes
     observation_space, action_space = ml1.spaces()
     assert all(seen in observation_space for seen in expert.observations)
     assert all(action in action_space for action in expert.actions)
@@ -51,16 +51,15 @@ def test_an_expert_episode_of_every_set(name: str) -> None:
     assert ((expert.rewards >= 0) & (expert.rewards <= 10)).all()
     env = family.lockstep()
     env.reset(np.array([9]), np.zeros(1, np.uint64))
-    assert np.abs(env.privileged()[0, -3:]).max() > 0.01
+    assert np.abs(env.controller_view()[0, -3:]).max() > 0.01
 
 
 @pytest.mark.parametrize(
     ("name", "mean", "success"), [("reach", 4833, True), ("push", 3694, True), ("window-open", 2147, True)]
 )
 def test_full_episodes_have_the_published_returns(name: str, mean: float, success: bool) -> None:
-    episodes, solved, _ = rollout(
-        get_family(f"ml1/{name}"), EXPERT, np.arange(0, 50, 10), np.arange(5, dtype=np.uint64)
-    )
+    done = rollout(get_family(f"ml1/{name}"), EXPERT, np.arange(0, 50, 10), np.arange(5, dtype=np.uint64))
+    episodes, solved = done.episodes, done.successes
     assert np.mean([episode.total_reward for episode in episodes]) == pytest.approx(mean, rel=0.15)
     assert solved.all() == success
     assert [(len(e), e.truncated[-1], e.terminated.any()) for e in episodes] == [(500, True, False)] * 5

@@ -6,11 +6,11 @@ from gymnasium.envs.registration import EnvSpec
 from numpy.typing import NDArray
 
 from idaq.core.errors import UnknownNameError, UsageError
-from idaq.tasks import FAMILIES, Family, get_family
+from idaq.tasks import BUILT_IN, Family, get_family
 from idaq.tasks.point import MAX_ACTION, load_variant, move
 
 LARGEST = np.full(2, MAX_ACTION)
-POINTS = sorted(name for name in FAMILIES if name.startswith("point"))
+POINTS = sorted(name for name in BUILT_IN if name.startswith("point"))
 
 
 @pytest.fixture(params=POINTS)

@@ -1,0 +1,167 @@
+"""A recipe as it is collected here: its family, splits, behaviours and digest, made once and passed down."""
+
+import functools
+import inspect
+import uuid
+from dataclasses import dataclass, field, replace
+from importlib.metadata import PackageNotFoundError, version
+from itertools import product
+
+from idaq.core.config import canonical_json, to_mapping
+from idaq.core.digest import value_digest
+from idaq.core.errors import CollectError, ConfigError, PluginError
+from idaq.core.seeds import generator
+from idaq.format.recipe import Behaviour, Recipe
+from idaq.tasks import Family, Spaces, get_family
+
+_NO_CONTENT = ("authors", "license", "train", "adapt")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """What one worker collects at a time. `behaviour_index` = len(recipe.behaviours) is the random reference."""
+
+    task_index: int
+    behaviour_index: int
+
+    @property
+    def shard(self) -> str:
+        return f"task{self.task_index:05d}-behaviour{self.behaviour_index:02d}.npz"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a collection does. A worker process gets a copy, without the family where a name leads to it there too."""
+
+    recipe: Recipe
+    given: Family | None
+    """the family, where it was built in a script and no name leads to it"""
+    splits: dict[int, str]
+    """task index -> split, in index order"""
+    tasks_digest: str
+    """of the tasks as they are here"""
+    key: str = field(default_factory=lambda: uuid.uuid4().hex)
+    """of this very plan: a family that was edited meanwhile is made anew for the next"""
+
+    @property
+    def family(self) -> Family:
+        """Raises CollectError where it does not come out as it did when the plan was made."""
+        return self.given or _named(self.recipe.family, self.tasks_digest, self.key)
+
+    @functools.cached_property
+    def spaces(self) -> Spaces:
+        """Those of the family's environment, which is made for it: what a worker gets has them already."""
+        return self.family.spaces()
+
+    @property
+    def behaviours(self) -> list[Behaviour]:
+        """The recipe's, then the random reference."""
+        return behaviours_of(self.recipe)
+
+    @property
+    def cells(self) -> list[Cell]:
+        numbers = range(len(self.behaviours))
+        return [Cell(task_index=task, behaviour_index=number) for task, number in product(self.splits, numbers)]
+
+    @property
+    def digest(self) -> str:
+        """Of the recipe and the tasks as they are here: what one version of a family began, another does not finish."""
+        return value_digest([content_of(self.recipe), self.tasks_digest])
+
+
+def make_plan(recipe: Recipe, family: Family | None = None) -> Plan:
+    """Look up the recipe's family, or take the one that is given, and see that the recipe can be collected.
+
+    Raises ConfigError where the recipe does not fit the family, PluginError for a family that cannot be used.
+    """
+    if family is not None and family.name != recipe.family:
+        raise ConfigError(
+            f"the recipe is of family {recipe.family}; the family that was given is {family.name}",
+            hint="give both one name: the dataset states the recipe's",
+        )
+    known = get_family(recipe.family) if family is None else family
+    splits = assign_splits(recipe, known)
+    if faults := _faults(known):
+        raise PluginError(f"the task family {known.name} cannot be collected", details=faults)
+    return Plan(recipe=recipe, given=family, splits=splits, tasks_digest=_tasks_digest(known))
+
+
+@functools.lru_cache(maxsize=1)
+def _named(name: str, tasks_digest: str, _key: str) -> Family:
+    """A family by name, made once in each process for each plan."""
+    family = get_family(name)
+    if _tasks_digest(family) != tasks_digest:
+        raise CollectError(
+            f"the tasks of {name} come out otherwise each time they are made",
+            hint="draw them from a generator with a fixed seed",
+        )
+    return family
+
+
+def _tasks_digest(family: Family) -> str:
+    return value_digest([dict(task.params) for task in family.tasks])
+
+
+def behaviours_of(recipe: Recipe) -> list[Behaviour]:
+    """The recipe's behaviours and, last, the random policy that is only measured."""
+    random = Behaviour(
+        name="random-reference", kind="random", quality="random", episodes=recipe.reference.random_episodes
+    )
+    return [*recipe.behaviours, random]
+
+
+def content_of(recipe: Recipe) -> dict[str, object]:
+    """What determines the data; the rest says whose it is and how best to learn from it."""
+    return {key: value for key, value in to_mapping(recipe).items() if key not in _NO_CONTENT}
+
+
+def assign_splits(recipe: Recipe, family: Family) -> dict[int, str]:
+    """Task index -> split, in index order: the first tasks of a seeded permutation for the first split, and so on."""
+    sizes = recipe.splits.sizes
+    if not 0 < sum(sizes.values()) <= len(family.tasks):
+        raise ConfigError(f"splits {sizes} ask for {sum(sizes.values())} tasks; {family.name} has {len(family.tasks)}")
+    order = generator(recipe.splits.seed).permutation(len(family.tasks)).tolist()
+    names = [name for name, size in sizes.items() for _ in range(size)]
+    return dict(sorted(zip(order, names, strict=False)))
+
+
+def simulator_versions(family: Family) -> dict[str, str]:
+    """Version of each package that decides what an episode holds. Raises PackageNotFoundError."""
+    return {name: version(name) for name in family.simulators}
+
+
+def entry_point_of(family: Family) -> str:
+    """`package.module:thing` of the environment, also where the family holds the class itself."""
+    entry = family.env_spec.entry_point
+    return entry if isinstance(entry, str) else f"{entry.__module__}:{entry.__qualname__}"  # type: ignore[union-attr]
+
+
+def environment_notes(family: Family) -> list[str]:
+    """What a user should know of where the environment comes from."""
+    entry = entry_point_of(family)
+    if not entry.startswith("__main__:"):
+        return []
+    return [f"{entry} is defined in a script: no other program can make the environment; a module can be imported"]
+
+
+def env_spec_json(family: Family) -> str:
+    """The environment as Minari states it in metadata.json."""
+    return replace(family.env_spec, entry_point=entry_point_of(family)).to_json()
+
+
+def _faults(family: Family) -> list[str]:
+    """Why a dataset of this family could not be written."""
+    spec, faults = family.env_spec, list[str]()
+    if spec.max_episode_steps != family.horizon:
+        faults.append(f"env_spec.max_episode_steps is {spec.max_episode_steps}; the horizon is {family.horizon}")
+    if not (isinstance(spec.entry_point, str) or inspect.isclass(spec.entry_point)):
+        faults.append(f"env_spec.entry_point is {spec.entry_point!r}; a class or its name is needed")
+    try:
+        canonical_json(spec.kwargs)
+    except (TypeError, ValueError, RecursionError):
+        faults.append("env_spec.kwargs hold what JSON cannot: numbers, texts, lists and dicts of them are needed")
+    try:
+        simulator_versions(family)
+    except PackageNotFoundError as error:
+        faults.append(f"simulators names {error.name}, which is no installed package")
+    return faults
