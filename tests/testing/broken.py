@@ -15,7 +15,7 @@ from idaq.format.columns import Columns, map_columns
 from idaq.format.episodes import EpisodeStore, FlatEpisodes
 from idaq.format.reader import open_stored
 from idaq.format.writer import DatasetSource, entry_of, write_dataset
-from idaq.hub.remote import METADATA, Remote, Upload
+from idaq.hub.remote import METADATA_PATH, Remote, Upload
 from idaq.loader import Dataset, MetaBatches, open_dataset
 from idaq.tasks import Family, StepBatch, get_family
 from idaq.testing import (
@@ -150,7 +150,7 @@ class Memory:
         self.files: dict[str, bytes] = {}
 
     def dataset_ids(self) -> list[str]:
-        return [path.removesuffix(f"/{METADATA}") for path in self.files if path.endswith(METADATA)]
+        return [path.removesuffix(f"/{METADATA_PATH}") for path in self.files if path.endswith(METADATA_PATH)]
 
     def size(self, path: str) -> int | None:
         return len(self.files[path]) if path in self.files else None
@@ -233,7 +233,7 @@ class Rounded:
 
     def __init__(self) -> None:
         self.env = get_family("point-robot").lockstep()
-        self.reset, self.privileged = self.env.reset, self.env.privileged
+        self.reset, self.controller_view = self.env.reset, self.env.controller_view
 
     def step(self, actions: Array) -> StepBatch:
         step = self.env.step(actions)
@@ -250,7 +250,7 @@ class TestRounded(FamilyContract):
 
     @pytest.fixture
     def family(self) -> Family:
-        return replace(get_family("point-robot"), lockstep=Rounded)
+        return replace(get_family("point-robot"), batched=Rounded)
 
 
 class TestCentred(FamilyContract):
@@ -269,15 +269,6 @@ class TestUntold(FamilyContract):
     @pytest.fixture
     def family(self) -> Family:
         return replace(get_family("point-robot-wind"), task_changes_dynamics=False)
-
-
-class TestTwins(FamilyContract):
-    red = "test_tasks_are_told_apart_by_index_id_and_params"
-
-    @pytest.fixture
-    def family(self) -> Family:
-        family = get_family("point-robot")
-        return replace(family, tasks=(family.tasks[0], *family.tasks))
 
 
 # -- formats -------------------------------------------------------------------------------------------------------
