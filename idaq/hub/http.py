@@ -62,9 +62,9 @@ class HttpReader:
                 )
             _refuse_html(response, url)
             stated = response.headers.get("Content-Range", "")
-            if response.status_code == 206 and not stated.startswith(f"bytes {start}-"):
+            if response.status_code == 206 and not _lies_within(stated, start, stop):
                 raise ShareError(
-                    f"{hide_credentials(url)}: asked for bytes from {start}, the server sent {stated[:60]!r}",
+                    f"{hide_credentials(url)}: asked for bytes {start} to {stop - 1}, the server sent {stated[:60]!r}",
                     hint=_ODD,
                 )
             skip = start if response.status_code == 200 else 0
@@ -154,6 +154,15 @@ class HttpRemote:
 def _trusted() -> ssl.SSLContext:
     """The certificates to trust; reading them takes 0.1 s."""
     return httpx2.create_ssl_context()
+
+
+def _lies_within(content_range: str, start: int, stop: int) -> bool:
+    """Whether a Content-Range is of [start, stop), perhaps without its end, in a file that holds all of it."""
+    found = re.fullmatch(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)", content_range)
+    if found is None:
+        return False
+    first, last = int(found[1]), int(found[2])
+    return first == start <= last < stop and (found[3] == "*" or stop <= int(found[3]))
 
 
 def _refuse_html(response: httpx2.Response, url: str) -> None:

@@ -4,10 +4,9 @@ import json
 import shutil
 from pathlib import Path
 
-from idaq.format.foreign import read_foreign
-
 from idaq.format.columns import map_columns
 from idaq.format.episodes import EpisodeStore, FlatEpisodes
+from idaq.format.minari_reader import read_plain_minari
 from idaq.format.reader import open_stored
 from idaq.format.zarr.reader import open_zarr
 from idaq.format.zarr.transfer import export_zarr
@@ -32,5 +31,5 @@ class TestOtherMakers(EpisodeStoreContract):
         metadata = json.loads((dataset / "data/metadata.json").read_text())
         del metadata["idaq"]
         (dataset / "data/metadata.json").write_text(json.dumps(metadata))
-        foreign = read_foreign(dataset)
-        return FlatEpisodes(foreign.columns, foreign.episodes.length)
+        plain = read_plain_minari(dataset)
+        return FlatEpisodes(plain.columns, plain.episodes.length)

@@ -7,7 +7,7 @@ from minari.serialization import serialize_space
 from idaq.core.config import to_mapping
 from idaq.core.types import Episode
 from idaq.format.reader import open_stored
-from idaq.format.verify import check_sound
+from idaq.format.verify import check_valid
 from idaq.format.writer import DatasetSource, EpisodeEntry, entry_of, write_dataset
 from idaq.loader import open_dataset
 from idaq.testing import Contents, FormatReaderContract, FormatWriterContract
@@ -16,7 +16,7 @@ from tests.format import second_reader, second_writer
 
 class TestReader(FormatReaderContract):
     def read(self, path: Path) -> Contents:
-        check_sound(path, "it is damaged")
+        check_valid(path, "it is damaged")
         stored, dataset = open_stored(path), open_dataset(path)
         return Contents(
             dataset_id=dataset.dataset_id,

@@ -24,7 +24,7 @@ from idaq.core.errors import (
 from idaq.format.store import list_datasets
 from idaq.format.verify import verify
 from idaq.hub.lookup import look_up, open_remote
-from idaq.hub.pull import partial, pull
+from idaq.hub.pull import partial_folder, pull
 from idaq.hub.push import push
 from idaq.hub.remote import hide_credentials
 from idaq.hub.tasks import pull_tasks
@@ -89,7 +89,7 @@ def test_two_pulls_of_one_id_do_not_mix(published: Path, tmp_path: Path, monkeyp
     monkeypatch.setattr("idaq.format.lock.PATIENCE", 0.1)
     with open_remote(f"file://{published}") as remote:
         found = look_up(remote, MADE)
-        with partial(found, MADE, "whole", tmp_path), ThreadPoolExecutor() as second:
+        with partial_folder(found, MADE, "whole", tmp_path), ThreadPoolExecutor() as second:
             error = second.submit(pull, found, tmp_path).exception()
     assert isinstance(error, DatasetLockedError)
     assert f"is being written by pull from file://{published}, process" in error.message

@@ -45,3 +45,14 @@ def test_a_zarr_form_gives_the_same_from_the_episodes_that_hold_them(
     assert tasks.tolist() == there[0].tolist() == [5, 9]
     assert_bitwise(contexts, there[1])
     assert len(read) == len(set(read)) <= 8
+
+
+def test_contexts_of_two_tasks_are_drawn_independently(dataset: Dataset) -> None:
+    """One stream for all tasks would draw the same places of each."""
+    table = dataset.transitions("map")
+    _, contexts = task_contexts(dataset, 400, seed=3)
+    places = [
+        np.searchsorted(np.sort(table.gather(table.of_task(position)).rewards), contexts.rewards[position])
+        for position in (0, 2)
+    ]
+    assert abs(np.corrcoef(places)[0, 1]) < 0.2

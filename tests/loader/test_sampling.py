@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from idaq.loader import MetaBatches, TransitionTable, open_dataset
+from idaq.loader import MetaBatches, StreamedBatches, TransitionTable, open_dataset
 from tests.format.made import PLANS
 from tests.loader.test_table import assert_bitwise
 
@@ -68,3 +68,20 @@ def test_context_and_transitions_are_drawn_independently(table: TransitionTable)
         np.add.at(pairs, tuple(np.searchsorted(rewards, first) for first in firsts), 1)
     assert pairs.sum() > 300
     assert stats.chisquare(pairs.ravel()).pvalue > 0.001
+
+
+def copies(source: MetaBatches | StreamedBatches, task: int) -> np.ndarray:
+    """How often in 100 steps each row of the context was each row of the batch: (B, K) shares, for one task."""
+    equal = []
+    for step in range(100):
+        drawn = source.at(step)
+        rows, context = (part.rewards[drawn.tasks == task] for part in (drawn.transitions, drawn.context))
+        equal.append(rows[:, :, None] == context[:, None, :])
+    return np.concatenate(equal).mean(0)
+
+
+def test_no_row_of_the_context_is_taken_from_the_batch(table: TransitionTable) -> None:
+    """Of 48 transitions, two drawn independently are the same one time in 48; a row in both would be so each time."""
+    shares = copies(batches(table, meta_batch=16), task=9)
+    assert shares.shape == (7, 3)
+    assert 0 < shares.max() < 0.1
