@@ -27,8 +27,8 @@ def read_table(path: Path, schema: pa.Schema, count: int) -> pa.Table:
             raise CorruptDatasetError(f"{path} has {path.stat().st_size} bytes, too many for {count} rows")
         footer = pq.read_metadata(path)
         _check_footer(footer, path, count)
-        if not _is(footer.schema.to_arrow_schema(), schema):
-            raise CorruptDatasetError(f"{path} has columns {footer.schema.names}, not {schema.names}"[:600])
+        if mismatch := _mismatch(footer.schema.to_arrow_schema(), schema):
+            raise CorruptDatasetError(f"{path} has {mismatch}"[:600])
         with pq.ParquetFile(path, metadata=footer, read_dictionary=texts) as file:
             table = file.read(schema.names)
         for name in texts:
@@ -44,12 +44,14 @@ def read_table(path: Path, schema: pa.Schema, count: int) -> pa.Table:
         raise CorruptDatasetError(f"{path} is not a readable parquet file: {error}") from None
 
 
-def _is(found: pa.Schema, schema: pa.Schema) -> bool:
-    """Whether these are its columns; one that may hold nulls may also be declared without."""
-    if len(found) != len(schema):
-        return False
+def _mismatch(found: pa.Schema, schema: pa.Schema) -> str:
+    """What differs between columns; nothing if they are alike. A column without nulls may be declared either way."""
+    if found.names != schema.names:
+        return f"columns {found.names}, not {schema.names}"
     pairs = zip(found, schema, strict=True)
-    return all(here.with_nullable(here.nullable or there.nullable).equals(there) for here, there in pairs)
+    return "; ".join(
+        f"a column {here.name} of {here.type}, not {there.type}" for here, there in pairs if here.type != there.type
+    )
 
 
 def _check_footer(metadata: pq.FileMetaData, path: Path, count: int) -> None:
