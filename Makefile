@@ -3,14 +3,14 @@ PYTHON ?= python3
 BIN := .venv/bin
 export MINARI_DATASETS_PATH ?= $(CURDIR)/data
 
-.PHONY: setup demo test test-interop check bench reproduce reproduce-ml1 reproduce-locomotion schemas clean
+.PHONY: setup demo test test-interop test-light mutants check bench reproduce reproduce-ml1 reproduce-locomotion schemas clean
 
 setup: .venv/installed
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --upgrade pip
-	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev]'
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[all,dev]'
 	touch $@
 
 demo: setup
@@ -34,6 +34,17 @@ test-interop: setup
 		$(BIN)/pytest tests/interop -rs --timeout 600
 	$(BIN)/python -m idaq.catalogue.page
 
+# idaq as users install it: the core alone, beside d3rlpy, and beside the newest MuJoCo, each in an environment of its own.
+test-light: setup
+	$(BIN)/python -m tests.interop.environments $(INTEROP) light mujoco-newest d3rlpy
+	IDAQ_INTEROP=$(INTEROP) $(BIN)/pytest tests/interop/test_light.py -rs --timeout 600
+
+# Changes the code in one place, and runs the tests that reach it; what no test notices is listed in tests/mutants.md.
+# ONLY="idaq/learn idaq/adapt/run.py" takes some of it. The same command goes on where it was stopped.
+MUTANTS ?= $(HOME)/.cache/idaq/mutants
+mutants: setup
+	nice $(BIN)/python -m tests.mutants $(MUTANTS) --only $(ONLY)
+
 check: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -41,19 +52,19 @@ check: setup
 	$(BIN)/lint-imports
 
 bench: setup
-	$(BIN)/pip install --quiet -c constraints.txt -e '.[bench]'
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[all,bench]'
 	$(BIN)/pytest tests/bench --override-ini addopts= -q
 
 reproduce: setup
 	$(BIN)/idaq reproduce
 
-# The published sets first, then the rest: hours. Stop it at any time; the same command goes on.
+# The published sets first, then the rest: hours. Stop it at any time; the same command resumes.
 ML1 ?= push sweep peg-unplug-side window-open button-press shelf-place reach-wall plate-slide door-lock coffee-button \
 	faucet-close handle-press *
 reproduce-ml1: setup
 	$(BIN)/idaq reproduce $(foreach set,$(ML1),'ml1/$(set)/expert') --seeds 3 --out runs/ml1
 
-# Bodies that run, expert and medium: hours. The same command goes on where it was stopped.
+# Bodies that run, expert and medium: hours. The same command resumes.
 LOCOMOTION ?= cheetah-vel walker-rand-params ant-goal
 reproduce-locomotion: setup
 	$(BIN)/idaq reproduce $(foreach family,$(LOCOMOTION),$(family)/medium $(family)/expert) --seeds 3 --out runs/locomotion

@@ -1,6 +1,6 @@
 """idaq adapt"""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,7 +8,7 @@ import typer
 
 from idaq.core.errors import UsageError
 
-from .output import Json, Root, Settings, if_interrupted, print_json, print_table, progress, say
+from .output import Json, Plugin, Root, Settings, if_interrupted, print_json, print_table, progress, say
 
 if TYPE_CHECKING:
     from idaq.adapt.results import Results
@@ -22,6 +22,10 @@ def adapt(
     video: Annotated[bool, typer.Option("--video", help="Film one task's adaptation: video.gif, stills.png.")] = False,
     out: Annotated[Path | None, typer.Option(help="Where to write, for one run. \\[default: the run]")] = None,
     force: Annotated[bool, typer.Option("--force", help="Run again what is there; replace other results.")] = False,
+    family: Annotated[
+        str | None, typer.Option(metavar="PACKAGE.MODULE:THING", help="The dataset's task family, where it is yours.")
+    ] = None,
+    plugin: Plugin = [],  # noqa: B006
     root: Root = None,
     as_json: Json = False,
 ) -> None:
@@ -36,6 +40,7 @@ def adapt(
       idaq adapt runs/point
       idaq adapt runs/push --video
       idaq adapt runs/point-seed* --strategies idaq,best-of-prior,posterior --set seeds=8
+      idaq adapt runs/point --strategies my_module:MyStrategy --set idaq.uncertainty=my_module:surprise
       idaq adapt runs/point --out runs/point-brief --set episodes=10 --set reference=5 --set "report_at=[1, 2, 5, 10]"
     """
     from idaq.evaluate.protocol import summarise, summary_columns, summary_notes, summary_rows
@@ -43,7 +48,9 @@ def adapt(
     if out is not None and len(runs) > 1:
         raise UsageError("--out takes the results of one run", hint="adapt the runs one by one")
     names = _names(strategies, video)
-    plans = [plan(run, out or run, names, settings, root, video, force) for run in runs]
+    trusted = [*plugin, *([family] if family else [])]
+    asked = _Asked(names=names, settings=settings, root=root, video=video, force=force, trusted=trusted)
+    plans = [asked.plan(run, out or run) for run in runs]
     kept = {planned.out: [name for name in planned.there.strategies if name not in planned.to_run] for planned in plans}
     with if_interrupted(lambda: _told(kept)):
         results = [adapt_run(planned, kept[planned.out]) for planned in plans]
@@ -60,17 +67,17 @@ def adapt(
     say(*summary_notes(summary))
 
 
-def _names(strategies: str | None, video: bool) -> list[str]:
-    """The strategies asked for; a film needs the traced one."""
-    from idaq.adapt.strategies import STRATEGIES
+def _names(strategies: str | None, video: bool) -> list[str] | None:
+    """The strategies asked for, None for all; a film needs the traced one."""
+    from idaq.adapt.strategy import STRATEGIES
     from idaq.adapt.trace import STRATEGY
 
     names = [name.strip() for name in (strategies or "").split(",") if name.strip()]
     if strategies is not None and not names:
-        raise UsageError("no strategy is named", hint=f"some of {', '.join(STRATEGIES)}, or all")
+        raise UsageError("no strategy is named", hint=f"some of {', '.join(STRATEGIES.names())}, or all")
     if names == ["all"] or not (names or video):
-        names = list(STRATEGIES)
-    return [*names, STRATEGY] if video else names
+        return None
+    return list(dict.fromkeys([*names, STRATEGY] if video else names))
 
 
 def _told(kept: dict[Path, list[str]]) -> str:
@@ -82,25 +89,39 @@ def _restricted(results: "Results", names: set[str]) -> "Results":
     return replace(results, strategies={name: one for name, one in results.strategies.items() if name in names})
 
 
-def plan(
-    run: Path, out: Path, names: list[str], settings: list[str], root: Path | None, video: bool, force: bool
-) -> "Adaptation":
-    """What to run; a film of what is there takes its settings from there."""
-    from idaq.adapt.config import AdaptConfig
-    from idaq.adapt.results import RESULTS, read_results
-    from idaq.adapt.run import resume_adaptation
-    from idaq.adapt.trace import STRATEGY, has_trace
-    from idaq.core.config import from_mapping, override
-    from idaq.learn.checkpoint import load_agent
-    from idaq.learn.run import run_dataset
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    """What the options ask for, of every run."""
 
-    dataset = run_dataset(run, root)
-    recipe = dataset.manifest.recipe.adapt if dataset.manifest else {}
-    config = from_mapping(AdaptConfig, override(recipe, settings), where="adaptation settings")
-    if video and not settings and not force and (out / RESULTS).exists():
-        config = read_results(out).config
-    again = set(names) if force else {STRATEGY} if video and not has_trace(out) else set()
-    return resume_adaptation(out, load_agent(run), dataset, config, names, again=again, force=force)
+    names: list[str] | None
+    settings: list[str]
+    root: Path | None
+    video: bool
+    force: bool
+    trusted: list[str]
+
+    def plan(self, run: Path, out: Path) -> "Adaptation":
+        """What to run; a film of what is there takes its settings from there."""
+        from idaq.adapt.results import RESULTS, read_results
+        from idaq.adapt.run import load_trained, resume_adaptation
+        from idaq.adapt.strategy import adaptation_plan
+        from idaq.adapt.trace import STRATEGY, has_trace
+        from idaq.core.config import merge, override, to_mapping
+
+        trained = load_trained(run, self.root, allow=self.trusted)
+        say(*(f"note: {note}" for note in trained.notes), err=True)
+        defaults = trained.defaults
+        if self.video and not self.settings and not self.force and (out / RESULTS).exists():
+            there = read_results(out)
+            traced = {STRATEGY: there.strategies[STRATEGY].settings} if STRATEGY in there.strategies else {}
+            defaults = merge(defaults, {**to_mapping(there.config), **traced})
+        chosen = adaptation_plan(self.names, override({}, self.settings), defaults, allow=self.trusted)
+        if self.names is None:
+            chosen = trained.able(chosen)
+        again = set(chosen.strategies) if self.force else {STRATEGY} if self.video and not has_trace(out) else set()
+        return resume_adaptation(
+            out, trained.agent, trained.data, chosen, again=again, force=self.force, allow=self.trusted
+        )
 
 
 def adapt_run(planned: "Adaptation", kept: list[str]) -> "Results":
@@ -109,10 +130,10 @@ def adapt_run(planned: "Adaptation", kept: list[str]) -> "Results":
     from idaq.adapt.results import RESULTS
     from idaq.learn.loop import use_threads
 
-    use_threads(planned.config.threads)
+    use_threads(planned.plan.config.threads)
     to_run = ", ".join(planned.to_run) or "nothing"
     say(f"{planned.out / RESULTS}: kept {', '.join(kept) or 'nothing'}; to run {to_run}", err=True)
-    total = episodes_to_run(planned.config, len(planned.to_run))
+    total = episodes_to_run(planned.plan.config, len(planned.to_run))
     with progress(f"adapting {planned.out}", total, "lock-step episodes") as advance:
         return planned.run(advance, kept.append)
 
@@ -124,10 +145,9 @@ def film_run(planned: "Adaptation") -> None:
     from idaq.evaluate.video import STILLS_FILE, VIDEO_FILE, film, write_stills, write_video
     from idaq.tasks import find_family
 
-    out, manifest, trace = planned.out, planned.dataset.manifest, read_trace(planned.out)
-    assert manifest is not None  # it has been adapted to
+    out, trace = planned.out, read_trace(planned.out)
     with progress(f"filming {out}", 3, "episodes") as advance:
-        scenes = film(planned.agent, find_family(manifest.family), trace, median_task(trace), advance)
+        scenes = film(planned.agent, find_family(planned.family, planned.allow), trace, median_task(trace), advance)
     write_video(scenes, out / VIDEO_FILE)
     write_stills(scenes, out / STILLS_FILE)
     say(str(out / VIDEO_FILE), str(out / STILLS_FILE), err=True)

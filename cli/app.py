@@ -54,6 +54,7 @@ def _main(version: bool = typer.Option(False, "--version", help="Print the versi
 def main() -> None:
     """Run the app; turn our errors and signals into a message, a hint and an exit code."""
     from idaq.core.errors import IdaqError
+    from idaq.core.extras import naming_extras
     from idaq.core.interrupts import Terminated, interrupts_raised
     from idaq.core.text import printable
 
@@ -61,7 +62,7 @@ def main() -> None:
     command = typer.main.get_command(app)
     code = None
     try:
-        with interrupts_raised(), command.make_context("idaq", sys.argv[1:]) as context:
+        with interrupts_raised(), naming_extras(), command.make_context("idaq", sys.argv[1:]) as context:
             code = command.invoke(context)
     except IdaqError as error:
         fail(error.message, error.exit_code, error.hint, error.details)

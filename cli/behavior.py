@@ -16,7 +16,7 @@ app = typer.Typer(no_args_is_help=True, help="Trained behaviour policies: those 
 @app.command()
 def train(
     family: Annotated[str, typer.Argument(help="A locomotion family, for example cheetah-vel.")],
-    out: Annotated[Path, typer.Option(help="Folder of the training; one that was stopped goes on.")],
+    out: Annotated[Path, typer.Option(help="Folder of the training; one that was stopped resumes.")],
     settings: Settings = [],  # noqa: B006 - Typer copies it
     as_json: Json = False,
 ) -> None:
@@ -38,21 +38,16 @@ def train(
 
     from idaq.collect.policy_record import SacConfig
     from idaq.core.config import from_mapping, override
-    from idaq.core.errors import UsageError
+    from idaq.core.extras import optional
     from idaq.tasks import get_family
 
-    try:
-        from idaq.collect.sac import train_policy
-    except ModuleNotFoundError as error:
-        if not str(error.name).startswith("stable_baselines3"):
-            raise
-        raise UsageError(
-            "training a behaviour policy needs Stable-Baselines3", hint="pip install 'idaq[behaviors]'"
-        ) from None
+    optional("stable_baselines3")
+    from idaq.collect.sac import train_policy
+
     known = {"snapshots": dict(SacConfig().snapshots)}  # --set snapshots.medium=0.4 changes one of them
     chosen, config = get_family(family), from_mapping(SacConfig, override(known, settings), where="--set")
     command = shlex.join(["idaq", "behavior", "train", family, *(f"--set={setting}" for setting in settings)])
-    kept = if_interrupted(lambda: f"{out} is kept up to its last evaluation; the same command goes on from there")
+    kept = if_interrupted(lambda: f"{out} is kept up to its last evaluation; the same command resumes from there")
     with kept, progress(f"training {family}", config.steps, "steps") as advance:
         record = train_policy(chosen, config, out, command, advance)
     if as_json:

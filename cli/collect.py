@@ -28,7 +28,7 @@ def collect(
     root: Root = None,
     as_json: Json = False,
 ) -> None:
-    """Collect a dataset from its recipe. Interrupted, the same command goes on where it stopped.
+    """Collect a dataset from its recipe. Interrupted, the same command resumes.
 
     [bold]Examples[/bold]
 
@@ -51,7 +51,7 @@ def collect(
     if (family is None) == (recipe is None):
         raise UsageError("give either a family or --recipe", hint="idaq collect point-robot")
     chosen = load_recipe(recipe, settings) if recipe else catalogue_recipe(str(family), quality, settings)
-    kept = if_interrupted(lambda: "finished cells are kept; the same command goes on from there")
+    kept = if_interrupted(lambda: "finished cells are kept; the same command resumes from there")
     with kept, progress(f"collecting {chosen.id}", episode_count(chosen), "episodes") as advance:
         done = run(chosen, datasets_root(root), workers=workers, executor=executor, progress=advance)
     if as_json:

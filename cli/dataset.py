@@ -95,7 +95,7 @@ def verify(dataset: Id, root: Root = None, as_json: Json = False) -> None:
     warnings = [] if problems else warnings_of(path)
     if as_json:
         listed = {"problems": [vars(p) for p in problems], "warnings": [vars(p) for p in warnings]}
-        print_json({"path": str(path), "sound": not problems, **listed})
+        print_json({"path": str(path), "valid": not problems, **listed})
         raise typer.Exit(bool(problems))
     if problems:
         raise CorruptDatasetError(
@@ -104,7 +104,7 @@ def verify(dataset: Id, root: Root = None, as_json: Json = False) -> None:
             hint=f"remove {path} and collect it again (same digest) or fetch it again",
         )
     say(*(f"warning: {warning}" for warning in warnings))
-    say(f"{dataset} is sound: every file, episode and document agrees")
+    say(f"{dataset} is valid: every file, episode and document agrees")
 
 
 @app.command()

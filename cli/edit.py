@@ -109,7 +109,7 @@ def relabel(
         list[str], typer.Option(metavar="OLD=NEW", help="Rename a behaviour policy. May be repeated.")
     ] = [],  # noqa: B006
     description: Annotated[str | None, typer.Option(help="One sentence.")] = None,
-    author: Annotated[list[str], typer.Option(help="Whose data it is. May be repeated.")] = [],  # noqa: B006
+    author: Annotated[list[str], typer.Option(help="Attributed data it is. May be repeated.")] = [],  # noqa: B006
     license: Annotated[str | None, typer.Option(help="Its licence: an SPDX identifier, or words.")] = None,
     root: Root = None,
     as_json: Json = False,
@@ -201,7 +201,7 @@ def _write(
     from idaq.core.ids import datasets_root
     from idaq.format.card import dataset_card
     from idaq.format.reader import open_stored
-    from idaq.format.recipe import whose_notes
+    from idaq.format.recipe import attribution_notes
     from idaq.format.writer import write_dataset
 
     origin = f"Made by {source.operation}, from {', '.join(parent.dataset_id for parent in source.parents)}."
@@ -209,7 +209,7 @@ def _write(
     with progress(f"writing {source.recipe.id}", episodes, "episodes") as advance:
         path = write_dataset(source, datasets_root(root), card, advance)
     digest = open_stored(path).manifest.content_digest
-    notes = [*source.notes, *whose_notes(source.recipe)]
+    notes = [*source.notes, *attribution_notes(source.recipe)]
     if as_json:
         facts = {"path": str(path), "content_digest": digest, "episodes": episodes, **(more or {})}
         print_json({**facts, "notes": notes})

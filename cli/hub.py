@@ -27,10 +27,13 @@ app = typer.Typer(
       idaq hub list hf://me
       idaq hub pull idaq/point-robot/expert-v0 hf://me
 
+    A hub of your own: --remote package.module:thing, or an installed package's, named by the scheme of its URLs.
+
     Credentials are the stores' own: hf auth login or HF_TOKEN; AWS_ACCESS_KEY_ID and so on, or aws configure.""",
 )
 Id = Annotated[str, typer.Argument(metavar="ID", help="A dataset id.")]
 Url = Annotated[str | None, typer.Argument(metavar="HUB", help="URL of the hub. \\[default: $MINARI_REMOTE]")]
+Remote = Annotated[str | None, typer.Option(metavar="NAME", help="What opens HUB. \\[default: by its scheme]")]
 Revision = Annotated[str | None, typer.Option(help="hf:// only: a commit, tag or branch to read from.")]
 Timeout = Annotated[float, typer.Option(min=0.1, help="Seconds of silence after which a connection counts as lost.")]
 
@@ -39,6 +42,7 @@ Timeout = Annotated[float, typer.Option(min=0.1, help="Seconds of silence after 
 def push(
     dataset: Annotated[str, typer.Argument(metavar="ID", help="A dataset id, or the path of its folder.")],
     hub: Url = None,
+    remote: Remote = None,
     timeout: Timeout = 30.0,
     root: Root = None,
     as_json: Json = False,
@@ -56,10 +60,10 @@ def push(
     from idaq.format.store import find_dataset
     from idaq.hub.lookup import open_remote
     from idaq.hub.push import push as run
-    from idaq.hub.remote import AGAIN
+    from idaq.hub.remote import RESUME_HINT
 
-    with if_interrupted(lambda: AGAIN), open_remote(_url(hub), timeout=timeout) as remote:
-        done = run(find_dataset(dataset, root), remote, progress)
+    with if_interrupted(lambda: RESUME_HINT), open_remote(_url(hub), remote=remote, timeout=timeout) as there:
+        done = run(find_dataset(dataset, root), there, progress)
     if as_json:
         print_json(vars(done))
         return
@@ -86,11 +90,12 @@ def pull(
         typer.Option(metavar="DIGEST", help="The content digest it must have, or its first 12 or more digits."),
     ] = None,
     revision: Revision = None,
+    remote: Remote = None,
     timeout: Timeout = 30.0,
     root: Root = None,
     as_json: Json = False,
 ) -> None:
-    """Fetch a dataset, every byte checked. Interrupted, the same command goes on where it stopped.
+    """Fetch a dataset, every byte checked. Interrupted, the same command resumes.
 
     [bold]Examples[/bold]
 
@@ -106,18 +111,23 @@ def pull(
         raise UsageError("--id goes with --tasks: a whole dataset keeps its id")
     chosen = _range(tasks) if tasks is not None else None
     from idaq.hub.pull import pull as run
-    from idaq.hub.remote import AGAIN
+    from idaq.hub.remote import RESUME_HINT
     from idaq.hub.tasks import pull_tasks
 
-    with if_interrupted(lambda: AGAIN), open_remote(_url(hub), revision=revision, timeout=timeout) as remote:
+    with (
+        if_interrupted(lambda: RESUME_HINT),
+        open_remote(_url(hub), remote=remote, revision=revision, timeout=timeout) as there,
+    ):
         with working(f"looking up {dataset}"):
-            found = look_up(remote, dataset, expect=expect)
+            found = look_up(there, dataset, expect=expect)
         done = run(found, root, progress) if chosen is None else pull_tasks(found, chosen, root, new_id, progress)
     _tell(done, as_json)
 
 
 @app.command("list")
-def list_(hub: Url = None, revision: Revision = None, timeout: Timeout = 30.0, as_json: Json = False) -> None:
+def list_(
+    hub: Url = None, revision: Revision = None, remote: Remote = None, timeout: Timeout = 30.0, as_json: Json = False
+) -> None:
     """List the datasets of a hub. Reads their metadata.json and nothing else.
 
     [bold]Examples[/bold]
@@ -127,9 +137,12 @@ def list_(hub: Url = None, revision: Revision = None, timeout: Timeout = 30.0, a
     """
     from idaq.hub.lookup import list_remote, open_remote
 
-    with open_remote(_url(hub), revision=revision, timeout=timeout) as remote, working(f"listing {remote.url}"):
-        found = [summary(listing.dataset_id, listing.metadata) for listing in list_remote(remote)]
-        url = remote.url
+    with (
+        open_remote(_url(hub), remote=remote, revision=revision, timeout=timeout) as there,
+        working(f"listing {there.url}"),
+    ):
+        found = [summary(listing.dataset_id, listing.metadata) for listing in list_remote(there)]
+        url = there.url
     if as_json:
         print_json(found)
     elif not found:
@@ -140,7 +153,12 @@ def list_(hub: Url = None, revision: Revision = None, timeout: Timeout = 30.0, a
 
 @app.command()
 def show(
-    dataset: Id, hub: Url = None, revision: Revision = None, timeout: Timeout = 30.0, as_json: Json = False
+    dataset: Id,
+    hub: Url = None,
+    revision: Revision = None,
+    remote: Remote = None,
+    timeout: Timeout = 30.0,
+    as_json: Json = False,
 ) -> None:
     """Show what a dataset on a hub holds. Reads its manifest, not its data.
 
@@ -152,10 +170,10 @@ def show(
     from idaq.core.config import to_mapping
     from idaq.hub.lookup import look_up, open_remote
 
-    with open_remote(_url(hub), revision=revision, timeout=timeout) as remote:
+    with open_remote(_url(hub), remote=remote, revision=revision, timeout=timeout) as there:
         with working(f"looking up {dataset}"):
-            found = look_up(remote, dataset)
-        url = remote.url
+            found = look_up(there, dataset)
+        url = there.url
     manifest, counts = found.manifest, found.manifest.counts
     if as_json:
         print_json({**to_mapping(manifest), "url": url})

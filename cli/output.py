@@ -11,17 +11,23 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperCommand
 
 from idaq.core.text import printable
 
 if TYPE_CHECKING:
+    from idaq.core.registry import Registry
     from idaq.core.types import Advance
 
 Settings = Annotated[
     list[str], typer.Option("--set", metavar="KEY=VALUE", help="Change a setting; dots go deeper. May be repeated.")
+]
+Plugin = Annotated[
+    list[str],
+    typer.Option(metavar="PACKAGE.MODULE:THING", help="Code that a recipe or run may name; you trust it. Repeatable."),
 ]
 Root = Annotated[
     Path | None, typer.Option(help="Folder of datasets. \\[default: $MINARI_DATASETS_PATH or ~/.minari/datasets]")
@@ -44,16 +50,16 @@ def say(*lines: str, err: bool = False) -> None:
 
 
 def fail(message: str, code: int, hint: str | None = None, details: Sequence[str] = ()) -> NoReturn:
-    """Print an error, below it its details and how to mend it, and exit."""
+    """Print an error, below it its details and what fixes it, and exit."""
     listed = "".join(f"\n  - {printable(detail)}" for detail in details)
-    mend = listed + ("" if hint is None else f"\n  to mend: {printable(hint)}")
+    below = listed + ("" if hint is None else f"\n  fix: {printable(hint)}")
     try:
         from rich.console import Console
         from rich.text import Text
 
-        Console(stderr=True, soft_wrap=True).print(Text.assemble(("error: ", "bold red"), printable(message), mend))
+        Console(stderr=True, soft_wrap=True).print(Text.assemble(("error: ", "bold red"), printable(message), below))
     except (ImportError, OSError):  # where too many files are open, nothing more can be imported
-        print(f"error: {printable(message)}{mend}", file=sys.stderr)
+        print(f"error: {printable(message)}{below}", file=sys.stderr)
     sys.exit(code)
 
 
@@ -91,6 +97,28 @@ def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]
         table.add_row(*(Text(printable(cell)) for cell in row))
     # A pipe or a file has no width to respect: nothing is cut there.
     Console(width=None if sys.stdout.isatty() else 200).print(table)
+
+
+def listing(registry: Callable[[], "Registry[Any]"]) -> type[TyperCommand]:
+    """The class of a command whose help says, in place of NAMES, what a registry holds.
+
+    Asked for only when help is; what ships is described, what other packages bring is not imported for that.
+    """
+
+    class Listing(TyperCommand):
+        def format_help(self, ctx: Any, formatter: Any) -> None:
+            from rich.markup import escape
+
+            known = registry()
+            lines = (
+                f"  {origin.name}: "
+                + (known.get(origin.name).description if origin.source == "idaq" else f"of {origin.source}")
+                for origin in known.origins()
+            )
+            self.help = (self.help or "").replace("NAMES", escape("\n".join(map(printable, lines))))
+            super().format_help(ctx, formatter)
+
+    return Listing
 
 
 @contextmanager

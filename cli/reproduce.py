@@ -28,7 +28,7 @@ def reproduce(
     """Run the study behind the published table: collect, train several seeds, adapt, and write down what came out.
 
     Writes baselines.json, card.md and returns.png into the catalogue entry, as soon as an entry is done; the sets of a
-    suite (ml1) share one data.json, baselines.json and card.md. Interrupted, the same command goes on.
+    suite (ml1) share one data.json, baselines.json and card.md. Interrupted, the same command resumes.
 
     [bold]Examples[/bold]
 

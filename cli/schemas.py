@@ -1,10 +1,15 @@
 """Writes schemas/*.json from the documents' definitions: python -m idaq.cli.schemas"""
 
 import json
+from collections.abc import Iterable
+from functools import reduce
+from operator import or_
 from pathlib import Path
+from typing import Any
 
 from idaq.adapt.config import AdaptConfig
 from idaq.adapt.results import Results
+from idaq.adapt.strategy import STRATEGIES
 from idaq.catalogue.suite import SuiteBaselines, SuiteData
 from idaq.collect.policy_record import Comparison, PolicyRecord
 from idaq.core.config import json_schema
@@ -13,16 +18,23 @@ from idaq.core.resources import resource_root
 from idaq.evaluate.protocol import Summary
 from idaq.format.documents import Manifest, MetadataIdaq, TaskRecord
 from idaq.format.recipe import Recipe
-from idaq.learn.config import TrainConfig
+from idaq.learn.config import ALGORITHMS
 from idaq.learn.run import RunRecord
 
-DOCUMENTS: dict[str, type] = {
+
+def _any_of(kinds: Iterable[type]) -> Any:
+    """The union of types."""
+    return reduce(or_, kinds)
+
+
+DOCUMENTS: dict[str, Any] = {
     "recipe": Recipe,
     "manifest": Manifest,
     "metadata-idaq": MetadataIdaq,
     "task": TaskRecord,
-    "train-config": TrainConfig,
+    "train-config": _any_of(ALGORITHMS.get(name) for name in ALGORITHMS.builtin),
     "adapt-config": AdaptConfig,
+    "strategy-config": _any_of(type(STRATEGIES.get(name)) for name in STRATEGIES.builtin),
     "run": RunRecord,
     "results": Results,
     "baselines": Summary,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .output import Json, Root, Settings, if_interrupted, print_json, progress, say
+from .output import Json, Plugin, Root, Settings, if_interrupted, print_json, progress, say
 
 
 def train(
@@ -16,6 +16,7 @@ def train(
     seed: Annotated[int, typer.Option(min=0, help="Seed of weights and batches.")] = 0,
     config: Annotated[Path | None, typer.Option(help="A TOML file with settings.")] = None,
     settings: Settings = [],  # noqa: B006 - Typer copies it
+    plugin: Plugin = [],  # noqa: B006
     device: Annotated[str | None, typer.Option(help="cpu or cuda. \\[default: cuda when present]")] = None,
     root: Root = None,
     as_json: Json = False,
@@ -29,17 +30,19 @@ def train(
       idaq train --dataset idaq/point-robot/expert-v0 --out runs/point
       idaq train --dataset idaq/point-robot/expert-v0 --seed 3 --set steps=8000 --set learner.alpha=1
       idaq train --dataset s3://bucket/large.zarr --set pool=2000      2 GB of episodes at a time, from any store
+      idaq train --dataset idaq/point-robot/expert-v0 --set algorithm=my_module:MyConfig     an algorithm of your own
+
+    idaq plugins lists the algorithms that are installed.
     """
-    from idaq.core.config import from_mapping, override, read_toml
-    from idaq.learn.config import TrainConfig
+    from idaq.core.config import merge, override, read_toml
+    from idaq.learn.config import training_config
     from idaq.learn.loop import train as run
     from idaq.loader import open_dataset
 
     opened = open_dataset(dataset, root)
-    mapping = opened.manifest.recipe.train if opened.manifest else {}
-    for extra in [read_toml(config)] if config else []:
-        mapping = _merge(mapping, extra)
-    chosen = from_mapping(TrainConfig, override({**mapping, "seed": seed}, settings), where="training settings")
+    told = merge(read_toml(config) if config else {}, override({"seed": seed}, settings))
+    defaults = opened.manifest.recipe.train if opened.manifest else {}
+    chosen = training_config(told, defaults, allow=plugin)
     target = out or Path("runs") / f"{opened.dataset_id.replace('/', '-')}-seed{seed}"
     kept = if_interrupted(lambda: _kept(target, chosen.steps))
     with kept, progress(f"training {target}", chosen.steps, "steps") as advance:
@@ -58,11 +61,3 @@ def _kept(run: Path, steps: int) -> str:
         return f"{run} has no checkpoint yet; the same command begins at step 0"
     command = shlex.join(["idaq", *sys.argv[1:]])
     return f"{run} has a checkpoint of step {step_of(files[-1])} of {steps}; this resumes it: {command}"
-
-
-def _merge(base: dict[str, object], extra: dict[str, object]) -> dict[str, object]:
-    merged = dict(base)
-    for key, value in extra.items():
-        old = merged.get(key)
-        merged[key] = _merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
-    return merged

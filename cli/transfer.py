@@ -1,42 +1,20 @@
 """idaq dataset export | import"""
 
-from collections.abc import Callable
-from enum import StrEnum
-from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from idaq.core.errors import UsageError
-
 from .dataset import Id
-from .output import Json, Root, print_json, progress, say, working
+from .output import Json, Root, listing, print_json, progress, say
 
 if TYPE_CHECKING:
-    from idaq.core.types import Advance
-    from idaq.format.reader import StoredDataset
-    from idaq.share.importing import Import
-
-
-class Format(StrEnum):
-    """What `export` writes."""
-
-    auto = "auto"
-    npz = "npz"
-    parquet = "parquet"
-    zarr = "zarr"
-    minari_per_task = "minari-per-task"
-    focal_npy = "focal-npy"
-    focal_npy_objects = "focal-npy-objects"
-    lerobot = "lerobot"
-    rlds = "rlds"
+    from idaq.core.registry import Registry
 
 
 def register(app: typer.Typer) -> None:
     """Add these commands to `idaq dataset`."""
-    app.command()(export)
-    app.command("import")(import_)
+    app.command(cls=listing(_exporters))(export)
+    app.command("import", cls=listing(_importers))(import_)
 
 
 def export(
@@ -45,17 +23,19 @@ def export(
         str, typer.Argument(metavar="OUT", help="A file or folder that does not exist; for zarr also a URL.")
     ],
     to: Annotated[
-        Format, typer.Option(help="What to write; the ending of OUT tells npz, parquet and zarr.")
-    ] = Format.auto,
+        str | None, typer.Option(metavar="NAME", help="An exporter. \\[default: by the ending of OUT]")
+    ] = None,
     root: Root = None,
     as_json: Json = False,
 ) -> None:
-    """Hand a dataset to another library: every (s, a, r, s') in its place, terminals and time-outs apart, tasks told.
+    """Write a dataset for another library: every (s, a, r, s') in its place, terminals and time-outs apart.
 
-    npz: one NumPy archive. parquet: a row a transition. zarr: Zarr 3, which idaq streams from any store.
-    minari-per-task: below the datasets root OUT, a Minari dataset a task. focal-npy: goal_idx<k>/trj_*.npy of the
-    FOCAL family; focal-npy-objects: the same as object arrays, for loaders that unpickle. lerobot: LeRobot v3.
-    rlds: TensorFlow Datasets. For d3rlpy, TorchRL and torch see idaq.share.frameworks.
+    [bold]Exporters[/bold]
+
+    NAMES
+      package.module:thing: your own
+
+    For d3rlpy, TorchRL and torch, which take datasets in memory, see idaq.share.frameworks.
 
     [bold]Examples[/bold]
 
@@ -64,15 +44,12 @@ def export(
       idaq dataset export idaq/point-robot/expert-v0 s3://bucket/point.zarr
       idaq dataset export idaq/point-robot/expert-v0 goals --to focal-npy
     """
-    from idaq.format.reader import open_stored
-    from idaq.format.store import find_dataset
+    from idaq.share.exporters import export as run
 
-    stored, chosen = open_stored(find_dataset(dataset, root)), _format(to, out)
-    with progress(f"exporting {dataset}", len(stored.episodes), "episodes") as advance:
-        _EXPORTS[chosen](stored, out, advance)
-    counts = stored.manifest.counts
+    done = run(dataset, out, to, root=root, show=progress)
+    counts = done.counts
     if as_json:
-        print_json({"out": out, "format": chosen.value, "episodes": counts.episodes, "transitions": counts.steps})
+        print_json({"out": out, "format": done.to, "episodes": counts.episodes, "transitions": counts.steps})
     else:
         say(f"{out}: {counts.steps} transitions of {counts.episodes} episodes")
 
@@ -80,12 +57,15 @@ def export(
 def import_(
     sources: Annotated[
         list[str],
-        typer.Argument(metavar="SOURCE...", help="minari:<id>, a folder of goal_idx<k>, .hdf5, .npz, or .zarr."),
+        typer.Argument(metavar="SOURCE...", help="Files, folders, minari:<id>: what an importer reads."),
     ],
     new: Annotated[str | None, typer.Option("--id", metavar="ID", help="The id of the new dataset.")] = None,
+    importer: Annotated[
+        str | None, typer.Option("--from", metavar="NAME", help="An importer. \\[default: by the kind of the source]")
+    ] = None,
     family: Annotated[str, typer.Option(help="The task family it belongs to, if idaq knows it.")] = "imported",
     description: Annotated[str | None, typer.Option(help="One sentence.")] = None,
-    author: Annotated[list[str], typer.Option(help="Whose data it is. May be repeated.")] = [],  # noqa: B006
+    author: Annotated[list[str], typer.Option(help="Attributed data it is. May be repeated.")] = [],  # noqa: B006
     license: Annotated[str | None, typer.Option(help="Its licence: an SPDX identifier, or words.")] = None,
     allow_pickle: Annotated[
         bool, typer.Option("--allow-pickle", help="Unpickle object arrays. A pickle can run any code: trust its maker.")
@@ -102,9 +82,13 @@ def import_(
 ) -> None:
     """Make a verified dataset of other people's data, every (s, a, r, s') in its place.
 
-    Several sources become several tasks, in the order given. Goal folders are those of FOCAL and its descendants; HDF5
-    is laid out as D4RL does; .npz as `idaq dataset export` does. A .zarr folder or URL is an idaq dataset and keeps its
-    id. Each cut, cast, drop and assumption is counted and told; --strict makes each an error.
+    Several sources become several tasks, in the order given. Each cut, cast, drop and assumption is counted and
+    reported; --strict makes each an error. A .zarr folder or URL is an idaq dataset and keeps its id.
+
+    [bold]Importers[/bold]
+
+    NAMES
+      package.module:thing: your own
 
     [bold]Examples[/bold]
 
@@ -114,138 +98,39 @@ def import_(
       idaq dataset import goal-a.npz goal-b.npz --id me/goals/both-v0 --task a --task b
       idaq dataset import https://example.org/point.zarr
     """
-    from idaq.format.verify import warnings_of
-    from idaq.share.importing import state_whose
+    from idaq.share.importers import import_dataset
+    from idaq.share.sources import parse_params
 
-    if any(source.rstrip("/").endswith(".zarr") for source in sources):
-        if len(sources) > 1 or new or family != "imported" or description or author or license or task or param:
-            said = "a .zarr is an idaq dataset: it comes alone and states its id, tasks, authors and licence itself"
-            raise UsageError(said, hint="idaq dataset relabel changes id, description, authors and licence")
-        _from_zarr(sources[0], root, as_json)
-        return
-    if new is None:
-        raise UsageError("the new dataset needs an id", hint="--id me/family/name-v0")
-    from idaq.share.sources import parse_params, read_sources
-
-    params = parse_params(param or [])
-    with working("reading " + ", ".join(sources)):
-        imported = read_sources(sources, tasks=task or [], params=params, allow_pickle=allow_pickle, root=root)
-        state_whose(imported, author, license)
-    facts = _write(imported, new, family, description, root, strict)
-    warnings = [warning.what for warning in warnings_of(Path(str(facts["path"])))]
+    done = import_dataset(
+        sources,
+        new,
+        importer=importer,
+        tasks=task or [],
+        params=parse_params(param or []),
+        family=family,
+        description=description,
+        authors=author,
+        license=license,
+        allow_pickle=allow_pickle,
+        strict=strict,
+        root=root,
+        show=progress,
+    )
     if as_json:
-        print_json({**facts, "notes": list(imported.notes), "warnings": warnings})
+        print_json({"id": done.dataset_id, **vars(done), "path": str(done.path)})
         return
-    say(*(f"note: {note}" for note in imported.notes), *(f"warning: {warning}" for warning in warnings))
-    say(f"{new}: {facts['tasks']} tasks, {facts['episodes']} episodes", str(facts["path"]))
-    say(f"content digest {facts['content_digest']}")
+    say(*(f"note: {note}" for note in done.notes), *(f"warning: {warning}" for warning in done.warnings))
+    say(f"{done.dataset_id}: {done.tasks} tasks, {done.episodes} episodes", str(done.path))
+    say(f"content digest {done.content_digest}")
 
 
-def _write(
-    imported: "Import", new: str, family: str, description: str | None, root: Path | None, strict: bool
-) -> dict[str, str | int]:
-    """Write and verify; what came out, for printing."""
-    from idaq.core.ids import datasets_root
-    from idaq.core.notes import refuse_notes
-    from idaq.format.card import dataset_card
-    from idaq.format.reader import open_stored
-    from idaq.format.verify import check_sound
-    from idaq.format.writer import write_dataset
-    from idaq.share.importing import dataset_source
+def _exporters() -> "Registry[Any]":
+    from idaq.share.exporters import EXPORTERS
 
-    source = dataset_source(imported, new, family, description or f"Imported from {imported.origin}.")
-    if strict:
-        refuse_notes(tuple(imported.notes))
-    episodes = sum(len(task.episodes) for task in imported.tasks)
-    card = dataset_card(source.recipe, source.tasks, f"Made by {source.operation}.")
-    with progress(f"writing {new}", 3 * episodes, "episodes") as advance:
-        check = partial(check_sound, otherwise="what was imported makes no sound dataset", progress=advance)
-        path = write_dataset(source, datasets_root(root), card, advance, check)
-    digest = open_stored(path).manifest.content_digest
-    return {"path": str(path), "content_digest": digest, "tasks": len(source.tasks), "episodes": episodes}
+    return EXPORTERS
 
 
-def _from_zarr(url: str, root: Path | None, as_json: bool) -> None:
-    from idaq.core.ids import datasets_root
-    from idaq.format.reader import open_stored
-    from idaq.format.zarr.reader import open_zarr
-    from idaq.format.zarr.transfer import import_zarr
+def _importers() -> "Registry[Any]":
+    from idaq.share.importers import IMPORTERS
 
-    with progress(f"reading {url}", len(open_zarr(url).episodes), "episodes") as advance:
-        path = import_zarr(url, datasets_root(root), advance)
-    manifest = open_stored(path).manifest
-    if as_json:
-        print_json({"id": manifest.dataset_id, "path": str(path), "content_digest": manifest.content_digest})
-    else:
-        say(manifest.dataset_id, str(path), f"content digest {manifest.content_digest}")
-
-
-def _format(asked: Format, out: str) -> Format:
-    by_ending = {".npz": Format.npz, ".parquet": Format.parquet, ".zarr": Format.zarr}
-    ending = Path(out.rstrip("/")).suffix
-    if asked is Format.auto and ending not in by_ending:
-        known = ", ".join(name.value for name in Format if name is not Format.auto)
-        raise UsageError(f"what to write to {out}?", hint=f"--to one of {known}")
-    if asked is not Format.zarr and "://" in out and by_ending.get(ending) is not Format.zarr:
-        raise UsageError(f"{out} is a URL; only zarr is written to URLs", hint="idaq hub push sends a dataset itself")
-    return by_ending[ending] if asked is Format.auto else asked
-
-
-def _to_npz(stored: "StoredDataset", out: str, advance: "Advance") -> None:
-    from idaq.share.npz import export_npz
-
-    export_npz(stored, Path(out), progress=advance)
-
-
-def _to_parquet(stored: "StoredDataset", out: str, advance: "Advance") -> None:
-    from idaq.share.parquet import export_parquet
-
-    export_parquet(stored, Path(out), progress=advance)
-
-
-def _to_zarr(stored: "StoredDataset", out: str, advance: "Advance") -> None:
-    from idaq.format.zarr.transfer import export_zarr
-
-    export_zarr(stored, out, advance)
-
-
-def _to_minari(stored: "StoredDataset", out: str, advance: "Advance") -> None:
-    from idaq.share.minari_per_task import export_minari_per_task
-
-    export_minari_per_task(stored, Path(out), progress=advance)
-
-
-def _to_focal(stored: "StoredDataset", out: str, advance: "Advance") -> None:
-    from idaq.share.focal_npy import export_focal_npy
-
-    export_focal_npy(stored, Path(out), progress=advance)
-
-
-def _to_focal_objects(stored: "StoredDataset", out: str, advance: "Advance") -> None:
-    from idaq.share.focal_npy import export_focal_npy
-
-    export_focal_npy(stored, Path(out), rows="objects", progress=advance)
-
-
-def _to_lerobot(stored: "StoredDataset", out: str, advance: "Advance") -> None:
-    from idaq.share.lerobot import export_lerobot
-
-    export_lerobot(stored, Path(out), progress=advance)
-
-
-def _to_rlds(stored: "StoredDataset", out: str, advance: "Advance") -> None:
-    from idaq.share.rlds import export_rlds
-
-    export_rlds(stored, Path(out), progress=advance)
-
-
-_EXPORTS: "dict[Format, Callable[[StoredDataset, str, Advance], None]]" = {
-    Format.npz: _to_npz,
-    Format.parquet: _to_parquet,
-    Format.zarr: _to_zarr,
-    Format.minari_per_task: _to_minari,
-    Format.focal_npy: _to_focal,
-    Format.focal_npy_objects: _to_focal_objects,
-    Format.lerobot: _to_lerobot,
-    Format.rlds: _to_rlds,
-}
+    return IMPORTERS

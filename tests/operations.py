@@ -18,9 +18,9 @@ from idaq.format.zarr.reader import open_zarr
 from idaq.format.zarr.transfer import export_zarr
 from idaq.hub.lookup import open_remote
 from idaq.hub.push import push
+from idaq.learn.algorithms.focal_td3bc_config import EnsembleConfig, FocalConfig, FocalTd3BcConfig, Td3BcConfig
 from idaq.learn.checkpoint import restore, save_checkpoint
-from idaq.learn.config import AgentSpec, EnsembleConfig, FocalConfig, Td3BcConfig, TrainConfig
-from idaq.learn.loop import build
+from idaq.learn.config import AgentSpec
 from idaq.share.npz import export_npz
 from tests.failing import Operation
 from tests.format.made import made_source
@@ -105,19 +105,19 @@ def checkpoint() -> Operation:
         observation_mean=[0.0], observation_std=[1.0], change_std=[1.0], reward_mean=0.0, reward_std=1.0,
         action_centre=[0.0], action_scale=[1.0],
     )  # fmt: skip
-    config = TrainConfig(
+    config = FocalTd3BcConfig(
         encoder=FocalConfig(hidden=4, latent=2), learner=Td3BcConfig(hidden=4), ensemble=EnsembleConfig(hidden=4)
     )
-    agent, optimisation = build(config, spec)
+    algorithm = config.create(spec, "cpu")
 
     def prepare(out: Path) -> None:
         for step in (10, 20):
-            save_checkpoint(out, step, agent, optimisation)
+            save_checkpoint(out, step, algorithm)
 
     return Operation(
         prepare=prepare,
-        act=lambda out: save_checkpoint(out, 30, agent, optimisation),
-        state=lambda out: str(restore(out, agent, optimisation)),
+        act=lambda out: save_checkpoint(out, 30, algorithm),
+        state=lambda out: str(restore(out, algorithm)),
     )
 
 

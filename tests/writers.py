@@ -27,7 +27,7 @@ from idaq.format.edit import Labels, relabelled, subset
 from idaq.format.merge import merged
 from idaq.format.reader import open_stored
 from idaq.format.store import delete_dataset, find_dataset, list_datasets
-from idaq.format.verify import check_sound, verify
+from idaq.format.verify import check_valid, verify
 from idaq.format.writer import DatasetSource, write_dataset
 from idaq.format.zarr.transfer import export_zarr, import_zarr
 from idaq.hub.lookup import look_up, open_remote
@@ -78,7 +78,7 @@ def _relabel(shared: Shared, root: Path) -> None:
 
 
 def _import(shared: Shared, root: Path) -> None:
-    check = partial(check_sound, otherwise="the import is not sound")
+    check = partial(check_valid, otherwise="the import is corrupt")
     _write(dataset_source(read_npz(shared.folder / "made.npz"), ID, "made", ""), root, check)
 
 

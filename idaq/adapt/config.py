@@ -1,4 +1,4 @@
-"""Adaptation configuration. No torch here."""
+"""The protocol of adaptation: budgets, seeds, split. Each strategy has settings of its own. No torch here."""
 
 from typing import Annotated, Literal
 
@@ -6,36 +6,25 @@ from pydantic import Field, model_validator
 
 from idaq.core.config import config
 
-Count = Annotated[int, Field(ge=1)]
-UncertaintyName = Literal["return", "prediction-error", "prediction-variance"]
+AtLeastOne = Annotated[int, Field(ge=1)]
+
+Role = Literal["method", "variant", "rival", "control", "reference"]
+"""method: what a report is about. variant: of the method, not compared with it. rival: compared with it. control: the
+rival that every strategy's difference is given to. reference: knows more than it would be told; drawn as a line"""
 
 
 @config
 class AdaptConfig:
-    """The protocol: how many online episodes, and when fresh ones are scored."""
+    """How many online episodes on which tasks, and when fresh ones are scored: the same for every strategy."""
 
-    episodes: Count = 20
+    episodes: AtLeastOne = 20
     """adaptation episodes on each test task"""
-    reference: Count = 10
-    """n_r: episodes of the reference stage"""
-    num_accepted: Count = 3
-    """`idaq-mixture`: how many of the best episodes it mixes"""
-    offline_share: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """`idaq-mixture`, `nearest-training-task`: no episode counts as in-distribution that came less than this share of
-    the way from random actions to what the training tasks' offline episodes earn; until one does, the reference stage
-    goes on. 0: online episodes alone calibrate the threshold"""
-    candidates: Count = 20
-    """n_c: latents drawn for each choice of the farthest"""
-    context: Annotated[int, Field(ge=2)] = 100
-    """transitions drawn from the accepted episodes for each belief"""
-    report_at: Annotated[list[Count], Field(min_length=1)] = Field(default_factory=lambda: [1, 2, 5, 10, 20])
+    report_at: Annotated[list[AtLeastOne], Field(min_length=1)] = Field(default_factory=lambda: [1, 2, 5, 10, 20])
     """fresh episodes are run after this many adaptation episodes"""
-    seeds: Count = 4
+    seeds: AtLeastOne = 4
     """adaptation seeds for each test task"""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     """what the adaptation seeds are derived from"""
-    offline_context: Annotated[int, Field(ge=2)] = 400
-    """offline transitions behind each belief of the prior and of `offline-context`"""
     split: str = "test"
     threads: Annotated[int, Field(ge=0, le=1024)] = 0
     """as in training"""

@@ -3,19 +3,16 @@
 Shapes: P problems, T steps, D observation, A action, Z latent.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from idaq.adapt.policy import BeliefPolicy, Policy
 from idaq.core.types import Array
-from idaq.learn.agent import Act
-from idaq.loader.transitions import Floats, Transitions, concatenate
+from idaq.loader.transitions import Transitions, concatenate
 from idaq.tasks import Family
-
-Policy = Callable[[Array, int], Array]
-"""observations (P, D), time step -> actions (P, A) in the environment's units"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,30 +35,30 @@ class EpisodeBatch:
 class Rollouts:
     """Runs episodes of a family; its environments are made once.
 
-    Where the family is deterministic, what a latent does on a task is known once it has been seen: it is not run again.
+    Where the family is deterministic, what a belief does on a task is known once it has been seen: it is not run again.
     """
 
-    def __init__(self, family: Family, act: Act) -> None:
-        self.family, self._act = family, act
+    def __init__(self, family: Family) -> None:
+        self.family = family
         self._env = family.lockstep()
         self._known: dict[tuple[int, bytes], tuple[EpisodeBatch, int]] = {}
 
-    def with_latents(self, tasks_P: NDArray[np.int64], seeds_P: NDArray[np.uint64], z_PZ: Floats) -> EpisodeBatch:
-        """One episode of every problem with the meta-policy under its latent."""
-        if not self.family.deterministic:
-            return self.run(tasks_P, seeds_P, latent_policy(self._act, z_PZ))
-        keys = [(task, z.tobytes()) for task, z in zip(tasks_P.tolist(), z_PZ, strict=True)]
+    def run(self, tasks_P: NDArray[np.int64], seeds_P: NDArray[np.uint64], policy: Policy) -> EpisodeBatch:
+        """One episode of every problem to its end or the time limit; T is the horizon, zeros follow an early end."""
+        if not (self.family.deterministic and isinstance(policy, BeliefPolicy)):
+            return self._play(tasks_P, seeds_P, policy)
+        keys = [(task, z.tobytes()) for task, z in zip(tasks_P.tolist(), policy.beliefs, strict=True)]
         new = {key: problem for problem, key in enumerate(keys) if key not in self._known}
         if new:
             rows = np.array(list(new.values()))
-            batch = self.run(tasks_P[rows], seeds_P[rows], latent_policy(self._act, z_PZ[rows]))
+            batch = self._play(tasks_P[rows], seeds_P[rows], policy.of_problems(rows))
             self._known |= {key: (batch, row) for row, key in enumerate(new)}
         return stack([self._known[key] for key in keys])
 
-    def run(self, tasks_P: NDArray[np.int64], seeds_P: NDArray[np.uint64], policy: Policy) -> EpisodeBatch:
-        """One episode of every problem to its end or the time limit; T is the horizon, zeros follow an early end."""
+    def _play(self, tasks_P: NDArray[np.int64], seeds_P: NDArray[np.uint64], policy: Policy) -> EpisodeBatch:
         env, problems, horizon = self._env, len(tasks_P), self.family.horizon
         observations = env.reset(tasks_P, seeds_P)
+        policy.reset()
         seen = np.zeros((problems, horizon + 1, *observations.shape[1:]), np.float32)
         rewards = np.zeros((problems, horizon), np.float32)
         flags = np.zeros((3, problems, horizon), bool)  # valid, terminated, success
@@ -69,12 +66,13 @@ class Rollouts:
         alive = np.ones(problems, bool)
         seen[:, 0] = observations
         for step in range(horizon):
-            actions.append(policy(observations, step))
+            actions.append(policy.act(observations))
             result = env.step(actions[-1])
             observations = result.observations
             seen[:, step + 1], rewards[:, step] = observations, result.rewards
             flags[:, :, step] = alive, result.terminated, result.success
             alive = alive & ~(result.terminated | result.truncated)
+            policy.observe(actions[-1], result.rewards, observations, ~alive)
             if not alive.any():
                 break
         acted = np.zeros((problems, horizon, actions[0].shape[1]), np.float32)
@@ -105,8 +103,3 @@ def _solved(
     any_step = {task.task_index: task.success is None or task.success.when == "any-step" for task in family.tasks}
     last = success_PT[np.arange(len(tasks_P)), valid_PT.sum(1) - 1]
     return np.where([any_step[int(task)] for task in tasks_P], (success_PT & valid_PT).any(1), last)
-
-
-def latent_policy(act: Act, z_PZ: Floats) -> Policy:
-    """The meta-policy under fixed latents."""
-    return lambda observations, _step: act(observations, z_PZ)

@@ -1,14 +1,16 @@
 """results.json: what every strategy reached on every test task. Plain data; evaluate/ turns it into statistics."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from idaq.adapt.config import AdaptConfig
+from idaq.adapt.config import AdaptConfig, Role
 from idaq.core.config import config, from_mapping, to_mapping
 from idaq.core.errors import ConfigError, CorruptDatasetError, RunError
 from idaq.core.files import read_json, write_json
+from idaq.core.types import PlainData
 from idaq.learn.run import differences
 
 RESULTS = "results.json"
@@ -36,6 +38,10 @@ class TestTask:
 class StrategyResult:
     """One strategy. R reports, N test tasks, S adaptation seeds, E adaptation episodes."""
 
+    role: Role
+    """what it is in a comparison"""
+    settings: PlainData
+    """of the strategy"""
     returns: list[list[list[float]]]
     """(R, N, S) return of a fresh episode after `report_at[r]` adaptation episodes"""
     success: list[list[list[bool]]]
@@ -50,7 +56,7 @@ class StrategyResult:
 class Results:
     """The document."""
 
-    results_version: Literal[1] = 1
+    results_version: Literal[2] = 2
     dataset_id: str
     content_digest: str
     train_seed: int
@@ -62,16 +68,23 @@ class Results:
     strategies: dict[str, StrategyResult]
 
 
-def resume_results(out: Path, blank: Results, *, force: bool = False) -> Results:
+def resume_results(
+    out: Path, blank: Results, settings: Mapping[str, Mapping[str, Any]], *, force: bool = False
+) -> Results:
     """What `out` holds, if more strategies of `blank`'s agent, data and protocol may join it; `blank` if it holds none.
 
-    Raises RunError naming what differs, or for damaged results; with `force`, returns `blank` then.
+    `settings` are those asked for of each strategy by name; those that are there must be of the same. Raises RunError
+    naming what differs, or for damaged results; with `force`, returns `blank` then.
     """
     if not (out / RESULTS).exists():
         return blank
     try:
         there = read_results(out)
-        differing = differences(_shared(there), _shared(blank))
+        kept = {name: there.strategies[name].settings for name in settings if name in there.strategies}
+        differing = [
+            *differences(_shared(there), _shared(blank)),
+            *differences(kept, {name: dict(settings[name]) for name in kept}),
+        ]
         if differing:
             more = f" and {len(differing) - _SHOWN} more" if len(differing) > _SHOWN else ""
             raise RunError(

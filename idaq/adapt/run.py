@@ -1,16 +1,20 @@
 """The adaptation of a run directory: each strategy is kept there as soon as it is done, and is not run again."""
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from idaq.adapt.adapt import Adapted, adapt, blank_results, known_strategies
-from idaq.adapt.config import AdaptConfig
+from idaq.adapt.adapt import Adapted, adapt, blank_results
 from idaq.adapt.results import TRACE, Results, StrategyResult, resume_results, write_results
+from idaq.adapt.strategy import AdaptPlan
 from idaq.adapt.trace import STRATEGY, write_trace
-from idaq.core.errors import RunError
+from idaq.core.config import to_mapping
+from idaq.core.errors import DatasetNotFoundError, RunError
 from idaq.core.types import Advance, ignore_progress
-from idaq.learn.agent import Agent
+from idaq.learn.algorithm import Agent
+from idaq.learn.checkpoint import load_agent
+from idaq.learn.run import TaskSet, run_dataset, run_tasks, task_set
 from idaq.loader import Dataset
 
 
@@ -20,11 +24,18 @@ class Adaptation:
 
     out: Path
     agent: Agent
-    dataset: Dataset
-    config: AdaptConfig
+    data: Dataset | TaskSet
+    plan: AdaptPlan
     there: Results
     """strategies that an earlier run finished"""
     to_run: tuple[str, ...]
+    allow: tuple[str, ...] = ()
+    """code outside installed packages that the dataset's family may be"""
+
+    @property
+    def family(self) -> str:
+        """The task family's name, as the dataset has it."""
+        return (self.data if isinstance(self.data, TaskSet) else task_set(self.data)).family
 
     def run(
         self, progress: Advance = ignore_progress, finished: Callable[[str], object] = lambda _name: None
@@ -41,13 +52,14 @@ class Adaptation:
                 finished(name)
 
         if self.to_run:
-            adapt(self.agent, self.dataset, self.config, strategies=self.to_run, progress=progress, finished=keep)
+            missing = replace(self.plan, strategies={name: self.plan.strategies[name] for name in self.to_run})
+            adapt(self.agent, self.data, missing, allow=self.allow, progress=progress, finished=keep)
         return results
 
     def _beside(self, mine: Results) -> dict[str, StrategyResult]:
         """What another process has added meanwhile, of the same agent, data and protocol."""
         try:
-            return resume_results(self.out, replace(mine, strategies={})).strategies
+            return resume_results(self.out, replace(mine, strategies={}), {}).strategies
         except RunError:
             return {}
 
@@ -55,22 +67,64 @@ class Adaptation:
 def resume_adaptation(
     out: Path,
     agent: Agent,
-    dataset: Dataset,
-    config: AdaptConfig,
-    strategies: Iterable[str],
+    data: Dataset | TaskSet,
+    plan: AdaptPlan,
     *,
     again: Collection[str] = (),
     force: bool = False,
+    allow: Collection[str] = (),
 ) -> Adaptation:
     """Plan an adaptation into `out`: strategies there already are kept, except those of `again`.
 
-    Raises UnknownNameError for a strategy, RunError if `out` holds results of another agent, dataset or protocol, or
+    Raises RunError if `out` holds results of another agent, dataset, protocol or of other settings of a strategy, or
     damaged ones, unless `force`, which replaces them.
     """
-    asked = known_strategies(strategies)
-    there = resume_results(out, blank_results(agent, dataset, config), force=force)
-    to_run = tuple(name for name in asked if name in again or name not in there.strategies)
-    return Adaptation(out=out, agent=agent, dataset=dataset, config=config, there=there, to_run=to_run)
+    tasks = data if isinstance(data, TaskSet) else task_set(data)
+    settings = {name: to_mapping(strategy) for name, strategy in plan.strategies.items() if name not in again}
+    there = resume_results(out, blank_results(agent, tasks, plan.config), settings, force=force)
+    to_run = tuple(name for name in plan.strategies if name in again or name not in there.strategies)
+    return Adaptation(out=out, agent=agent, data=data, plan=plan, there=there, to_run=to_run, allow=tuple(allow))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """A run directory's agent, and what it can adapt to."""
+
+    agent: Agent
+    data: Dataset | TaskSet
+    """the dataset it was trained on; where that is not at hand, its tasks alone"""
+    notes: tuple[str, ...]
+    """what is missing, and what that means"""
+
+    @property
+    def defaults(self) -> Mapping[str, Any]:
+        """Adaptation settings of the dataset's recipe: a document's word."""
+        return (self.data if isinstance(self.data, TaskSet) else task_set(self.data)).adapt
+
+    def able(self, plan: AdaptPlan) -> AdaptPlan:
+        """The strategies of a plan that can run with what is at hand."""
+        if isinstance(self.data, Dataset):
+            return plan
+        able = {name: one for name, one in plan.strategies.items() if not one.uses_offline_data}
+        return replace(plan, strategies=able)
+
+
+def load_trained(run: Path, root: Path | None = None, *, allow: Collection[str] = ()) -> Trained:
+    """The agent of a run, with its dataset below `root` or where it was; without it, with the tasks kept in the run.
+
+    Raises RunError, CheckpointError, PluginError, and DatasetNotFoundError for a run without tasks of its own.
+    """
+    notes = list[str]()
+    try:
+        data: Dataset | TaskSet = run_dataset(run, root)
+    except DatasetNotFoundError as error:
+        kept = run_tasks(run)
+        if kept is None:
+            raise
+        data = kept
+        notes.append(f"{error.message}: without it, no strategy can look at offline data of the test tasks")
+    agent = load_agent(run, allow=allow, dataset=data if isinstance(data, Dataset) else None)
+    return Trained(agent=agent, data=data, notes=tuple(notes))
 
 
 def _write(out: Path, results: Results, adapted: Adapted) -> None:

@@ -1,69 +1,33 @@
-"""Adaptation strategies: which latent z to try next, and which to deploy. Each is named for what it does.
+"""The strategies that ship: IDAQ and its rivals, each named for what it does.
 
 `idaq` is the paper's rule, under one of three uncertainties. `idaq-mixture` and `nearest-training-task` are our own
 variants of it: the first mixes the best episodes, the second infers no belief at all. The others are rivals and
-controls; `offline-context` is a reference, not a bound: other latents may serve the policy better.
+controls; `offline-context` is a reference, not a bound: other beliefs may serve the policy better.
 
-All work on P problems (test task x seed) at once. Shapes: P problems, n episodes so far, T steps, Z latent,
-C candidates.
-A strategy is two functions of the trial so far; it holds no state of its own.
+All work on P problems (test task x seed) at once. Shapes: P problems, n episodes so far, T steps, M training tasks,
+Z belief, C candidates, K context transitions.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from typing import Annotated, ClassVar
 
 import numpy as np
 from jaxtyping import Bool, Float
+from pydantic import Field
 
-from idaq.adapt.config import AdaptConfig, UncertaintyName
-from idaq.adapt.lockstep import EpisodeBatch
-from idaq.adapt.uncertainty import Scores
-from idaq.learn.agent import Agent
-from idaq.loader.transitions import Floats
+from idaq.adapt.config import AtLeastOne, Role
+from idaq.adapt.history import AdaptationHistory
+from idaq.adapt.policy import Policy, RandomPolicy
+from idaq.adapt.strategy import Strategy
+from idaq.core.config import config
+from idaq.core.errors import DatasetError, RunError
+from idaq.learn.algorithm import EmbeddingAgent
+from idaq.loader.transitions import Floats, Transitions
 
-
-@dataclass(kw_only=True)
-class Trial:
-    """What P problems have been through under one strategy."""
-
-    agent: Agent
-    config: AdaptConfig
-    prior: Floats
-    """(M, Z) beliefs of training tasks"""
-    offline: Floats
-    """(P, Z) beliefs from each test task's own offline data; only `offline-context` may look"""
-    rng: np.random.Generator
-    loosest: float = np.inf
-    """delta when no episode has been seen: scores above it are out of distribution, however good among their like"""
-    tried: list[Floats] = field(default_factory=list)
-    """n x (P, Z)"""
-    episodes: list[EpisodeBatch] = field(default_factory=list)
-    """n x P episodes"""
-    embeddings: list[Floats] = field(default_factory=list)
-    """n x (P, T, Z): every transition passes the encoder once, however many beliefs are drawn from it"""
-    scores: list[Scores] = field(default_factory=list)
-    """n x (P,) uncertainty of each episode, lower is better"""
-
-    @property
-    def problems(self) -> int:
-        return len(self.offline)
+Context = Annotated[int, Field(ge=2)]
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
-Explore = Callable[[Trial], Floats | None]
-"""latents (P, Z) of the next episode; None = act at random"""
-Deploy = Callable[[Trial], Floats]
-"""latents (P, Z) to be used from now on"""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Strategy:
-    """How to explore and what to deploy; `uncertainty` scores its episodes."""
-
-    explore: Explore
-    deploy: Deploy
-    uncertainty: UncertaintyName = "return"
-    has_reference_stage: bool = False
-    """whether it draws from the prior alone for the first `config.reference` episodes"""
+# -- beliefs -----------------------------------------------------------------------------------------------------
 
 
 def farthest(
@@ -78,49 +42,60 @@ def farthest(
     return candidates_PCZ[rows, squares.min(-1).argmax(-1)]
 
 
-def from_prior(trial: Trial) -> Floats:
-    """The farthest of n_c draws from the prior: beliefs of random training tasks."""
-    draws = trial.rng.integers(len(trial.prior), size=(trial.problems, trial.config.candidates))
-    return farthest(trial.prior[draws], trial.tried)
+def from_prior(history: AdaptationHistory, candidates: int) -> Float[np.ndarray, "P Z"]:
+    """The farthest of `candidates` draws from the prior: beliefs of random training tasks."""
+    prior = history.prior.beliefs
+    draws = history.rng.integers(len(prior), size=(history.problems, candidates))
+    return farthest(prior[draws], history.beliefs)
 
 
-def pooled(trial: Trial, accepted_nP: Bool[np.ndarray, "n P"], draws: int) -> Float[np.ndarray, "P {draws} Z"]:
-    """`draws` beliefs of each problem, each of `config.context` transitions of its accepted episodes, all alike.
+def pooled(
+    history: AdaptationHistory, accepted_nP: Bool[np.ndarray, "n P"], draws: int, context: int
+) -> Float[np.ndarray, "P {draws} Z"]:
+    """`draws` beliefs of each problem, each from `context` transitions of its accepted episodes, drawn uniformly.
 
-    The encoder is deterministic, so a belief varies through the transitions that are drawn alone. -> (P, draws, Z)
+    Inference is deterministic, so two beliefs differ only in the transitions that were drawn. -> (P, draws, Z)
     """
-    lengths_nP = np.stack([batch.valid.sum(1) for batch in trial.episodes])
+    lengths_nP = np.stack([batch.valid.sum(1) for batch in history.episodes])
     weights_P1n = (accepted_nP * lengths_nP.astype(np.float64)).T[:, None]
-    return _belief(trial, weights_P1n.repeat(draws, 1))
+    return _infer(history, weights_P1n.repeat(draws, 1), context)
 
 
-def mixture(trial: Trial, accepted_nP: Bool[np.ndarray, "n P"], draws: int) -> Float[np.ndarray, "P {draws} Z"]:
+def mixture(
+    history: AdaptationHistory, accepted_nP: Bool[np.ndarray, "n P"], draws: int, context: int
+) -> Float[np.ndarray, "P {draws} Z"]:
     """`draws` beliefs of each problem, each from a Bayesian bootstrap of its accepted episodes. -> (P, draws, Z)
 
-    Each draw weighs the accepted episodes by a flat Dirichlet sample and takes `config.context` of their transitions.
-    Draws thus spread between the latents that the accepted episodes point to.
+    Each draw weighs the accepted episodes by a flat Dirichlet sample and takes `context` of their transitions. The
+    draws thus spread between the beliefs of the single episodes.
     """
-    shape = (trial.problems, draws, len(accepted_nP))
-    return _belief(trial, trial.rng.exponential(size=shape) * accepted_nP.T[:, None])
+    shape = (history.problems, draws, len(accepted_nP))
+    return _infer(history, history.rng.exponential(size=shape) * accepted_nP.T[:, None], context)
 
 
-def _belief(trial: Trial, weights: Float[np.ndarray, "P C n"]) -> Float[np.ndarray, "P C Z"]:
-    """Mean embedding of `config.context` transitions of episodes drawn by weight. -> (P, C, Z)"""
+def _infer(history: AdaptationHistory, weights: Float[np.ndarray, "P C n"], context: int) -> Float[np.ndarray, "P C Z"]:
+    """Beliefs from `context` transitions of episodes drawn by weight. -> (P, C, Z)"""
     problems, draws, _ = weights.shape
     edges = (weights / weights.sum(-1, keepdims=True)).cumsum(-1)
-    episode = (trial.rng.random((problems, draws, trial.config.context, 1)) > edges[:, :, None, :-1]).sum(-1)
+    episode = (history.rng.random((problems, draws, context, 1)) > edges[:, :, None, :-1]).sum(-1)
     p = np.arange(problems)[:, None, None]
-    lengths_nP = np.stack([batch.valid.sum(1) for batch in trial.episodes])
-    step = (trial.rng.random(episode.shape) * lengths_nP[episode, p]).astype(np.int64)
-    return np.stack(trial.embeddings)[episode, p, step].mean(2)
+    lengths_nP = np.stack([batch.valid.sum(1) for batch in history.episodes])
+    step = (history.rng.random(episode.shape) * lengths_nP[episode, p]).astype(np.int64)
+    if isinstance(history.agent, EmbeddingAgent):
+        return np.stack(history.embeddings)[episode, p, step].mean(2)
+    seen = Transitions.stack([batch.transitions for batch in history.episodes])[episode, p, step]
+    return history.agent.infer(seen.reshape(problems * draws, context)).reshape(problems, draws, -1)
+
+
+# -- episodes ----------------------------------------------------------------------------------------------------
 
 
 def accepted_by_idaq(scores_nP: Float[np.ndarray, "n P"], reference: int) -> Bool[np.ndarray, "n P"]:
-    """Which episodes are in the context: the best of the reference stage, and every later one that beat all before it.
+    """Whether each episode is in the context: the reference stage's best, and each later one better than all before.
 
-    The reference stage calibrates the threshold delta: the lowest Q so far. An episode enters the context only with a
-    Q strictly below it, which is then the new delta. Rejection changes nothing. (IDAQ, section 4.3; the strict
-    comparison with the best score so far is the reference code's.)
+    The threshold delta is the lowest Q so far, from the reference stage on. A later episode enters the context only if
+    its Q is strictly below delta, and its Q is the new delta; otherwise nothing changes. (IDAQ, section 4.3. The
+    reference code compares strictly, with the best score so far.)
     """
     accepted = np.zeros(scores_nP.shape, bool)
     accepted[scores_nP[:reference].argmin(0), np.arange(scores_nP.shape[1])] = True
@@ -144,94 +119,245 @@ def best_episodes(
     return accepted
 
 
-def idaq_explore(trial: Trial) -> Floats:
-    """The paper's rule. Reference stage: spread over the prior. Iterative stage: spread over the belief of the context
-    that the threshold has let in."""
-    if len(trial.episodes) < trial.config.reference:
-        return from_prior(trial)
-    accepted = accepted_by_idaq(np.stack(trial.scores), trial.config.reference)
-    return farthest(pooled(trial, accepted, trial.config.candidates), trial.tried)
+def best_belief(history: AdaptationHistory, uncertainty: str) -> Float[np.ndarray, "P Z"]:
+    """The belief of each problem's most in-distribution episode."""
+    best = history.scores(uncertainty).argmin(0)
+    return np.stack(history.beliefs)[best, np.arange(history.problems)]
 
 
-def mixture_explore(trial: Trial) -> Floats:
-    """After the reference stage: spread over mixtures of the `num_accepted` best episodes."""
-    prior = from_prior(trial)
-    if len(trial.episodes) < trial.config.reference:
-        return prior
-    accepted = best_episodes(np.stack(trial.scores), np.stack(trial.tried), trial.config.num_accepted)
-    return _where_calibrated(trial, farthest(mixture(trial, accepted, trial.config.candidates), trial.tried), prior)
+def everything(history: AdaptationHistory, context: int) -> Float[np.ndarray, "P Z"]:
+    """One belief from all episodes so far, in-distribution or not: FOCAL online, but for a draw of episode weights."""
+    return mixture(history, np.ones((len(history.episodes), history.problems), bool), 1, context)[:, 0]
 
 
-def nearest_explore(trial: Trial) -> Floats:
-    """After the reference stage: of the training tasks' latents not tried yet, the nearest to the best episode's.
+def in_distribution_return(history: AdaptationHistory, share: float) -> float:
+    """The return `share` of the way from random actions to what the training tasks' offline episodes earn.
 
-    No belief is inferred: what the online transitions say of the task is not asked, their returns alone are. The policy
-    has been trained under these latents, and never under those between them.
+    -infinity for a share of 0. Raises DatasetError where random actions were not measured.
     """
-    prior = from_prior(trial)
-    if len(trial.episodes) < trial.config.reference:
-        return prior
-    best_PZ, tried_nPZ = best_episode(trial), np.stack(trial.tried)
-    distances_PM = ((trial.prior - best_PZ[:, None]) ** 2).sum(-1)
-    was_tried_PM = (trial.prior == tried_nPZ[:, :, None]).all(-1).any(0)
-    return _where_calibrated(trial, trial.prior[np.where(was_tried_PM, np.inf, distances_PM).argmin(-1)], prior)
+    if share == 0:
+        return -np.inf
+    prior = history.prior
+    if prior.random_return is None:
+        raise DatasetError(
+            "not every training task has a random reference, which offline_share asks for",
+            hint="--set offline_share=0, or collect one with idaq",
+        )
+    return prior.random_return + share * (prior.offline_return - prior.random_return)
 
 
-def _where_calibrated(trial: Trial, latents_PZ: Floats, prior_PZ: Floats) -> Floats:
-    """`latents_PZ` where the scores single out an episode below the loosest threshold; the prior's draw elsewhere.
+def where_calibrated(
+    history: AdaptationHistory, uncertainty: str, floor: float, beliefs_PZ: Floats, prior_PZ: Floats
+) -> Floats:
+    """`beliefs_PZ` where the scores single out an in-distribution episode; the prior's draw elsewhere. -> (P, Z)
 
-    Where the best score is the median, nothing stands out; where even the best lies above the loosest threshold,
-    nothing is in-distribution yet: the reference stage goes on.
+    Where the best score is the median, nothing stands out; where even the best episode earned less than `floor`, a
+    return, nothing is in-distribution yet: the reference stage goes on.
     """
-    scores = np.stack(trial.scores)
+    scores = history.scores(uncertainty)
     best = scores.min(0)
-    uncalibrated = (best == np.median(scores, 0)) | (best > trial.loosest)
-    return np.where(uncalibrated[:, None], prior_PZ, latents_PZ)
+    uncalibrated = (best == np.median(scores, 0)) | (best > (-floor if uncertainty == "return" else np.inf))
+    return np.where(uncalibrated[:, None], prior_PZ, beliefs_PZ)
 
 
-def best_episode(trial: Trial) -> Floats:
-    """The latent of the most in-distribution episode."""
-    best = np.stack(trial.scores).argmin(0)
-    return np.stack(trial.tried)[best, np.arange(trial.problems)]
+# -- strategies --------------------------------------------------------------------------------------------------
 
 
-def everything(trial: Trial) -> Floats:
-    """A belief of all episodes seen, none of them judged: FOCAL online, but for the Bayesian bootstrap's one draw."""
-    return mixture(trial, np.ones((len(trial.episodes), trial.problems), bool), 1)[:, 0]
+@config
+class Idaq(Strategy):
+    """The paper's rule (IDAQ, algorithm 1): calibrate a threshold on the prior, then explore from what it accepts.
 
-
-def posterior_explore(trial: Trial) -> Floats:
-    """A draw from the prior first, then the belief given everything.
-
-    As FOCAL online, whose published code begins with z = 0 instead, never seen in training.
+    Deploys the belief of the most in-distribution episode.
     """
-    return everything(trial) if trial.episodes else from_prior(trial)
+
+    reference: AtLeastOne = 10
+    """n_r: episodes of the reference stage"""
+    candidates: AtLeastOne = 20
+    """n_c: beliefs drawn for each choice of the farthest"""
+    context: Context = 100
+    """transitions drawn from the accepted episodes for each belief"""
+    uncertainty: str = "return"
+    """what scores an episode: return, prediction-error, prediction-variance, or one of yours"""
+
+    @property
+    def role(self) -> Role:
+        """The method itself under the uncertainty that the paper reports; a variant under others."""
+        return "method" if self.uncertainty == "return" else "variant"
+
+    @property
+    def reference_stage(self) -> int:
+        """n_r"""
+        return self.reference
+
+    def explore(self, history: AdaptationHistory) -> Policy:
+        """Reference stage: spread over the prior. Iterative stage: spread over beliefs of the accepted episodes."""
+        if len(history.episodes) < self.reference:
+            return history.agent.policy(from_prior(history, self.candidates))
+        accepted = accepted_by_idaq(history.scores(self.uncertainty), self.reference)
+        drawn = pooled(history, accepted, self.candidates, self.context)
+        return history.agent.policy(farthest(drawn, history.beliefs))
+
+    def deploy(self, history: AdaptationHistory) -> Policy:
+        """The most in-distribution episode's belief."""
+        return history.agent.policy(best_belief(history, self.uncertainty))
 
 
-def random_explore(trial: Trial) -> Floats | None:
-    """Uniform random actions for half the budget, once at least, then the belief given everything (CSRO online)."""
-    return None if len(trial.episodes) < max(1, trial.config.episodes // 2) else everything(trial)
+@config
+class IdaqMixture(Strategy):
+    """Our variant of idaq: after the reference stage, mixtures of the `num_accepted` best episodes."""
+
+    reference: AtLeastOne = 10
+    candidates: AtLeastOne = 20
+    context: Context = 100
+    num_accepted: AtLeastOne = 3
+    """how many of the best episodes are mixed"""
+    offline_share: Share = 0.0
+    """an episode counts as in-distribution only with a return of at least this share of the way from random actions to
+    what the training tasks' offline episodes earn; until one does, the reference stage goes on. 0: no such floor"""
+    uncertainty: str = "return"
+
+    @property
+    def role(self) -> Role:
+        """A variant of the method."""
+        return "variant"
+
+    @property
+    def reference_stage(self) -> int:
+        """n_r"""
+        return self.reference
+
+    def explore(self, history: AdaptationHistory) -> Policy:
+        """Reference stage: spread over the prior. Then: spread over mixtures of the best episodes."""
+        prior, floor = from_prior(history, self.candidates), in_distribution_return(history, self.offline_share)
+        if len(history.episodes) < self.reference:
+            return history.agent.policy(prior)
+        accepted = best_episodes(history.scores(self.uncertainty), np.stack(history.beliefs), self.num_accepted)
+        drawn = farthest(mixture(history, accepted, self.candidates, self.context), history.beliefs)
+        return history.agent.policy(where_calibrated(history, self.uncertainty, floor, drawn, prior))
+
+    def deploy(self, history: AdaptationHistory) -> Policy:
+        """The most in-distribution episode's belief."""
+        return history.agent.policy(best_belief(history, self.uncertainty))
 
 
-def offline_context(trial: Trial) -> Floats:
-    """The belief from the test task's own offline data, as the literature's offline protocol hands it over."""
-    return trial.offline
+@config
+class NearestTrainingTask(Strategy):
+    """After the reference stage: of the training tasks' beliefs not tried yet, the nearest to the best episode's.
+
+    No belief is inferred: of the online data only the scores are used, not the transitions. The policy has been trained
+    under these beliefs, and never under those between them.
+    """
+
+    reference: AtLeastOne = 10
+    candidates: AtLeastOne = 20
+    offline_share: Share = 0.0
+    """as for idaq-mixture"""
+    uncertainty: str = "return"
+
+    @property
+    def reference_stage(self) -> int:
+        """n_r"""
+        return self.reference
+
+    def explore(self, history: AdaptationHistory) -> Policy:
+        """Reference stage: spread over the prior. Then: the nearest training task's belief."""
+        prior, floor = from_prior(history, self.candidates), in_distribution_return(history, self.offline_share)
+        if len(history.episodes) < self.reference:
+            return history.agent.policy(prior)
+        best_PZ, tried_nPZ = best_belief(history, self.uncertainty), np.stack(history.beliefs)
+        known_MZ = history.prior.beliefs
+        distances_PM = ((known_MZ - best_PZ[:, None]) ** 2).sum(-1)
+        was_tried_PM = (known_MZ == tried_nPZ[:, :, None]).all(-1).any(0)
+        nearest = known_MZ[np.where(was_tried_PM, np.inf, distances_PM).argmin(-1)]
+        return history.agent.policy(where_calibrated(history, self.uncertainty, floor, nearest, prior))
+
+    def deploy(self, history: AdaptationHistory) -> Policy:
+        """The most in-distribution episode's belief."""
+        return history.agent.policy(best_belief(history, self.uncertainty))
 
 
-def _searching(explore: Explore, uncertainty: UncertaintyName = "return") -> Strategy:
-    return Strategy(explore=explore, deploy=best_episode, uncertainty=uncertainty, has_reference_stage=True)
+@config
+class BestOfPrior(Strategy):
+    """Searches without a belief: draws from the prior to the end, and deploys the one that earned the most."""
+
+    candidates: AtLeastOne = 20
+
+    @property
+    def role(self) -> Role:
+        """What every other strategy's difference is given to."""
+        return "control"
+
+    def explore(self, history: AdaptationHistory) -> Policy:
+        """Spread over the prior."""
+        return history.agent.policy(from_prior(history, self.candidates))
+
+    def deploy(self, history: AdaptationHistory) -> Policy:
+        """The belief of the episode with the highest return."""
+        return history.agent.policy(best_belief(history, "return"))
 
 
-STRATEGIES: dict[str, Strategy] = {
-    "idaq": _searching(idaq_explore),
-    "idaq-prediction-error": _searching(idaq_explore, "prediction-error"),
-    "idaq-prediction-variance": _searching(idaq_explore, "prediction-variance"),
-    "idaq-mixture": _searching(mixture_explore),
-    "nearest-training-task": _searching(nearest_explore),
-    "nearest-training-task-prediction-error": _searching(nearest_explore, "prediction-error"),
-    "nearest-training-task-prediction-variance": _searching(nearest_explore, "prediction-variance"),
-    "best-of-prior": Strategy(explore=from_prior, deploy=best_episode),
-    "posterior": Strategy(explore=posterior_explore, deploy=everything),
-    "random-first": Strategy(explore=random_explore, deploy=everything),
-    "offline-context": Strategy(explore=offline_context, deploy=offline_context),
-}
+@config
+class Posterior(Strategy):
+    """The belief of everything seen so far, from a first draw from the prior on.
+
+    As FOCAL online, whose published code begins with z = 0 instead, which was never seen in training.
+    """
+
+    candidates: AtLeastOne = 20
+    context: Context = 100
+
+    def explore(self, history: AdaptationHistory) -> Policy:
+        """The prior first, then the belief of everything."""
+        drawn = everything(history, self.context) if history.episodes else from_prior(history, self.candidates)
+        return history.agent.policy(drawn)
+
+    def deploy(self, history: AdaptationHistory) -> Policy:
+        """The belief of everything."""
+        return history.agent.policy(everything(history, self.context))
+
+
+@config
+class RandomFirst(Strategy):
+    """Uniform random actions for half the budget, once at least, then the belief of everything (CSRO online)."""
+
+    context: Context = 100
+
+    def explore(self, history: AdaptationHistory) -> Policy:
+        """Random actions, then the belief of everything."""
+        if len(history.episodes) < max(1, history.budget // 2):
+            return RandomPolicy(history.agent.spec, history.problems, history.rng)
+        return history.agent.policy(everything(history, self.context))
+
+    def deploy(self, history: AdaptationHistory) -> Policy:
+        """The belief of everything."""
+        return history.agent.policy(everything(history, self.context))
+
+
+@config
+class OfflineContext(Strategy):
+    """The belief from the test task's own offline data, as the literature's offline protocol gives it: a reference."""
+
+    uses_offline_data: ClassVar[bool] = True
+    offline_context: Context = 400
+    """offline transitions behind each belief"""
+
+    @property
+    def role(self) -> Role:
+        """It is told what the others must find out."""
+        return "reference"
+
+    def explore(self, history: AdaptationHistory) -> Policy:
+        """The belief from offline data."""
+        return self.deploy(history)
+
+    def deploy(self, history: AdaptationHistory) -> Policy:
+        """The belief from offline data. Raises RunError without such data."""
+        if history.offline is None:
+            raise RunError("offline-context needs the dataset, for the test tasks' own data", hint="--root FOLDER")
+        return history.agent.policy(history.offline(self.offline_context))
+
+
+IDAQ_PREDICTION_ERROR = Idaq(uncertainty="prediction-error")
+IDAQ_PREDICTION_VARIANCE = Idaq(uncertainty="prediction-variance")
+NEAREST_PREDICTION_ERROR = NearestTrainingTask(uncertainty="prediction-error")
+NEAREST_PREDICTION_VARIANCE = NearestTrainingTask(uncertainty="prediction-variance")

@@ -2,9 +2,10 @@
 
 Tensors, N test tasks, E adaptation episodes, T the family's horizon:
 `observations` (N, E + 1, T + 1, D), the last episode being the fresh one; `returns` (N, E + 1); `z` (N, E + 1, Z);
-`valid` (N, E + 1, T); `prior` (M, Z), `prior_tasks` (M,); `offline` (N, Z), `test_tasks` (N,); `reference` (1,), the
-episodes of the reference stage; where the family says so, `place` (2,) and `velocity` (1,), which of the D numbers are
-a place on a plane and the velocity that the task is about.
+`valid` (N, E + 1, T); `prior` (M, Z), `prior_tasks` (M,); `test_tasks` (N,); `reference` (1,), the episodes of the
+reference stage; where the dataset was at hand, `offline` (N, Z), beliefs from the test tasks' own data; where the
+family says so, `place` (2,) and `velocity` (1,), which of the D numbers are a place on a plane and the velocity that
+the task is about.
 """
 
 from pathlib import Path
@@ -14,38 +15,43 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from idaq.adapt.adapt import Adapted
+from idaq.adapt.policy import BeliefPolicy
 from idaq.adapt.results import TRACE
-from idaq.adapt.strategies import best_episode
+from idaq.adapt.strategies import best_belief
 from idaq.core.errors import CorruptDatasetError, RunError
 from idaq.core.files import write_bytes
 from idaq.core.reading import LARGEST_TABLE, read_document
 from idaq.core.types import Array
 
 STRATEGY = "idaq"
+_OFFLINE_CONTEXT = 400
+"""transitions behind each belief from offline data"""
 
 
 def write_trace(run: Path, adapted: Adapted) -> bool:
-    """Write the trace of `idaq`, if that strategy ran; returns whether it did."""
-    if STRATEGY not in adapted.trials:
+    """Write the trace of `idaq`, if that strategy ran and played under beliefs; returns whether it did."""
+    history, problems = adapted.histories.get(STRATEGY), adapted.problems
+    if history is None or not all(isinstance(policy, BeliefPolicy) for policy in history.policies):
         return False
-    trial, problems = adapted.trials[STRATEGY], adapted.problems
     first = np.arange(len(problems.tasks)) * problems.seeds
-    batches = [*trial.episodes, adapted.final[STRATEGY]]
+    batches = [*history.episodes, adapted.final[STRATEGY]]
     seen = [
         np.concatenate([batch.transitions.observations[first], batch.transitions.next_observations[first, -1:]], 1)
         for batch in batches
     ]
+    uncertainty = str(adapted.results.strategies[STRATEGY].settings["uncertainty"])
     tensors = {
         "observations": np.stack(seen, 1),
         "returns": np.stack([batch.returns[first] for batch in batches], 1),
-        "z": np.stack([z[first] for z in [*trial.tried, best_episode(trial)]], 1),
+        "z": np.stack([z[first] for z in [*history.beliefs, best_belief(history, uncertainty)]], 1),
         "valid": np.stack([batch.valid[first] for batch in batches], 1),
-        "prior": problems.prior,
-        "prior_tasks": problems.prior_tasks,
-        "offline": problems.offline,
+        "prior": history.prior.beliefs,
+        "prior_tasks": history.prior.task_indices,
         "test_tasks": np.array([task.task_index for task in problems.tasks]),
-        "reference": np.array(trial.config.reference),
+        "reference": np.array(adapted.results.strategies[STRATEGY].reference),
     }
+    if problems.dataset is not None:
+        tensors["offline"] = problems.offline_beliefs(_OFFLINE_CONTEXT, adapted.results.config.seed)
     for name, columns in (("place", problems.family.place), ("velocity", problems.family.velocity)):
         if columns is not None:
             tensors[name] = np.atleast_1d(columns)

@@ -4,47 +4,68 @@ Shapes: P problems, T steps, E ensemble members, 1 + D predicted numbers (normal
 """
 
 from collections.abc import Callable
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from idaq.adapt.lockstep import EpisodeBatch
-from idaq.learn.agent import Agent
+from idaq.adapt.policy import BeliefPolicy, Policy
+from idaq.core.errors import RunError
+from idaq.core.registry import Registry
+from idaq.learn.algorithm import Agent, PredictingAgent
 from idaq.loader.transitions import Floats
 
 Scores = NDArray[np.float64]
-Uncertainty = Callable[[Agent, EpisodeBatch, Floats], Scores]
+Uncertainty = Callable[[Agent, EpisodeBatch, Policy], Scores]
+"""the agent, one episode of each of P problems, the policy that made them -> (P,)"""
 
 
-def negative_return(agent: Agent, episodes: EpisodeBatch, z_PZ: Floats) -> Scores:
+def negative_return(_agent: Agent, episodes: EpisodeBatch, _policy: Policy) -> Scores:
     """Q = - sum of rewards."""
     return -episodes.returns
 
 
-def prediction_error(agent: Agent, episodes: EpisodeBatch, z_PZ: Floats) -> Scores:
+def prediction_error(agent: Agent, episodes: EpisodeBatch, policy: Policy) -> Scores:
     """Q = mean over members and steps of (r_e - r)^2 + mean over dimensions of (s'_e - s')^2, normalised units."""
-    predicted, actual = _predict(agent, episodes, z_PZ)
+    predicted, actual = _predict(agent, episodes, policy)
     square = (predicted - actual) ** 2
     return _mean_over_steps((square[..., 0] + square[..., 1:].mean(-1)).mean(0), episodes.valid)
 
 
-def prediction_variance(agent: Agent, episodes: EpisodeBatch, z_PZ: Floats) -> Scores:
+def prediction_variance(agent: Agent, episodes: EpisodeBatch, policy: Policy) -> Scores:
     """Q = mean over steps of std over members of r_e + mean over dimensions of std over members of s'_e."""
-    spread = _predict(agent, episodes, z_PZ)[0].std(0)
+    spread = _predict(agent, episodes, policy)[0].std(0)
     return _mean_over_steps(spread[..., 0] + spread[..., 1:].mean(-1), episodes.valid)
 
 
-UNCERTAINTIES: dict[str, Uncertainty] = {
-    "return": negative_return,
-    "prediction-error": prediction_error,
-    "prediction-variance": prediction_variance,
-}
+def _accept(_name: str, thing: object) -> Uncertainty:
+    if not callable(thing):
+        raise TypeError(f"{thing!r} is not a function of an agent, episodes and their policy")
+    return cast(Uncertainty, thing)
 
 
-def _predict(agent: Agent, episodes: EpisodeBatch, z_PZ: Floats) -> tuple[Floats, Floats]:
+UNCERTAINTIES: Registry[Uncertainty] = Registry(
+    "uncertainty",
+    "idaq.uncertainties",
+    {
+        "return": negative_return,
+        "prediction-error": prediction_error,
+        "prediction-variance": prediction_variance,
+    },
+    _accept,
+)
+
+
+def _predict(agent: Agent, episodes: EpisodeBatch, policy: Policy) -> tuple[Floats, Floats]:
+    if not (isinstance(agent, PredictingAgent) and isinstance(policy, BeliefPolicy)):
+        raise RunError(
+            f"an agent of {agent.config.algorithm} predicts no outcomes: its episodes cannot be scored by predictions",
+            hint="--set uncertainty=return, or strategies that score by returns",
+        )
     problems, steps = episodes.valid.shape
     rows = episodes.transitions.reshape(problems * steps)
-    predicted, actual = agent.predict(rows, z_PZ.repeat(steps, 0))
+    predicted, actual = agent.predict(rows, policy.beliefs.repeat(steps, 0))
     return predicted.reshape(-1, problems, steps, predicted.shape[-1]), actual.reshape(problems, steps, -1)
 
 

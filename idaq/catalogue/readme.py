@@ -49,7 +49,7 @@ def point_robots(catalogue: Path) -> str:
 def bodies(catalogue: Path) -> str:
     """Returns early and at the last budget on bodies that run, data set by data set."""
     summaries = {entry: _summary(catalogue, entry) for entry in BODIES}
-    names = {headline(list(summary.strategies)) for summary in summaries.values()}
+    names = {headline(summary.roles) for summary in summaries.values()}
     assert len(names) == 1, names
     strategies = [*names, *(name for name in CONTROLS if name != OFFLINE)]
     last = next(iter(summaries.values())).config.episodes
@@ -71,7 +71,7 @@ def ml1(catalogue: Path) -> str:
     folder = catalogue / "ml1" / "expert"
     data, learned = read_suite(SuiteData, folder / DATA).sets, read_suite(SuiteBaselines, folder / BASELINES).sets
     published = read_toml(folder.parent / "published.toml")
-    names = {headline(list(summary.strategies)) for summary in learned.values()}
+    names = {headline(summary.roles) for summary in learned.values()}
     assert len(names) == 1, names
     (name,) = names
     count, (_, _, *scores) = means_beside_published(learned, data, published, name)

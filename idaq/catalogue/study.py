@@ -5,10 +5,9 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 
-from idaq.adapt.config import AdaptConfig
 from idaq.adapt.results import Results
 from idaq.adapt.run import resume_adaptation
-from idaq.adapt.strategies import STRATEGIES
+from idaq.adapt.strategy import adaptation_plan
 from idaq.catalogue import suite
 from idaq.catalogue.entries import Entry, catalogue_recipe
 from idaq.catalogue.entry_card import write_entry_card
@@ -16,7 +15,7 @@ from idaq.catalogue.page import write_catalogue_page
 from idaq.catalogue.suite_card import write_suite_card
 from idaq.collect.collect import collect, episode_count
 from idaq.collect.executors import in_processes
-from idaq.core.config import from_mapping, to_mapping
+from idaq.core.config import to_mapping
 from idaq.core.errors import RunError
 from idaq.core.files import write_json
 from idaq.core.ids import dataset_path
@@ -26,7 +25,7 @@ from idaq.evaluate.protocol import Summary, summarise
 from idaq.evaluate.style import save
 from idaq.format.reader import StoredDataset, open_stored
 from idaq.format.recipe import Recipe
-from idaq.learn.config import TrainConfig
+from idaq.learn.config import training_config
 from idaq.learn.loop import train
 from idaq.loader import open_dataset
 
@@ -93,10 +92,9 @@ def run_one(entry: Entry, recipe: Recipe, seed: int, run: Path, root: Path) -> t
     """Train and adapt one seed of an entry with the catalogue's settings; what is finished is read back."""
     dataset = open_dataset(recipe.id, root)
     assert dataset.manifest is not None  # collected by us
-    config = from_mapping(TrainConfig, {**recipe.train, "seed": seed, "threads": 1}, where=recipe.id)
+    config = training_config({**recipe.train, "seed": seed, "threads": 1})
     trained = train(dataset, config, run)
-    protocol = from_mapping(AdaptConfig, recipe.adapt, where=recipe.id)
-    return entry, resume_adaptation(run, trained.agent, dataset, protocol, STRATEGIES).run()
+    return entry, resume_adaptation(run, trained.agent, dataset, adaptation_plan(settings=recipe.adapt)).run()
 
 
 def write_data(catalogue: Path, entry: Entry, stored: StoredDataset, settings: Sequence[str]) -> None:

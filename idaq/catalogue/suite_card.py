@@ -70,7 +70,7 @@ def suite_card(
 def scores_table(summaries: Mapping[str, Summary], data: Mapping[str, SetData]) -> str:
     """Returns divided by our own data's mean; a mean over all sets below. Bold: ahead of best-of-prior by the paired
     interval."""
-    names = {headline(list(summary.strategies)) for summary in summaries.values()}
+    names = {headline(summary.roles) for summary in summaries.values()}
     searching = names.pop() if len(names) == 1 else "headline"
     head = ["set", "seeds", "return", "interval", searching, f"minus {PRIOR}", "success", *CONTROLS, "behaviour"]
     rows = [_scores_row(name, summary, data[name]) for name, summary in summaries.items()]
@@ -82,14 +82,14 @@ def scores_table(summaries: Mapping[str, Summary], data: Mapping[str, SetData]) 
 def mean_shares(summaries: Mapping[str, Summary], data: Mapping[str, SetData]) -> list[float]:
     """Mean over the sets of the returns divided by our data's mean: the headline strategy's, then the controls'."""
     shares = [
-        [_share(summary, key, data[name].mean) for key in (headline(list(summary.strategies)), *CONTROLS)]
+        [_share(summary, key, data[name].mean) for key in (headline(summary.roles), *CONTROLS)]
         for name, summary in summaries.items()
     ]
     return np.array(shares).mean(0).tolist()
 
 
 def _scores_row(name: str, summary: Summary, data: SetData) -> list[str]:
-    strategy = headline(list(summary.strategies))
+    strategy = headline(summary.roles)
     last, over = summary.strategies[strategy][-1], paired(summary, strategy)
     controls = [f"{_share(summary, key, data.mean):.2f}" if key in summary.strategies else "" for key in CONTROLS]
     return [
@@ -143,7 +143,7 @@ def means_beside_published(
 def _beside(
     name: str, summary: Summary, data: Mapping[str, SetData], published: Mapping[str, Any], strategy: str = ""
 ) -> list[float]:
-    reached = summary.strategies[strategy or headline(list(summary.strategies))][-1].mean.value
+    reached = summary.strategies[strategy or headline(summary.roles)][-1].mean.value
     theirs = published.get("data", {}).get(name, float("nan"))
     return [reached / data[name].mean, reached / theirs, *(published["sets"][name][key] for key in PUBLISHED)]
 

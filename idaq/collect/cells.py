@@ -18,7 +18,7 @@ import numpy as np
 
 from idaq.collect.plan import Cell, Plan
 from idaq.collect.rollout import rollout
-from idaq.core.digest import COLUMNS
+from idaq.core.digest import EPISODE_FIELDS
 from idaq.core.errors import CollectError, IdaqError
 from idaq.core.files import write_bytes
 from idaq.core.seeds import episode_seed
@@ -63,7 +63,7 @@ def collect_cell(plan: Plan, cell: Cell, folder: Path) -> int:
         raise CollectError(
             f"{unstable} of {len(seeds)} episodes of behaviour {behaviour.name!r} on task {cell.task_index} of"
             f" {recipe.family} became unstable: NaN or infinity",
-            hint="less noise in the recipe, or mend the environment; single unstable episodes are left out and counted",
+            hint="less noise in the recipe, or fix the environment; single unstable episodes are left out and counted",
         )
     kept, successes = [seeds[i] for i in done.kept], done.successes.tolist()
     content = _pack(Shard(episodes=done.episodes, seeds=kept, successes=successes, clipped=done.clipped))
@@ -123,7 +123,7 @@ def read_shard(folder: Path, cell: Cell) -> Shard:
 
 
 def _pack(shard: Shard) -> bytes:
-    columns = {name: np.concatenate([getattr(e, name) for e in shard.episodes]) for name in COLUMNS}
+    columns = {name: np.concatenate([getattr(e, name) for e in shard.episodes]) for name in EPISODE_FIELDS}
     buffer = io.BytesIO()
     np.savez(
         buffer,
@@ -141,7 +141,7 @@ def _unpack(arrays: dict[str, np.ndarray]) -> Iterator[Episode]:
     for number, length in enumerate(arrays["lengths"].tolist()):
         rows = slice(start, start + length)
         observations = arrays["observations"][start + number : start + number + length + 1]
-        rest = {name: arrays[name][rows] for name in COLUMNS if name != "observations"}
+        rest = {name: arrays[name][rows] for name in EPISODE_FIELDS if name != "observations"}
         yield Episode(observations=observations, **rest)
         start += length
 

@@ -32,7 +32,7 @@ from idaq.format.card import dataset_card
 from idaq.format.documents import EnvReference, References, ReturnStatistics, TaskRecord
 from idaq.format.lock import locked
 from idaq.format.reader import open_stored
-from idaq.format.recipe import Recipe, whose_notes
+from idaq.format.recipe import Recipe, attribution_notes
 from idaq.format.writer import DatasetSource, EpisodeEntry, write_dataset
 from idaq.tasks import Family
 
@@ -98,7 +98,7 @@ def collect(
         resumed=resumed,
         existed=False,
         unstable=manifest.provenance.unstable,
-        notes=(*manifest.provenance.notes, *whose_notes(recipe)),
+        notes=(*manifest.provenance.notes, *attribution_notes(recipe)),
     )
 
 
@@ -145,7 +145,7 @@ def _existing(path: Path, recipe: Recipe) -> Collected:
 
 def _whose(here: Recipe, asked: Recipe) -> list[str]:
     if (here.authors, here.license) == (asked.authors, asked.license):
-        return whose_notes(here)
+        return attribution_notes(here)
     return [f"{here.id} states other authors or another licence than the recipe; idaq dataset relabel changes them"]
 
 

@@ -16,6 +16,7 @@ from joblib.externals import loky
 from joblib.externals.loky.backend.reduction import dumps
 
 from idaq.core.errors import CollectError, UsageError
+from idaq.core.extras import optional
 from idaq.core.interrupts import interrupts_held
 from idaq.tasks import Family
 
@@ -93,14 +94,10 @@ def _sigterm_kept() -> Iterator[None]:
 def on_ray(function: Callable[..., int], calls: Sequence[tuple[Any, ...]], workers: int) -> Iterator[int]:
     """The cluster that RAY_ADDRESS names, or a Ray of `workers` CPUs started here for as long as it takes.
 
-    All machines must see the datasets' folder under the same path. Raises UsageError without Ray, BrokenProcessPool
-    for a lost worker.
+    All machines must see the datasets' folder under the same path. Raises MissingExtraError without Ray,
+    BrokenProcessPool for a lost worker.
     """
-    try:
-        import ray as imported
-    except ModuleNotFoundError:
-        raise UsageError("the ray executor needs Ray", hint="pip install 'idaq[ray]'") from None
-    ray: Any = imported
+    ray = optional("ray")
     started, address = not ray.is_initialized(), os.environ.get("RAY_ADDRESS")
     if started:
         size = {"address": address} if address else {"num_cpus": workers, "include_dashboard": False}

@@ -101,6 +101,15 @@ def _check_integers(value: Any) -> None:
         raise ValueError("an integer does not fit into 64 bits")
 
 
+def merge(base: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested plain data with `extra` on top of `base`, table by table."""
+    merged = dict(base)
+    for key, value in extra.items():
+        old = merged.get(key)
+        merged[key] = merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return merged
+
+
 def override(mapping: Mapping[str, Any], settings: Iterable[str]) -> dict[str, Any]:
     """Apply `a.b=1` settings to a copy of nested plain data; list items go by index or by their `name`.
 

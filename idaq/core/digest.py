@@ -8,7 +8,7 @@ import numpy as np
 from idaq.core.config import canonical_json
 from idaq.core.types import Array, Episode
 
-COLUMNS = ("observations", "actions", "rewards", "terminated", "truncated")
+EPISODE_FIELDS = ("observations", "actions", "rewards", "terminated", "truncated")
 
 
 def episode_digest(episode: Episode, *, task_index: int, seed: int | None) -> str:
@@ -18,7 +18,7 @@ def episode_digest(episode: Episode, *, task_index: int, seed: int | None) -> st
     None, and digests as no text.
     """
     state = hashlib.sha256()
-    for name in COLUMNS:
+    for name in EPISODE_FIELDS:
         array = little_endian(getattr(episode, name))
         state.update(f"{name}:{array.dtype.str}:{','.join(map(str, array.shape))};".encode())
         state.update(array.tobytes())

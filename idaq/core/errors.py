@@ -4,7 +4,8 @@ IdaqError
 ├── UsageError                  the request cannot be understood (exit code 2)
 │   ├── ConfigError             a config, recipe or --set value is wrong
 │   ├── UnknownNameError        no such family, strategy, task, ...: "did you mean"
-│   └── PluginError             code from outside cannot be imported, is not what was expected, or is not trusted
+│   ├── PluginError             code from outside cannot be imported, is not what was expected, or is not trusted
+│   └── MissingExtraError       an optional library is not installed: the hint is what pip installs
 ├── DatasetError                a dataset cannot be used (exit code 1)
 │   ├── DatasetNotFoundError
 │   ├── DatasetExistsError
@@ -21,7 +22,7 @@ IdaqError
     ├── CheckpointError
     └── NonFiniteError          NaN or infinity in a loss or a weight
 
-Each says what is wrong and where; `hint` is the command or change that mends it.
+Each says what is wrong and where; `hint` is the command or change that fixes it.
 """
 
 import difflib
@@ -41,8 +42,8 @@ class IdaqError(Exception):
         """what there is several of, a line each"""
 
     def __str__(self) -> str:
-        mend = [] if self.hint is None else [f"  to mend: {self.hint}"]
-        return "\n".join([self.message, *(f"  - {detail}" for detail in self.details), *mend])
+        fix = [] if self.hint is None else [f"  fix: {self.hint}"]
+        return "\n".join([self.message, *(f"  - {detail}" for detail in self.details), *fix])
 
     def __reduce__(self) -> tuple[object, ...]:
         return _rebuild, (type(self), self.message, self.hint, self.details)
@@ -65,6 +66,10 @@ class UnknownNameError(UsageError):
 
 
 class PluginError(UsageError):
+    pass
+
+
+class MissingExtraError(UsageError):
     pass
 
 

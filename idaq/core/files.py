@@ -148,7 +148,7 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode())
 
 
-def is_torn(content: bytes, whole: bytes) -> bool:
+def is_cut_short(content: bytes, whole: bytes) -> bool:
     """Whether `content` is the beginning of `whole`, as a write in place leaves it that was cut off."""
     return len(content) < len(whole) and whole.startswith(content)
 

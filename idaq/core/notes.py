@@ -12,18 +12,18 @@ class Notes:
     def __init__(self) -> None:
         self._kinds: dict[str, dict[str, int | None]] = {}
 
-    def tell(self, where: str, what: str, count: int | None = None) -> None:
-        """Note `what` of `where`, `count` times; a count of 0 is nothing to tell. Counts of one place add up."""
+    def add(self, where: str, what: str, count: int | None = None) -> None:
+        """Note `what` of `where`, `count` times; a count of 0 adds nothing. Counts of one place add up."""
         if count == 0:
             return
         places = self._kinds.setdefault(what, {})
         places[where] = None if count is None else (places.get(where) or 0) + count
 
-    def add(self, other: "Notes") -> None:
+    def extend(self, other: "Notes") -> None:
         """Take over the notes of `other`."""
         for what, places in other._kinds.items():
             for where, count in places.items():
-                self.tell(where, what, count)
+                self.add(where, what, count)
 
     def __iter__(self) -> Iterator[str]:
         for what, places in self._kinds.items():

@@ -20,9 +20,10 @@ from dataclasses import dataclass
 from functools import reduce
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from idaq.core.errors import IdaqError, PluginError, unknown_name
+from idaq.core.extras import naming_extras
 
 T = TypeVar("T")
 _DOTTED = r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*"
@@ -46,6 +47,31 @@ def is_reference(name: str) -> bool:
     return re.fullmatch(REFERENCE, name) is not None
 
 
+def check_document(value: object, what: str, allow: Collection[str] = ()) -> None:
+    """Refuse a `package.module:thing` anywhere in plain data of a document, unless it is among `allow`.
+
+    Raises PluginError naming `what` it was found in.
+    """
+    for name in references_in(value):
+        if name not in allow:
+            raise _untrusted(f"{what} of a document name {name!r}", name)
+
+
+def references_in(value: object) -> Iterator[str]:
+    """Every `package.module:thing` among the values of plain data."""
+    if isinstance(value, str) and is_reference(value):
+        yield value
+    for inner in value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ():
+        yield from references_in(inner)
+
+
+def _untrusted(said: str, name: str) -> PluginError:
+    return PluginError(
+        f"{said}: code is never imported because a document says so",
+        hint=f"if you trust that code, say so yourself: --plugin {name}",
+    )
+
+
 class Registry(Generic[T]):
     """The things of one kind, by name.
 
@@ -57,7 +83,7 @@ class Registry(Generic[T]):
         self, kind: str, group: str, builtin: Mapping[str, object], accept: Callable[[str, object], T]
     ) -> None:
         self.kind, self.group = kind, group
-        self._builtin, self._accept = builtin, accept
+        self.builtin, self._accept = builtin, accept
 
     def names(self) -> list[str]:
         """Built-in names in their order, then those of installed packages."""
@@ -65,10 +91,10 @@ class Registry(Generic[T]):
 
     def origins(self) -> Iterator[Origin]:
         """What `names` names; an installed name that is built in too is not reachable, and left out."""
-        for name, thing in self._builtin.items():
+        for name, thing in self.builtin.items():
             yield Origin(name=name, source="idaq", reference=thing if isinstance(thing, str) else "")
         for name, points in sorted(self._installed().items()):
-            if name not in self._builtin:
+            if name not in self.builtin:
                 yield from (Origin(name=name, source=_distribution(p), reference=p.value) for p in points)
 
     def get(self, name: str) -> T:
@@ -85,20 +111,17 @@ class Registry(Generic[T]):
         Raises PluginError for another `package.module:thing`, which is not imported; else as `get` does.
         """
         if is_reference(name) and name not in allow:
-            raise PluginError(
-                f"a document names the {self.kind} {name!r}: code is never imported because a document says so",
-                hint=f"if you trust that code, say so yourself: --plugin {name}",
-            )
+            raise _untrusted(f"a document names the {self.kind} {name!r}", name)
         return self.get(name)
 
     def _named(self, name: str) -> object:
-        if name in self._builtin:
-            thing = self._builtin[name]
+        if name in self.builtin:
+            thing = self.builtin[name]
             return _load(thing) if isinstance(thing, str) else thing
         installed = self._installed()
         points = installed.get(name, [])
         if not points:
-            raise unknown_name(self.kind, name, {*self._builtin, *installed})
+            raise unknown_name(self.kind, name, {*self.builtin, *installed})
         if len(points) > 1:
             raise PluginError(
                 f"several installed packages have a {self.kind} {name!r}: {', '.join(map(_distribution, points))}",
@@ -119,6 +142,29 @@ class Registry(Generic[T]):
         return found
 
 
+def accept_like(protocol: type[T]) -> Callable[[str, object], T]:
+    """An `accept` for things with all public members of a Protocol; a class is first called without arguments."""
+
+    def accept(_name: str, thing: object) -> T:
+        made = thing() if isinstance(thing, type) else thing
+        missing = missing_members(protocol, made)
+        if missing:
+            raise TypeError(f"it has no {', '.join(missing)}")
+        return cast(T, made)
+
+    return accept
+
+
+def missing_members(protocol: type[Any], thing: object) -> list[str]:
+    """The public members of a Protocol that a thing does not have."""
+    return [name for name in vars(protocol) if not name.startswith("_") and not hasattr(thing, name)]
+
+
+def load_built_in(reference: str) -> Any:
+    """What ships as `package.module:thing`, imported. Raises PluginError where that fails."""
+    return _load(reference)
+
+
 def _distribution(point: EntryPoint) -> str:
     return "unknown" if point.dist is None else f"{point.dist.name} {point.dist.version}"
 
@@ -129,7 +175,8 @@ def _load(reference: str, here: bool = False) -> object:
     if here:
         search_current_folder()
     try:
-        return reduce(getattr, path.split("."), import_module(module))
+        with naming_extras():
+            return reduce(getattr, path.split("."), import_module(module))
     except IdaqError:  # a missing extra, say: it tells what to install
         raise
     except ModuleNotFoundError as error:

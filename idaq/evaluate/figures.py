@@ -1,6 +1,6 @@
 """Figures of results, data and training: each takes data and returns a matplotlib Figure, which `style.save` writes."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -9,9 +9,10 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 from numpy.typing import NDArray
 from scipy.optimize import isotonic_regression
 
+from idaq.adapt.config import Role
 from idaq.adapt.results import Results
 from idaq.core.errors import DatasetError
-from idaq.evaluate.protocol import METHOD, OFFLINE, Summary, headline, number
+from idaq.evaluate.protocol import Summary, headline, number
 from idaq.evaluate.style import BLUE, GRID, INK, MARKERS, MUTED, ORANGE, PALETTE, PAPER, blank, entitle, shown, styled
 from idaq.format.documents import ReturnStatistics, TaskRecord
 from idaq.loader import Dataset
@@ -37,10 +38,11 @@ def adaptation_curves(summary: Summary) -> Figure:
     _reference_stage(axes, summary)
     axes.axhline(summary.random, color=MUTED, ls=":", lw=1.4)
     labels = [(summary.random, "random actions", MUTED)]
-    if OFFLINE in last:
-        axes.axhline(last[OFFLINE], color=INK, ls="--", lw=1.2)
-        labels.append((last[OFFLINE], OFFLINE, INK))
-    for i, name in enumerate(_rivals(summary.strategies)):
+    for name in last:
+        if summary.roles[name] == "reference":
+            axes.axhline(last[name], color=INK, ls="--", lw=1.2)
+            labels.append((last[name], shown(name), INK))
+    for i, name in enumerate(_curves_of(summary.roles)):
         _curve(axes, summary, name, i)
         labels.append((last[name], shown(name), PALETTE[i % len(PALETTE)]))
     _episode_axis(axes, summary.config.report_at)
@@ -55,13 +57,13 @@ def adaptation_curves(summary: Summary) -> Figure:
 def _reference_stage(axes: Axes, summary: Summary) -> None:
     """Shade the budgets within which some strategies do what best-of-prior does."""
     if any(report.reference_stage for reports in summary.strategies.values() for report in reports):
-        axes.axvspan(0.5, summary.config.reference, color=GRID, alpha=0.35, lw=0, zorder=0)
+        axes.axvspan(0.5, summary.reference_stage, color=GRID, alpha=0.35, lw=0, zorder=0)
         axes.annotate("reference stage", (0.02, 0.96), xycoords="axes fraction", color=MUTED, fontsize=9)
 
 
-def _rivals(names: Iterable[str]) -> list[str]:
-    """All but offline context, in the order that gives each its colour and marker in every figure."""
-    return [name for name in names if name != OFFLINE]
+def _curves_of(roles: Mapping[str, Role]) -> list[str]:
+    """All but references, in the order that gives each its colour and marker in every figure."""
+    return [name for name, role in roles.items() if role != "reference"]
 
 
 def _minus(text: str) -> str:
@@ -73,7 +75,7 @@ def _curve(axes: Axes, summary: Summary, name: str, i: int) -> None:
     means = [report.mean for report in summary.strategies[name]]
     x, y = np.array(summary.config.report_at), [m.value for m in means]
     low, high = [m.low for m in means], [m.high for m in means]
-    colour, bold = PALETTE[i % len(PALETTE)], name == headline(list(summary.strategies))
+    colour, bold = PALETTE[i % len(PALETTE)], name == headline(summary.roles)
     if bold:
         axes.fill_between(x, low, high, color=colour, alpha=0.15, lw=0)
     else:
@@ -220,9 +222,10 @@ def task_returns(results: Sequence[Results]) -> Figure:
     x = np.arange(len(first.tasks))
     random, behaviour = (np.array([getattr(t, name) for t in first.tasks]) for name in ("random", "behaviour"))
     axes.bar(x, behaviour - random, 0.8, random, color=MUTED, alpha=0.18, lw=0, label="random to behaviour")
-    looks = {n: (PALETTE[i % len(PALETTE)], MARKERS[i % len(MARKERS)]) for i, n in enumerate(_rivals(first.strategies))}
-    shown_here = [name for name in looks if name == headline(list(looks)) or not name.startswith(METHOD)]
-    for i, name in enumerate([*shown_here, OFFLINE] if OFFLINE in first.strategies else shown_here):
+    roles: dict[str, Role] = {name: strategy.role for name, strategy in first.strategies.items()}
+    looks = {n: (PALETTE[i % len(PALETTE)], MARKERS[i % len(MARKERS)]) for i, n in enumerate(_curves_of(roles))}
+    shown_here = [name for name in looks if name == headline(roles) or roles[name] not in ("method", "variant")]
+    for i, name in enumerate([*shown_here, *(name for name in roles if name not in looks)]):
         returns = np.mean([np.mean(r.strategies[name].returns[-1], axis=-1) for r in results], axis=0)
         colour, marker = looks.get(name, (INK, "_"))
         at = x + 0.6 * ((i + 0.5) / (len(shown_here) + 1) - 0.5)

@@ -6,10 +6,11 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from idaq.adapt.config import AdaptConfig
+from idaq.adapt.config import AdaptConfig, Role
 from idaq.adapt.results import Results
 from idaq.core.config import config, to_mapping
 from idaq.core.errors import RunError
+from idaq.core.types import PlainData
 from idaq.evaluate.markdown import table
 from idaq.evaluate.statistics import (
     LEVEL,
@@ -24,20 +25,21 @@ from idaq.evaluate.statistics import (
 )
 
 METHOD, PRIOR, OFFLINE = "idaq", "best-of-prior", "offline-context"
-"""the paper's strategy; the control that searches without a belief; the reference that is given offline data"""
+"""of the catalogue's strategies: the paper's; the control that searches without a belief; the reference that is given
+offline data"""
 REFERENCE_MARK = "\N{DAGGER}"
 REFERENCE_NOTE = (
     f"{REFERENCE_MARK} still in its reference stage: so far the strategy has drawn from the prior alone, the very"
     f" episodes of {PRIOR}; its uncertainty chose which to deploy."
 )
-Count = Annotated[int, Field(ge=1)]
+AtLeastOne = Annotated[int, Field(ge=1)]
 
 
 @config
 class Report:
     """Fresh episodes after some adaptation episodes."""
 
-    episodes: Count
+    episodes: AtLeastOne
     """adaptation episodes before"""
     mean: Estimate
     iqm: Estimate
@@ -57,15 +59,15 @@ class Report:
 class Measured:
     """What the numbers are of, and how the intervals were made."""
 
-    runs: Count
+    runs: AtLeastOne
     train_seeds: list[int]
-    train_steps: Count
-    tasks: Count
+    train_steps: AtLeastOne
+    tasks: AtLeastOne
     """test tasks"""
-    adaptation_seeds: Count
+    adaptation_seeds: AtLeastOne
     """for each run and task; averaged before any statistic"""
     level: float = LEVEL
-    resamples: Count = RESAMPLES
+    resamples: AtLeastOne = RESAMPLES
     unit: str = "two-way bootstrap over runs and tasks, percentile interval"
     commands: list[str] = Field(default_factory=list)
     """what makes these numbers again"""
@@ -85,7 +87,7 @@ class Lead:
 class Summary:
     """baselines.json: every strategy of one dataset under one protocol."""
 
-    summary_version: Literal[1] = 1
+    summary_version: Literal[2] = 2
     dataset_id: str
     content_digest: str
     measured: Measured
@@ -96,6 +98,12 @@ class Summary:
     """mean return of the test tasks' behaviour policies"""
     lead: Lead | None
     """None where no two strategies can be compared"""
+    roles: dict[str, Role]
+    """of each strategy: which one this is about, which ones it is compared with"""
+    settings: dict[str, PlainData]
+    """of each strategy"""
+    reference_stage: Annotated[int, Field(ge=0)]
+    """the longest reference stage of the strategies, in episodes"""
     strategies: Annotated[dict[str, list[Report]], Field(min_length=1)]
     """one report for each of the config's `report_at`"""
 
@@ -107,6 +115,7 @@ def summarise(results: Sequence[Results], commands: Sequence[str] = ()) -> Summa
     """
     _check_alike(results)
     first, names = results[0], results[0].strategies
+    roles: dict[str, Role] = {name: strategy.role for name, strategy in names.items()}
     returns = {name: _scores([r.strategies[name].returns for r in results], first, name) for name in names}
     success = {name: _scores([r.strategies[name].success for r in results], first, name) for name in names}
     random, behaviour = (np.array([getattr(task, name) for task in first.tasks]) for name in ("random", "behaviour"))
@@ -124,7 +133,10 @@ def summarise(results: Sequence[Results], commands: Sequence[str] = ()) -> Summa
         config=first.config,
         random=float(random.mean()),
         behaviour=float(behaviour.mean()),
-        lead=_lead({name: scores[-1] for name, scores in returns.items()}),
+        lead=_lead({name: scores[-1] for name, scores in returns.items()}, roles),
+        roles=roles,
+        settings={name: strategy.settings for name, strategy in names.items()},
+        reference_stage=max((strategy.reference for strategy in names.values()), default=0),
         strategies={
             name: [
                 Report(
@@ -200,7 +212,7 @@ def markdown_table(summary: Summary) -> str:
 
 def verdict(summary: Summary) -> str:
     """What the numbers say of the headline strategy, in two or three sentences."""
-    name, measured = headline(list(summary.strategies)), summary.measured
+    name, measured = headline(summary.roles), summary.measured
     last = summary.strategies[name][-1]
     said = (
         f"After {last.episodes} online episodes on each of {measured.tasks} new tasks, {name} reaches a return of"
@@ -247,19 +259,16 @@ def _last_cells(report: Report) -> list[str]:
     return [interval(report.mean), over, number(report.iqm.value), f"{report.success.value:.0%}", share]
 
 
-def headline(names: Sequence[str]) -> str:
-    """The strategy that a report is about: the method, else the first of its variants, else the first but offline
-    context."""
-    if METHOD in names:
-        return METHOD
-    rivals = [name for name in names if name != OFFLINE]
-    return next((name for name in names if name.startswith(METHOD)), (rivals or list(names))[0])
+def headline(roles: Mapping[str, Role]) -> str:
+    """The strategy that a report is about: the method, else a variant of it, else the first that is no reference."""
+    order = {"method": 0, "variant": 1, "rival": 2, "control": 2, "reference": 3}
+    return min(roles, key=lambda name: order[roles[name]])
 
 
-def _lead(last: dict[str, Scores]) -> Lead | None:
-    """The headline strategy against the best of its rivals; its variants and offline context are none."""
-    strategy = headline(list(last))
-    rivals = [name for name in last if name != OFFLINE and not name.startswith((strategy, METHOD))]
+def _lead(last: dict[str, Scores], roles: Mapping[str, Role]) -> Lead | None:
+    """The headline strategy against the best of its rivals; variants of the method and references are none."""
+    strategy = headline(roles)
+    rivals = [name for name in last if name != strategy and roles[name] in ("rival", "control")]
     if not rivals:
         return None
     rival = max(rivals, key=lambda name: float(mean(last[name])))
@@ -311,5 +320,5 @@ def _common(results: Results) -> dict[str, object]:
         "training steps": results.train_steps,
         "adaptation config": {**to_mapping(results.config), "threads": None},
         "test tasks": results.tasks,
-        "strategies": sorted(results.strategies),
+        "strategies": {name: (one.role, one.settings) for name, one in sorted(results.strategies.items())},
     }

@@ -5,6 +5,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -26,6 +27,7 @@ from idaq.loader import Dataset
 
 Trace = Mapping[str, Array]
 _OFFLINE_SHOWN = 10
+_NUMBERS = ("observations", "returns", "z", "offline", "prior")
 _PATHS_TITLE, _BELIEFS_TITLE = "Episodes on one new task", "What the encoder believes about tasks"
 _CURVES = """Each point is the mean return of fresh episodes, run after that many adaptation episodes on a task never
 seen in training; nothing is learned from fresh episodes. The band (headline strategy) and the bars (others) are 95%
@@ -96,13 +98,18 @@ def write_report(runs: Sequence[Path], dataset: Dataset | None, out: Path) -> Pa
         notes=summary_notes(summary),
         panels=[(panel, inline(panel.figure, f"f{i}-")) for i, panel in enumerate(panels)],
         data=_data_facts(summary, dataset),
-        settings=list(leaves({"train": to_mapping(loaded[0].record.config), "adapt": to_mapping(summary.config)})),
+        settings=list(leaves({"train": loaded[0].record.config, "adapt": _adapt_settings(summary)})),
         versions=loaded[0].record.versions,
         created=loaded[0].record.created,
     )
     out.parent.mkdir(parents=True, exist_ok=True)
     write_text(out, page)
     return out
+
+
+def _adapt_settings(summary: Summary) -> dict[str, Any]:
+    """The protocol, and the settings of each strategy below its name."""
+    return {**to_mapping(summary.config), **summary.settings}
 
 
 def _check_same_data(summary: Summary, dataset: Dataset | None) -> None:
@@ -145,7 +152,7 @@ def _trace_panels(run: Run, dataset: Dataset | None) -> list[Panel]:
         success=tasks[chosen].success if chosen in tasks else None,
         offline=_best_offline(dataset, chosen) if dataset else (),
     )
-    whose = f"training seed {run.record.config.seed}, adaptation seed 0, strategy idaq"
+    whose = f"training seed {run.record.seed}, adaptation seed 0, strategy idaq"
     panels = [
         Panel(title=_PATHS_TITLE, caption=_PATHS.format(whose=whose), figure=paths),
         Panel(
@@ -173,10 +180,10 @@ def read_whole_trace(run: Run) -> Trace | None:
             {trace[name].shape[:2] for name in ("observations", "returns", "z", "valid")}
             == {(len(tests), config.episodes + 1)}
             and trace["test_tasks"].tolist() == tests
-            and trace["offline"].shape[:1] == trace["test_tasks"].shape
+            and trace.get("offline", trace["test_tasks"]).shape[:1] == trace["test_tasks"].shape
             and trace["prior"].shape[:1] == trace["prior_tasks"].shape
             and trace["reference"].size == 1
-            and all(np.isfinite(trace[name]).all() for name in ("observations", "returns", "z", "offline", "prior"))
+            and all(np.isfinite(trace[name]).all() for name in _NUMBERS if name in trace)
         )
     except (RunError, KeyError):
         return None
@@ -206,7 +213,7 @@ def _data(summary: Summary, dataset: Dataset | None) -> Panel:
 def _training(runs: Sequence[Run], summary: Summary) -> Panel:
     title = "Training"
     try:
-        figure = training_losses({f"seed {run.record.config.seed}": read_metrics(run.path) for run in runs})
+        figure = training_losses({f"seed {run.record.seed}": read_metrics(run.path) for run in runs})
     except (CorruptDatasetError, ValueError, TypeError, KeyError, AttributeError):
         figure = None
     if figure is None:

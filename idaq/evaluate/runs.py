@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from idaq.adapt.results import Results, read_results
-from idaq.core.config import to_mapping
 from idaq.core.errors import RunError
 from idaq.evaluate.commands import reproduce
 from idaq.evaluate.protocol import Summary, summarise
@@ -37,16 +36,16 @@ def load_runs(paths: Sequence[Path]) -> list[Run]:
                 f"{run.path} and {runs[0].path} were trained with other settings",
                 hint="report them apart: one summary takes runs that differ in their seed alone",
             )
-    return sorted(runs, key=lambda run: run.record.config.seed)
+    return sorted(runs, key=lambda run: run.record.seed)
 
 
 def summarise_runs(runs: Sequence[Run], recipe: Recipe | None = None) -> Summary:
     """`summarise`, with the commands that make these runs again; `recipe` gives the dataset's default settings."""
     if not runs:
         return summarise([])
-    commands = reproduce([run.record for run in runs], runs[0].results.config, recipe)
+    commands = reproduce([run.record for run in runs], runs[0].results, recipe)
     return summarise([run.results for run in runs], commands)
 
 
 def _settings(run: Run) -> dict[str, object]:
-    return {**to_mapping(run.record.config), **_NO_MATTER}
+    return {**run.record.config, **_NO_MATTER}

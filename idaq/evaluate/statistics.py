@@ -17,7 +17,6 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import trim_mean
 
 from idaq.core.config import config
 from idaq.core.seeds import generator
@@ -47,7 +46,10 @@ def mean(scores: Scores) -> Scores:
 
 def interquartile_mean(scores: Scores) -> Scores:
     """Mean of the middle half: the 25% trimmed mean over runs and tasks (Agarwal et al., 2021). (..., R, N) -> (...)"""
-    return trim_mean(_flat(scores), 0.25, axis=-1)
+    flat = _flat(scores)
+    count = flat.shape[-1]
+    cut = count // 4
+    return np.partition(flat, (cut, count - cut - 1), axis=-1)[..., cut : count - cut].mean(-1)
 
 
 def mean_difference(scores: Scores, others: Scores) -> Scores:

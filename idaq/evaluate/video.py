@@ -18,7 +18,7 @@ from idaq.core.types import Advance, Array, ignore_progress
 from idaq.tasks import Family
 
 if TYPE_CHECKING:
-    from idaq.learn.agent import Agent  # imports torch
+    from idaq.learn.algorithm import Agent  # imports torch
 
 FRAMES, SIDE, CAPTION = 50, 256, 26
 STILLS = 4
@@ -58,12 +58,12 @@ def play(agent: "Agent", family: Family, task: int, z_Z: Array) -> NDArray[np.ui
     """Frames of an episode with the meta-policy under one latent: at most FRAMES of them, evenly spaced."""
     env = family.make(task, render_mode="rgb_array")
     every = max(1, family.horizon // FRAMES)
-    act, frames, step, done = agent.acting(), [], 0, False
+    policy, frames, step, done = agent.policy(z_Z[None].astype(np.float32)), [], 0, False
     observation, _ = env.reset(seed=0)
     while not done:
         if step % every == 0:
             frames.append(_square(env.render()))
-        observation, _, terminated, truncated, _ = env.step(act(observation[None], z_Z[None])[0])
+        observation, _, terminated, truncated, _ = env.step(policy.act(observation[None])[0])
         step, done = step + 1, terminated or truncated
     frames.append(_square(env.render()))
     env.close()

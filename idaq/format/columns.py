@@ -104,9 +104,9 @@ def check_columns(columns: dict[str, Column], place: str, largest_row: int) -> N
         rows = "T+1" if name == "observations" else "T"
         scalar = name not in ("observations", "actions")
         flag = name in ("terminations", "truncations")
-        sound = column.rows == rows and not (scalar and column.shape) and flag == (column.dtype == "|b1")
-        sound &= len(column.shape) < _MOST_DIMENSIONS and (name != "rewards" or column.dtype in ("<f4", "<f8"))
-        if not sound or layout.row_bytes(column) > largest_row:
+        valid = column.rows == rows and not (scalar and column.shape) and flag == (column.dtype == "|b1")
+        valid &= len(column.shape) < _MOST_DIMENSIONS and (name != "rewards" or column.dtype in ("<f4", "<f8"))
+        if not valid or layout.row_bytes(column) > largest_row:
             found = f"{column.rows} rows of {column.dtype} and shape {column.shape}"
             raise CorruptDatasetError(f"{place}: column {name} cannot have {found}")
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from idaq.core.config import to_mapping
-from idaq.core.digest import COLUMNS
+from idaq.core.digest import EPISODE_FIELDS
 from idaq.format.columns import get_episode, map_columns
 from idaq.format.reader import StoredDataset
 
@@ -94,7 +94,7 @@ def _values(first: StoredDataset, number: int, second: StoredDataset, other: int
         get_episode(map_columns(stored), n, int(stored.episodes.length[n]))
         for stored, n in ((first, number), (second, other))
     ]
-    for name in COLUMNS:
+    for name in EPISODE_FIELDS:
         a, b = (getattr(episode, name) for episode in episodes)
         if a.shape != b.shape or a.dtype != b.dtype:
             what = f"episode {number} and {other}: {name}"

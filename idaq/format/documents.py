@@ -10,7 +10,7 @@ from idaq.core.types import FamilyName, PlainData, Slug, Success, Task, VersionO
 from idaq.format.recipe import Recipe
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-Count = Annotated[int, Field(ge=0, lt=2**63)]
+NonNegative = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 @config
@@ -67,9 +67,9 @@ class Column:
 
 @config
 class Counts:
-    tasks: Count
-    episodes: Count
-    steps: Count
+    tasks: NonNegative
+    episodes: NonNegative
+    steps: NonNegative
 
 
 @config
@@ -77,7 +77,7 @@ class FileRecord:
     """A file of the dataset, by path relative to `data/`."""
 
     path: str
-    size: Count
+    size: NonNegative
     sha256: Sha256
 
 
@@ -102,7 +102,7 @@ class Provenance:
     platform: str
     simulators: dict[str, str] = Field(default_factory=dict)
     """version of each package whose version decides what an episode holds, where there are such"""
-    unstable: Count = 0
+    unstable: NonNegative = 0
     """episodes left out because the simulation became unstable: NaN or infinity"""
     operation: str = ""
     """what made it other than a collection: subset, merge, relabel or import, in words"""
@@ -124,7 +124,7 @@ class Manifest:
     """of the recipe's canonical JSON"""
     content_digest: Sha256
     """of the episodes' digests, in order"""
-    splits: dict[Slug, list[Count]]
+    splits: dict[Slug, list[NonNegative]]
     """task indices of each split"""
     columns: dict[str, Column]
     observation_space_sha256: Sha256

@@ -53,9 +53,9 @@ def subset(stored: StoredDataset, new_id: str, keep_M: NDArray[np.bool_], operat
     cells = list(zip(*(getattr(stored.episodes, name)[numbers].tolist() for name in _CELL), strict=True))
     behaviours = counted(stored.manifest.recipe.behaviours, cells)
     notes, name = Notes(), stored.manifest.dataset_id
-    notes.tell(name, "tasks without an episode left are dropped", len(stored.tasks) - len(tasks))
+    notes.add(name, "tasks without an episode left are dropped", len(stored.tasks) - len(tasks))
     dropped = sorted({b.name for b in stored.manifest.recipe.behaviours} - {b.name for b in behaviours})
-    notes.tell(name, f"behaviours without an episode left are dropped: {', '.join(dropped)}", len(dropped))
+    notes.add(name, f"behaviours without an episode left are dropped: {', '.join(dropped)}", len(dropped))
     return edited([stored], new_id, Edited(tasks, behaviours, entries_of(stored, numbers), operation, notes))
 
 
@@ -109,7 +109,7 @@ def edited(parents: Sequence[StoredDataset], new_id: str, new: Edited) -> Datase
     sizes = dict(Counter(task.split for task in new.tasks))
     for parent in parents:
         gone = [split for split in parent.manifest.splits if split not in sizes]
-        notes.tell(parent.manifest.dataset_id, f"splits without a task left are dropped: {', '.join(gone)}", len(gone))
+        notes.add(parent.manifest.dataset_id, f"splits without a task left are dropped: {', '.join(gone)}", len(gone))
     recipe = to_mapping(first.manifest.recipe) | {
         "id": str(parse_id(new_id)),
         "splits": {"seed": first.manifest.recipe.splits.seed, "sizes": sizes},

@@ -24,7 +24,7 @@ from idaq.format import layout
 from idaq.format.documents import TaskRecord
 from idaq.format.edit import Edited, counted, edited, entries_of, measured
 from idaq.format.reader import StoredDataset, read_space
-from idaq.format.recipe import Behaviour, Recipe, join_whose
+from idaq.format.recipe import Behaviour, Recipe, join_attribution
 from idaq.format.writer import DatasetSource, EpisodeEntry
 
 Clash = Literal["refuse", "renumber", "same"]
@@ -101,7 +101,7 @@ def merged(parents: Sequence[StoredDataset], new_id: str, clash: Clash = "refuse
         records.append(measured(task, np.concatenate([table.total_reward[numbers] for table, numbers in mine])))
         cells += [(name, index) for table, numbers in mine for name in table.behaviour[numbers].tolist()]
     spaces = [_joined_space(parents, name, dtypes[f"{name}s"], notes) for name in ("observation", "action")]
-    authors, licence = join_whose([(p.name, p.stored.manifest.recipe) for p in parts], notes)
+    authors, licence = join_attribution([(p.name, p.stored.manifest.recipe) for p in parts], notes)
     _tell_kept(parents, notes)
     operation = "merge of " + ", ".join(part.name for part in parts)
     new = Edited(tuple(records), counted(behaviours, cells), _by_task(parts, list(joined)), operation, notes)
@@ -123,7 +123,7 @@ def _part(stored: StoredDataset, dtypes: dict[str, np.dtype[Any]], places: dict[
 
 
 def _check_alike(first: StoredDataset, second: StoredDataset) -> None:
-    """What no cast and no new number mends."""
+    """Raise DatasetError for differences that neither a cast nor a new task index resolves."""
     a, b = first.manifest, second.manifest
     differing = {"family": (a.family, b.family)}
     for name in layout.COLUMNS:
@@ -168,7 +168,7 @@ def _tell_casts(parts: Sequence[_Part], notes: Notes) -> None:
             if had is not None:
                 numbers = int((lengths + (column.rows == "T+1")).sum()) * layout.row_width(column)
                 wide = part.dtypes[layout.COLUMNS[name]]
-                notes.tell(part.name, f"numbers of {name} cast from {had} to {wide}, without loss", numbers)
+                notes.add(part.name, f"numbers of {name} cast from {had} to {wide}, without loss", numbers)
 
 
 def _joined_space(parents: Sequence[StoredDataset], name: str, dtype: np.dtype[Any], notes: Notes) -> gym.Space[Any]:
@@ -185,7 +185,7 @@ def _joined_space(parents: Sequence[StoredDataset], name: str, dtype: np.dtype[A
     for parent, space in zip(parents, spaces, strict=True):
         narrower = int(((space.low != low) | (space.high != high)).sum())
         said = f"numbers of an {name} have narrower bounds than all datasets together, whose are written"
-        notes.tell(parent.manifest.dataset_id, said, narrower)
+        notes.add(parent.manifest.dataset_id, said, narrower)
     return gym.spaces.Box(low, high, low.shape, dtype.type)
 
 
@@ -207,18 +207,18 @@ def _joined_tasks(
             elif fault is None:
                 joined[rival.task_index] = _with_random(rival, task, name, notes)
                 if not _is_known(task):
-                    notes.tell(name, "tasks of unknown parameters are taken for those of equal index and id", 1)
+                    notes.add(name, "tasks of unknown parameters are taken for those of equal index and id", 1)
             elif clash == "renumber" and not task.reset_options:
                 index = next(fresh) if task.task_index in joined else task.task_index
                 joined[index] = _renamed(task, index, ids)
                 place[task.task_index] = index
-                notes.tell(name, "tasks get a new index or id, for another task has theirs", 1)
+                notes.add(name, "tasks get a new index or id, for another task has theirs", 1)
             else:
                 raise fault
             place.setdefault(task.task_index, task.task_index)
             here = place[task.task_index]
             if task.params and any(t.params == task.params and t.task_index != here for t in before.values()):
-                notes.tell(name, "tasks have the parameters of an earlier task of another index, and stay apart", 1)
+                notes.add(name, "tasks have the parameters of an earlier task of another index, and stay apart", 1)
         places.append(place)
     return dict(sorted(joined.items())), places
 
@@ -265,9 +265,9 @@ def _with_random(known: TaskRecord, task: TaskRecord, name: str, notes: Notes) -
     """The task with a random reference: its own, else that of the later one."""
     ours, theirs = known.reference.random, task.reference.random
     if ours is not None and theirs is not None and ours != theirs:
-        notes.tell(name, "random references differ from earlier ones of the same tasks, which are kept", 1)
+        notes.add(name, "random references differ from earlier ones of the same tasks, which are kept", 1)
     if ours is None and theirs is not None:
-        notes.tell(name, "random references are taken from it, for earlier datasets have none", 1)
+        notes.add(name, "random references are taken from it, for earlier datasets have none", 1)
     return replace(known, reference=replace(known.reference, random=ours or theirs))
 
 
@@ -284,7 +284,7 @@ def _joined_behaviours(parents: Sequence[StoredDataset], notes: Notes) -> list[B
                 )
             if known is not behaviour and behaviour.kind == "unknown":
                 said = f"behaviour {behaviour.name} is of unknown make, and taken for that of the same name before it"
-                notes.tell(parent.manifest.dataset_id, said)
+                notes.add(parent.manifest.dataset_id, said)
     return list(joined.values())
 
 
@@ -298,10 +298,10 @@ def _without_duplicates(parts: Sequence[_Part], notes: Notes) -> int:
         part.numbers = np.array([n for n, digest in enumerate(digests) if digest not in seen], np.int64)
         other = sum(seen.get(digest, label) != label for digest, label in zip(digests, labels, strict=True))
         said = "of the episodes left out have another behaviour or success than the earlier ones, whose are kept"
-        notes.tell(part.name, said, other)
+        notes.add(part.name, said, other)
         seen = dict(zip(digests, labels, strict=True)) | seen
         duplicates = len(digests) - len(part.numbers)
-        notes.tell(part.name, "episodes are left out: an earlier dataset has them", duplicates)
+        notes.add(part.name, "episodes are left out: an earlier dataset has them", duplicates)
         left_out += duplicates
     return left_out
 
@@ -314,11 +314,11 @@ def _tell_kept(parents: Sequence[StoredDataset], notes: Notes) -> None:
         for key in ("train", "adapt"):
             if getattr(other.recipe, key) != getattr(first.recipe, key):
                 said = f"its [{key}] settings differ from those of {first.dataset_id}, which are kept"
-                notes.tell(other.dataset_id, said)
+                notes.add(other.dataset_id, said)
         for package, version in other.provenance.simulators.items():
             if first.provenance.simulators.get(package, version) != version:
                 said = f"was made with {package} {version}, {first.dataset_id} with another"
-                notes.tell(other.dataset_id, said)
+                notes.add(other.dataset_id, said)
 
 
 def _by_task(parts: Sequence[_Part], tasks: Sequence[int]) -> Iterator[EpisodeEntry]:

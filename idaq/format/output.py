@@ -8,7 +8,7 @@ from typing import Any
 class Output(io.RawIOBase):
     """A binary file that remembers its first failed write and takes in all later ones without writing them.
 
-    For h5py's file-like driver: HDF5 goes on and closes in peace; then `raise_failure` says what happened. The bytes
+    For h5py's file-like driver: HDF5 continues and closes normally; then `raise_failure` says what happened. The bytes
     are those that HDF5 would have written itself, at the same speed.
     """
 

@@ -2,30 +2,63 @@
 
 import json
 import re
+import sys
 import warnings
 from collections.abc import Iterator
-from typing import Any
+from importlib.util import find_spec
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from idaq.core.extras import optional
 from idaq.format import layout
 from idaq.format.reader import StoredDataset
+
+if TYPE_CHECKING:
+    from minari import MinariDataset
 
 _KNOWN = re.compile(r"(idaq\.tasks|gymnasium\.(envs|wrappers)|metaworld)(\.\w+)*:[A-Z]\w*", re.ASCII)
 """classes of environments and wrappers; a function, as Gymnasium's own loader, could be told to import anything"""
 
 
-def objection(stored: StoredDataset) -> str | None:
+class _NoPillow:
+    """In the place of `PIL.Image`."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(optional("PIL.Image"), name)
+
+
+def open_minari(data: Path) -> "MinariDataset":
+    """The dataset in a `data` folder, as plain Minari opens it; raises whatever Minari raises.
+
+    Minari's HDF5 storage imports Pillow, for images in JPEG alone. Where Pillow is not installed a stand-in lets the
+    import pass, and such an image raises MissingExtraError.
+    """
+    from minari import MinariDataset  # half a second
+
+    if find_spec("PIL") is not None:
+        return MinariDataset(data)
+    stand_in: Any = ModuleType("PIL")
+    stand_in.Image = _NoPillow()
+    sys.modules["PIL"] = stand_in
+    try:
+        return MinariDataset(data)
+    finally:
+        del sys.modules["PIL"]
+
+
+def minari_refusal(stored: StoredDataset) -> str | None:
     """What keeps Minari from opening a dataset whose spaces are Boxes, or from reading its episodes; None if nothing.
 
     A dataset without spaces must not come here: Minari would make the environment, and run its code, to know them.
     """
-    from minari import MinariDataset  # half a second
-    from minari.dataset.minari_storage import is_image_space
+    from minari.dataset.minari_storage import is_image_space  # half a second
 
     try:
         with warnings.catch_warnings(action="ignore"), np.errstate(all="ignore"):
-            dataset = MinariDataset(layout.data_folder(stored.path))
+            dataset = open_minari(layout.data_folder(stored.path))
             spaces = (dataset.observation_space, dataset.action_space)
             encoded = dataset.storage.jpeg_encoding and any(map(is_image_space, spaces))
     except Exception as error:  # what is no dataset leads Minari and Gymnasium to errors of any kind
@@ -33,7 +66,7 @@ def objection(stored: StoredDataset) -> str | None:
     return "plain Minari would take its images for JPEG files: jpeg_encoding is true" if encoded else None
 
 
-def named_code(stored: StoredDataset) -> list[str]:
+def unknown_entry_points(stored: StoredDataset) -> list[str]:
     """Each stranger's `module:attribute` that the dataset names, in words. idaq itself imports none of them."""
     found = {*_of_specs(stored.metadata), *(task.env.entry_point for task in stored.tasks if task.env.entry_point)}
     return [

@@ -121,7 +121,7 @@ def open_stored(path: Path) -> StoredDataset:
     try:
         return _of_one(path, lambda: _open_stored(path))
     except RecursionError as error:
-        raise CorruptDatasetError(f"{path} cannot be read: {error}", hint=_mend(path)) from None
+        raise CorruptDatasetError(f"{path} cannot be read: {error}", hint=_fix(path)) from None
     except OSError as error:
         raise CorruptDatasetError(f"{path} cannot be read: {error}", hint=explain(error).hint) from None
 
@@ -164,9 +164,9 @@ def _open_stored(path: Path) -> StoredDataset:
         size = file.stat().st_size if file.is_file() else None
         if size != record.size:
             found = "is missing" if size is None else f"has {size} bytes, the manifest says {record.size}"
-            raise CorruptDatasetError(f"{file} {found}", hint=_mend(path))
+            raise CorruptDatasetError(f"{file} {found}", hint=_fix(path))
         if record.path != layout.HDF5 and sha256_file(file) != record.sha256:
-            raise CorruptDatasetError(f"{file} has another sha256 than the manifest says", hint=_mend(path))
+            raise CorruptDatasetError(f"{file} has another sha256 than the manifest says", hint=_fix(path))
     return StoredDataset(
         path=path,
         metadata=metadata,
@@ -189,18 +189,18 @@ def read_manifest(path: Path, metadata: dict[str, Any]) -> Manifest:
         )
     file = data / layout.MANIFEST
     if not file.is_file():
-        raise CorruptDatasetError(f"{file} is missing", hint=_mend(path))
+        raise CorruptDatasetError(f"{file} is missing", hint=_fix(path))
     idaq_object = document(MetadataIdaq, stated, str(data / layout.METADATA))
     if sha256_file(file) != idaq_object.manifest_sha256:
-        raise CorruptDatasetError(f"{file} has another sha256 than {layout.METADATA} says", hint=_mend(path))
+        raise CorruptDatasetError(f"{file} has another sha256 than {layout.METADATA} says", hint=_fix(path))
     manifest = document(Manifest, read_json(file), str(file))
     rest = {key: value for key, value in metadata.items() if key != "idaq"}
     if value_digest(rest) != manifest.metadata_digest or idaq_object.counts != manifest.counts:
-        raise CorruptDatasetError(f"{data / layout.METADATA} disagrees with the manifest", hint=_mend(path))
+        raise CorruptDatasetError(f"{data / layout.METADATA} disagrees with the manifest", hint=_fix(path))
     return manifest
 
 
-def _mend(path: Path) -> str:
+def _fix(path: Path) -> str:
     return f"idaq dataset verify {path} tells all that is wrong; then collect or fetch the dataset again"
 
 

@@ -104,7 +104,7 @@ class Recipe:
         return self
 
 
-class Whose(Protocol):
+class Attributed(Protocol):
     """What states whose data it is, as far as that is known: a recipe, an import."""
 
     @property
@@ -113,27 +113,27 @@ class Whose(Protocol):
     def license(self) -> str | None: ...
 
 
-def whose_notes(recipe: Recipe) -> list[str]:
+def attribution_notes(recipe: Recipe) -> list[str]:
     """What is not known of whose data it is, for whoever passes it on; nothing where all is known."""
     missing = [name for name, value in (("authors", recipe.authors), ("licence", recipe.license)) if not value]
     return [f"{' and '.join(missing)} of {recipe.id} unknown; the card says so"] if missing else []
 
 
-def join_whose(parts: Sequence[tuple[str, Whose]], notes: Notes) -> tuple[list[str], str | None]:
+def join_attribution(parts: Sequence[tuple[str, Attributed]], notes: Notes) -> tuple[list[str], str | None]:
     """Authors and licence of data made of several, by name: all authors; all licences, if all are known."""
     authors = list(dict.fromkeys(author for _, part in parts for author in part.authors))
     licenses = list(dict.fromkeys(part.license for _, part in parts))
     nameless = [name for name, part in parts if not part.authors]
     if authors and nameless:
-        notes.tell(", ".join(nameless), "authors unknown: the others alone are named")
+        notes.add(", ".join(nameless), "authors unknown: the others alone are named")
     if len(licenses) == 1:
         return authors, licenses[0]
     stated = " AND ".join(dict.fromkeys(name for text in licenses if text for name in text.split(" AND ")))
     if None not in licenses:
-        notes.tell(", ".join(name for name, _ in parts), f"licences differ, and all apply: {stated}")
+        notes.add(", ".join(name for name, _ in parts), f"licences differ, and all apply: {stated}")
         return authors, stated
     bare = ", ".join(name for name, part in parts if part.license is None)
-    notes.tell(bare, f"licence unknown, hence of the whole (the rest: {stated})")
+    notes.add(bare, f"licence unknown, hence of the whole (the rest: {stated})")
     return authors, None
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from idaq.core.digest import COLUMNS, dataset_digest, episode_digest, value_digest
+from idaq.core.digest import EPISODE_FIELDS, dataset_digest, episode_digest, value_digest
 from idaq.core.errors import CorruptDatasetError, DatasetError
 from idaq.core.files import inside, read_json, sha256_file
 from idaq.core.types import Advance, Episode, ignore_progress
@@ -27,7 +27,7 @@ from idaq.format.documents import TaskRecord
 from idaq.format.guarded import call_guarded
 from idaq.format.hdf5_structure import ExpectedColumn, ExpectedEpisode, Structure, Unrecognised
 from idaq.format.hdf5_walk import to_plain
-from idaq.format.plain_minari import named_code, objection
+from idaq.format.plain_minari import minari_refusal, unknown_entry_points
 from idaq.format.reader import StoredDataset, open_stored, read_manifest, read_metadata
 from idaq.format.spaces import read_bounds
 
@@ -49,7 +49,7 @@ class Problem:
 
 
 def verify(path: Path, progress: Advance = ignore_progress, limit: int = 20) -> list[Problem]:
-    """Check a dataset completely; returns up to `limit` problems, none if it is sound. Never raises for bad data.
+    """Check a dataset completely; returns up to `limit` problems, none if it is valid. Never raises for bad data.
 
     `progress` counts each episode twice: its values, then its place in the HDF5.
     """
@@ -58,12 +58,12 @@ def verify(path: Path, progress: Advance = ignore_progress, limit: int = 20) -> 
 
 
 def warnings_of(path: Path) -> list[Problem]:
-    """What a user should know of a sound dataset: code of strangers that it names. Raises DatasetError."""
-    return [Problem(where=str(path), what=what) for what in named_code(open_stored(path))]
+    """Warnings about a valid dataset: code of unknown origin that its documents name. Raises DatasetError."""
+    return [Problem(where=str(path), what=what) for what in unknown_entry_points(open_stored(path))]
 
 
 def _guarded(problems: Iterator[Problem], path: Path) -> Iterator[Problem]:
-    """The last word over bad data that nobody thought of."""
+    """Turn any exception of a check into a problem: no dataset makes `verify` raise."""
     try:
         yield from problems
     except Exception as error:
@@ -72,7 +72,7 @@ def _guarded(problems: Iterator[Problem], path: Path) -> Iterator[Problem]:
         )
 
 
-def check_sound(path: Path, otherwise: str, progress: Advance = ignore_progress) -> None:
+def check_valid(path: Path, otherwise: str, progress: Advance = ignore_progress) -> None:
     """Raise CorruptDatasetError, `otherwise` and the first problem, unless `verify` finds none."""
     problems = verify(path, progress, limit=1)
     if problems:
@@ -144,7 +144,7 @@ def _check_spaces(stored: StoredDataset) -> Iterator[Problem]:
     except DatasetError as error:
         yield Problem(where=place, what=error.message.removeprefix(f"{stored.path}: "))
         return
-    what = objection(stored)
+    what = minari_refusal(stored)
     if what:
         yield Problem(where=place, what=what)
 
@@ -235,7 +235,7 @@ def _check_values(
     """Every episode's values against its row in episodes.parquet: some at once, and one by one where any is wrong."""
     lengths = stored.episodes.length.tolist()
     for numbers in _batches(stored, lengths):
-        if not _are_sound(stored, columns, numbers):
+        if not _are_intact(stored, columns, numbers):
             for number in numbers:
                 for what in _check_episode(stored, columns, number):
                     yield Problem(where=_place(stored, tasks, number), what=what)
@@ -253,7 +253,7 @@ def _batches(stored: StoredDataset, lengths: list[int]) -> Iterator[range]:
             first, size = number + 1, 0
 
 
-def _are_sound(stored: StoredDataset, columns: Columns, numbers: range) -> bool:
+def _are_intact(stored: StoredDataset, columns: Columns, numbers: range) -> bool:
     """Whether `_check_episode` has nothing to say of any of these episodes; at worst says no where it has not."""
     table, mine = stored.episodes, slice(numbers.start, numbers.stop)
     lengths = table.length[mine].tolist()
@@ -287,7 +287,7 @@ def _check_episode(stored: StoredDataset, columns: Columns, number: int) -> Iter
     for name in ("terminated", "truncated"):
         if (getattr(episode, name).view(np.uint8) > 1).any():
             yield f"{name} holds bytes other than 0 and 1"
-    for name in COLUMNS:
+    for name in EPISODE_FIELDS:
         if not np.isfinite(getattr(episode, name)).all():
             yield f"{name} holds NaN or infinity"
     if not np.isclose(episode.total_reward, table.total_reward[number]):
@@ -297,7 +297,7 @@ def _check_episode(stored: StoredDataset, columns: Columns, number: int) -> Iter
 
 def _check_ends(episode: Episode, terminated: bool, truncated: bool) -> Iterator[str]:
     if (episode.terminated[:-1] | episode.truncated[:-1]).any():
-        yield "goes on after it terminated or was truncated"
+        yield "continues after it terminated or was truncated"
     if (bool(episode.terminated[-1]), bool(episode.truncated[-1])) != (terminated, truncated):
         yield "ends otherwise than stated (terminated, truncated)"
 

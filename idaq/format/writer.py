@@ -27,7 +27,7 @@ import idaq
 from idaq.core.config import canonical_json, to_mapping
 from idaq.core.digest import dataset_digest, episode_digest, little_endian, value_digest
 from idaq.core.errors import DatasetError, DatasetExistsError
-from idaq.core.files import fsync_folder, fsync_tree, is_torn, sha256_file, write_bytes, write_json, write_text
+from idaq.core.files import fsync_folder, fsync_tree, is_cut_short, sha256_file, write_bytes, write_json, write_text
 from idaq.core.ids import parse_id
 from idaq.core.types import Advance, Episode, ignore_progress
 from idaq.format import FORMAT_VERSION, layout
@@ -294,7 +294,7 @@ def make_namespaces(root: Path, namespace: Path) -> None:
     namespace.mkdir(parents=True, exist_ok=True)
     while namespace != root:
         document = namespace / layout.NAMESPACE
-        if not document.exists() or is_torn(document.read_bytes(), layout.NO_NAMESPACE):
+        if not document.exists() or is_cut_short(document.read_bytes(), layout.NO_NAMESPACE):
             write_bytes(document, layout.NO_NAMESPACE)
         fsync_folder(namespace.parent)
         namespace = namespace.parent

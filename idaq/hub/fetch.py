@@ -8,14 +8,14 @@ from typing import TypeVar
 from idaq.core.errors import ShareError, TransferError
 from idaq.core.reading import LARGEST_DOCUMENT
 from idaq.core.types import Advance
-from idaq.hub.remote import AGAIN, Remote
+from idaq.hub.remote import RESUME_HINT, Remote
 
 T = TypeVar("T")
 PAUSES = (0.5, 1.0, 2.0, 4.0)
 """seconds before the second, third, ... try; any byte that comes resets the count"""
 
 
-def steadily(call: Callable[[], T]) -> T:
+def retry(call: Callable[[], T]) -> T:
     """`call()`, tried again where that may help. Raises what the last try raised."""
     for pause in PAUSES:
         try:
@@ -35,7 +35,7 @@ def stream(remote: Remote, path: str, start: int, stop: int) -> Iterator[bytes]:
                 tries = 0
                 yield chunk
             if start < stop:
-                raise TransferError(f"{remote.url}/{path} ended {stop - start} bytes early", hint=AGAIN)
+                raise TransferError(f"{remote.url}/{path} ended {stop - start} bytes early", hint=RESUME_HINT)
         except TransferError:
             if tries == len(PAUSES):
                 raise
@@ -45,7 +45,7 @@ def stream(remote: Remote, path: str, start: int, stop: int) -> Iterator[bytes]:
 
 def fetch_document(remote: Remote, path: str) -> bytes | None:
     """A small file whole; None if there is none. Raises ShareError, also where it is not small."""
-    size = steadily(lambda: remote.size(path))
+    size = retry(lambda: remote.size(path))
     if size is not None and size > LARGEST_DOCUMENT:
         raise ShareError(
             f"{remote.url}/{path} has {size} bytes; such documents have at most {LARGEST_DOCUMENT}",

@@ -15,10 +15,8 @@ import httpx2
 from idaq.core.errors import CorruptDatasetError, ShareError, TransferError
 from idaq.core.files import parse_json
 from idaq.core.types import Advance
-from idaq.hub.remote import AGAIN, Upload, scrub
+from idaq.hub.remote import INDEX, RESUME_HINT, Upload, hide_credentials, refuse_revision
 
-INDEX = "datasets.json"
-"""a list of ids at the root of a hub that is served by HTTP, which cannot list files; push writes it"""
 _LARGEST_INDEX = 1 << 24
 _LOGIN = "put credentials into the URL, https://user:password@host/..., or ask whoever runs the server"
 _ODD = "is the URL that of a hub? if it is, tell whoever runs the server"
@@ -50,7 +48,7 @@ class HttpReader:
             else:
                 stated = response.headers.get("Content-Length", "")
         if not re.fullmatch(r"\d{1,18}", stated):
-            raise ShareError(f"{scrub(url)}: the server does not say how long the file is", hint=_ODD)
+            raise ShareError(f"{hide_credentials(url)}: the server does not say how long the file is", hint=_ODD)
         return int(stated)
 
     def read(self, url: str, start: int, stop: int) -> Iterator[bytes]:
@@ -59,12 +57,15 @@ class HttpReader:
         with self._get(url, start, stop) as response:
             if response.status_code not in (200, 206):
                 missing = "is missing" if response.status_code in (404, 410) else f"ends before byte {stop}"
-                raise ShareError(f"{scrub(url)} {missing}", hint="its dataset is damaged there; tell whoever pushed it")
+                raise ShareError(
+                    f"{hide_credentials(url)} {missing}", hint="its dataset is damaged there; tell whoever pushed it"
+                )
             _refuse_html(response, url)
             stated = response.headers.get("Content-Range", "")
-            if response.status_code == 206 and not stated.startswith(f"bytes {start}-"):
+            if response.status_code == 206 and not _lies_within(stated, start, stop):
                 raise ShareError(
-                    f"{scrub(url)}: asked for bytes from {start}, the server sent {stated[:60]!r}", hint=_ODD
+                    f"{hide_credentials(url)}: asked for bytes {start} to {stop - 1}, the server sent {stated[:60]!r}",
+                    hint=_ODD,
                 )
             skip = start if response.status_code == 200 else 0
             for chunk in response.iter_raw():  # as they come: with a chunk size, a cut would lose what was waiting
@@ -75,7 +76,7 @@ class HttpReader:
                     yield wanted
                 if not left:
                     return
-        raise TransferError(f"{scrub(url)} ended {left} bytes early", hint=AGAIN)
+        raise TransferError(f"{hide_credentials(url)} ended {left} bytes early", hint=RESUME_HINT)
 
     def close(self) -> None:
         self._client.close()
@@ -83,30 +84,31 @@ class HttpReader:
     @contextmanager
     def _get(self, url: str, start: int, stop: int) -> Iterator[httpx2.Response]:
         """An answer that is not yet read: 200, 206, 404, 410 or 416, all others having been raised."""
-        place = scrub(url)
+        place = hide_credentials(url)
         try:
             with self._client.stream("GET", url, headers={"Range": f"bytes={start}-{stop - 1}"}) as response:
                 status = response.status_code
                 if status in (401, 403, 407):
                     raise ShareError(f"{place}: the server wants credentials (status {status})", hint=self._login)
                 if status in (408, 429) or status >= 500:
-                    raise TransferError(f"{place}: the server is not well (status {status})", hint=AGAIN)
+                    raise TransferError(f"{place}: the server is not well (status {status})", hint=RESUME_HINT)
                 if status not in (200, 206, 404, 410, 416):
                     raise ShareError(f"{place}: the server answered with status {status}", hint=_ODD)
                 yield response
         except httpx2.TimeoutException:
-            raise TransferError(f"{place}: nothing came for {self._timeout:g} s", hint=AGAIN) from None
+            raise TransferError(f"{place}: nothing came for {self._timeout:g} s", hint=RESUME_HINT) from None
         except httpx2.TransportError as error:
-            raise TransferError(f"{place}: the connection broke: {scrub(error)}", hint=AGAIN) from None
+            raise TransferError(f"{place}: the connection broke: {hide_credentials(error)}", hint=RESUME_HINT) from None
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-            raise ShareError(f"{place}: {scrub(error)}", hint="is the URL right?") from None
+            raise ShareError(f"{place}: {hide_credentials(error)}", hint="is the URL right?") from None
 
 
 class HttpRemote:
     """A folder of datasets on a web server: read-only."""
 
-    def __init__(self, url: str, timeout: float) -> None:
-        self.url = scrub(url).rstrip("/")
+    def __init__(self, url: str, *, revision: str | None, timeout: float) -> None:
+        refuse_revision(url, revision)
+        self.url = hide_credentials(url).rstrip("/")
         self.login = _LOGIN
         self._base = url.rstrip("/")
         self._reader = HttpReader(timeout=timeout)
@@ -154,10 +156,19 @@ def _trusted() -> ssl.SSLContext:
     return httpx2.create_ssl_context()
 
 
+def _lies_within(content_range: str, start: int, stop: int) -> bool:
+    """Whether a Content-Range is of [start, stop), perhaps without its end, in a file that holds all of it."""
+    found = re.fullmatch(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)", content_range)
+    if found is None:
+        return False
+    first, last = int(found[1]), int(found[2])
+    return first == start <= last < stop and (found[3] == "*" or stop <= int(found[3]))
+
+
 def _refuse_html(response: httpx2.Response, url: str) -> None:
     """Login and error pages come with status 200 from many a server; no file of a dataset is HTML."""
     if response.headers.get("Content-Type", "").lower().startswith("text/html"):
         raise ShareError(
-            f"{scrub(url)}: the server answered with a web page instead of a file",
+            f"{hide_credentials(url)}: the server answered with a web page instead of a file",
             hint="open the URL in a browser: it may be wrong, or want a login",
         )

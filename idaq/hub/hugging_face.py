@@ -21,9 +21,9 @@ from idaq.core.errors import CorruptDatasetError, ShareError, TransferError, Usa
 from idaq.core.files import parse_json
 from idaq.core.types import Advance
 from idaq.format import layout
-from idaq.hub.fetch import fetch_document, steadily
+from idaq.hub.fetch import fetch_document, retry
 from idaq.hub.http import HttpReader
-from idaq.hub.remote import AGAIN, METADATA, NAMESPACE_METADATA, Upload, namespaces_of, scrub
+from idaq.hub.remote import METADATA_PATH, NAMESPACE_METADATA, RESUME_HINT, Upload, hide_credentials, namespaces_of
 
 _LOGIN = "run hf auth login, or set HF_TOKEN; for a push the token needs the right to write"
 
@@ -31,10 +31,10 @@ _LOGIN = "run hf auth login, or set HF_TOKEN; for a push the token needs the rig
 class HfRemote:
     """One user's or organisation's dataset repositories, or one of them. A push is one commit: all of it or nothing."""
 
-    def __init__(self, url: str, revision: str | None, timeout: float) -> None:
-        user, _, repository = scrub(url).removeprefix("hf://").strip("/").partition("/")
+    def __init__(self, url: str, *, revision: str | None, timeout: float) -> None:
+        user, _, repository = hide_credentials(url).removeprefix("hf://").strip("/").partition("/")
         if not user or "/" in repository:
-            raise UsageError(f"{scrub(url)} is not hf://<user> or hf://<user>/<repository>")
+            raise UsageError(f"{hide_credentials(url)} is not hf://<user> or hf://<user>/<repository>")
         self.url = f"hf://{user}/{repository}".rstrip("/")
         self.login = _LOGIN
         self._user, self._only, self._revision = user, repository, revision
@@ -72,14 +72,14 @@ class HfRemote:
         with self._explained(repository):
             self._api.create_repo(repository, repo_type="dataset", exist_ok=True)
         self._commits.clear()
-        head = steadily(lambda: self._commit(repository))
+        head = retry(lambda: self._commit(repository))
         additions = [
             CommitOperationAdd(path_in_repo=self._place(file.path)[1], path_or_fileobj=str(file.source))
             for file in files
         ]
         for file, addition in zip(files, additions, strict=True):
             # One at a time, so that progress is told; content that an interrupted push left there is not sent again.
-            steadily(lambda addition=addition: self._send(repository, addition))
+            retry(lambda addition=addition: self._send(repository, addition))
             progress(file.size)
         additions += self._registration(dataset_id, files)
         with self._explained(repository):
@@ -123,8 +123,8 @@ class HfRemote:
 
     def _folders(self, repository: str) -> Iterator[str]:
         for entry in self._api.list_repo_tree(repository, recursive=True, repo_type="dataset", revision=self._revision):
-            if entry.path.endswith(f"/{METADATA}"):
-                yield entry.path.removesuffix(f"/{METADATA}")
+            if entry.path.endswith(f"/{METADATA_PATH}"):
+                yield entry.path.removesuffix(f"/{METADATA_PATH}")
 
     def _send(self, repository: str, addition: CommitOperationAdd) -> None:
         with self._explained(f"{repository}, {addition.path_in_repo}"):
@@ -157,9 +157,9 @@ class HfRemote:
         try:
             value = parse_json((content or b"{}").decode(errors="replace"), place)
         except CorruptDatasetError as error:
-            raise ShareError(error.message, hint="mend it on the hub: {} will do") from None
+            raise ShareError(error.message, hint="fix it on the hub: {} will do") from None
         if not isinstance(value, dict):
-            raise ShareError(f"{place} is not a JSON object", hint="mend it on the hub: {} will do")
+            raise ShareError(f"{place} is not a JSON object", hint="fix it on the hub: {} will do")
         return value
 
     @contextmanager
@@ -171,17 +171,19 @@ class HfRemote:
             raise ShareError(f"{place}: not allowed without credentials", hint=_LOGIN) from None
         except HfHubHTTPError as error:
             status = error.response.status_code if error.response is not None else 0
-            what = scrub(str(error).strip().replace("\n", " "))[:300]
+            what = hide_credentials(str(error).strip().replace("\n", " "))[:300]
             if status in (401, 403):
                 raise ShareError(f"{place}: the hub wants credentials (status {status})", hint=_LOGIN) from None
             if status in (408, 412, 429) or status >= 500:
-                raise TransferError(f"{place}: {what}", hint=AGAIN) from None
+                raise TransferError(f"{place}: {what}", hint=RESUME_HINT) from None
             raise ShareError(f"{place}: {what}", hint="idaq hub list shows what is there") from None
         except (httpx2.HTTPError, OSError, RuntimeError) as error:
             cause = error.__cause__ or error
-            raise TransferError(f"{place}: {type(cause).__name__}: {scrub(cause)[:300]}", hint=AGAIN) from None
+            raise TransferError(
+                f"{place}: {type(cause).__name__}: {hide_credentials(cause)[:300]}", hint=RESUME_HINT
+            ) from None
         except ValueError as error:
-            raise ShareError(f"{place}: {scrub(error)[:300]}", hint="is the URL right?") from None
+            raise ShareError(f"{place}: {hide_credentials(error)[:300]}", hint="is the URL right?") from None
 
 
 def _texts(value: dict[str, Any], key: str) -> list[str]:

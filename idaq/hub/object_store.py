@@ -13,14 +13,23 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from idaq.core.disk import explain
-from idaq.core.errors import ShareError, TransferError, UsageError
-from idaq.core.files import is_torn, replacing, write_bytes
+from idaq.core.errors import ShareError, TransferError, UsageError, unknown_name
+from idaq.core.extras import naming_extras
+from idaq.core.files import is_cut_short, replacing, write_bytes
 from idaq.core.types import Advance
 from idaq.format import layout
 from idaq.format.lock import locked
-from idaq.hub.fetch import fetch_document, steadily, stream
-from idaq.hub.http import INDEX
-from idaq.hub.remote import AGAIN, METADATA, NAMESPACE_METADATA, Upload, namespaces_of, scrub
+from idaq.hub.fetch import fetch_document, retry, stream
+from idaq.hub.remote import (
+    INDEX,
+    METADATA_PATH,
+    NAMESPACE_METADATA,
+    RESUME_HINT,
+    Upload,
+    hide_credentials,
+    namespaces_of,
+    refuse_revision,
+)
 
 _BLOCK = 1 << 23
 """bytes asked for at once"""
@@ -46,17 +55,22 @@ _OPTIONS: dict[str, Callable[[float], dict[str, Any]]] = {"s3": _s3_options, "s3
 class FsspecRemote:
     """`<url>/<id>/...`: the layout of a local root, so a folder that was pushed to is a Minari root as well."""
 
-    def __init__(self, url: str, timeout: float) -> None:
+    def __init__(self, url: str, *, revision: str | None, timeout: float) -> None:
+        refuse_revision(url, revision)
         scheme = url.partition("://")[0]
-        self.url = scrub(url).rstrip("/")
+        if scheme not in fsspec.available_protocols():
+            raise unknown_name("kind of hub", f"{scheme}://", [f"{known}://" for known in fsspec.available_protocols()])
+        self.url = hide_credentials(url).rstrip("/")
         self.login = _LOGINS.get(scheme, f"see fsspec's documentation of {scheme}://")
-        options = _OPTIONS.get(scheme, lambda _: {})(timeout)
+        options = {"use_listings_cache": False, "skip_instance_cache": True}
+        options |= _OPTIONS.get(scheme, lambda _: {})(timeout)
         try:
-            self._fs, root = fsspec.core.url_to_fs(url, use_listings_cache=False, skip_instance_cache=True, **options)
+            with naming_extras():
+                self._fs, root = fsspec.core.url_to_fs(url, **options)
         except ImportError as error:
             raise ShareError(f"{scheme}:// needs a package: {error}", hint=f"pip install 'fsspec[{scheme}]'") from None
         except ValueError as error:
-            raise UsageError(f"{self.url}: {scrub(error)}", hint="for example s3://bucket/folder") from None
+            raise UsageError(f"{self.url}: {hide_credentials(error)}", hint="for example s3://bucket/folder") from None
         self._root = root.rstrip("/")
         if scheme in ("s3", "s3a"):
             self._fs.retries = 1  # as above: s3fs has a third loop of its own
@@ -64,7 +78,7 @@ class FsspecRemote:
     def dataset_ids(self) -> list[str]:
         with self._explained(""):
             paths = [path.removeprefix(self._root).lstrip("/") for path in self._fs.find(self._root)]
-        found = [path.removesuffix(f"/{METADATA}") for path in paths if path.endswith(f"/{METADATA}")]
+        found = [path.removesuffix(f"/{METADATA_PATH}") for path in paths if path.endswith(f"/{METADATA_PATH}")]
         return sorted(path for path in found if not path.startswith("."))
 
     def size(self, path: str) -> int | None:
@@ -83,7 +97,7 @@ class FsspecRemote:
                 block = self._fs.cat_file(self._address(path), start=begin, end=end)
             if len(block) != end - begin:
                 raise TransferError(
-                    f"{self.url}/{path}: asked for {end - begin} bytes from {begin}, got {len(block)}", hint=AGAIN
+                    f"{self.url}/{path}: asked for {end - begin} bytes from {begin}, got {len(block)}", hint=RESUME_HINT
                 )
             yield block
 
@@ -99,13 +113,13 @@ class FsspecRemote:
         for folder in namespaces_of(dataset_id):
             path = f"{folder}/{NAMESPACE_METADATA}"
             content = fetch_document(self, path)
-            if content is None or is_torn(content, layout.NO_NAMESPACE):
-                steadily(lambda path=path: self._write(path, layout.NO_NAMESPACE))
+            if content is None or is_cut_short(content, layout.NO_NAMESPACE):
+                retry(lambda path=path: self._write(path, layout.NO_NAMESPACE))
         for file in files:
             if file is files[-1]:  # a push cut off behind it would find all there, and never write the index
                 self._write_index(dataset_id)
             if not self._is_there(file):
-                steadily(lambda file=file: self._send(file))
+                retry(lambda file=file: self._send(file))
             progress(file.size)
 
     def close(self) -> None:
@@ -113,15 +127,15 @@ class FsspecRemote:
 
     def _write_index(self, dataset_id: str) -> None:
         with self.alone(INDEX):
-            index = {"datasets": sorted({*steadily(self.dataset_ids), dataset_id})}
-            steadily(lambda: self._write(INDEX, (json.dumps(index, indent=2) + "\n").encode()))
+            index = {"datasets": sorted({*retry(self.dataset_ids), dataset_id})}
+            retry(lambda: self._write(INDEX, (json.dumps(index, indent=2) + "\n").encode()))
 
     def _address(self, path: str) -> str:
         return f"{self._root}/{path}"
 
     def _is_there(self, file: Upload) -> bool:
         """Whether an earlier push sent this very file: its length first, then its bytes, read back."""
-        if steadily(lambda: self.size(file.path)) != file.size:
+        if retry(lambda: self.size(file.path)) != file.size:
             return False
         state = hashlib.sha256()
         for chunk in stream(self, file.path, 0, file.size):
@@ -139,7 +153,7 @@ class FsspecRemote:
             else:
                 self._fs.put_file(str(file.source), address)
         if (size := self.size(file.path)) != file.size:
-            raise TransferError(f"{self.url}/{file.path}: sent {file.size} bytes, {size} arrived", hint=AGAIN)
+            raise TransferError(f"{self.url}/{file.path}: sent {file.size} bytes, {size} arrived", hint=RESUME_HINT)
 
     def _write(self, path: str, content: bytes) -> None:
         with self._explained(path):
@@ -158,13 +172,13 @@ class FsspecRemote:
         except (ShareError, MemoryError):
             raise
         except FileNotFoundError as error:
-            what = scrub(error).replace("\n", " ")
+            what = hide_credentials(error).replace("\n", " ")
             raise ShareError(f"{place}: no such place: {what}", hint="is the URL right?") from None
         except Exception as error:
             if isinstance(error, OSError) and isinstance(self._fs, LocalFileSystem):
                 told = explain(error)
                 raise ShareError(told.message, hint=told.hint) from None
-            what = f"{type(error).__name__}: {scrub(error)}"[:300].replace("\n", " ")
+            what = f"{type(error).__name__}: {hide_credentials(error)}"[:300].replace("\n", " ")
             if isinstance(error, PermissionError) or "Credential" in type(error).__name__:
                 raise ShareError(f"{place}: not allowed without credentials: {what}", hint=self.login) from None
-            raise TransferError(f"{place}: {what}", hint=AGAIN) from None
+            raise TransferError(f"{place}: {what}", hint=RESUME_HINT) from None

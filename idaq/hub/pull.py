@@ -1,4 +1,4 @@
-"""Pull: into a folder nobody reads, every byte checked, then one rename. Interrupted, it goes on where it stopped."""
+"""Pull: into a folder nobody reads, every byte checked, then one rename. Interrupted, it resumes where it stopped."""
 
 import shutil
 from collections.abc import Iterator
@@ -9,16 +9,16 @@ from pathlib import Path
 from idaq.core.errors import CorruptDatasetError, DatasetError, DatasetExistsError, ShareError
 from idaq.core.files import inside, sha256_file, write_bytes
 from idaq.core.ids import dataset_path, datasets_root
-from idaq.core.types import Advance
+from idaq.core.types import Advance, ShowProgress, show_nothing
 from idaq.format import layout
 from idaq.format.documents import FileRecord
 from idaq.format.lock import locked
 from idaq.format.reader import read_manifest, read_metadata
-from idaq.format.verify import check_sound
+from idaq.format.verify import check_valid
 from idaq.format.writer import publish
-from idaq.hub.fetch import fetch_document, fetch_extents, steadily
+from idaq.hub.fetch import fetch_document, fetch_extents, retry
 from idaq.hub.lookup import RemoteDataset, write_documents
-from idaq.hub.remote import AGAIN, Watch, unwatched
+from idaq.hub.remote import RESUME_HINT
 
 _RESERVE = 1 << 20
 """bytes of disk for documents and folders"""
@@ -35,7 +35,7 @@ class Pulled:
     """it was here already, with this very content"""
 
 
-def pull(found: RemoteDataset, root: str | Path | None = None, watch: Watch = unwatched) -> Pulled:
+def pull(found: RemoteDataset, root: str | Path | None = None, show: ShowProgress = show_nothing) -> Pulled:
     """Fetch a whole dataset to `<root>/<id>`, visible only once every byte has been checked.
 
     Raises DatasetExistsError if the id is taken by other content, DatasetLockedError while another process writes it,
@@ -43,22 +43,22 @@ def pull(found: RemoteDataset, root: str | Path | None = None, watch: Watch = un
     is too small, OSError where it is full.
     """
     target, digest = dataset_path(found.dataset_id, root), found.manifest.content_digest
-    with partial(found, found.dataset_id, "whole", root) as folder:
-        existed = is_here(target, digest)
+    with partial_folder(found, found.dataset_id, "whole", root) as folder:
+        existed = is_pulled(target, digest)
         if not existed:
             _check_room(folder, found.manifest.files)
             write_documents(folder, found.documents)
-            with watch(f"pulling {found.dataset_id}", found.size, "bytes") as advance:
+            with show(f"pulling {found.dataset_id}", found.size, "bytes") as advance:
                 for record in found.manifest.files:
                     fetch_file(found, record, folder, advance)
             fetch_card(found, folder)
-            check_arrived(folder, found.remote.url)
+            check_pulled(folder, found.remote.url)
             publish(folder, datasets_root(root), found.dataset_id)
     return Pulled(dataset_id=found.dataset_id, path=target, content_digest=digest, existed=existed)
 
 
 @contextmanager
-def partial(found: RemoteDataset, dataset_id: str, part: str, root: str | Path | None) -> Iterator[Path]:
+def partial_folder(found: RemoteDataset, dataset_id: str, part: str, root: str | Path | None) -> Iterator[Path]:
     """A hidden folder for what comes, ending in the id; kept on an error, removed when all went well.
 
     Its name holds the manifest's hash, so that what was left behind is never continued with other content. Holds the
@@ -80,7 +80,7 @@ def partial(found: RemoteDataset, dataset_id: str, part: str, root: str | Path |
 def fetch_file(found: RemoteDataset, record: FileRecord, folder: Path, advance: Advance) -> None:
     """One file of the manifest, its hash checked. What an earlier run left is kept unless the hash says otherwise."""
     remote, path = found.remote, found.path(f"data/{record.path}")
-    size = steadily(lambda: remote.size(path))
+    size = retry(lambda: remote.size(path))
     if size != record.size:
         there = "is missing" if size is None else f"has {size} bytes"
         raise CorruptDatasetError(
@@ -110,7 +110,7 @@ def fetch_card(found: RemoteDataset, folder: Path) -> str:
     return (card or b"").decode(errors="replace")
 
 
-def is_here(target: Path, content_digest: str) -> bool:
+def is_pulled(target: Path, content_digest: str) -> bool:
     """Whether a dataset of this content stands at `target`. Raises DatasetExistsError if anything else does."""
     if not target.exists():
         return False
@@ -126,10 +126,10 @@ def is_here(target: Path, content_digest: str) -> bool:
     return True
 
 
-def check_arrived(folder: Path, source: str) -> None:
+def check_pulled(folder: Path, source: str) -> None:
     """Check a dataset completely. Raises CorruptDatasetError, having thrown away what came."""
     try:
-        check_sound(folder, f"what came from {source} is not sound")
+        check_valid(folder, f"what came from {source} is corrupt")
     except CorruptDatasetError as error:
         shutil.rmtree(folder)
         raise CorruptDatasetError(error.message, hint="tell whoever pushed it") from None
@@ -143,5 +143,5 @@ def _check_room(folder: Path, files: list[FileRecord]) -> None:
     if missing > free:
         raise ShareError(
             f"{missing / 1e6:.0f} MB are to come, the disk of {folder} has room for {free / 1e6:.0f} MB",
-            hint=f"free some space or choose another --root; {AGAIN}",
+            hint=f"free some space or choose another --root; {RESUME_HINT}",
         )

@@ -5,13 +5,14 @@ from pathlib import Path
 
 from idaq.core.errors import CorruptDatasetError, DatasetError, DatasetExistsError, DatasetNotFoundError
 from idaq.core.files import sha256_file
+from idaq.core.types import ShowProgress, show_nothing
 from idaq.format import layout
 from idaq.format.reader import StoredDataset, open_stored
-from idaq.format.recipe import whose_notes
+from idaq.format.recipe import attribution_notes
 from idaq.format.verify import verify
-from idaq.hub.fetch import fetch_document, steadily
+from idaq.hub.fetch import fetch_document, retry
 from idaq.hub.lookup import RemoteDataset, look_up
-from idaq.hub.remote import METADATA, Remote, Upload, Watch, unwatched
+from idaq.hub.remote import METADATA_PATH, Remote, Upload
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +28,7 @@ class Pushed:
     """what those who pull it cannot know: authors or licence"""
 
 
-def push(path: Path, remote: Remote, watch: Watch = unwatched) -> Pushed:
+def push(path: Path, remote: Remote, show: ShowProgress = show_nothing) -> Pushed:
     """Send the dataset in folder `path` to a hub. To a store without locks, two pushes of one id are yours to avoid.
 
     Raises CorruptDatasetError if it does not verify, DatasetExistsError if the hub holds other content under its id,
@@ -35,7 +36,7 @@ def push(path: Path, remote: Remote, watch: Watch = unwatched) -> Pushed:
     """
     stored = open_stored(path)
     dataset_id = stored.manifest.dataset_id
-    with watch(f"verifying {dataset_id}", 2 * len(stored.episodes), "episodes") as advance:
+    with show(f"verifying {dataset_id}", 2 * len(stored.episodes), "episodes") as advance:
         problems = verify(path, advance)
     if problems:
         raise CorruptDatasetError(
@@ -45,14 +46,14 @@ def push(path: Path, remote: Remote, watch: Watch = unwatched) -> Pushed:
         existed = _is_there(remote, stored)
         if not existed:
             files = _uploads(stored)
-            with watch(f"pushing {dataset_id}", sum(file.size for file in files), "bytes") as advance:
+            with show(f"pushing {dataset_id}", sum(file.size for file in files), "bytes") as advance:
                 remote.upload(dataset_id, files, advance)
     return Pushed(
         dataset_id=dataset_id,
         url=remote.url,
         content_digest=stored.manifest.content_digest,
         existed=existed,
-        notes=tuple(whose_notes(stored.manifest.recipe)),
+        notes=tuple(attribution_notes(stored.manifest.recipe)),
     )
 
 
@@ -84,7 +85,7 @@ def _is_there(remote: Remote, stored: StoredDataset) -> bool:
     except DatasetError as error:
         if _is_cut_off(remote, stored):
             return False
-        raise DatasetExistsError(f"{taken}; but it is not sound there: {error.message}", hint=hint) from None
+        raise DatasetExistsError(f"{taken}; but it is corrupt there: {error.message}", hint=hint) from None
     if there.manifest.content_digest != stored.manifest.content_digest:
         raise DatasetExistsError(
             f"{taken}: its content digest is {there.manifest.content_digest}, not {stored.manifest.content_digest}",
@@ -95,11 +96,11 @@ def _is_there(remote: Remote, stored: StoredDataset) -> bool:
 
 def _is_whole(there: RemoteDataset) -> bool:
     remote = there.remote
-    sizes = [steadily(lambda r=r: remote.size(there.path(f"data/{r.path}"))) for r in there.manifest.files]
+    sizes = [retry(lambda r=r: remote.size(there.path(f"data/{r.path}"))) for r in there.manifest.files]
     return sizes == [record.size for record in there.manifest.files]
 
 
 def _is_cut_off(remote: Remote, stored: StoredDataset) -> bool:
     """Whether what is there is the beginning of our own metadata.json, as a store without atomic writes may show."""
-    content = fetch_document(remote, f"{stored.manifest.dataset_id}/{METADATA}") or b""
-    return (stored.path / METADATA).read_bytes().startswith(content)
+    content = fetch_document(remote, f"{stored.manifest.dataset_id}/{METADATA_PATH}") or b""
+    return (stored.path / METADATA_PATH).read_bytes().startswith(content)

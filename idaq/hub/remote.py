@@ -4,28 +4,22 @@ Paths are relative to the hub, POSIX, and begin with a dataset's id: `idaq/point
 """
 
 import re
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from idaq.core.types import Advance, ignore_progress
+from idaq.core.errors import UsageError
+from idaq.core.types import Advance
 from idaq.format import layout
 
-AGAIN = "the same command goes on from where it stopped"
-METADATA = f"data/{layout.METADATA}"
-MANIFEST = f"data/{layout.MANIFEST}"
+RESUME_HINT = "run the same command again: it resumes"
+METADATA_PATH = f"data/{layout.METADATA}"
+MANIFEST_PATH = f"data/{layout.MANIFEST}"
 NAMESPACE_METADATA = layout.NAMESPACE
-
-Watch = Callable[[str, int, str], AbstractContextManager[Advance]]
-"""Opens a progress display: label, total, unit."""
-
-
-@contextmanager
-def unwatched(_label: str, _total: int, _unit: str) -> Iterator[Advance]:
-    """The default `Watch`: nobody is watching."""
-    yield ignore_progress
+INDEX = "datasets.json"
+"""a list of ids at the root of a hub, for HTTP, which cannot list files; push writes it"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,10 +70,16 @@ class Remote(Protocol):
         ...
 
 
-def scrub(text: object) -> str:
+def hide_credentials(text: object) -> str:
     """Text without what a URL may hide: `user:password@` and signed queries."""
     bare = re.sub(r"(?<=://)[^/\s]*@", "", str(text))
     return re.sub(r"(://[^\s?]+)\?\S*", r"\1", bare)
+
+
+def refuse_revision(url: str, revision: str | None) -> None:
+    """For hubs that keep no revisions. Raises UsageError if one is asked for."""
+    if revision is not None:
+        raise UsageError(f"{url.partition('://')[0]}:// knows no revisions", hint="--revision is for hf://")
 
 
 def namespaces_of(dataset_id: str) -> list[str]:

@@ -13,6 +13,7 @@ import numpy as np
 from idaq.core.digest import dataset_digest, episode_digest
 from idaq.core.errors import CorruptDatasetError, UsageError
 from idaq.core.ids import dataset_path, datasets_root, parse_id
+from idaq.core.types import ShowProgress, show_nothing
 from idaq.format import layout
 from idaq.format.card import dataset_card
 from idaq.format.columns import get_episode, map_columns
@@ -21,8 +22,7 @@ from idaq.format.reader import StoredDataset, read_episodes, read_tasks
 from idaq.format.writer import DatasetSource, EpisodeEntry, entry_of, write_dataset
 from idaq.hub.fetch import fetch_extents
 from idaq.hub.lookup import RemoteDataset
-from idaq.hub.pull import Pulled, check_arrived, fetch_file, is_here, partial
-from idaq.hub.remote import Watch, unwatched
+from idaq.hub.pull import Pulled, check_pulled, fetch_file, is_pulled, partial_folder
 
 _GAP = 1 << 16
 """bytes between two columns that are rather fetched along than skipped by another request"""
@@ -42,7 +42,7 @@ def pull_tasks(
     tasks: range,
     root: str | Path | None = None,
     new_id: str | None = None,
-    watch: Watch = unwatched,
+    show: ShowProgress = show_nothing,
 ) -> Pulled:
     """Fetch the tasks whose index is in `tasks`, as dataset `new_id`; indices, seeds and digests of episodes stay.
 
@@ -50,9 +50,9 @@ def pull_tasks(
     """
     name = str(parse_id(new_id)) if new_id is not None else subset_id(found.dataset_id, tasks)
     target = dataset_path(name, root)
-    with partial(found, name, f"{tasks.start}-{tasks.stop}", root) as folder:
+    with partial_folder(found, name, f"{tasks.start}-{tasks.stop}", root) as folder:
         data = layout.data_folder(folder)
-        with watch(f"reading documents of {found.dataset_id}", _documents_size(found), "bytes") as advance:
+        with show(f"reading documents of {found.dataset_id}", _documents_size(found), "bytes") as advance:
             for document in (layout.TASKS, layout.EPISODES):
                 fetch_file(found, found.record(document), folder, advance)
         stored = StoredDataset(
@@ -65,12 +65,12 @@ def pull_tasks(
         _check_digest(stored)
         numbers = _episodes_of(stored, tasks)
         digest = dataset_digest(stored.episodes.digest[numbers].tolist())
-        existed = is_here(target, digest)
+        existed = is_pulled(target, digest)
         if not existed:
-            _fetch_columns(found, stored, numbers, watch)
+            _fetch_columns(found, stored, numbers, show)
             source = _part(stored, numbers, name, tasks)
             card = dataset_card(source.recipe, source.tasks, f"Made by {source.operation}, of {found.dataset_id}.")
-            check: Callable[[Path], None] = lambda made: check_arrived(made, found.remote.url)  # noqa: E731
+            check: Callable[[Path], None] = lambda made: check_pulled(made, found.remote.url)  # noqa: E731
             write_dataset(source, datasets_root(root), card, check=check)
     return Pulled(dataset_id=name, path=target, content_digest=digest, existed=existed)
 
@@ -102,12 +102,12 @@ def _episodes_of(stored: StoredDataset, tasks: range) -> list[int]:
     return numbers
 
 
-def _fetch_columns(found: RemoteDataset, stored: StoredDataset, numbers: list[int], watch: Watch) -> None:
+def _fetch_columns(found: RemoteDataset, stored: StoredDataset, numbers: list[int], show: ShowProgress) -> None:
     """The columns of these episodes, in a file otherwise empty, of the length of the whole."""
     record, target = found.record(layout.HDF5), stored.hdf5
     extents = _extents(stored, numbers, record.size)
     path = found.path(f"data/{layout.HDF5}")
-    with watch(f"pulling {len(numbers)} episodes", sum(stop - start for start, stop in extents), "bytes") as advance:
+    with show(f"pulling {len(numbers)} episodes", sum(stop - start for start, stop in extents), "bytes") as advance:
         fetch_extents(found.remote, path, extents, target, advance)
     with target.open("r+b") as file:
         file.truncate(record.size)

@@ -1,4 +1,4 @@
-"""Checkpoints: one safetensors file each, weights, targets, normalisation and optimiser state; written atomically.
+"""Checkpoints: one safetensors file each, all that an algorithm's next step depends on; written atomically.
 
 Everything random in training is a pure function of (seed, step), so there is no generator state to keep.
 """
@@ -7,29 +7,30 @@ import hashlib
 import json
 import re
 import struct
+from collections.abc import Collection
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import Tensor
 
 from idaq.core.digest import little_endian
 from idaq.core.errors import CheckpointError
 from idaq.core.files import write_bytes
-from idaq.learn.agent import Agent, Optimisation
+from idaq.learn.algorithm import Agent, Algorithm
+from idaq.learn.prior import infer_prior, read_prior
 from idaq.learn.run import CHECKPOINTS, read_run
+from idaq.loader import Dataset
 
 KEEP = 2
 _NAME = re.compile(r"step-[0-9]{8,18}\.safetensors")
 
 
-def save_checkpoint(out: Path, step: int, agent: Agent, optimisation: Optimisation) -> None:
+def save_checkpoint(out: Path, step: int, algorithm: Algorithm) -> None:
     """Write checkpoint/step-<step>.safetensors, whole or not at all; drop all but the last two, and what kills left."""
     folder = out / CHECKPOINTS
     folder.mkdir(exist_ok=True)
-    tensors = {f"agent.{name}": value.contiguous() for name, value in agent.state_dict().items()}
-    tensors |= _optimiser_tensors(optimisation)
+    tensors = {name: value.contiguous() for name, value in algorithm.state().items()}
     write_bytes(folder / f"step-{step:08d}.safetensors", save(tensors, metadata={"step": str(step)}))
     for old in [*checkpoints(out)[:-KEEP], *folder.glob(".step-*.tmp")]:
         old.unlink(missing_ok=True)
@@ -46,7 +47,7 @@ def step_of(path: Path) -> int:
     return int(path.stem.removeprefix("step-"))
 
 
-def restore(out: Path, agent: Agent, optimisation: Optimisation | None) -> int:
+def restore(out: Path, algorithm: Algorithm) -> int:
     """Load the newest readable checkpoint; returns its step, or 0 if there is none.
 
     Raises CheckpointError if there are checkpoints but none can be read.
@@ -58,9 +59,7 @@ def restore(out: Path, agent: Agent, optimisation: Optimisation | None) -> int:
                 if (file.metadata() or {}).get("step") != str(step_of(path)):
                     continue  # renamed: it would resume at another step than its own
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-            agent.load_state_dict({k.removeprefix("agent."): v for k, v in tensors.items() if k.startswith("agent.")})
-            if optimisation is not None:
-                _restore_optimisers(optimisation, tensors)
+            algorithm.load_state(tensors)
         except (SafetensorError, OSError, RuntimeError, KeyError, ValueError, struct.error, json.JSONDecodeError):
             continue
         return step_of(path)
@@ -73,39 +72,35 @@ def restore(out: Path, agent: Agent, optimisation: Optimisation | None) -> int:
 
 
 def weights_digest(agent: Agent) -> str:
-    """SHA-256 of all that a checkpoint holds of an agent: each tensor's name, dtype, shape and bytes, by name."""
+    """SHA-256 of all that an agent has learned: each tensor's name, dtype, shape and bytes, by name."""
     state = hashlib.sha256()
-    for name, tensor in sorted(agent.state_dict().items()):
+    for name, tensor in sorted(agent.tensors().items()):
         array = little_endian(tensor.cpu().numpy())
         state.update(f"{name}:{array.dtype.str}:{','.join(map(str, array.shape))};".encode())
         state.update(array.tobytes())
     return state.hexdigest()
 
 
-def load_agent(out: Path, device: str | torch.device = "cpu") -> Agent:
-    """The agent of a run directory, at its newest checkpoint. Raises RunError or CheckpointError."""
+def load_agent(
+    out: Path,
+    device: str | torch.device = "cpu",
+    *,
+    allow: Collection[str] = (),
+    dataset: Dataset | None = None,
+) -> Agent:
+    """The agent of a run directory, at its newest checkpoint, with the prior that the finished run has kept.
+
+    Where there is no prior, of a run that was stopped, it is inferred from the `dataset`, if that is given. `allow`
+    names code outside installed packages (`package.module:thing`) that the run may be of. Raises RunError,
+    CheckpointError or PluginError.
+    """
     record = read_run(out)
-    agent = Agent(record.config, record.spec)
-    if restore(out, agent, None) == 0:
+    config = record.training(allow)
+    algorithm = config.create(record.spec, str(device))
+    step = restore(out, algorithm)
+    if step == 0:
         raise CheckpointError(f"{out} has no checkpoint yet", hint="let idaq train run to its first checkpoint")
-    return agent.to(device).eval()
-
-
-def _optimiser_tensors(optimisation: Optimisation) -> dict[str, Tensor]:
-    return {
-        f"optimiser.{name}.{index}.{key}": value.contiguous()
-        for name, optimiser in optimisation.named()
-        for index, state in optimiser.state_dict()["state"].items()
-        for key, value in state.items()
-    }
-
-
-def _restore_optimisers(optimisation: Optimisation, tensors: dict[str, Tensor]) -> None:
-    for name, optimiser in optimisation.named():
-        prefix = f"optimiser.{name}."
-        state: dict[int, dict[str, Tensor]] = {}
-        for key, value in tensors.items():
-            if key.startswith(prefix):
-                index, field = key.removeprefix(prefix).split(".")
-                state.setdefault(int(index), {})[field] = value
-        optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
+    prior = read_prior(out, step)
+    if prior is None and dataset is not None:
+        prior = infer_prior(algorithm.agent(None), dataset.select(split=config.split))
+    return algorithm.agent(prior)

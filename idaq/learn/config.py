@@ -1,86 +1,26 @@
-"""Training configuration. One definition for code, TOML, `--set a.b=1` and the JSON Schema. No torch here."""
+"""What every algorithm's settings have in common, and the registry of algorithms. No torch here.
 
-from typing import Annotated
+An algorithm is named by its config: a frozen dataclass that extends `TrainConfig` with the algorithm's own settings,
+and creates the algorithm. One flat definition serves code, TOML, `--set a.b=1` and the JSON Schema.
+"""
 
-from pydantic import Field, model_validator
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Annotated, Any
 
-from idaq.core.config import config
+from pydantic import Field
+
+from idaq.core.config import config, from_mapping, merge
+from idaq.core.registry import Registry, check_document
+
+if TYPE_CHECKING:
+    from idaq.learn.algorithm import Algorithm
 
 Positive = Annotated[int, Field(ge=1)]
 Width = Annotated[int, Field(ge=1, le=2**14)]
 Depth = Annotated[int, Field(ge=1, le=64)]
 Rate = Annotated[float, Field(gt=0)]
-
-
-@config
-class FocalConfig:
-    """FOCAL context encoder (Li et al., 2021): distance metric learning over a meta-batch of tasks."""
-
-    latent: Width = 20
-    hidden: Width = 200
-    layers: Depth = 3
-    lr: Rate = 1e-3
-    next_observation: bool = False
-    """whether the context holds s' - s: needed where dynamics differ between tasks"""
-
-
-@config
-class Td3BcConfig:
-    """TD3+BC (Fujimoto & Gu, 2021), conditioned on the latent z."""
-
-    hidden: Width = 256
-    layers: Depth = 2
-    lr: Rate = 1e-3
-    gamma: Annotated[float, Field(ge=0, lt=1)] = 0.99
-    tau: Annotated[float, Field(gt=0, le=1)] = 0.005
-    alpha: Annotated[float, Field(ge=0)] = 2.5
-    """weight of Q against cloning; 0 is cloning alone"""
-    policy_noise: Annotated[float, Field(ge=0)] = 0.2
-    noise_clip: Annotated[float, Field(ge=0)] = 0.5
-    policy_delay: Positive = 2
-
-
-@config
-class EnsembleConfig:
-    """Ensemble of (r, s') predictors for uncertainty (IDAQ, section 4.2)."""
-
-    members: Annotated[int, Field(ge=2, le=1000)] = 4
-    hidden: Width = 128
-    layers: Depth = 2
-    lr: Rate = 1e-3
-
-
-@config
-class TrainConfig:
-    """What a training run needs to know beside its dataset."""
-
-    steps: Positive = 4000
-    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    meta_batch: Annotated[int, Field(ge=2)] = 16
-    """tasks in a batch, drawn with replacement"""
-    batch: Positive = 64
-    """transitions for each task"""
-    context: Annotated[int, Field(ge=2)] = 100
-    """context transitions for each task"""
-    lr_end: Annotated[float, Field(gt=0, le=1)] = 0.02
-    """all learning rates fall linearly to this share of themselves by the last step"""
-    split: str = "train"
-    """tasks to learn from"""
-    pool: Annotated[int, Field(ge=0)] = 0
-    """megabytes for episodes in memory, renewed as training goes on, for data larger than memory; 0 = all of it"""
-    checkpoint_every: Positive = 1000
-    log_every: Positive = 100
-    threads: Annotated[int, Field(ge=0, le=1024)] = 0
-    """CPU threads; 0 = OMP_NUM_THREADS, or without it the cores this process may use, at most 8"""
-    encoder: FocalConfig = Field(default_factory=FocalConfig)
-    learner: Td3BcConfig = Field(default_factory=Td3BcConfig)
-    ensemble: EnsembleConfig = Field(default_factory=EnsembleConfig)
-
-    @model_validator(mode="after")
-    def _every_logged_step_updates_the_policy(self) -> "TrainConfig":
-        if self.log_every % self.learner.policy_delay:
-            raise ValueError(f"log_every must be a multiple of learner.policy_delay = {self.learner.policy_delay}")
-        return self
+DEFAULT_ALGORITHM = "focal-td3bc"
 
 
 @config
@@ -102,8 +42,66 @@ class AgentSpec:
 
     @property
     def observation_size(self) -> int:
+        """D"""
         return len(self.observation_mean)
 
     @property
     def action_size(self) -> int:
+        """A"""
         return len(self.action_centre)
+
+
+@config
+class TrainConfig(ABC):
+    """What the loop needs to know of a training run beside its dataset. Each algorithm's config extends it."""
+
+    algorithm: str
+    """its name: built in, installed, or `package.module:Config`"""
+    sampler: str
+    """which batches it learns from: the name of a sampler"""
+    steps: Positive = 4000
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    split: str = "train"
+    """tasks to learn from"""
+    pool: Annotated[int, Field(ge=0)] = 0
+    """megabytes for episodes in memory, renewed as training goes on, for data larger than memory; 0 = all of it"""
+    prior_context: Annotated[int, Field(ge=2)] = 400
+    """transitions behind each training task's belief in the prior"""
+    checkpoint_every: Positive = 1000
+    log_every: Positive = 100
+    threads: Annotated[int, Field(ge=0, le=1024)] = 0
+    """CPU threads; 0 = OMP_NUM_THREADS, or without it the cores this process may use, at most 8"""
+
+    @abstractmethod
+    def create(self, spec: AgentSpec, device: str) -> "Algorithm":
+        """The algorithm, its weights drawn from `seed`. Imports what it learns with."""
+
+
+def _accept(name: str, thing: object) -> type[TrainConfig]:
+    if not (isinstance(thing, type) and issubclass(thing, TrainConfig)):
+        raise TypeError(f"{thing!r} is not a class that extends idaq.learn.config.TrainConfig")
+    return thing
+
+
+ALGORITHMS: Registry[type[TrainConfig]] = Registry(
+    "algorithm",
+    "idaq.algorithms",
+    {"focal-td3bc": "idaq.learn.algorithms.focal_td3bc_config:FocalTd3BcConfig"},
+    _accept,
+)
+
+
+def training_config(
+    settings: Mapping[str, Any], defaults: Mapping[str, Any] | None = None, *, allow: Collection[str] = ()
+) -> TrainConfig:
+    """The config of the algorithm that `settings` name, else `defaults`, else focal-td3bc.
+
+    `settings` are the user's. `defaults` come from a document, such as a dataset's recipe: they are no reason to import
+    anything, so a `package.module:thing` in them must be among `allow`. Raises PluginError, UnknownNameError,
+    ConfigError.
+    """
+    from_document = dict(defaults or {})
+    check_document(from_document, "the training settings", allow)
+    merged = merge(from_document, settings)
+    name = merged.setdefault("algorithm", DEFAULT_ALGORITHM)
+    return from_mapping(ALGORITHMS.get(str(name)), merged, where="training settings")

@@ -2,24 +2,31 @@
 
 import math
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from idaq.core.config import to_mapping
 from idaq.core.errors import DatasetError, NonFiniteError
+from idaq.core.files import write_json
 from idaq.core.interrupts import interrupts_held
 from idaq.core.metrics import append_metrics, truncate_metrics
 from idaq.core.seeds import generator
 from idaq.core.types import Advance, ignore_progress
-from idaq.learn.agent import Agent, Optimisation
+from idaq.learn.algorithm import Agent, Algorithm, Prior
 from idaq.learn.checkpoint import checkpoints, restore, save_checkpoint
 from idaq.learn.config import AgentSpec, TrainConfig
-from idaq.learn.run import CHECKPOINTS, claimed, new_record, start_or_resume
-from idaq.loader import Dataset, MetaBatches, StreamedBatches, TransitionTable
+from idaq.learn.prior import infer_prior, read_prior, write_prior
+from idaq.learn.run import CHECKPOINTS, TASKS, claimed, new_record, start_or_resume, task_set
+from idaq.loader import Dataset, Sampler, Statistics
+from idaq.loader.samplers import make_sampler
 
-_NOISE_STREAM = 1
+_UPDATE_STREAM = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,78 +49,58 @@ def train(
     or infinite.
     """
     use_threads(config.threads)
-    batches, spec = _batches(dataset.select(split=config.split), config)
+    training = dataset.select(split=config.split)
+    sampler = make_sampler(config.sampler, training, config)
+    spec = agent_spec(dataset, sampler.statistics())
     digest = dataset.manifest.content_digest if dataset.manifest else ""
     with claimed(out):
         start_or_resume(out, new_record(dataset.dataset_id, digest, dataset.path, config, spec))
-        agent, optimisation = build(config, spec, device or default_device())
-        first = restore(out, agent, optimisation)
+        if dataset.manifest:
+            write_json(out / TASKS, to_mapping(task_set(dataset)))
+        algorithm = config.create(spec, device or default_device())
+        first = restore(out, algorithm)
         truncate_metrics(out, first)
         progress(first)
-        _run(out, first, optimisation, batches, progress)
-    return Trained(agent=agent.eval(), resumed_at=first)
+        _run(out, first, algorithm, config, sampler, progress)
+        prior = _keep_prior(out, algorithm, config, training)
+    return Trained(agent=algorithm.agent(prior), resumed_at=first)
 
 
 def _run(
-    out: Path, first: int, optimisation: Optimisation, batches: MetaBatches | StreamedBatches, progress: Advance
+    out: Path, first: int, algorithm: Algorithm, config: TrainConfig, sampler: Sampler[Any], progress: Advance
 ) -> None:
     """Steps from `first` on, metrics and checkpoints; an interruption comes out after a step and its checkpoint."""
-    agent, config = optimisation.agent, optimisation.agent.config
     with interrupts_held() as interrupted:
         for step in range(first, config.steps):
-            info = training_step(optimisation, batches, step)
+            info = training_step(algorithm, sampler, config.seed, step)
             if step % config.log_every == 0:
                 values = {name: float(value) for name, value in info.items()}
                 _check_losses(out, step, values)
                 append_metrics(out, step, values)
             stop = interrupted() or step + 1 == config.steps
             if stop or (step + 1) % config.checkpoint_every == 0:
-                _check_weights(out, step, agent)
-                save_checkpoint(out, step + 1, agent, optimisation)
+                _check_weights(out, step, algorithm)
+                save_checkpoint(out, step + 1, algorithm)
             progress(1)
             if stop:
                 break
 
 
-def _batches(dataset: Dataset, config: TrainConfig) -> tuple[MetaBatches | StreamedBatches, AgentSpec]:
-    """What to draw from: all transitions, or a pool of them; and what the agent must know of the data."""
-    context = config.context // 2 * 2
-    if not config.pool:
-        table = dataset.transitions()
-        drawn = MetaBatches(table, meta_batch=config.meta_batch, batch=config.batch, context=context, seed=config.seed)
-        return drawn, agent_spec(dataset, table)
-    streamed = StreamedBatches(
-        dataset,
-        meta_batch=config.meta_batch,
-        batch=config.batch,
-        context=context,
-        seed=config.seed,
-        memory=config.pool * 10**6,
-    )
-    return streamed, agent_spec(dataset, streamed)
+def training_step(algorithm: Algorithm, sampler: Sampler[Any], seed: int, step: int) -> Mapping[str, Tensor]:
+    """One step, from nothing but the algorithm's state and (seed, step)."""
+    return algorithm.update(step, sampler.at(step), generator(seed, step, _UPDATE_STREAM))
 
 
-def training_step(
-    optimisation: Optimisation, batches: MetaBatches | StreamedBatches, step: int
-) -> dict[str, torch.Tensor]:
-    """One step, from nothing but the parameters and (seed, step)."""
-    config = optimisation.agent.config
-    drawn = batches.at(step)
-    shape = (config.meta_batch * config.batch, optimisation.agent.spec.action_size)
-    noise = generator(config.seed, step, _NOISE_STREAM).standard_normal(shape, dtype=np.float32)
-    device = optimisation.agent.observation_mean.device
-    return optimisation.step(step, drawn.transitions, drawn.context, drawn.tasks, torch.as_tensor(noise, device=device))
+def _keep_prior(out: Path, algorithm: Algorithm, config: TrainConfig, training: Dataset) -> Prior:
+    """The prior of the finished agent, inferred once."""
+    there = read_prior(out, config.steps)
+    if there is None:
+        there = infer_prior(algorithm.agent(None), training)
+        write_prior(out, there, config.steps)
+    return there
 
 
-def build(config: TrainConfig, spec: AgentSpec, device: str = "cpu") -> tuple[Agent, Optimisation]:
-    """A fresh agent, its weights drawn from the config's seed, and its optimisers."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
-        agent = Agent(config, spec).to(device)
-    return agent, Optimisation(agent)
-
-
-def agent_spec(dataset: Dataset, transitions: TransitionTable | StreamedBatches) -> AgentSpec:
+def agent_spec(dataset: Dataset, statistics: Statistics) -> AgentSpec:
     """Sizes and normalisation of what the agent learns from.
 
     Raises DatasetError for numbers of the action without width or bounds, and for data that float32 cannot hold.
@@ -126,7 +113,6 @@ def agent_spec(dataset: Dataset, transitions: TransitionTable | StreamedBatches)
             f"{dataset.dataset_id}: numbers of the action have no width or no bounds, so none can be chosen: {found}",
             hint="leave a constant out of the actions; idaq dataset import gives an unbounded one the data's bounds",
         )
-    statistics = transitions.statistics()
     return AgentSpec(
         observation_mean=statistics.observation_mean.tolist(),
         observation_std=statistics.observation_std.tolist(),
@@ -156,8 +142,8 @@ def _check_losses(out: Path, step: int, values: dict[str, float]) -> None:
         raise NonFiniteError(f"step {step}: {bad}{_last_good(out)}", hint=_MEND)
 
 
-def _check_weights(out: Path, step: int, agent: Agent) -> None:
-    bad = [name for name, value in agent.state_dict().items() if not torch.isfinite(value).all()]
+def _check_weights(out: Path, step: int, algorithm: Algorithm) -> None:
+    bad = [name for name, value in algorithm.state().items() if not torch.isfinite(value).all()]
     if bad:
         raise NonFiniteError(f"step {step}: NaN or infinity in weights {bad[:3]}{_last_good(out)}", hint=_MEND)
 

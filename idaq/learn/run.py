@@ -1,7 +1,10 @@
-"""A run directory: run.json (what was asked for), metrics.jsonl (what happened), checkpoint/ (what was learned)."""
+"""A run directory: what was asked for, what happened, what was learned, and what there is to adapt to.
+
+run.json, metrics.jsonl, checkpoint/ and prior.safetensors, tasks.json.
+"""
 
 import platform
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -12,12 +15,15 @@ from filelock import FileLock, Timeout
 
 import idaq
 from idaq.core.config import config, from_mapping, to_mapping
-from idaq.core.errors import ConfigError, CorruptDatasetError, DatasetNotFoundError, RunError
+from idaq.core.errors import ConfigError, CorruptDatasetError, DatasetError, DatasetNotFoundError, RunError
 from idaq.core.files import read_json, write_json
-from idaq.learn.config import AgentSpec, TrainConfig
+from idaq.core.registry import references_in
+from idaq.core.types import PlainData
+from idaq.format.documents import TaskRecord
+from idaq.learn.config import AgentSpec, TrainConfig, training_config
 from idaq.loader import Dataset, open_dataset
 
-RUN, CHECKPOINTS, LOCK = "run.json", "checkpoint", ".train.lock"
+RUN, TASKS, CHECKPOINTS, LOCK = "run.json", "tasks.json", "checkpoint", ".train.lock"
 
 
 @config
@@ -29,10 +35,35 @@ class RunRecord:
     content_digest: str
     """of the dataset; empty for datasets of other makers"""
     dataset_path: str
-    config: TrainConfig
+    config: PlainData
+    """of the algorithm that it names"""
     spec: AgentSpec
     created: str
     versions: dict[str, str]
+
+    @property
+    def seed(self) -> int:
+        """Of weights and batches."""
+        return int(self.config.get("seed", 0))
+
+    def training(self, allow: Collection[str] = ()) -> TrainConfig:
+        """`config` as the algorithm's own. Raises PluginError for one that is not installed and not in `allow`."""
+        return training_config({}, self.config, allow=allow)
+
+
+@config
+class TaskSet:
+    """tasks.json: the tasks of the dataset that a run was trained on, for adapting to them without it."""
+
+    tasks_version: Literal[1] = 1
+    dataset_id: str
+    content_digest: str
+    family: str
+    simulators: dict[str, str]
+    """packages and their versions that decide what an episode holds"""
+    adapt: PlainData
+    """the recipe's defaults of adaptation"""
+    tasks: list[TaskRecord]
 
 
 def new_record(
@@ -44,7 +75,7 @@ def new_record(
         dataset_id=dataset_id,
         content_digest=content_digest,
         dataset_path=str(dataset_path),
-        config=config,
+        config=to_mapping(config),
         spec=spec,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         versions={"idaq": idaq.__version__, "python": platform.python_version(), **{n: version(n) for n in names}},
@@ -61,6 +92,30 @@ def read_run(out: Path) -> RunRecord:
         return from_mapping(RunRecord, read_json(out / RUN), where=str(out / RUN))
     except (ConfigError, CorruptDatasetError) as error:
         raise RunError(error.message, hint="train again into another directory") from None
+
+
+def task_set(dataset: Dataset) -> TaskSet:
+    """All tasks of a dataset. Raises DatasetError for one of another maker, which does not say what its tasks are."""
+    if dataset.manifest is None:
+        raise DatasetError(f"{dataset.dataset_id} was not written by idaq: it does not say what its tasks are")
+    return TaskSet(
+        dataset_id=dataset.dataset_id,
+        content_digest=dataset.manifest.content_digest,
+        family=dataset.manifest.family,
+        simulators=dict(dataset.manifest.provenance.simulators),
+        adapt=dataset.manifest.recipe.adapt,
+        tasks=[task for task in dataset.all_tasks if isinstance(task, TaskRecord)],
+    )
+
+
+def run_tasks(run: Path) -> TaskSet | None:
+    """tasks.json of a run; None where none was written: on another maker's dataset. Raises RunError if damaged."""
+    if not (run / TASKS).is_file():
+        return None
+    try:
+        return from_mapping(TaskSet, read_json(run / TASKS), where=str(run / TASKS))
+    except (ConfigError, CorruptDatasetError) as error:
+        raise RunError(error.message, hint=f"remove it and run the same idaq train again: rm {run / TASKS}") from None
 
 
 def run_dataset(run: Path, root: Path | None = None) -> Dataset:
@@ -88,7 +143,8 @@ def start_or_resume(out: Path, record: RunRecord) -> None:
         there = read_run(out)
         if there.content_digest != record.content_digest or there.dataset_id != record.dataset_id:
             raise RunError(f"{out} holds a run on {there.dataset_id} with other content", hint="choose another --out")
-        differing = differences(to_mapping(there.config), to_mapping(record.config))
+        trusted = tuple(references_in(record.config))  # which the user has named now
+        differing = differences(to_mapping(there.training(trusted)), record.config)
         if differing:
             raise RunError(
                 f"{out} holds a run with another config: {', '.join(differing)}",
@@ -114,12 +170,12 @@ def claimed(out: Path) -> Iterator[None]:
         lock.release()
 
 
-def differences(there: dict[str, object], asked: dict[str, object], prefix: str = "") -> list[str]:
+def differences(there: Mapping[str, object], asked: Mapping[str, object], prefix: str = "") -> list[str]:
     """Each dotted key in which plain data differs, with both values, in words."""
     found = []
     for key in sorted({*there, *asked}):
         a, b = there.get(key), asked.get(key)
-        if isinstance(a, dict) and isinstance(b, dict):
+        if isinstance(a, Mapping) and isinstance(b, Mapping):
             found += differences(a, b, f"{prefix}{key}.")
         elif a != b:
             found.append(f"{prefix}{key} is {a}, not {b}")

@@ -12,7 +12,15 @@ batches = StreamedBatches(far, meta_batch=16, batch=64, context=100, seed=0, mem
 """
 
 from idaq.loader.dataset import Dataset, open_dataset
-from idaq.loader.sampling import MetaBatch, MetaBatches
+from idaq.loader.sampling import (
+    MetaBatch,
+    MetaBatches,
+    Sampler,
+    SegmentBatch,
+    SegmentBatches,
+    SupportQueryBatch,
+    SupportQueryBatches,
+)
 from idaq.loader.streaming import StreamedBatches
 from idaq.loader.table import Statistics, TransitionTable
 from idaq.loader.transitions import Transitions
@@ -21,8 +29,13 @@ __all__ = [
     "Dataset",
     "MetaBatch",
     "MetaBatches",
+    "Sampler",
+    "SegmentBatch",
+    "SegmentBatches",
     "Statistics",
     "StreamedBatches",
+    "SupportQueryBatch",
+    "SupportQueryBatches",
     "TransitionTable",
     "Transitions",
     "open_dataset",

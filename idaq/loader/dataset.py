@@ -13,11 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from idaq.core.errors import DatasetError, DatasetReplacedError
+from idaq.core.extras import naming_extras
 from idaq.core.types import Episode, Task
 from idaq.format.columns import map_columns
 from idaq.format.documents import Manifest
 from idaq.format.episodes import EpisodeStore, FlatEpisodes
-from idaq.format.foreign import read_foreign
+from idaq.format.minari_reader import read_plain_minari
 from idaq.format.reader import EpisodeTable, is_idaq_dataset, open_stored
 from idaq.format.selection import Selection, select
 from idaq.format.spaces import read_bounds
@@ -159,9 +160,8 @@ def _open_mapped(path: Path) -> Dataset:
 
 
 def _open_streamed(url: str) -> Dataset:
-    from idaq.format.zarr.reader import (
-        open_zarr,  # takes half a second to import, which only who streams shall wait for
-    )
+    with naming_extras():
+        from idaq.format.zarr.reader import open_zarr  # half a second, which only who streams shall wait for
 
     stored = open_zarr(url)
     low, high = _action_bounds(stored.metadata, stored.manifest, url)
@@ -181,7 +181,7 @@ def _open_streamed(url: str) -> Dataset:
 
 
 def _open_foreign(path: Path) -> Dataset:
-    foreign = read_foreign(path)
+    foreign = read_plain_minari(path)
     for note in foreign.left_out:
         warnings.warn(note, stacklevel=3)
     return Dataset(

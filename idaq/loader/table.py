@@ -44,6 +44,8 @@ class TransitionTable:
         first = np.concatenate([[0], lengths.cumsum()]).astype(np.int64)
         self._size, self._numbers = int(first[-1]), numbers
         self._episode = np.repeat(np.arange(len(numbers)), lengths)
+        self.episodes: NDArray[np.int64] = np.stack([first[:-1], first[1:]], 1)
+        """(episodes, 2) first and one past the last transition of each episode"""
         self._terminates = bool(episodes.terminated[numbers].any())
         self._columns = {name: _Column(columns[name], numbers, first[:-1]) for name in _USED}
         self._packed = self._pack() if in_ram else None
@@ -106,6 +108,10 @@ class TransitionTable:
             rewards=packed[:, -2],
             terminated=packed[:, -1].astype(bool),
         )
+
+    def episode_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The position in `episodes` of each transition (...)."""
+        return self._episode[rows]
 
     def of_task(self, position: int) -> NDArray[np.int64]:
         """Transition numbers of the `position`-th task."""

@@ -33,6 +33,11 @@ class Transitions:
     def __len__(self) -> int:
         return len(self.rewards)
 
+    @classmethod
+    def stack(cls, parts: "list[Transitions]") -> "Transitions":
+        """Parts of one shape, side by side along a new first dimension."""
+        return cls(**{f.name: np.stack([getattr(part, f.name) for part in parts]) for f in fields(cls)})
+
     def reshape(self, *shape: int) -> "Transitions":
         """Reshape the leading dimensions."""
         lead = self.rewards.ndim

@@ -1,7 +1,9 @@
 """Datasets to and from other libraries' formats.
 
-`sources`: other people's data as a dataset, read by `import_*`, cut into episodes by `cutting`, brought to one dtype
-and space by `spaces`, by way of `importing`. Exports, each lossless, aligned and atomic, by way of `exporting`: `npz`,
-`parquet`, `focal_npy`, `lerobot`, `rlds`, `minari_per_task`; in memory `frameworks`, for d3rlpy, TorchRL and torch.
-What those libraries make of them is tested by `make test-interop` and listed in datasets/interop.md.
+`exporters`: exporters by name, and `export`. Each is lossless, aligned and atomic: `npz`, `parquet`, `focal_npy`,
+`lerobot`, `rlds`, `minari_per_task`, all on what `exporting` shares; `frameworks` converts in memory, for d3rlpy,
+TorchRL and torch. What those libraries make of them is tested by `make test-interop`: datasets/interop.md.
+
+`importers`: importers by name, and `import_dataset`, the whole way to a verified dataset. `sources` puts together what
+they read (`import_*`), `cutting` makes episodes of rows, `spaces` one dtype and space, `importing` what is written.
 """

@@ -1,13 +1,12 @@
-"""What every export shares: episodes with their facts, files and folders that appear whole or not at all, consumers."""
+"""What every export shares: episodes with their facts, files and folders that appear whole or not at all."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from idaq.core.errors import DatasetExistsError, UsageError
+from idaq.core.errors import DatasetExistsError
 from idaq.core.files import replacing, replacing_folder
 from idaq.core.types import Advance, Episode
 from idaq.format.columns import get_episode, map_columns
@@ -99,16 +98,6 @@ def new_folder(target: Path) -> Iterator[Path]:
     with replacing_folder(target) as temporary:
         _refuse_existing(target)
         yield temporary
-
-
-def consumer(module: str, install: str) -> Any:
-    """Import a library that idaq does without; `install` is what pip takes. Raises UsageError saying how to get it."""
-    try:
-        return import_module(module)
-    except ModuleNotFoundError as error:
-        if error.name != module.partition(".")[0]:  # it is there, but something it needs is not
-            raise
-        raise UsageError(f"{error.name} is not installed", hint=f"pip install {install}") from None
 
 
 def _refuse_existing(target: Path) -> None:

@@ -30,7 +30,7 @@ from idaq.format.documents import Counts
 from idaq.format.layout import row_width
 from idaq.format.reader import StoredDataset
 from idaq.share.exporting import count, each_episode, new_folder
-from idaq.share.spaces import inexact
+from idaq.share.spaces import count_changed
 
 Rows = Literal["flat", "objects"]
 
@@ -91,7 +91,11 @@ def _flat(episode: Episode) -> Array:
     rows = np.concatenate(parts, axis=1)
     ends = np.cumsum([part.shape[1] for part in parts])
     for part, end in zip(parts, ends.tolist(), strict=True):
-        if part.dtype.kind in "iu" and rows.dtype.kind == "f" and inexact(part, rows[:, end - part.shape[1] : end]):
+        if (
+            part.dtype.kind in "iu"
+            and rows.dtype.kind == "f"
+            and count_changed(part, rows[:, end - part.shape[1] : end])
+        ):
             said = f"one array of {rows.dtype} does not hold all numbers of {part.dtype} that the dataset has"
             raise DatasetError(said, hint="--to focal-npy-objects keeps each column's own dtype")
     return rows

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset as TorchDataset
 
 from idaq.core.errors import DatasetError
+from idaq.core.extras import optional
 from idaq.core.types import Array
 from idaq.loader import Dataset
 from idaq.loader.dataset import Where
-from idaq.share.exporting import consumer
 
 Example = dict[str, torch.Tensor]
 
@@ -31,10 +31,10 @@ def to_d3rlpy(dataset: Dataset, tasks: Iterable[int | str] | None = None) -> Any
     as a step. d3rlpy has no column for tasks: episode k's is `dataset.episodes.task_index[dataset.numbers[k]]`.
     (`d3rlpy.datasets.get_minari` shifts observations against actions by one more row each episode: do not use it.)
 
-    Raises UsageError where d3rlpy is not installed, DatasetError for an empty selection or an episode that goes on
-    after a termination, UnknownNameError for a task that the dataset does not have.
+    Raises MissingExtraError without d3rlpy, DatasetError for an empty selection or an episode that
+    continues after a termination, UnknownNameError for a task that the dataset does not have.
     """
-    d3rlpy = consumer("d3rlpy", "d3rlpy")
+    d3rlpy = optional("d3rlpy")
     chosen = dataset if tasks is None else dataset.select(tasks=tasks)
     _refuse_empty(chosen)
     parts: dict[str, list[Array]] = {
@@ -42,7 +42,7 @@ def to_d3rlpy(dataset: Dataset, tasks: Iterable[int | str] | None = None) -> Any
     }
     for position, episode in enumerate(chosen):
         if episode.terminated[:-1].any():
-            raise DatasetError(f"{chosen.dataset_id}: selected episode {position} goes on after it terminated")
+            raise DatasetError(f"{chosen.dataset_id}: selected episode {position} continues after it terminated")
         length, ended = len(episode), bool(episode.terminated[-1])
         rows = length if ended else length + 1
         actions = episode.actions.reshape(length, -1).astype(np.float32)
@@ -63,9 +63,9 @@ def to_tensordict(dataset: Dataset) -> Any:
 
     `observation` (D), `action` (A), `next`: `observation` (D), `reward` (1), `terminated` (1), `truncated` (1), `done`
     (1), either of the two; and `task_index`, `episode` (its number in the whole dataset), `step`, each without a last
-    dimension. Raises UsageError where tensordict is not installed, DatasetError for an empty selection.
+    dimension. Raises MissingExtraError where tensordict is not installed, DatasetError for an empty selection.
     """
-    tensordict = consumer("tensordict", "torchrl")
+    tensordict = optional("tensordict")
     rows = TransitionDataset(dataset)
     found = rows.batch(np.arange(len(rows)))
     after = {name: found.pop(name)[:, None] for name in ("reward", "terminated", "truncated")}
@@ -77,9 +77,9 @@ def to_tensordict(dataset: Dataset) -> Any:
 def to_torchrl(dataset: Dataset, batch_size: int) -> Any:
     """A `torchrl.data.TensorDictReplayBuffer` holding `to_tensordict(dataset)`; `sample()` gives `batch_size` of them.
 
-    Raises UsageError where TorchRL is not installed, DatasetError for an empty selection.
+    Raises MissingExtraError where TorchRL is not installed, DatasetError for an empty selection.
     """
-    data = consumer("torchrl.data", "torchrl")
+    data = optional("torchrl.data")
     rows = to_tensordict(dataset)
     buffer = data.TensorDictReplayBuffer(storage=data.LazyTensorStorage(len(rows)), batch_size=batch_size)
     buffer.extend(rows)

@@ -20,9 +20,9 @@ from idaq.core.errors import CorruptDatasetError, DatasetError
 from idaq.core.notes import Notes
 from idaq.core.types import Array
 from idaq.format.guarded import require_readable
-from idaq.share.cutting import Rows, cut_episodes
 from idaq.share.import_layouts import hdf5_members, layout_hint, summary
 from idaq.share.importing import Import, ImportedEpisode, ImportedTask, slug
+from idaq.share.rows import Rows, episodes_of_rows
 from idaq.share.spaces import flat_box
 
 _TERMINAL, _TIMEOUT = ("terminated", "terminals", "terminations"), ("truncated", "timeouts", "truncations")
@@ -112,7 +112,7 @@ def _import(arrays: Mapping[str, Array], names: Sequence[str], path: Path) -> Im
     result = Import(tasks=[], origin=path.name)
     columns = _columns(arrays, result.notes, path)
     ignored = [name for name in names if name not in columns.used]
-    result.notes.tell(path.name, f"members that are not read: {summary(ignored)}", len(ignored))
+    result.notes.add(path.name, f"members that are not read: {summary(ignored)}", len(ignored))
     result.action_space = _box(arrays, "action", columns.numbers["actions"], path)
     result.observation_space = _box(arrays, "observation", columns.numbers["observations"], path)
     indices = as_indices("task_index", arrays["task_index"], str(path)) if "task_index" in arrays else None
@@ -121,7 +121,7 @@ def _import(arrays: Mapping[str, Array], names: Sequence[str], path: Path) -> Im
         where = path.name if task is None else f"{path.name}, task {task}"
         mine = np.arange(size) if task is None else np.flatnonzero(indices == task)
         rows = _rows(columns, mine, result.notes, where)
-        episodes = [ImportedEpisode(episode=e) for e in cut_episodes(rows, result.notes, where)]
+        episodes = [ImportedEpisode(episode=e) for e in episodes_of_rows(rows, result.notes, where)]
         result.tasks.append(ImportedTask(name=name, index=task, episodes=episodes))
     return result
 
@@ -176,7 +176,7 @@ def _columns(arrays: Mapping[str, Array], notes: Notes, path: Path) -> _Columns:
 def _flat(name: str, array: Array, notes: Notes, path: Path) -> Array:
     """(S, numbers), told where a row had a shape."""
     if array.ndim > 2 and name != "next_observations":
-        notes.tell(path.name, f"{name} of shape {array.shape[1:]} are written as rows of {array[0].size} numbers")
+        notes.add(path.name, f"{name} of shape {array.shape[1:]} are written as rows of {array[0].size} numbers")
     return array.reshape(len(array), -1)
 
 
@@ -190,14 +190,14 @@ def _ends(
     if terminal is not None:
         ends = dones & ~flags[terminal]
         if "dones" in flags:
-            notes.tell(path.name, f"dones that are no {terminal} are taken as time-outs", int(ends.sum()))
+            notes.add(path.name, f"dones that are no {terminal} are taken as time-outs", int(ends.sum()))
         else:
-            notes.tell(path.name, "no time-outs in the file: an end that is no terminal is known only by other signs")
+            notes.add(path.name, "no time-outs in the file: an end that is no terminal is known only by other signs")
         return flags[terminal], ends
     if timeout is not None:
-        notes.tell(path.name, f"dones at {timeout} are time-outs, no terminals", int((dones & flags[timeout]).sum()))
+        notes.add(path.name, f"dones at {timeout} are time-outs, no terminals", int((dones & flags[timeout]).sum()))
         return dones & ~flags[timeout], flags[timeout]
-    notes.tell(path.name, "dones, which do not tell terminals from time-outs, are taken as terminals", int(dones.sum()))
+    notes.add(path.name, "dones, which do not tell terminals from time-outs, are taken as terminals", int(dones.sum()))
     return dones, np.zeros_like(dones)
 
 
@@ -243,8 +243,8 @@ def _in_order(
         last = np.searchsorted(number, number, side="right") - 1
         joined = apart & ends[last] & columns.ends_known
     cut = apart & ~joined
-    notes.tell(where, "gaps between rows of one episode number: joined across them", int(joined.sum()))
-    notes.tell(where, "gaps between rows: cut there, for nothing says that those after it follow", int(cut.sum()))
+    notes.add(where, "gaps between rows of one episode number: joined across them", int(joined.sum()))
+    notes.add(where, "gaps between rows: cut there, for nothing says that those after it follow", int(cut.sum()))
     return mine, cut
 
 

@@ -17,11 +17,13 @@ from idaq.core.errors import CorruptDatasetError, DatasetError, DatasetNotFoundE
 from idaq.core.files import read_json
 from idaq.core.notes import Notes
 from idaq.core.types import Array
-from idaq.share.cutting import Rows, cut_episodes, same_rows
+from idaq.share.import_layouts import folder_hint
 from idaq.share.importing import Import, ImportedEpisode, ImportedTask, slug
+from idaq.share.rows import Rows, episodes_of_rows, same_rows
 
 _FOLDER = re.compile(r"goal_idx(\d{1,6})")
 _ABOUT = "dataset.json"
+_MEANT = "the folder that holds them is meant"
 _FILE = re.compile(r"trj_evalsample(\d{1,18})_step(\d{1,18})\.npy")
 
 
@@ -44,10 +46,10 @@ def read_focal(folder: Path, allow_pickle: bool = False) -> Import:
     result = Import(tasks=[], origin=f"{folder.name} ({len(found)} goal folders)")
     notes, where = result.notes, folder.name
     others = sorted(path.name for path in folder.iterdir() if path not in {*found.values(), folder / _ABOUT})
-    notes.tell(where, f"entries beside the goal folders are not read, such as {others[:1]}", len(others))
+    notes.add(where, f"entries beside the goal folders are not read, such as {others[:1]}", len(others))
     missing = sorted(set(range(max(found) + 1)) - set(found))
     if missing:
-        notes.tell(where, f"goal folders that are missing: {_few(missing)}", len(missing))
+        notes.add(where, f"goal folders that are missing: {_few(missing)}", len(missing))
     files = {index: _files(path, allow_pickle, notes) for index, path in found.items()}
     every = [file for of_goal in files.values() for file in of_goal]
     size = _observation_size(every, _stated_size(folder))
@@ -61,9 +63,9 @@ def read_focal(folder: Path, allow_pickle: bool = False) -> Import:
             if sizes != first[1]:
                 said = f"{file.path} has observations and actions of {sizes} numbers, {first[0]} of {first[1]}"
                 raise CorruptDatasetError(said)
-            cut = cut_episodes(rows, notes, str(file.path.relative_to(folder)))
+            cut = episodes_of_rows(rows, notes, str(file.path.relative_to(folder)))
             limited = int(rows.truncated.sum())
-            notes.tell(where, "episodes end by a time limit, as this layout means but no file says", limited)
+            notes.add(where, "episodes end by a time limit, as this layout means but no file says", limited)
             task.episodes += [ImportedEpisode(episode=e, behaviour=f"step-{file.step}") for e in cut]
         result.tasks.append(task)
     return result
@@ -80,19 +82,14 @@ def _goal_folders(folder: Path) -> dict[int, Path]:
                 raise DatasetError(f"{folder}: {other.name} and {path.name} are the same goal, {int(match[1])}")
     if found:
         return dict(sorted(found.items()))
-    hint = "the folder that holds them is meant"
-    if (folder / "data/metadata.json").is_file():
-        hint = "this is a Minari dataset: idaq dataset import minari:<id>, with its root as --root"
-    elif any(path.suffix in (".npz", ".hdf5", ".h5") for path in folder.iterdir()):
-        hint = "name the files themselves: several become a task each"
-    raise DatasetNotFoundError(f"{folder} holds no goal_idx<k> folders", hint=hint)
+    raise DatasetNotFoundError(f"{folder} holds no goal_idx<k> folders", hint=folder_hint(folder) or _MEANT)
 
 
 def _files(folder: Path, allow_pickle: bool, notes: Notes) -> list[_File]:
     """Files by training step and sample number, checked for what they are."""
     named = [(path, m) for path in folder.iterdir() if (m := _FILE.fullmatch(path.name))]
     others = sorted(path.name for path in folder.iterdir() if not _FILE.fullmatch(path.name))
-    notes.tell(folder.parent.name, f"files of another name are left out, such as {others[:1]}", len(others))
+    notes.add(folder.parent.name, f"files of another name are left out, such as {others[:1]}", len(others))
     ordered = sorted(named, key=lambda entry: (int(entry[1][2]), int(entry[1][1])))
     return [_File(path=path, step=int(m[2]), array=_load(path, allow_pickle)) for path, m in ordered]
 
@@ -204,7 +201,7 @@ def _columns(file: _File, notes: Notes, where: str) -> tuple[Array, ...]:
     terminated = as_flags("the fifth entry", rest[0], str(file.path)) if rest else np.zeros(len(rows), bool)
     if rest:
         said = "rows whose fifth entry, done, is 1 are taken as terminals, for nothing tells them from time-outs"
-        notes.tell(where, said, int(terminated.sum()))
+        notes.add(where, said, int(terminated.sum()))
     return s, a, r[:, 0], following, terminated
 
 

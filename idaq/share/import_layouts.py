@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from itertools import islice
+from pathlib import Path
 
 import h5py
 
@@ -38,7 +39,7 @@ def summary(names: Sequence[str]) -> str:
 
 
 def layout_hint(names: Sequence[str]) -> str:
-    """Whose layout it looks like, and what would make it importable."""
+    """Attributed layout it looks like, and what would make it importable."""
     tops = {name.partition("/")[0] for name in names}
     if any(top.startswith("episode_") for top in tops):
         return "this is Minari's layout: idaq dataset import minari:<id>, with its root as --root"
@@ -48,3 +49,12 @@ def layout_hint(names: Sequence[str]) -> str:
         ogbench = "qpos" in tops or "terminals" in tops
         return f"{'OGBench stores no rewards: ' if ogbench else ''}add the task's rewards: {_NUMPY}"
     return _NUMPY
+
+
+def folder_hint(folder: Path) -> str | None:
+    """What to name instead of a folder that holds no goal folders; None where nothing tells."""
+    if (folder / "data/metadata.json").is_file():
+        return "this is a Minari dataset: idaq dataset import minari:<id>, with its root as --root"
+    if any(path.suffix in (".npz", ".hdf5", ".h5") for path in folder.iterdir()):
+        return "name the files themselves: several become a task each"
+    return None

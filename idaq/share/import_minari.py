@@ -13,11 +13,11 @@ from idaq.core.types import Episode
 from idaq.format import layout
 from idaq.format.columns import get_episode
 from idaq.format.documents import EnvReference
-from idaq.format.foreign import Foreign, read_foreign
 from idaq.format.guarded import require_readable
+from idaq.format.minari_reader import PlainMinariDataset, read_plain_minari
 from idaq.format.reader import read_metadata
-from idaq.share.cutting import Rows, cut_episodes
 from idaq.share.importing import UNKNOWN_ENV, Import, ImportedEpisode, ImportedTask, slug
+from idaq.share.rows import Rows, episodes_of_rows
 
 _READ = {"id", "seed", "total_steps", "task_index"}
 """attributes of an episode that something is made of, or that say nothing new"""
@@ -26,30 +26,30 @@ _READ = {"id", "seed", "total_steps", "task_index"}
 def read_minari(path: Path) -> Import:
     """One task, or one for each `task_index` where every episode has that attribute.
 
-    Dict observations are flattened as Gymnasium flattens them. An episode that goes on after its end is cut.
+    Dict observations are flattened as Gymnasium flattens them. An episode that continues after its end is split.
     """
     hdf5 = layout.data_folder(path) / layout.HDF5
     if hdf5.exists():  # Minari has other forms too
         require_readable(hdf5)
-    foreign, metadata = read_foreign(path), read_metadata(path)
+    foreign, metadata = read_plain_minari(path), read_metadata(path)
     name, notes = foreign.dataset_id, Notes()
-    notes.add(foreign.left_out)
-    notes.add(foreign.asides)
+    notes.extend(foreign.left_out)
+    notes.extend(foreign.layout_notes)
     if "idaq" in metadata:
-        notes.tell(name, "is an idaq dataset, of which only episodes are read; idaq dataset merge keeps all of it")
+        notes.add(name, "is an idaq dataset, of which only episodes are read; idaq dataset merge keeps all of it")
     unread = [sorted(set(stated) - _READ) for stated in foreign.attributes]
     said = ", ".join(dict.fromkeys(attribute for stated in unread for attribute in stated))
-    notes.tell(name, f"episodes state more than is read: {said}"[:500], sum(map(bool, unread)))
+    notes.add(name, f"episodes state more than is read: {said}"[:500], sum(map(bool, unread)))
     spec = metadata.get("env_spec")
     if not isinstance(spec, str):
-        notes.tell(name, "no environment is named: minari's recover_environment() has none")
+        notes.add(name, "no environment is named: minari's recover_environment() has none")
     env = _reference(spec, path, notes, name) if isinstance(spec, str) else UNKNOWN_ENV
     episodes: dict[tuple[int | None, str], list[ImportedEpisode]] = {}  # by index and name of the task
     for number, task in enumerate(_tasks(foreign, notes)):
         seed = foreign.episodes.seed_of(number)
         first, *more = _episodes(foreign, number, notes)
         said = "pieces of episodes of known seed begin without a reset: theirs is unknown"
-        notes.tell(name, said, 0 if seed is None else len(more))
+        notes.add(name, said, 0 if seed is None else len(more))
         cut = [ImportedEpisode(episode=first, seed=seed), *(ImportedEpisode(episode=episode) for episode in more)]
         episodes.setdefault(task, []).extend(cut)
     ordered = sorted(episodes.items(), key=lambda item: item[0])
@@ -76,7 +76,7 @@ def _line(stated: object) -> str:
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:200]
 
 
-def _tasks(foreign: Foreign, notes: Notes) -> list[tuple[int | None, str]]:
+def _tasks(foreign: PlainMinariDataset, notes: Notes) -> list[tuple[int | None, str]]:
     """Index and name of each episode's task."""
     own = slug(foreign.dataset_id.replace("/", "."))
     stated = [attributes.get("task_index") for attributes in foreign.attributes]
@@ -84,12 +84,12 @@ def _tasks(foreign: Foreign, notes: Notes) -> list[tuple[int | None, str]]:
     if len(indices) < len(stated):
         unused = sum(index is not None for index in stated)
         said = "episodes name a task_index, which is not used, for others name none or no whole number from 0 to 2^53"
-        notes.tell(foreign.dataset_id, said, unused)
+        notes.add(foreign.dataset_id, said, unused)
         return [(None, own)] * len(stated)
     return [(index, slug(f"{own[:40]}.{index:03d}")) for index in indices]
 
 
-def _episodes(foreign: Foreign, number: int, notes: Notes) -> list[Episode]:
+def _episodes(foreign: PlainMinariDataset, number: int, notes: Notes) -> list[Episode]:
     episode = get_episode(foreign.columns, number, int(foreign.episodes.length[number]))
     if not (episode.terminated[:-1] | episode.truncated[:-1]).any():
         return [episode]
@@ -101,8 +101,8 @@ def _episodes(foreign: Foreign, number: int, notes: Notes) -> list[Episode]:
         terminated=episode.terminated,
         truncated=episode.truncated,
     )
-    notes.tell(foreign.dataset_id, "episodes that go on after an end are cut there into several", 1)
-    return cut_episodes(rows, notes, foreign.dataset_id)
+    notes.add(foreign.dataset_id, "episodes that go on after an end are cut there into several", 1)
+    return episodes_of_rows(rows, notes, foreign.dataset_id)
 
 
 def _reference(spec: str, path: Path, notes: Notes, where: str) -> EnvReference:
@@ -112,7 +112,7 @@ def _reference(spec: str, path: Path, notes: Notes, where: str) -> EnvReference:
         endless = [name for name, value in kwargs.items() if not _is_plain(value)]
         if endless:
             said = f"kwargs of its env_spec that JSON cannot hold are left to env_spec: {', '.join(endless)}"
-            notes.tell(where, said, len(endless))
+            notes.add(where, said, len(endless))
         return EnvReference(
             id=stated["id"],
             entry_point=str(stated.get("entry_point") or ""),

@@ -58,7 +58,7 @@ class Import:
     """as the source states them; empty and None where it does not"""
     notes: Notes = field(default_factory=Notes)
     """what was cut, cast, dropped or assumed"""
-    settled: tuple[gym.spaces.Box, gym.spaces.Box] | None = None
+    spaces: tuple[gym.spaces.Box, gym.spaces.Box] | None = None
     """the spaces to write, once they are known"""
 
 
@@ -68,7 +68,7 @@ def slug(text: str) -> str:
     return plain.strip("._-")[:64].rstrip("._-") or "task"
 
 
-def settle(imported: Import) -> tuple[gym.spaces.Box, gym.spaces.Box]:
+def unify(imported: Import) -> tuple[gym.spaces.Box, gym.spaces.Box]:
     """One width and one dtype a column; returns the spaces of observations and actions, which hold every number.
 
     What that drops, casts or assumes is noted, once. Raises DatasetError where sizes differ.
@@ -76,37 +76,37 @@ def settle(imported: Import) -> tuple[gym.spaces.Box, gym.spaces.Box]:
     notes, where = imported.notes, imported.origin
     for task in imported.tasks:
         if not task.episodes:
-            notes.tell(task.name, "a task without an episode is left out")
+            notes.add(task.name, "a task without an episode is left out")
     tasks = imported.tasks = [task for task in imported.tasks if task.episodes]
     if not tasks:
         raise DatasetError(f"{where} holds no episodes", details=notes)
     names = ("observations", "actions", "rewards")
-    spaces.one_width((task.name, entry.episode) for task in tasks for entry in task.episodes)
+    spaces.check_equal_sizes((task.name, entry.episode) for task in tasks for entry in task.episodes)
     columns = {name: [getattr(e.episode, name) for task in tasks for e in task.episodes] for name in names}
-    kinds = {name: spaces.one_dtype(columns[name], name) for name in names}
+    kinds = {name: spaces.common_dtype(columns[name], name) for name in names}
     for task in tasks:
-        tell: Callable[[str, int], None] = partial(notes.tell, task.name)
+        tell: Callable[[str, int], None] = partial(notes.add, task.name)
         task.episodes = [replace(e, episode=spaces.cast(e.episode, kinds, tell)) for e in task.episodes]
     columns = {name: [getattr(e.episode, name) for task in tasks for e in task.episodes] for name in names}
-    if imported.settled is None:
-        spaces.tell_of_float32(columns, notes, where)
-        imported.settled = (
+    if imported.spaces is None:
+        spaces.note_beyond_float32(columns, notes, where)
+        imported.spaces = (
             spaces.observation_box(imported.observation_space, columns["observations"], notes, where),
             spaces.action_box(imported.action_space, columns["actions"], notes, where),
         )
-    return imported.settled
+    return imported.spaces
 
 
-def state_whose(imported: Import, authors: Sequence[str] = (), license: str | None = None) -> None:
-    """Whose data it is: what the user says before what the source says; what neither does is noted."""
+def state_attribution(imported: Import, authors: Sequence[str] = (), license: str | None = None) -> None:
+    """Attributed data it is: what the user says before what the source says; what neither does is noted."""
     told = {"authors": (imported.authors, list(authors)), "licence": (imported.license, license)}
     for name, (theirs, ours) in told.items():
         if theirs and ours and theirs != ours:
-            imported.notes.tell(imported.origin, f"states the {name} {theirs}; what was asked for is written: {ours}")
+            imported.notes.add(imported.origin, f"states the {name} {theirs}; what was asked for is written: {ours}")
     imported.authors, imported.license = list(authors) or imported.authors, license or imported.license
     missing = [name for name, value in (("authors", imported.authors), ("licence", imported.license)) if not value]
     if missing:
-        imported.notes.tell(imported.origin, f"{' and '.join(missing)} unknown; --author and --license state them")
+        imported.notes.add(imported.origin, f"{' and '.join(missing)} unknown; --author and --license state them")
 
 
 def dataset_source(imported: Import, new_id: str, family: str, description: str) -> DatasetSource:
@@ -114,7 +114,7 @@ def dataset_source(imported: Import, new_id: str, family: str, description: str)
 
     Settles the import first. Raises DatasetError for one without episodes, ConfigError for a name that is none.
     """
-    observation_space, action_space = settle(imported)
+    observation_space, action_space = unify(imported)
     tasks = imported.tasks
     indices = [number if task.index is None else task.index for number, task in enumerate(tasks)]
     behaviours = sorted({episode.behaviour for task in tasks for episode in task.episodes})

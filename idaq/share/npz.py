@@ -36,7 +36,7 @@ def export_npz(stored: StoredDataset, target: Path, *, progress: Advance = ignor
     }
     with new_file(target) as temporary, temporary.open("wb") as file:
         np.savez(file, allow_pickle=False, **arrays)  # type: ignore[arg-type]
-    progress(len(lengths))
+        progress(len(lengths))
     return len(arrays["rewards"])
 
 

@@ -15,12 +15,13 @@ from typing import Any
 
 import numpy as np
 
+from idaq.core.extras import optional
 from idaq.core.ids import parse_id
 from idaq.core.types import Advance, Array, ignore_progress
 from idaq.format.documents import Counts
 from idaq.format.layout import row_width
 from idaq.format.reader import StoredDataset
-from idaq.share.exporting import ExportedEpisode, consumer, count, each_episode, new_folder
+from idaq.share.exporting import ExportedEpisode, count, each_episode, new_folder
 
 EPISODES_PER_FILE = 1000
 
@@ -28,10 +29,10 @@ EPISODES_PER_FILE = 1000
 def export_rlds(stored: StoredDataset, target: Path, *, progress: Advance = ignore_progress) -> Counts:
     """Write the folder `target` atomically; `progress` counts episodes. One episode is in memory at a time.
 
-    Raises DatasetExistsError if `target` exists, UsageError where TensorFlow or TensorFlow Datasets is not installed.
+    Raises DatasetExistsError if `target` exists, MissingExtraError without TensorFlow or TensorFlow Datasets.
     """
-    consumer("tensorflow", "tensorflow-cpu")  # TFDS would miss it only later, in a less telling way
-    tfds = consumer("tensorflow_datasets", "tensorflow-datasets")
+    optional("tensorflow")  # TFDS would miss it only later, in a less telling way
+    tfds = optional("tensorflow_datasets")
     facts = []
     with new_folder(target) as folder:
         info = _info(tfds, stored, folder)

@@ -3,40 +3,43 @@
 import math
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import count
 from pathlib import Path
 
 from idaq.core.errors import UsageError
+from idaq.core.ids import datasets_root
 from idaq.core.notes import Notes
-from idaq.format.recipe import join_whose
+from idaq.core.types import Advance, ignore_progress
+from idaq.format.recipe import join_attribution
 from idaq.format.store import find_dataset
-from idaq.share.import_arrays import read_d4rl, read_npz
-from idaq.share.import_focal import read_focal
+from idaq.share.importers import MINARI, ReadOptions, importer_of
 from idaq.share.importing import Import, ImportedTask, slug
-from idaq.share.spaces import union
+from idaq.share.spaces import joint_box
 
 Params = dict[str, float | list[float]]
-
-_FILES: dict[str, Callable[[Path], Import]] = {".npz": read_npz, ".hdf5": read_d4rl, ".h5": read_d4rl}
 
 
 def read_sources(
     sources: Sequence[str],
     *,
+    importer: str | None = None,
     tasks: Sequence[str] = (),
     params: Mapping[str, float | list[float]] | None = None,
     allow_pickle: bool = False,
-    root: Path | None = None,
+    root: str | Path | None = None,
+    progress: Advance = ignore_progress,
 ) -> Import:
-    """Read `minari:<id>`, folders of goal_idx<k>, .hdf5 and .npz; several give several tasks, in the order given.
+    """Read each source by the importer of this name, or by that which accepts it; several give several tasks, in order.
 
-    `tasks` names the tasks, one a source, each of a source that holds one; `params` are those of the only one.
-    Raises UsageError for what is none of these, given twice, or named so that it could not be; DatasetError.
+    `tasks` names the tasks, one a source, each of a source that holds one; `params` are those of the only one;
+    `progress` counts sources. Raises UsageError for what no importer accepts, sources given twice, and names that
+    cannot be; DatasetError for what a source holds.
     """
-    paths = [_find(source, root) for source in sources]
-    places = [(found.st_dev, found.st_ino) for found in map(os.stat, paths)]  # hard links too
+    options = ReadOptions(root=datasets_root(root), allow_pickle=allow_pickle)
+    importers = [importer_of(source, importer) for source in sources]
+    places = [_place(source, options.root) for source in sources]
     twice = [source for source, place in zip(sources, places, strict=True) if places.count(place) > 1]
     if twice:
         raise UsageError(f"{' and '.join(twice)} are one and the same: each transition would stand twice")
@@ -46,12 +49,15 @@ def read_sources(
         raise UsageError(
             f"--task gives two sources one name: {', '.join(tasks)}", hint="idaq dataset merge joins tasks"
         )
-    read = [_read(source, path, allow_pickle) for source, path in zip(sources, paths, strict=True)]
+    if params and len(sources) > 1:
+        raise UsageError("--param is for one source", hint="import each on its own, then idaq dataset merge")
+    read = []
+    for source, its_importer in zip(sources, importers, strict=True):
+        read.append(its_importer.read(source, options))
+        progress(1)
     for name, imported in zip(tasks, read, strict=False):
         _only_task(imported, "--task").name = _task_id(name)
     if params:
-        if len(read) > 1:
-            raise UsageError("--param is for one source", hint="import each on its own, then idaq dataset merge")
         _only_task(read[0], "--param").params = dict(params)
     return read[0] if len(read) == 1 else _together(read)
 
@@ -71,25 +77,14 @@ def parse_params(texts: Sequence[str]) -> Params:
     return params
 
 
-def _find(source: str, root: Path | None) -> str:
-    """The real path that a source stands for, through links."""
-    if source.startswith("minari:"):
-        return os.path.realpath(find_dataset(source.removeprefix("minari:"), root))
-    path = Path(source).expanduser()
-    if not path.is_dir() and path.suffix not in _FILES:
-        raise UsageError(f"{source} is nothing that can be imported", hint="minari:<id>, a folder, .hdf5 or .npz")
-    if not path.is_dir() and not path.is_file():
-        raise UsageError(f"there is no file {path}")
-    return os.path.realpath(path)
-
-
-def _read(source: str, real: str, allow_pickle: bool) -> Import:
-    path = Path(source).expanduser()
-    if source.startswith("minari:"):
-        from idaq.share.import_minari import read_minari  # Minari takes half a second to import
-
-        return read_minari(Path(real))
-    return read_focal(path, allow_pickle) if path.is_dir() else _FILES[path.suffix](path)
+def _place(source: str, root: Path) -> object:
+    """What two names of one file or folder share, through links, hard ones too; else the name itself."""
+    minari = source.startswith(MINARI)
+    try:
+        found = os.stat(find_dataset(source.removeprefix(MINARI), root) if minari else Path(source).expanduser())
+    except OSError:
+        return source
+    return found.st_dev, found.st_ino
 
 
 def _only_task(imported: Import, option: str) -> ImportedTask:
@@ -110,21 +105,21 @@ def _together(read: Sequence[Import]) -> Import:
     tasks: list[ImportedTask] = []
     following = 0
     for imported in read:
-        notes.add(imported.notes)
+        notes.extend(imported.notes)
         stated = [task.index for task in imported.tasks]
         for number, task in enumerate(imported.tasks):
             task.index = following + (number if task.index is None else task.index)
         if following and any(index is not None for index in stated):
-            notes.tell(imported.origin, f"task indices of the file are written {following} higher", len(stated))
+            notes.add(imported.origin, f"task indices of the file are written {following} higher", len(stated))
         tasks += imported.tasks
         following = 1 + max((task.index or 0 for task in imported.tasks), default=following - 1)
     _name_apart(tasks, notes)
     specs = {imported.env_spec_json for imported in read}
     if len(specs) > 1:
         said = "the environments differ: minari's recover_environment() has none; each task names its own"
-        notes.tell(", ".join(names), said)
-    authors, license = join_whose(list(zip(names, read, strict=True)), notes)
-    to_all = partial(union, names=names, notes=notes)
+        notes.add(", ".join(names), said)
+    authors, license = join_attribution(list(zip(names, read, strict=True)), notes)
+    to_all = partial(joint_box, names=names, notes=notes)
     return Import(
         tasks=tasks,
         origin=", ".join(names),
@@ -143,7 +138,7 @@ def _name_apart(tasks: Sequence[ImportedTask], notes: Notes) -> None:
     taken = set(counts)
     for task in tasks:
         if counts[task.name] > 1:
-            notes.tell(task.name, "tasks of one name are told apart by their index", 1)
+            notes.add(task.name, "tasks of one name are told apart by their index", 1)
             names = (slug(f"{task.index}{f'.{n}' if n else ''}-{task.name}") for n in count())
             task.name = next(name for name in names if name not in taken)
             taken.add(task.name)

@@ -32,7 +32,7 @@ def _bound(bound: Array, kind: np.dtype[Any]) -> Array:
     return np.array([min(int(number), greatest) for number in limited], kind)
 
 
-def one_width(episodes: Iterable[tuple[str, Episode]]) -> None:
+def check_equal_sizes(episodes: Iterable[tuple[str, Episode]]) -> None:
     """Observations and actions of one size in all. Raises DatasetError naming two tasks where they differ."""
     first: tuple[str, list[int]] | None = None
     for where, episode in episodes:
@@ -43,7 +43,7 @@ def one_width(episodes: Iterable[tuple[str, Episode]]) -> None:
             raise DatasetError(f"{said(where, *sizes)}; {said(first[0], *first[1])}: they are no one dataset")
 
 
-def one_dtype(columns: Sequence[Array], name: str) -> np.dtype[Any]:
+def common_dtype(columns: Sequence[Array], name: str) -> np.dtype[Any]:
     """What holds all of them: the widest. Rewards become floats, booleans uint8, integer actions floats."""
     kind = np.result_type(*{column.dtype for column in columns})
     if name == "observations":
@@ -66,11 +66,13 @@ def cast(episode: Episode, kinds: dict[str, np.dtype[Any]], tell: Callable[[str,
         changed[name] = array.astype(kind)
         tell(f"numbers of {name} cast from {array.dtype} to {kind}", array.size)
         if array.dtype.kind in "iu" and kind.kind == "f":
-            tell(f"numbers of {name} changed by the cast: {kind} does not hold them", inexact(array, changed[name]))
+            tell(
+                f"numbers of {name} changed by the cast: {kind} does not hold them", count_changed(array, changed[name])
+            )
     return replace(episode, **changed) if changed else episode
 
 
-def inexact(whole: Array, floats: Array) -> int:
+def count_changed(whole: Array, floats: Array) -> int:
     """How many integers are others as floats; exact, also where float64 cannot tell."""
     if np.abs(floats).max(initial=0) < 2 ** (np.finfo(floats.dtype).nmant + 1):
         return 0
@@ -82,7 +84,7 @@ def observation_box(stated: gym.spaces.Box | None, rows: Sequence[Array], notes:
     if stated is not None:
         return _widened(stated, rows, "observations", notes, where)
     kind = rows[0].dtype
-    notes.tell(where, "no observation bounds are known: written as unbounded (observation_low, observation_high)")
+    notes.add(where, "no observation bounds are known: written as unbounded (observation_low, observation_high)")
     low, high = (-np.inf, np.inf) if kind.kind == "f" else (np.iinfo(kind).min, np.iinfo(kind).max)
     return gym.spaces.Box(low, high, rows[0].shape[1:], kind.type)
 
@@ -99,16 +101,16 @@ def action_box(stated: gym.spaces.Box | None, rows: Sequence[Array], notes: Note
         least, greatest = _extremes(rows)
         inside = bool((least >= -1).all() and (greatest <= 1).all())
         said = "[-1, 1] is assumed, where all lie" if inside else "the least and greatest of each is assumed"
-        notes.tell(where, f"no action bounds are known: {said} (action_low, action_high)")
+        notes.add(where, f"no action bounds are known: {said} (action_low, action_high)")
         ones = np.ones_like(low)
         return flat_box(-ones, ones, low.dtype) if inside else flat_box(low, high, low.dtype)
     box = _widened(stated, rows, "actions", notes, where)
     endless = ~(np.isfinite(box.low) & np.isfinite(box.high))
-    notes.tell(where, "action bounds are infinite: the data's are assumed", int(endless.sum()))
+    notes.add(where, "action bounds are infinite: the data's are assumed", int(endless.sum()))
     return flat_box(np.where(endless, low, box.low), np.where(endless, high, box.high), low.dtype)
 
 
-def union(
+def joint_box(
     boxes: Sequence[gym.spaces.Box | None], names: Sequence[str], what: str, notes: Notes
 ) -> gym.spaces.Box | None:
     """The space that holds every source's; None where no source states one, or their sizes differ."""
@@ -118,17 +120,17 @@ def union(
     low, high = np.min([box.low for box in known], 0), np.max([box.high for box in known], 0)
     for box, name in zip(boxes, names, strict=True):
         if box is None:
-            notes.tell(name, f"no {what} bounds are known: those of the other sources are taken")
+            notes.add(name, f"no {what} bounds are known: those of the other sources are taken")
         elif (box.low != low).any() or (box.high != high).any():
-            notes.tell(name, f"{what} bounds are narrower than those of all sources together, which are written")
+            notes.add(name, f"{what} bounds are narrower than those of all sources together, which are written")
     return flat_box(low, high, np.result_type(*(box.dtype for box in known)))
 
 
-def tell_of_float32(columns: Mapping[str, Sequence[Array]], notes: Notes, where: str) -> None:
+def note_beyond_float32(columns: Mapping[str, Sequence[Array]], notes: Notes, where: str) -> None:
     """Numbers that float32 cannot hold are kept, but nothing here can learn from them."""
     for name, arrays in columns.items():
         count = sum(int((np.abs(a) > _FLOAT32.max).sum()) for a in arrays if a.dtype == np.float64)
-        notes.tell(where, f"numbers of {name} are beyond float32: idaq train will refuse them", count)
+        notes.add(where, f"numbers of {name} are beyond float32: idaq train will refuse them", count)
 
 
 def _widened(box: gym.spaces.Box, rows: Sequence[Array], what: str, notes: Notes, where: str) -> gym.spaces.Box:
@@ -136,13 +138,13 @@ def _widened(box: gym.spaces.Box, rows: Sequence[Array], what: str, notes: Notes
     box = flat_box(box.low, box.high, rows[0].dtype)
     written = np.concatenate([box.low, box.high])
     moved = np.isfinite(stated) & (~np.isfinite(written) if written.dtype.kind == "f" else stated != written)
-    notes.tell(
+    notes.add(
         where, f"stated bounds of {what} are not numbers of {written.dtype}: others are written", int(moved.sum())
     )
     outside = sum(int(((r < box.low) | (r > box.high)).any(1).sum()) for r in rows)
     if not outside:
         return box
-    notes.tell(where, f"{what} lie outside of the stated bounds: the bounds are widened to hold them", outside)
+    notes.add(where, f"{what} lie outside of the stated bounds: the bounds are widened to hold them", outside)
     low, high = _extremes(rows)
     return flat_box(np.minimum(box.low, low), np.maximum(box.high, high), low.dtype)
 

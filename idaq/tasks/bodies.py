@@ -12,6 +12,7 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
+from idaq.core.extras import optional
 from idaq.core.types import Array
 
 MOTION = ("x_velocity", "y_velocity", "x", "y", "healthy", "contact_cost")
@@ -27,9 +28,7 @@ Bools = NDArray[np.bool_]
 @functools.cache
 def simulator() -> Any:
     """MuJoCo, imported when a body is made: whoever recovers a family without bodies need not have it."""
-    import mujoco
-
-    return mujoco
+    return optional("mujoco")
 
 
 def planar(data: Any, state: Array) -> tuple[float, float]:

@@ -14,6 +14,7 @@ from gymnasium.envs.registration import EnvSpec
 from numpy.typing import NDArray
 
 from idaq.core.errors import unknown_name
+from idaq.core.extras import optional
 from idaq.core.types import Array, Success, Task
 from idaq.tasks.family import Family, StepBatch, checked_task
 from idaq.tasks.rendering import prepare_offscreen
@@ -40,11 +41,9 @@ def benchmark(name: str) -> Any:
 
     MT1 draws the very tasks of ML1's training set; only, their goal is not hidden, which the scripted policy needs.
     """
-    import metaworld
-
     if name not in NAMES:
         raise unknown_name("ML1 set", name, NAMES)
-    return metaworld.MT1(f"{name}-v3", seed=TASK_SEED)
+    return optional("metaworld").MT1(f"{name}-v3", seed=TASK_SEED)
 
 
 @functools.cache
@@ -77,9 +76,9 @@ def controller(name: str, observations: Array, task_indices: NDArray[np.int64]) 
 
 @functools.cache
 def _env_class(name: str) -> Any:
+    (cls,) = benchmark(name).train_classes.values()
     from idaq.tasks import sawyer
 
-    (cls,) = benchmark(name).train_classes.values()
     return sawyer.accelerated(cls) if sawyer.supported() else cls
 
 

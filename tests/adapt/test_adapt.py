@@ -1,31 +1,41 @@
 """The protocol on a really trained agent and real environments."""
 
+import copy
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from idaq.adapt.adapt import Adapted, adapt, episodes_to_run, pose
-from idaq.adapt.config import AdaptConfig
+from idaq.adapt.adapt import Adapted, adapt, episodes_to_run, make_problems
 from idaq.adapt.lockstep import EpisodeBatch, Rollouts
+from idaq.adapt.policy import Policy
 from idaq.adapt.results import read_results, write_results
-from idaq.adapt.strategies import STRATEGIES
+from idaq.adapt.strategies import in_distribution_return
+from idaq.adapt.strategy import STRATEGIES, AdaptPlan, adaptation_plan
 from idaq.adapt.trace import read_trace, write_trace
 from idaq.collect.collect import Collected
-from idaq.core.errors import DatasetError, RunError, UnknownNameError
+from idaq.core.errors import DatasetError, RunError
 from idaq.core.types import Array
 from idaq.format.documents import TaskRecord, mean_random
-from idaq.learn.agent import Agent
+from idaq.learn.algorithm import Agent
 from idaq.learn.loop import train
 from idaq.loader import Dataset, open_dataset
-from idaq.loader.transitions import Floats
 from idaq.tasks import get_family
 from tests.learn.test_loop import small_config
 
-CONFIG = AdaptConfig(
-    episodes=5, reference=3, candidates=4, context=20, report_at=[1, 3, 5], seeds=2, offline_context=30
-)
+SETTINGS = {
+    "episodes": 5, "reference": 3, "candidates": 4, "context": 20, "report_at": [1, 3, 5], "seeds": 2,
+    "offline_context": 30,
+}  # fmt: skip
+
+
+def plan(*names: str, **settings: Any) -> AdaptPlan:
+    return adaptation_plan(names or STRATEGIES.builtin, {**SETTINGS, **settings})
+
+
+CONFIG = plan().config
 
 
 @pytest.fixture(scope="module")
@@ -40,11 +50,11 @@ def agent(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Agent:
 
 @pytest.fixture(scope="module")
 def adapted(agent: Agent, dataset: Dataset) -> Adapted:
-    return adapt(agent, dataset, CONFIG)
+    return adapt(agent, dataset, plan())
 
 
 def test_every_strategy_reports_every_task_and_seed(adapted: Adapted) -> None:
-    assert set(adapted.results.strategies) == set(STRATEGIES)
+    assert set(adapted.results.strategies) == set(STRATEGIES.builtin)
     for result in adapted.results.strategies.values():
         assert np.shape(result.returns) == np.shape(result.success) == (3, 2, 2)
         assert np.shape(result.explored) == (5, 2, 2)
@@ -52,21 +62,23 @@ def test_every_strategy_reports_every_task_and_seed(adapted: Adapted) -> None:
 
 
 def test_adaptation_is_reproducible_and_seeds_differ(agent: Agent, dataset: Dataset, adapted: Adapted) -> None:
-    assert adapt(agent, dataset, CONFIG).results == adapted.results
-    other = adapt(agent, dataset, AdaptConfig(**{**CONFIG.__dict__, "seed": 1}), strategies=["idaq"])
+    assert adapt(agent, dataset, plan()).results == adapted.results
+    other = adapt(agent, dataset, plan("idaq", seed=1))
     assert other.results.strategies["idaq"] != adapted.results.strategies["idaq"]
 
 
 def test_delta_may_be_calibrated_by_what_training_tasks_earned_offline(
     agent: Agent, dataset: Dataset, adapted: Adapted
 ) -> None:
-    strict = adapt(agent, dataset, replace(CONFIG, offline_share=0.75), strategies=STRATEGIES)
+    strict = adapt(agent, dataset, plan(offline_share=0.75))
     training = dataset.select(split="train")
     offline = np.mean([episode.rewards.sum() for episode in training])
     random = mean_random([task for task in training.tasks if isinstance(task, TaskRecord)])
     assert random is not None
-    assert -strict.trials["idaq-mixture"].loosest == pytest.approx(0.25 * random + 0.75 * offline)
-    changed = {n for n, result in strict.results.strategies.items() if result != adapted.results.strategies[n]}
+    history = strict.histories["idaq-mixture"]
+    assert in_distribution_return(history, 0.75) == pytest.approx(0.25 * random + 0.75 * offline)
+    explored = {name: result.explored for name, result in adapted.results.strategies.items()}
+    changed = {n for n, result in strict.results.strategies.items() if result.explored != explored[n]}
     assert changed <= {"idaq-mixture", "nearest-training-task"}, "other strategies ask for no threshold"
 
 
@@ -82,7 +94,7 @@ def test_results_tell_how_long_a_strategy_draws_from_the_prior_alone(adapted: Ad
 
 def test_progress_counts_up_to_what_was_announced(agent: Agent, dataset: Dataset) -> None:
     counted: list[int] = []
-    adapt(agent, dataset, CONFIG, strategies=["offline-context", "random-first"], progress=counted.append)
+    adapt(agent, dataset, plan("offline-context", "random-first"), progress=counted.append)
     assert sum(counted) == episodes_to_run(CONFIG, 2)
 
 
@@ -104,29 +116,30 @@ def test_the_prior_is_of_training_tasks_and_each_problem_has_its_own_tasks_offli
     dataset: Dataset, adapted: Adapted
 ) -> None:
     training = [task.task_index for task in dataset.select(split="train").tasks if isinstance(task, TaskRecord)]
-    assert sorted(adapted.problems.prior_tasks.tolist()) == sorted(training)
-    assert len(adapted.problems.prior) == len(training)
-    offline = adapted.trials["offline-context"].tried[0]
-    np.testing.assert_array_equal(offline, adapted.problems.offline[[0, 0, 1, 1]])
+    history = adapted.histories["offline-context"]
+    assert sorted(history.prior.task_indices.tolist()) == sorted(training)
+    assert len(history.prior.beliefs) == len(training)
+    offline = history.beliefs[0]
+    np.testing.assert_array_equal(offline, adapted.problems.offline_beliefs(30, 0)[[0, 0, 1, 1]])
     assert not np.array_equal(offline[0], offline[-1])
 
 
 def test_fresh_episodes_have_seeds_of_their_own(
     agent: Agent, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen, really = list[int](), Rollouts.with_latents
+    seen, really = list[int](), Rollouts.run
 
-    def noted(self: Rollouts, tasks: Array, seeds: Array, latents: Floats) -> EpisodeBatch:
+    def noted(self: Rollouts, tasks: Array, seeds: Array, policy: Policy) -> EpisodeBatch:
         seen.extend(seeds.tolist())
-        return really(self, tasks, seeds, latents)
+        return really(self, tasks, seeds, policy)
 
-    monkeypatch.setattr(Rollouts, "with_latents", noted)
-    adapt(agent, dataset, CONFIG, strategies=["best-of-prior"])
+    monkeypatch.setattr(Rollouts, "run", noted)
+    adapt(agent, dataset, plan("best-of-prior"))
     assert len(set(seen)) == len(seen) == (5 + 3) * 4
 
 
 def test_random_actions_fill_the_bounds(adapted: Adapted) -> None:
-    actions = adapted.trials["random-first"].episodes[0].transitions.actions
+    actions = adapted.histories["random-first"].episodes[0].transitions.actions
     assert -0.1 <= actions.min() < -0.08
     assert 0.08 < actions.max() <= 0.1
 
@@ -134,7 +147,7 @@ def test_random_actions_fill_the_bounds(adapted: Adapted) -> None:
 def test_lockstep_episodes_are_what_single_environments_give(agent: Agent, dataset: Dataset) -> None:
     family = get_family("point-robot-wind")
     tasks, z = np.array([3, 17, 42]), np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
-    batch = Rollouts(family, agent.acting()).with_latents(tasks, np.zeros(3, np.uint64), z)
+    batch = Rollouts(family).run(tasks, np.zeros(3, np.uint64), agent.policy(z))
     for row, task in enumerate(tasks.tolist()):
         env = family.make(task)
         observation, _ = env.reset()
@@ -186,27 +199,22 @@ def test_the_trace_holds_one_adaptation_in_full(adapted: Adapted, tmp_path: Path
 
 
 def test_what_cannot_be_adapted_to_is_refused(agent: Agent, dataset: Dataset) -> None:
-    with pytest.raises(UnknownNameError, match="unknown strategy 'idaq-mixtrue'") as caught:
-        adapt(agent, dataset, CONFIG, strategies=["idaq-mixtrue"])
-    assert "idaq-mixture" in str(caught.value)
-    with pytest.raises(UnknownNameError, match="unknown split 'tests'"):
-        adapt(agent, dataset, AdaptConfig(**{**CONFIG.__dict__, "split": "tests"}))
+    with pytest.raises(DatasetError, match="no tasks in split 'tests'"):
+        adapt(agent, dataset, plan(split="tests"))
     with pytest.raises(DatasetError, match="does not say what its tasks are"):
-        pose(agent, replace(dataset, manifest=None), CONFIG)
-    unmeasured = tuple(
-        replace(task, reference=replace(task.reference, random=None)) if task.split == "train" else task
-        for task in dataset.all_tasks
-        if isinstance(task, TaskRecord)
-    )
-    pose(agent, replace(dataset, all_tasks=unmeasured), CONFIG)
-    with pytest.raises(DatasetError, match=r"not every training task .* has a random reference"):
-        pose(agent, replace(dataset, all_tasks=unmeasured), replace(CONFIG, offline_share=0.5))
+        adapt(agent, replace(dataset, manifest=None), plan())
+    assert agent.prior is not None
+    blind: Any = copy.copy(agent)
+    blind.prior = replace(agent.prior, random_return=None)
+    adapt(blind, dataset, plan("idaq-mixture"))
+    with pytest.raises(DatasetError, match=r"not every training task has a random reference"):
+        adapt(blind, dataset, plan("idaq-mixture", offline_share=0.5))
 
 
 def test_a_dataset_whose_tasks_are_not_the_familys_is_refused(agent: Agent, dataset: Dataset) -> None:
     moved = tuple(replace(task, params={"goal": [0.0, 0.5]}) for task in dataset.all_tasks)
     with pytest.raises(DatasetError, match=r"the dataset has .*0\.5.*; the installed family point-robot has"):
-        pose(agent, replace(dataset, all_tasks=moved), CONFIG)
+        make_problems(agent, replace(dataset, all_tasks=moved), CONFIG)
 
 
 def test_a_deterministic_family_runs_a_latent_on_a_task_once(agent: Agent) -> None:
@@ -222,16 +230,44 @@ def test_a_deterministic_family_runs_a_latent_on_a_task_once(agent: Agent) -> No
     tasks, seeds = np.array([3, 3, 9]), np.zeros(3, np.uint64)
     z = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
     z[1] = z[0]
-    rollouts = Rollouts(known, agent.acting())
-    first, expected = (
-        rollouts.with_latents(tasks, seeds, z),
-        Rollouts(plain, agent.acting()).with_latents(tasks, seeds, z),
-    )
+    rollouts, policy = Rollouts(known), agent.policy(z)
+    first, expected = rollouts.run(tasks, seeds, policy), Rollouts(plain).run(tasks, seeds, policy)
     assert sorted(played) == [3, 9]
     np.testing.assert_allclose(first.returns, expected.returns, rtol=1e-5)
     assert first.success.tolist() == expected.success.tolist()
-    again = rollouts.with_latents(tasks[::-1], seeds, z[[2, 0, 0]])
+    again = rollouts.run(tasks[::-1], seeds, agent.policy(z[[2, 0, 0]]))
     assert again.returns.tolist() == first.returns[[2, 0, 0]].tolist()
     assert sorted(played) == [3, 9]
-    rollouts.with_latents(np.array([9, 9]), seeds[:2], z[:2])
+    rollouts.run(np.array([9, 9]), seeds[:2], agent.policy(z[:2]))
     assert sorted(played) == [3, 9, 9]
+
+
+class Remembering:
+    """A policy that writes down what it is told, and pushes in the direction of its last reward."""
+
+    def __init__(self, problems: int) -> None:
+        self.problems, self.told, self.resets = problems, list[tuple[Array, Array, Array, Array]](), 0
+
+    def reset(self) -> None:
+        self.resets += 1
+
+    def act(self, observations: Array) -> Array:
+        push = self.told[-1][1][:, None] if self.told else np.zeros((self.problems, 1))
+        return np.repeat(push, 2, 1).astype(np.float32) * 0.01
+
+    def observe(self, actions: Array, rewards: Array, next_observations: Array, ended: Array) -> None:
+        self.told.append((actions.copy(), rewards.copy(), next_observations.copy(), ended.copy()))
+
+
+def test_a_policy_with_a_memory_is_fed_every_step() -> None:
+    family, policy = get_family("point-robot-wind"), Remembering(2)
+    batch = Rollouts(replace(family, deterministic=True)).run(np.array([3, 17]), np.zeros(2, np.uint64), policy)
+    actions, rewards, following, ended = (np.stack(column, 1) for column in zip(*policy.told, strict=True))
+    assert policy.resets == 1
+    assert len(policy.told) == family.horizon
+    np.testing.assert_array_equal(actions, batch.transitions.actions)
+    np.testing.assert_allclose(rewards, batch.transitions.rewards, rtol=1e-6)
+    np.testing.assert_allclose(following, batch.transitions.next_observations, rtol=1e-6)
+    assert ended[:, -1].all()
+    assert not ended[:, :-1].any()
+    assert len(np.unique(batch.transitions.actions[0], axis=0)) > 2, "what it remembers decides what it does"

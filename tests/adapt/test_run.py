@@ -1,5 +1,6 @@
 """Results are kept: strategies join results.json one by one, and only those of one agent, dataset and protocol."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -7,21 +8,31 @@ from typing import Any
 import pytest
 
 from idaq.adapt.adapt import adapt, blank_results, episodes_to_run
-from idaq.adapt.config import AdaptConfig
 from idaq.adapt.results import RESULTS, TRACE, Results, read_results, resume_results, write_results
-from idaq.adapt.run import resume_adaptation
-from idaq.adapt.strategies import STRATEGIES
+from idaq.adapt.run import load_trained, resume_adaptation
+from idaq.adapt.strategy import STRATEGIES, AdaptPlan, adaptation_plan
 from idaq.adapt.trace import STRATEGY, has_trace
 from idaq.collect.collect import Collected
-from idaq.core.errors import RunError, UnknownNameError
-from idaq.learn.agent import Agent
+from idaq.core.errors import DatasetNotFoundError, RunError
+from idaq.learn.algorithm import Agent
 from idaq.learn.loop import train
+from idaq.learn.run import TaskSet, task_set
 from idaq.loader import Dataset, open_dataset
 from tests.learn.test_loop import small_config
 
-CONFIG = AdaptConfig(episodes=3, reference=2, candidates=3, context=20, report_at=[1, 3], seeds=2, offline_context=30)
-OTHERS = [name for name in STRATEGIES if name != STRATEGY][-2:]
+SETTINGS = {
+    "episodes": 3, "reference": 2, "candidates": 3, "context": 20, "report_at": [1, 3], "seeds": 2,
+    "offline_context": 30,
+}  # fmt: skip
+OTHERS = [name for name in STRATEGIES.builtin if name != STRATEGY][-2:]
 """two that leave no trace"""
+
+
+def plan(*names: str, **settings: Any) -> AdaptPlan:
+    return adaptation_plan(names, {**SETTINGS, **settings})
+
+
+CONFIG = plan().config
 
 
 @pytest.fixture(scope="module")
@@ -36,26 +47,26 @@ def agent(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Agent:
 
 @pytest.fixture(scope="module")
 def whole(agent: Agent, dataset: Dataset) -> Results:
-    return adapt(agent, dataset, CONFIG, strategies=[STRATEGY, *OTHERS]).results
+    return adapt(agent, dataset, plan(STRATEGY, *OTHERS)).results
 
 
 def test_strategies_join_those_that_are_there(agent: Agent, dataset: Dataset, whole: Results, tmp_path: Path) -> None:
-    first = resume_adaptation(tmp_path, agent, dataset, CONFIG, [STRATEGY])
+    first = resume_adaptation(tmp_path, agent, dataset, plan(STRATEGY))
     assert (list(first.there.strategies), first.to_run) == ([], (STRATEGY,))
     first.run()
     trace, counted = (tmp_path / TRACE).read_bytes(), list[int]()
-    both = resume_adaptation(tmp_path, agent, dataset, CONFIG, [STRATEGY, *OTHERS, STRATEGY])
+    both = resume_adaptation(tmp_path, agent, dataset, plan(STRATEGY, *OTHERS))
     assert (list(both.there.strategies), both.to_run) == ([STRATEGY], tuple(OTHERS))
     assert both.run(counted.append) == read_results(tmp_path) == whole
     assert sum(counted) == episodes_to_run(CONFIG, len(OTHERS))
     assert (tmp_path / TRACE).read_bytes() == trace
-    assert resume_adaptation(tmp_path, agent, dataset, CONFIG, OTHERS).run() == whole
+    assert resume_adaptation(tmp_path, agent, dataset, plan(*OTHERS)).run() == whole
 
 
 def test_two_adaptations_of_one_run_at_once_keep_each_others_strategies(
     agent: Agent, dataset: Dataset, whole: Results, tmp_path: Path
 ) -> None:
-    one, other = (resume_adaptation(tmp_path, agent, dataset, CONFIG, names) for names in ([STRATEGY], OTHERS))
+    one, other = (resume_adaptation(tmp_path, agent, dataset, plan(*names)) for names in ([STRATEGY], OTHERS))
     one.run()
     other.run()
     assert read_results(tmp_path).strategies == whole.strategies
@@ -68,8 +79,8 @@ def test_a_stopped_adaptation_runs_the_rest(agent: Agent, dataset: Dataset, whol
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        resume_adaptation(tmp_path, agent, dataset, CONFIG, whole.strategies).run(finished=stop)
-    rest = resume_adaptation(tmp_path, agent, dataset, CONFIG, whole.strategies)
+        resume_adaptation(tmp_path, agent, dataset, plan(*whole.strategies)).run(finished=stop)
+    rest = resume_adaptation(tmp_path, agent, dataset, plan(*whole.strategies))
     assert rest.to_run == (OTHERS[1],)
     assert rest.run() == whole
 
@@ -79,7 +90,7 @@ def test_what_is_asked_for_again_runs_again_and_the_others_stay(
 ) -> None:
     wrong = replace(whole.strategies[OTHERS[0]], returns=[])
     write_results(tmp_path, replace(whole, strategies={**whole.strategies, OTHERS[0]: wrong}))
-    again = resume_adaptation(tmp_path, agent, dataset, CONFIG, [OTHERS[0]], again=[OTHERS[0]])
+    again = resume_adaptation(tmp_path, agent, dataset, plan(OTHERS[0]), again=[OTHERS[0]])
     assert again.run() == whole
 
 
@@ -105,10 +116,10 @@ def test_other_results_are_never_mixed_in(
     (tmp_path / TRACE).write_bytes(b"of the other results")
     before = (tmp_path / RESULTS).read_bytes()
     with pytest.raises(RunError, match=named) as caught:
-        resume_adaptation(tmp_path, agent, dataset, CONFIG, OTHERS)
+        resume_adaptation(tmp_path, agent, dataset, plan(*OTHERS))
     assert str(caught.value.hint).endswith(f"idaq adapt {tmp_path} --force")
     assert (tmp_path / RESULTS).read_bytes() == before
-    replaced = resume_adaptation(tmp_path, agent, dataset, CONFIG, OTHERS[:1], force=True)
+    replaced = resume_adaptation(tmp_path, agent, dataset, plan(OTHERS[0]), force=True)
     assert (tmp_path / RESULTS).read_bytes() == before, "nothing is replaced before there is something new"
     assert list(replaced.run().strategies) == OTHERS[:1]
     assert not has_trace(tmp_path)
@@ -116,27 +127,56 @@ def test_other_results_are_never_mixed_in(
 
 def test_threads_make_no_other_results(agent: Agent, dataset: Dataset, whole: Results, tmp_path: Path) -> None:
     write_results(tmp_path, replace(whole, config=replace(CONFIG, threads=3)))
-    blank = blank_results(agent, dataset, CONFIG)
-    assert resume_results(tmp_path, blank).strategies == whole.strategies
+    blank = blank_results(agent, task_set(dataset), CONFIG)
+    assert resume_results(tmp_path, blank, {}).strategies == whole.strategies
 
 
 def test_another_agent_of_the_same_seed_and_steps_is_noticed(dataset: Dataset, whole: Results, tmp_path: Path) -> None:
     write_results(tmp_path, whole)
     other = train(dataset, small_config(steps=20, lr_end=0.5), tmp_path / "other").agent
     with pytest.raises(RunError, match="agent_digest is"):
-        resume_adaptation(tmp_path, other, dataset, CONFIG, OTHERS)
+        resume_adaptation(tmp_path, other, dataset, plan(*OTHERS))
 
 
 def test_damaged_results_are_told_and_replaced_on_request(agent: Agent, dataset: Dataset, tmp_path: Path) -> None:
     (tmp_path / RESULTS).write_text('{"results_version": 1, "str')
     with pytest.raises(RunError, match="not valid JSON") as caught:
-        resume_adaptation(tmp_path, agent, dataset, CONFIG, OTHERS)
+        resume_adaptation(tmp_path, agent, dataset, plan(*OTHERS))
     assert "--force" in str(caught.value)
-    assert resume_adaptation(tmp_path, agent, dataset, CONFIG, OTHERS, force=True).to_run == tuple(OTHERS)
+    assert resume_adaptation(tmp_path, agent, dataset, plan(*OTHERS), force=True).to_run == tuple(OTHERS)
 
 
-def test_an_unknown_strategy_is_told_before_anything_runs(agent: Agent, dataset: Dataset, tmp_path: Path) -> None:
-    with pytest.raises(UnknownNameError):
-        resume_adaptation(tmp_path, agent, dataset, CONFIG, [*OTHERS, "none"])
-    with pytest.raises(UnknownNameError):
-        adapt(agent, dataset, CONFIG, strategies=[*OTHERS, "none"], progress=lambda _: pytest.fail("it ran"))
+@pytest.mark.parametrize("settings", [{"candidates": 4}, {OTHERS[0]: {"context": 21}}])
+def test_a_strategy_is_kept_only_with_the_settings_asked_for(
+    agent: Agent, dataset: Dataset, whole: Results, tmp_path: Path, settings: dict[str, Any]
+) -> None:
+    write_results(tmp_path, whole)
+    changed = plan(STRATEGY, *OTHERS, **settings)
+    with pytest.raises(RunError, match=r"(candidates is 3, not 4|context is 20, not 21)"):
+        resume_adaptation(tmp_path, agent, dataset, changed)
+    assert resume_adaptation(tmp_path, agent, dataset, changed, force=True).to_run == (STRATEGY, *OTHERS)
+
+
+def test_a_run_adapts_without_its_dataset(
+    collected: Collected, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    train(dataset, small_config(steps=20), run)
+    there = load_trained(run, collected.path.parents[2])
+    assert isinstance(there.data, Dataset)
+    assert there.notes == ()
+    record = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps({**record, "dataset_path": str(tmp_path / "gone")}))
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "empty"))
+    alone = load_trained(run)
+    assert isinstance(alone.data, TaskSet)
+    assert "no strategy can look at offline data" in alone.notes[0]
+    able = alone.able(plan(*STRATEGIES.builtin))
+    assert set(STRATEGIES.builtin) - set(able.strategies) == {"offline-context"}
+    names = [STRATEGY, "posterior"]
+    assert adapt(alone.agent, alone.data, plan(*names)).results == adapt(there.agent, there.data, plan(*names)).results
+    with pytest.raises(RunError, match="offline-context looks at the test tasks' offline data"):
+        adapt(alone.agent, alone.data, plan("offline-context"))
+    (run / "tasks.json").unlink()
+    with pytest.raises(DatasetNotFoundError):
+        load_trained(run)

@@ -1,34 +1,39 @@
 """Strategies by value: farthest draws, acceptance, beliefs."""
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
-from idaq.adapt.config import AdaptConfig
+from idaq.adapt.history import AdaptationHistory
 from idaq.adapt.lockstep import EpisodeBatch
+from idaq.adapt.policy import BeliefPolicy, RandomPolicy
 from idaq.adapt.strategies import (
-    STRATEGIES,
-    Trial,
+    BestOfPrior,
+    Idaq,
+    IdaqMixture,
+    NearestTrainingTask,
+    OfflineContext,
+    Posterior,
+    RandomFirst,
     accepted_by_idaq,
-    best_episode,
+    best_belief,
     best_episodes,
     everything,
     farthest,
     from_prior,
-    idaq_explore,
     mixture,
-    mixture_explore,
-    nearest_explore,
     pooled,
-    posterior_explore,
-    random_explore,
 )
-from idaq.core.config import from_mapping
-from idaq.core.errors import ConfigError
+from idaq.adapt.strategy import STRATEGIES, Strategy, adaptation_plan
+from idaq.core.errors import ConfigError, PluginError, RunError, UnknownNameError
 from idaq.core.seeds import generator
-from idaq.learn.agent import Agent
-from idaq.learn.config import AgentSpec, FocalConfig, TrainConfig
+from idaq.learn.algorithm import Prior
+from idaq.learn.algorithms.focal_td3bc_config import FocalTd3BcConfig
+from idaq.learn.config import AgentSpec, TrainConfig
 from idaq.loader.transitions import Floats, Transitions
 
 SPEC = AgentSpec(
@@ -42,11 +47,34 @@ SPEC = AgentSpec(
 )
 
 
-class EchoEncoder(Agent):
+PRIOR = Prior(
+    beliefs=np.array([[0.0], [1.0], [2.0]], np.float32),
+    task_indices=np.arange(3),
+    offline_return=8.0,
+    random_return=-2.0,
+)
+
+
+class EchoAgent:
     """An agent whose belief is the mean reward of the context: what went into it can be read off."""
+
+    config: TrainConfig = FocalTd3BcConfig()
+    spec = SPEC
+
+    def __init__(self, prior: Prior | None = PRIOR) -> None:
+        self.prior = prior
 
     def embed(self, transitions: Transitions) -> Floats:
         return transitions.rewards[..., None]
+
+    def infer(self, context: Transitions) -> Floats:
+        return self.embed(context).mean(-2)
+
+    def policy(self, beliefs: Floats) -> BeliefPolicy:
+        return BeliefPolicy(respond=lambda observations, z: z, beliefs=beliefs)
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        return {}
 
 
 def episodes(rewards_PT: list[list[float]], lengths: list[int] | None = None) -> EpisodeBatch:
@@ -66,25 +94,28 @@ def episodes(rewards_PT: list[list[float]], lengths: list[int] | None = None) ->
     )
 
 
-def trial(problems: int = 1, **changes: object) -> Trial:
-    config = AdaptConfig(
-        **{"episodes": 4, "reference": 2, "num_accepted": 2, "candidates": 3, "report_at": [4], **changes}
-    )  # type: ignore[arg-type]
-    return Trial(
-        agent=EchoEncoder(TrainConfig(encoder=FocalConfig(latent=1, hidden=4)), SPEC),
-        config=config,
-        prior=np.array([[0.0], [1.0], [2.0]], np.float32),
-        offline=np.full((problems, 1), 9.0, np.float32),
-        rng=generator(0),
-    )
+def history(problems: int = 1, prior: Prior = PRIOR, budget: int = 4) -> AdaptationHistory:
+    return AdaptationHistory(agent=EchoAgent(prior), problems=problems, budget=budget, rng=generator(0))
 
 
-def record(state: Trial, z: list[float], rewards_PT: list[list[float]], lengths: list[int] | None = None) -> None:
-    batch = episodes(rewards_PT, lengths)
-    state.tried.append(np.array(z, np.float32)[:, None])
-    state.episodes.append(batch)
-    state.embeddings.append(state.agent.embed(batch.transitions))
-    state.scores.append(-batch.returns)
+def record(
+    seen: AdaptationHistory, z: list[float], rewards_PT: list[list[float]], lengths: list[int] | None = None
+) -> None:
+    seen.add(seen.agent.policy(np.array(z, np.float32)[:, None]), episodes(rewards_PT, lengths))
+
+
+def explored(strategy: Strategy, seen: AdaptationHistory) -> Floats:
+    """(P, Z) beliefs of the next episode."""
+    policy = strategy.explore(seen)
+    assert isinstance(policy, BeliefPolicy)
+    return policy.beliefs
+
+
+IDAQ = Idaq(reference=2, candidates=3)
+MIXTURE = IdaqMixture(reference=2, candidates=3, num_accepted=2)
+NEAREST = NearestTrainingTask(reference=2, candidates=3)
+FLOOR = 0.5
+"""an offline share; with PRIOR, an episode is in-distribution from a return of 3 on"""
 
 
 def test_farthest_is_the_candidate_whose_nearest_tried_latent_is_farthest() -> None:
@@ -135,143 +166,167 @@ def test_idaq_judges_each_problem_by_its_own_threshold() -> None:
 
 @pytest.mark.parametrize("belief", [pooled, mixture])
 def test_a_belief_sees_accepted_episodes_only_and_never_beyond_an_episodes_end(belief: Callable[..., Floats]) -> None:
-    state = trial(problems=2)
-    record(state, [0, 0], [[1, 1, 777], [5, 5, 5]], lengths=[2, 3])
-    record(state, [1, 1], [[9, 9, 9], [3, 3, 3]])
+    seen = history(problems=2)
+    record(seen, [0, 0], [[1, 1, 777], [5, 5, 5]], lengths=[2, 3])
+    record(seen, [1, 1], [[9, 9, 9], [3, 3, 3]])
     accepted = np.array([[True, False], [False, True]])
-    draws = belief(state, accepted, 4)
+    draws = belief(seen, accepted, 4, 100)
     assert draws.shape == (2, 4, 1)
     np.testing.assert_allclose(draws[0], 1.0)
     np.testing.assert_allclose(draws[1], 3.0)
 
 
+@pytest.mark.parametrize("belief", [pooled, mixture])
+def test_an_agent_that_embeds_no_transitions_infers_the_same_from_contexts(belief: Callable[..., Floats]) -> None:
+    class Inferring(EchoAgent):
+        embed = None  # type: ignore[assignment]
+
+        def infer(self, context: Transitions) -> Floats:
+            return context.rewards.mean(-1, keepdims=True)
+
+    accepted, drawn = np.array([[True, True], [True, False]]), []
+    for agent in (EchoAgent(), Inferring()):
+        if agent.embed is None:
+            del Inferring.embed
+        seen = replace(history(problems=2), agent=agent, rng=generator(0), policies=[], episodes=[])
+        record(seen, [0, 0], [[1, 2, 4], [8, 16, 777]], lengths=[3, 2])
+        record(seen, [1, 1], [[32, 64, 128], [3, 5, 7]])
+        drawn.append(belief(seen, accepted, 4, 10))
+    np.testing.assert_allclose(drawn[0], drawn[1], rtol=1e-6)
+
+
 def test_a_pooled_belief_weighs_transitions_alike() -> None:
     """Three steps of 0 and one of 1: a quarter of the context, give or take its sampling."""
-    state = trial(context=500)
-    record(state, [0], [[0.0, 0.0, 0.0]])
-    record(state, [1], [[1.0, 777, 777]], lengths=[1])
-    draws = pooled(state, np.ones((2, 1), bool), 200)[0, :, 0]
+    seen = history()
+    record(seen, [0], [[0.0, 0.0, 0.0]])
+    record(seen, [1], [[1.0, 777, 777]], lengths=[1])
+    draws = pooled(seen, np.ones((2, 1), bool), 200, 500)[0, :, 0]
     assert abs(draws.mean() - 0.25) < 0.01
     assert draws.std() == pytest.approx(np.sqrt(0.25 * 0.75 / 500), rel=0.2)
 
 
 def test_mixtures_of_several_episodes_spread_between_them() -> None:
-    state = trial(context=500)
-    record(state, [0], [[0.0, 0.0]])
-    record(state, [1], [[1.0, 1.0]])
-    draws = mixture(state, np.ones((2, 1), bool), 200)[0, :, 0]
+    seen = history()
+    record(seen, [0], [[0.0, 0.0]])
+    record(seen, [1], [[1.0, 1.0]])
+    draws = mixture(seen, np.ones((2, 1), bool), 200, 500)[0, :, 0]
     assert draws.min() < 0.1
     assert draws.max() > 0.9
     assert abs(draws.mean() - 0.5) < 0.08  # a flat Dirichlet over two episodes is uniform
 
 
-def test_best_episode_is_taken_problem_by_problem() -> None:
-    state = trial(problems=2)
-    record(state, [0, 0], [[1.0], [4.0]])
-    record(state, [7, 7], [[2.0], [3.0]])
-    assert best_episode(state)[:, 0].tolist() == [7.0, 0.0]
+def test_the_best_belief_is_taken_problem_by_problem() -> None:
+    seen = history(problems=2)
+    record(seen, [0, 0], [[1.0], [4.0]])
+    record(seen, [7, 7], [[2.0], [3.0]])
+    assert best_belief(seen, "return")[:, 0].tolist() == [7.0, 0.0]
 
 
 def test_idaq_explores_the_prior_first_then_the_belief_of_what_it_accepted() -> None:
-    state = trial()
-    record(state, [0], [[-5.0]])
-    assert idaq_explore(state)[0, 0] in (0.0, 1.0, 2.0)
-    record(state, [2], [[-1.0]])
-    assert idaq_explore(state)[0, 0] == -1.0  # the echo of the best episode's rewards, which no prior latent is
-    record(state, [1], [[-3.0]])
-    assert idaq_explore(state)[0, 0] == -1.0, "a rejected episode changes nothing"
-    record(state, [1], [[-0.5]])
-    assert -1.0 <= idaq_explore(state)[0, 0] <= -0.5, "an accepted one joins the context"
+    seen = history()
+    record(seen, [0], [[-5.0]])
+    assert explored(IDAQ, seen)[0, 0] in (0.0, 1.0, 2.0)
+    record(seen, [2], [[-1.0]])
+    assert explored(IDAQ, seen)[0, 0] == -1.0  # the echo of the best episode's rewards, which no prior belief is
+    record(seen, [1], [[-3.0]])
+    assert explored(IDAQ, seen)[0, 0] == -1.0, "a rejected episode changes nothing"
+    record(seen, [1], [[-0.5]])
+    assert -1.0 <= explored(IDAQ, seen)[0, 0] <= -0.5, "an accepted one joins the context"
 
 
 def test_idaq_tries_the_draw_of_the_belief_that_is_farthest_from_what_it_tried() -> None:
-    state = trial(context=2, candidates=50)
+    seen, strategy = history(), Idaq(reference=2, context=2, candidates=50)
     for reward in (-5.0, -1.0, -0.5):
-        record(state, [-1.0], [[reward]])
-    assert idaq_explore(state)[0, 0] == -0.5, "draws are -1, -0.75 and -0.5; -1 was tried"
+        record(seen, [-1.0], [[reward]])
+    assert explored(strategy, seen)[0, 0] == -0.5, "draws are -1, -0.75 and -0.5; -1 was tried"
 
 
-def test_idaq_goes_by_the_papers_rule_whatever_the_variants_are_told() -> None:
+def test_idaq_goes_by_the_papers_rule_where_its_variants_wait() -> None:
     """No episode stands out, and none is good enough for the variants: the iterative stage begins all the same."""
-    state = trial()
-    state.loosest = -3.0
+    seen = history()
     for z in (0, 1):
-        record(state, [z], [[0.25]])
-    assert idaq_explore(state)[0, 0] == 0.25
-    assert mixture_explore(state)[0, 0] in (0.0, 1.0, 2.0)
+        record(seen, [z], [[0.25]])
+    assert explored(IDAQ, seen)[0, 0] == 0.25
+    assert explored(replace(MIXTURE, offline_share=FLOOR), seen)[0, 0] in (0.0, 1.0, 2.0)
 
 
 def test_a_mixture_spreads_between_the_best_episodes() -> None:
-    state = trial()
-    record(state, [0], [[-5.0]])
-    record(state, [2], [[-1.0]])
-    assert -5.0 <= mixture_explore(state)[0, 0] <= -1.0
+    seen = history()
+    record(seen, [0], [[-5.0]])
+    record(seen, [2], [[-1.0]])
+    assert -5.0 <= explored(MIXTURE, seen)[0, 0] <= -1.0
 
 
 def test_the_nearest_training_task_not_tried_yet_is_next_whatever_the_transitions_say() -> None:
-    state = trial(problems=2)
-    state.prior = np.array([[0.0], [1.0], [2.5], [7.0]], np.float32)
-    record(state, [1.0, 7.0], [[5.0], [1.0]])
-    record(state, [7.0, 0.0], [[2.0], [3.0]])
-    assert nearest_explore(state)[:, 0].tolist() == [0.0, 1.0]
-    record(state, [0.0, 1.0], [[9.0], [0.0]])
-    state.embeddings = [np.full_like(embedding, np.nan) for embedding in state.embeddings]
-    assert nearest_explore(state)[:, 0].tolist() == [2.5, 2.5], "it infers no belief"
+    seen = history(problems=2, prior=replace(PRIOR, beliefs=np.array([[0.0], [1.0], [2.5], [7.0]], np.float32)))
+    record(seen, [1.0, 7.0], [[5.0], [1.0]])
+    record(seen, [7.0, 0.0], [[2.0], [3.0]])
+    assert explored(NEAREST, seen)[:, 0].tolist() == [0.0, 1.0]
+    record(seen, [0.0, 1.0], [[9.0], [0.0]])
+    seen.agent.embed = lambda _: pytest.fail("it infers no belief")  # type: ignore[attr-defined]
+    assert explored(NEAREST, seen)[:, 0].tolist() == [2.5, 2.5]
 
 
 def test_variants_keep_to_the_reference_stage_while_no_episode_stands_out() -> None:
-    state = trial()
+    seen = history()
     for z in (0, 1, 2):
-        record(state, [z], [[0.25]])
-    assert mixture_explore(state)[0, 0] in (0.0, 1.0, 2.0)
-    record(state, [1], [[0.5]])
-    assert 0.25 <= mixture_explore(state)[0, 0] <= 0.5
+        record(seen, [z], [[0.25]])
+    assert explored(MIXTURE, seen)[0, 0] in (0.0, 1.0, 2.0)
+    record(seen, [1], [[0.5]])
+    assert 0.25 <= explored(MIXTURE, seen)[0, 0] <= 0.5
 
 
 def test_variants_keep_to_the_reference_stage_while_no_episode_earns_what_offline_ones_do() -> None:
-    state = trial()
-    state.loosest = -3.0
-    record(state, [0], [[-9.0]])
-    record(state, [1], [[2.5]])
-    assert mixture_explore(state)[0, 0] in (0.0, 1.0, 2.0)
-    record(state, [2], [[3.5]])
-    assert 2.5 <= mixture_explore(state)[0, 0] <= 3.5
+    seen, strategy = history(), replace(MIXTURE, offline_share=FLOOR)
+    record(seen, [0], [[-9.0]])
+    record(seen, [1], [[2.5]])
+    assert explored(strategy, seen)[0, 0] in (0.0, 1.0, 2.0)
+    record(seen, [2], [[3.5]])
+    assert 2.5 <= explored(strategy, seen)[0, 0] <= 3.5
 
 
 def test_an_episode_that_earns_just_what_offline_ones_do_is_in_distribution() -> None:
-    state = trial(num_accepted=1)
-    state.loosest = -3.0
-    record(state, [0], [[-9.0]])
-    record(state, [1], [[3.0]])
-    assert mixture_explore(state)[0, 0] == 3.0
+    seen, strategy = history(), replace(MIXTURE, offline_share=FLOOR, num_accepted=1)
+    record(seen, [0], [[-9.0]])
+    record(seen, [1], [[3.0]])
+    assert explored(strategy, seen)[0, 0] == 3.0
 
 
 def test_posterior_believes_everything_and_random_first_acts_at_random_for_half_the_budget() -> None:
-    state = trial()
-    assert posterior_explore(state)[0, 0] in (0.0, 1.0, 2.0)
-    assert random_explore(state) is None
-    record(state, [0], [[4.0, 4.0]])
-    assert posterior_explore(state)[0, 0] == 4.0
-    record(state, [0], [[4.0, 4.0]])
-    assert random_explore(state) == np.array([[4.0]])
-    assert everything(state)[0, 0] == 4.0
+    seen, posterior, random_first = history(), Posterior(candidates=3), RandomFirst()
+    assert explored(posterior, seen)[0, 0] in (0.0, 1.0, 2.0)
+    assert isinstance(random_first.explore(seen), RandomPolicy)
+    record(seen, [0], [[4.0, 4.0]])
+    assert explored(posterior, seen)[0, 0] == 4.0
+    record(seen, [0], [[4.0, 4.0]])
+    assert explored(random_first, seen) == np.array([[4.0]])
+    assert everything(seen, 100)[0, 0] == 4.0
 
 
 def test_a_budget_of_one_episode_leaves_random_first_one_random_episode() -> None:
-    state = trial(episodes=1, reference=1, report_at=[1])
-    assert random_explore(state) is None
-    record(state, [np.nan], [[4.0, 4.0]])
-    assert STRATEGIES["random-first"].deploy(state)[0, 0] == 4.0
+    seen = history(budget=1)
+    random = RandomFirst().explore(seen)
+    assert isinstance(random, RandomPolicy)
+    seen.add(random, episodes([[4.0, 4.0]]))
+    assert np.isnan(seen.beliefs[0]).all(), "random actions are under no belief"
+    deployed = RandomFirst().deploy(seen)
+    assert isinstance(deployed, BeliefPolicy)
+    assert deployed.beliefs[0, 0] == 4.0
 
 
 def test_what_is_scored_and_deployed_is_what_the_names_say() -> None:
-    state = trial(context=500)
-    record(state, [0], [[-5.0]])
-    record(state, [2], [[-1.0]])
-    for name, strategy in STRATEGIES.items():
+    seen = history()
+    seen.offline = lambda size: np.full((1, 1), 9.0, np.float32)
+    record(seen, [0], [[-5.0]])
+    record(seen, [2], [[-1.0]])
+    seen._scores = {f"prediction-{key}": [np.array([1.0]), np.array([0.5])] for key in ("error", "variance")}
+    for name in STRATEGIES.names():
+        strategy = STRATEGIES.get(name)
         predicted = [u for u in ("prediction-error", "prediction-variance") if name.endswith(u)]
-        assert strategy.uncertainty == (predicted or ["return"])[0], name
-        deployed = strategy.deploy(state)[0, 0]
+        assert getattr(strategy, "uncertainty", "return") == (predicted or ["return"])[0], name
+        policy = strategy.deploy(seen)
+        assert isinstance(policy, BeliefPolicy)
+        deployed = policy.beliefs[0, 0]
         if name in ("posterior", "random-first"):
             assert -5.0 < deployed < -1.0, name
         else:
@@ -279,24 +334,79 @@ def test_what_is_scored_and_deployed_is_what_the_names_say() -> None:
 
 
 def test_only_offline_context_looks_at_offline_data_of_the_test_task() -> None:
-    state = trial()
-    record(state, [0], [[0.5]])
-    record(state, [1], [[0.25]])
-    for name, strategy in STRATEGIES.items():
-        explored, deployed = strategy.explore(state), strategy.deploy(state)
-        looked = {9.0} & {float(z[0, 0]) for z in (explored, deployed) if z is not None}
-        assert bool(looked) == (name == "offline-context"), name
+    for name in STRATEGIES.names():
+        assert STRATEGIES.get(name).uses_offline_data == (name == "offline-context"), name
+    asked = list[int]()
+    seen = history()
+    seen.offline = lambda size: asked.append(size) or np.full((1, 1), 9.0, np.float32)
+    assert explored(OfflineContext(offline_context=7), seen)[0, 0] == 9.0
+    assert asked == [7]
+    with pytest.raises(RunError, match="needs the dataset"):
+        OfflineContext().deploy(history())
 
 
 def test_prior_draws_spread() -> None:
-    state = trial(candidates=50)
+    seen = history()
     for _ in range(3):
-        state.tried.append(from_prior(state))
-    assert sorted(z[0, 0] for z in state.tried) == [0.0, 1.0, 2.0]
+        seen.add(seen.agent.policy(from_prior(seen, 50)), episodes([[0.0]]))
+    assert sorted(z[0, 0] for z in seen.beliefs) == [0.0, 1.0, 2.0]
+    assert BestOfPrior(candidates=50).explore(seen) is not None
+
+
+def test_an_agent_without_a_prior_is_told() -> None:
+    with pytest.raises(RunError, match="has no prior"):
+        BestOfPrior().explore(replace(history(), agent=EchoAgent(None)))
 
 
 def test_reports_must_lie_within_the_budget() -> None:
     with pytest.raises(ConfigError, match="report_at must rise and end by episodes = 5"):
-        from_mapping(AdaptConfig, {"episodes": 5}, where="settings")
+        adaptation_plan([], {"episodes": 5})
     with pytest.raises(ConfigError, match="report_at: List should have at least 1 item"):
-        from_mapping(AdaptConfig, {"report_at": []}, where="settings")
+        adaptation_plan([], {"report_at": []})
+
+
+def test_a_setting_reaches_every_strategy_that_has_it_or_one_by_its_name() -> None:
+    names = ["idaq", "best-of-prior", "posterior", "idaq-prediction-error"]
+    told = {"candidates": 7, "idaq": {"context": 9}, "seeds": 2}
+    plan = adaptation_plan(names, told, {"candidates": 3, "context": 50})
+    assert plan.config.seeds == 2
+    assert list(plan.strategies) == names
+    assert plan.strategies["idaq"] == Idaq(candidates=7, context=9)
+    assert plan.strategies["best-of-prior"] == BestOfPrior(candidates=7)
+    assert plan.strategies["posterior"] == Posterior(candidates=7, context=50)
+    assert plan.strategies["idaq-prediction-error"] == Idaq(candidates=7, context=50, uncertainty="prediction-error")
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"candidate": 3}, "candidate: there is no such field.*\n.*'candidates'"),
+        ({"idaqq": {"context": 3}}, "idaqq: there is no such field.*\n.*'idaq'"),
+        ({"idaq": {"contxt": 3}}, "settings of strategy idaq: contxt"),
+        ({"candidates": 0}, "candidates"),
+    ],
+)
+def test_a_setting_that_nothing_has_is_refused(settings: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        adaptation_plan(["idaq"], settings)
+
+
+@dataclass(frozen=True)
+class NoStrategy:
+    pass
+
+
+def test_a_strategy_of_ones_own_is_named_by_module_and_attribute() -> None:
+    plan = adaptation_plan(["tests.adapt.test_strategies:IDAQ"], {"context": 8})
+    assert plan.strategies["tests.adapt.test_strategies:IDAQ"] == Idaq(reference=2, candidates=3, context=8)
+    with pytest.raises(PluginError, match="does not extend"):
+        adaptation_plan(["tests.adapt.test_strategies:NoStrategy"])
+    with pytest.raises(UnknownNameError, match="unknown strategy 'idaq-mixtrue'"):
+        adaptation_plan(["idaq-mixtrue"])
+
+
+def test_a_recipe_that_names_code_is_not_followed() -> None:
+    with pytest.raises(PluginError, match="never imported because a document says so"):
+        adaptation_plan(["idaq"], {}, {"uncertainty": "os:getcwd"})
+    plan = adaptation_plan(["idaq"], {}, {"uncertainty": "os:getcwd"}, allow=["os:getcwd"])
+    assert plan.strategies["idaq"] == Idaq(uncertainty="os:getcwd")

@@ -4,14 +4,15 @@ import numpy as np
 import pytest
 
 from idaq.adapt.lockstep import EpisodeBatch
+from idaq.adapt.policy import BeliefPolicy, RandomPolicy
 from idaq.adapt.uncertainty import negative_return, prediction_error, prediction_variance
-from idaq.learn.agent import Agent
-from idaq.learn.config import EnsembleConfig, TrainConfig
+from idaq.core.errors import RunError
+from idaq.core.seeds import generator
 from idaq.loader.transitions import Floats, Transitions
-from tests.adapt.test_strategies import SPEC, episodes
+from tests.adapt.test_strategies import SPEC, EchoAgent, episodes
 
 
-class Told(Agent):
+class Oracle(EchoAgent):
     """An agent with two members that predict what the test says, whatever they are shown."""
 
     predicted: Floats
@@ -19,23 +20,27 @@ class Told(Agent):
     actual: Floats
     """(1 + D)"""
 
-    def predict(self, data: Transitions, z: Floats) -> tuple[Floats, Floats]:
+    def predict(self, data: Transitions, beliefs: Floats) -> tuple[Floats, Floats]:
         rows = len(data)
         return self.predicted[:, None].repeat(rows, 1), self.actual[None].repeat(rows, 0)
 
 
-def told(predicted: list[list[float]], actual: list[float]) -> Told:
-    agent = Told(TrainConfig(ensemble=EnsembleConfig(members=2, hidden=4)), SPEC)
+def oracle(predicted: list[list[float]], actual: list[float]) -> Oracle:
+    agent = Oracle()
     agent.predicted, agent.actual = np.array(predicted, np.float32), np.array(actual, np.float32)
     return agent
 
 
-Z = np.zeros((1, 20), np.float32)
+def under(beliefs: Floats) -> BeliefPolicy:
+    return Oracle().policy(beliefs)
+
+
+Z = under(np.zeros((1, 1), np.float32))
 
 
 def test_return_is_the_negative_sum_of_rewards_up_to_the_end() -> None:
     batch = episodes([[1.0, 2.0, 100.0]], lengths=[2])
-    assert negative_return(told([[0, 0], [0, 0]], [0, 0]), batch, Z).tolist() == [-3.0]
+    assert negative_return(oracle([[0, 0], [0, 0]], [0, 0]), batch, Z).tolist() == [-3.0]
 
 
 @pytest.mark.parametrize(
@@ -49,41 +54,49 @@ def test_return_is_the_negative_sum_of_rewards_up_to_the_end() -> None:
 )
 def test_by_value(predicted: list[list[float]], actual: list[float], error: float, variance: float) -> None:
     batch = episodes([[0.0, 0.0, 0.0]])
-    assert prediction_error(told(predicted, actual), batch, Z)[0] == pytest.approx(error)
-    assert prediction_variance(told(predicted, actual), batch, Z)[0] == pytest.approx(variance)
+    assert prediction_error(oracle(predicted, actual), batch, Z)[0] == pytest.approx(error)
+    assert prediction_variance(oracle(predicted, actual), batch, Z)[0] == pytest.approx(variance)
 
 
 def test_a_prediction_that_only_varies_in_time_has_no_variance() -> None:
     """The reference code takes the spread over time; members that agree must score zero."""
 
-    class Wavering(Told):
-        def predict(self, data: Transitions, z: Floats) -> tuple[Floats, Floats]:
+    class Wavering(Oracle):
+        def predict(self, data: Transitions, beliefs: Floats) -> tuple[Floats, Floats]:
             wave = np.linspace(-5, 5, len(data), dtype=np.float32)[None, :, None]
             return np.repeat(np.repeat(wave, 2, 2), 2, 0), np.zeros((len(data), 2), np.float32)
 
-    agent = Wavering(TrainConfig(ensemble=EnsembleConfig(members=2, hidden=4)), SPEC)
+    agent = Wavering()
     assert prediction_variance(agent, episodes([[0.0] * 6]), Z)[0] == 0.0
 
 
 def test_steps_after_the_end_do_not_count() -> None:
-    class Late(Told):
-        def predict(self, data: Transitions, z: Floats) -> tuple[Floats, Floats]:
+    class Late(Oracle):
+        def predict(self, data: Transitions, beliefs: Floats) -> tuple[Floats, Floats]:
             actual = np.zeros((len(data), 2), np.float32)
             return np.stack([actual, actual + data.rewards[:, None]]), actual
 
-    agent = Late(TrainConfig(ensemble=EnsembleConfig(members=2, hidden=4)), SPEC)
+    agent = Late()
     batch: EpisodeBatch = episodes([[2.0, 2.0, 50.0]], lengths=[2])
     assert prediction_error(agent, batch, Z)[0] == pytest.approx((4 + 4) / 2)
     assert prediction_variance(agent, batch, Z)[0] == pytest.approx(1 + 1)
 
 
 def test_each_episode_is_predicted_under_the_latent_that_made_it() -> None:
-    class Echo(Told):
-        def predict(self, data: Transitions, z: Floats) -> tuple[Floats, Floats]:
+    class Echo(Oracle):
+        def predict(self, data: Transitions, beliefs: Floats) -> tuple[Floats, Floats]:
             actual = np.zeros((len(data), 2), np.float32)
             actual[:, 0] = data.rewards
-            return np.stack([np.concatenate([z, z * 0], 1)] * 2), actual
+            return np.stack([np.concatenate([beliefs, beliefs * 0], 1)] * 2), actual
 
-    agent = Echo(TrainConfig(ensemble=EnsembleConfig(members=2, hidden=4)), SPEC)
+    agent = Echo()
     z = np.array([[3.0], [7.0]], np.float32)
-    assert prediction_error(agent, episodes([[3.0] * 3, [7.0] * 3]), z).tolist() == [0.0, 0.0]
+    assert prediction_error(agent, episodes([[3.0] * 3, [7.0] * 3]), under(z)).tolist() == [0.0, 0.0]
+
+
+def test_an_agent_or_a_policy_that_predicts_nothing_is_told() -> None:
+    random = RandomPolicy(SPEC, 1, generator(0))
+    for agent, policy in ((EchoAgent(), Z), (oracle([[0, 0]], [0, 0]), random)):
+        with pytest.raises(RunError, match="predicts no outcomes") as caught:
+            prediction_error(agent, episodes([[1.0]]), policy)
+        assert "--set uncertainty=return" in str(caught.value)

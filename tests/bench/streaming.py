@@ -34,19 +34,18 @@ def train(url: str, steps: int, megabytes: int) -> None:
     """With `megabytes` = 0 from the table of all transitions."""
     import torch
 
-    from idaq.learn.config import TrainConfig
-    from idaq.learn.loop import agent_spec, build, training_step
+    from idaq.learn.algorithms.focal_td3bc_config import FocalTd3BcConfig
+    from idaq.learn.loop import agent_spec, training_step
 
     torch.set_num_threads(1)
     dataset = open_dataset(url)
     if megabytes:
-        batches = source = StreamedBatches(dataset, **SHAPE, memory=megabytes * 2**20, refresh=2)
+        batches = StreamedBatches(dataset, **SHAPE, memory=megabytes * 2**20, refresh=2)
     else:
-        source = dataset.transitions("ram")
-        batches = MetaBatches(source, **SHAPE)
-    _, optimisation = build(TrainConfig(steps=steps), agent_spec(dataset, source))
+        batches = MetaBatches(dataset.transitions("ram"), **SHAPE)
+    algorithm = FocalTd3BcConfig(steps=steps).create(agent_spec(dataset, batches.statistics()), "cpu")
     for step in range(steps):
-        training_step(optimisation, batches, step)
+        training_step(algorithm, batches, 0, step)
 
 
 def main() -> None:

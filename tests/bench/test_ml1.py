@@ -11,13 +11,14 @@ import torch
 from metaworld.policies import ENV_POLICY_MAP
 
 from idaq.adapt.adapt import adapt
-from idaq.adapt.config import AdaptConfig
+from idaq.adapt.strategy import adaptation_plan
 from idaq.catalogue.entries import catalogue_recipe
 from idaq.collect.collect import collect
 from idaq.collect.rollout import rollout
 from idaq.core.types import Array
-from idaq.learn.config import TrainConfig
-from idaq.learn.loop import agent_spec, build
+from idaq.learn.algorithms.focal_td3bc_config import FocalTd3BcConfig
+from idaq.learn.loop import agent_spec
+from idaq.learn.prior import infer_prior
 from idaq.loader import open_dataset
 from idaq.tasks import get_family, ml1
 from tests.bench.conftest import seconds
@@ -133,11 +134,12 @@ def test_adaptation_against_bare_steps(say: Callable[[str], None], tmp_path: Pat
     torch.set_num_threads(2)
     recipe = catalogue_recipe("ml1/push", "expert", ["episodes=1"])
     dataset = open_dataset(collect(recipe, tmp_path, workers=2).path)
-    agent, _ = build(TrainConfig(), agent_spec(dataset, dataset.transitions()))
-    config = AdaptConfig(episodes=10, reference=5, candidates=5, report_at=[10], seeds=1)
+    algorithm = FocalTd3BcConfig().create(agent_spec(dataset, dataset.transitions().statistics()), "cpu")
+    agent = algorithm.agent(infer_prior(algorithm.agent(None), dataset.select(split="train")))
+    plan = adaptation_plan(["idaq"], {"episodes": 10, "reference": 5, "candidates": 5, "report_at": [10], "seeds": 1})
 
     def adaptation() -> object:
-        return adapt(agent.eval(), dataset, config, strategies=["idaq"])
+        return adapt(agent, dataset, plan)
 
     episodes, arm = recorded(adaptation), ml1.Arm("push")
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from idaq.learn.config import TrainConfig
-from idaq.learn.loop import agent_spec, build, training_step
+from idaq.learn.algorithms.focal_td3bc_config import FocalTd3BcConfig
+from idaq.learn.loop import agent_spec, training_step
 from idaq.loader import Dataset, MetaBatches
 from tests.bench.conftest import seconds
 
@@ -20,18 +20,18 @@ def test_step_against_its_matrix_products(say: Callable[[str], None], dataset: D
     """
     torch.set_num_threads(threads)
     table = dataset.select(split="train").transitions()
-    config = TrainConfig()
-    _, optimisation = build(config, agent_spec(dataset, table))
+    config = FocalTd3BcConfig()
+    algorithm = config.create(agent_spec(dataset, table.statistics()), "cpu")
     batches = MetaBatches(table, meta_batch=16, batch=64, context=100, seed=0)
     counter = FlopCounterMode(display=False)
     with counter:
         for step in range(config.learner.policy_delay):
-            training_step(optimisation, batches, step)
+            training_step(algorithm, batches, config.seed, step)
     flops = counter.get_total_flops() / config.learner.policy_delay
     left, right = torch.randn(1024, 256), torch.randn(256, 256)
     numbers = iter(range(1_000_000))
     ours, product = seconds(
-        lambda: training_step(optimisation, batches, next(numbers)), lambda: left @ right, repeats=9, calls=20
+        lambda: training_step(algorithm, batches, config.seed, next(numbers)), lambda: left @ right, repeats=9, calls=20
     )
     rate = 2 * 1024 * 256 * 256 / product
     floor = flops / rate

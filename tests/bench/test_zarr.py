@@ -23,8 +23,8 @@ from idaq.format.writer import DatasetSource, EpisodeEntry, write_dataset
 from idaq.format.zarr.layout import Grid
 from idaq.format.zarr.reader import open_zarr
 from idaq.format.zarr.transfer import export_zarr, import_zarr
-from idaq.learn.config import TrainConfig
-from idaq.learn.loop import agent_spec, build, training_step
+from idaq.learn.algorithms.focal_td3bc_config import FocalTd3BcConfig
+from idaq.learn.loop import agent_spec, training_step
 from idaq.loader import MetaBatch, MetaBatches, StreamedBatches, open_dataset
 from idaq.tasks import get_family
 from tests.bench.conftest import seconds
@@ -103,13 +103,13 @@ def test_training_against_the_table(say: Callable[[str], None], exported: Path, 
     torch.set_num_threads(1)
     dataset = open_dataset(exported)
     table = dataset.transitions("ram")
-    _, optimisation = build(TrainConfig(), agent_spec(dataset, table))
+    algorithm = FocalTd3BcConfig().create(agent_spec(dataset, table.statistics()), "cpu")
     sources = {"table in RAM": MetaBatches(table, **SHAPE), "disk": pool(exported), "HTTP": pool(served)}
     waits = {name: timed(source) for name, source in sources.items()}
     numbers = {name: iter(range(1_000_000)) for name in sources}
 
     def stepping(name: str) -> Callable[[], object]:
-        return lambda: training_step(optimisation, sources[name], next(numbers[name]))
+        return lambda: training_step(algorithm, sources[name], 0, next(numbers[name]))
 
     taken = dict(zip(sources, seconds(*map(stepping, sources), repeats=7, calls=15), strict=True))
     share = {}

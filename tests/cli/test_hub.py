@@ -36,7 +36,7 @@ def test_push_says_what_is_there_already(idaq: Idaq, hub: str, made: Path, other
     other = idaq("hub", "push", other_made, hub)
     assert other.code == 1
     assert "what was published does not change" in other.err
-    assert "to mend: collect it under another version" in other.err
+    assert "fix: collect it under another version" in other.err
 
 
 def test_list_and_show(idaq: Idaq, hub: str, made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,7 +102,7 @@ def test_requests_that_cannot_be_understood_exit_with_2(
     done = idaq("hub", *(hub if argument == "HUB" else argument for argument in arguments))
     assert done.code == 2
     assert text in done.err
-    assert "to mend: " in done.err or "--id goes" in text
+    assert "fix: " in done.err or "--id goes" in text
 
 
 def test_what_is_not_there_exits_with_1(idaq: Idaq, hub: str) -> None:

@@ -58,7 +58,7 @@ def test_train_adapt_and_report(idaq: Idaq, world: Path) -> None:
 
 
 def test_a_meta_world_with_other_tasks_is_refused_with_both_shown(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from idaq.adapt.adapt import pose
+    from idaq.adapt.adapt import make_problems
     from idaq.adapt.config import AdaptConfig
     from idaq.learn.checkpoint import load_agent
 
@@ -70,7 +70,7 @@ def test_a_meta_world_with_other_tasks_is_refused_with_both_shown(world: Path, m
         with pytest.raises(
             DatasetError, match=r"task task-0\d\d of the dataset has .*; the installed family"
         ) as caught:
-            pose(load_agent(world / "run"), open_dataset(ID), AdaptConfig())
+            make_problems(load_agent(world / "run"), open_dataset(ID), AdaptConfig())
     finally:
         ml1.ml1.cache_clear()
     task = next(task for task in open_dataset(ID).select(split="test").tasks)

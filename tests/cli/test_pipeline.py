@@ -55,7 +55,7 @@ def test_list_show_and_verify(idaq: Idaq) -> None:
     assert idaq("dataset", "verify", ID).code == 0
     assert json.loads(idaq("dataset", "verify", ID, "--json").out) == {
         "path": str(Path("datasets").absolute() / ID),
-        "sound": True,
+        "valid": True,
         "problems": [],
         "warnings": [],
     }
@@ -92,7 +92,7 @@ def test_verify_names_what_is_damaged_and_exits_with_one(idaq: Idaq, world: Path
     assert "collect it again" in done.err
     machine = idaq("dataset", "verify", "idaq/broken-v0", "--json")
     assert machine.code == 1
-    assert json.loads(machine.out)["sound"] is False
+    assert json.loads(machine.out)["valid"] is False
 
 
 def test_plot(idaq: Idaq, world: Path) -> None:
@@ -236,7 +236,7 @@ def test_ctrl_c_says_how_to_go_on_and_the_same_command_does(world: Path) -> None
     os.killpg(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "goes on from there" in err
+    assert "resumes from there" in err
     assert not (world / "interrupted" / "idaq").exists()
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout)["resumed"] > 0

@@ -44,7 +44,7 @@ def test_a_parallel_collection_ends_with_its_workers(
     assert "Traceback" not in err
     if code:  # it may have been done
         assert code == SAID[number]
-        assert "interrupted; finished cells are kept; the same command goes on from there" in err
+        assert "interrupted; finished cells are kept; the same command resumes from there" in err
     assert_resumes(tmp_path, collected)
 
 

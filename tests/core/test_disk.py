@@ -112,7 +112,7 @@ for command in COMMANDS:
             code = end.code
         except BaseException as error:
             code = repr(error)
-    lines = [line for line in errors.getvalue().splitlines() if line.startswith(("error: ", "  to mend: "))]
+    lines = [line for line in errors.getvalue().splitlines() if line.startswith(("error: ", "  fix: "))]
     told.append([" ".join(sys.argv[1:4]), code, lines])
 os.write(1, repr(told).encode())
 os._exit(0)

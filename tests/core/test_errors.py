@@ -35,9 +35,9 @@ def test_usage_errors_exit_with_2_and_all_others_with_1(kind: type[IdaqError]) -
     assert kind("message").exit_code == (2 if issubclass(kind, UsageError) else 1)
 
 
-def test_an_error_prints_its_message_and_on_a_second_line_how_to_mend_it() -> None:
+def test_an_error_prints_its_message_and_on_a_second_line_what_fixes_it() -> None:
     assert str(RunError("the run is broken")) == "the run is broken"
-    assert str(RunError("the run is broken", hint="make check")) == "the run is broken\n  to mend: make check"
+    assert str(RunError("the run is broken", hint="make check")) == "the run is broken\n  fix: make check"
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_an_error_prints_its_message_and_on_a_second_line_how_to_mend_it() -> No
 def test_an_unknown_name_is_answered_with_the_nearest_ones_or_with_all(name: str, hint: str) -> None:
     error = unknown_name("task family", name, ["point-robot-wind", "point-robot", "point-robot-sparse"])
     assert isinstance(error, UnknownNameError)
-    assert str(error) == f"unknown task family {name!r}\n  to mend: {hint}"
+    assert str(error) == f"unknown task family {name!r}\n  fix: {hint}"
 
 
 def test_an_unknown_name_where_nothing_is_known_says_so() -> None:
@@ -59,12 +59,12 @@ def test_an_unknown_name_where_nothing_is_known_says_so() -> None:
 
 
 def _raise(kind: type[IdaqError]) -> None:
-    raise kind("broken at 'a'", hint="mend it")
+    raise kind("broken at 'a'", hint="fix it")
 
 
 def test_errors_come_back_from_another_process_as_they_were() -> None:
     for kind in (ConfigError, CorruptDatasetError, DatasetNotFoundError):
         with pytest.raises(kind) as caught:
             joblib.Parallel(n_jobs=2)(joblib.delayed(_raise)(k) for k in (kind, kind))
-        assert (caught.value.message, caught.value.hint) == ("broken at 'a'", "mend it")
-        assert str(caught.value) == "broken at 'a'\n  to mend: mend it"
+        assert (caught.value.message, caught.value.hint) == ("broken at 'a'", "fix it")
+        assert str(caught.value) == "broken at 'a'\n  fix: fix it"

@@ -28,6 +28,6 @@ def test_the_catalogue_is_found_where_a_wheel_puts_it_and_missed_with_a_hint(tmp
     missing = _run(tmp_path)
     assert missing.returncode == 1
     assert "the datasets/ folder of idaq is missing" in missing.stderr
-    assert "to mend: reinstall: pip install --force-reinstall idaq" in missing.stderr
+    assert "fix: reinstall: pip install --force-reinstall idaq" in missing.stderr
     (tmp_path / "idaq" / "datasets").mkdir()
     assert _run(tmp_path).stdout.strip() == str(tmp_path / "idaq" / "datasets")

@@ -7,11 +7,13 @@ from safetensors.numpy import save_file
 
 from idaq.adapt.config import AdaptConfig
 from idaq.adapt.results import TRACE, Results, StrategyResult, TestTask, write_results
+from idaq.adapt.strategy import STRATEGIES
 from idaq.core.config import to_mapping
 from idaq.core.files import write_json
 from idaq.core.metrics import append_metrics
 from idaq.core.types import Array
-from idaq.learn.config import AgentSpec, TrainConfig
+from idaq.learn.algorithms.focal_td3bc_config import FocalTd3BcConfig
+from idaq.learn.config import AgentSpec
 from idaq.learn.run import RUN, RunRecord
 
 REPORT_AT = [1, 2, 4]
@@ -39,7 +41,10 @@ def make_results(
         start = level if name == "offline-context" else random
         rise = np.linspace(start, level, len(REPORT_AT))[:, None, None]
         returns = rise + hard + rng.normal(0, noise, (len(REPORT_AT), tasks, seeds))
+        strategy = STRATEGIES.get(name) if name in STRATEGIES.names() else None
         strategies[name] = StrategyResult(
+            role=strategy.role if strategy else "rival",
+            settings=to_mapping(strategy) if strategy else {},
             returns=returns.tolist(),
             success=(returns > -6).tolist(),
             explored=np.full((4, tasks, seeds), -9.0).tolist(),
@@ -51,7 +56,7 @@ def make_results(
         content_digest=digest,
         train_seed=train_seed,
         train_steps=40,
-        config=AdaptConfig(episodes=4, reference=2, report_at=REPORT_AT, seeds=seeds, candidates=3),
+        config=AdaptConfig(episodes=4, report_at=REPORT_AT, seeds=seeds),
         tasks=[
             TestTask(
                 task_id=f"goal-{i:03d}",
@@ -96,7 +101,7 @@ def make_run(run: Path, results: Results, *, training: list[int] | None = None) 
         dataset_id=results.dataset_id,
         content_digest=results.content_digest,
         dataset_path="nowhere",
-        config=TrainConfig(steps=results.train_steps, seed=results.train_seed),
+        config=to_mapping(FocalTd3BcConfig(steps=results.train_steps, seed=results.train_seed)),
         spec=AgentSpec(
             observation_mean=[0, 0],
             observation_std=[1, 1],

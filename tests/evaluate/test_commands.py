@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from idaq.adapt.config import AdaptConfig
+from idaq.adapt.strategy import STRATEGIES
 from idaq.catalogue.entries import catalogue_recipe, entries
-from idaq.core.config import from_mapping, override
+from idaq.core.config import from_mapping, override, to_mapping
 from idaq.evaluate.commands import collect_command, reproduce, settings
-from idaq.learn.config import TrainConfig
+from idaq.learn.algorithms.focal_td3bc_config import FocalTd3BcConfig
 from idaq.learn.run import RunRecord, read_run
 from tests.evaluate.factory import make_results, make_run
 
@@ -49,28 +50,33 @@ def test_what_no_setting_expresses_is_said(change: dict[str, object]) -> None:
 
 
 def test_settings_rebuild_a_config() -> None:
-    config = TrainConfig(steps=7, split='a "b" $(c)', seed=2)
+    config = FocalTd3BcConfig(steps=7, split='a "b" $(c)', seed=2)
     config = replace(config, encoder=replace(config.encoder, lr=3e-5, next_observation=True))
-    changed = settings(config, TrainConfig())
-    assert from_mapping(TrainConfig, override({}, changed), where="test") == config
-    assert settings(config, config) == []
+    changed = settings(to_mapping(config), to_mapping(FocalTd3BcConfig()))
+    assert from_mapping(FocalTd3BcConfig, override({}, changed), where="test") == config
+    assert settings(to_mapping(config), to_mapping(config)) == []
 
 
 def test_train_and_adapt_settings_are_told_against_the_recipe(record: RunRecord) -> None:
     recipe = catalogue_recipe("point-robot", "expert")
-    trained = from_mapping(TrainConfig, {**recipe.train, "steps": 40, "seed": 3}, where="test")
-    commands = reproduce([replace(record, config=trained)], AdaptConfig(seeds=2), recipe)
+    trained = from_mapping(FocalTd3BcConfig, {**recipe.train, "steps": 40, "seed": 3}, where="test")
+    results = replace(make_results(levels=dict.fromkeys(STRATEGIES.names(), -1.0)), config=AdaptConfig(seeds=2))
+    results.strategies["idaq"].settings["context"] = 7
+    for strategy in results.strategies.values():
+        if "candidates" in strategy.settings:
+            strategy.settings["candidates"] = 4
+    commands = reproduce([replace(record, config=to_mapping(trained))], results, recipe)
     run = "runs/idaq-point-robot-expert-v0-seed3"
     assert commands == [
         "idaq collect point-robot --quality expert",
         f"idaq train --dataset idaq/point-robot/expert-v0 --seed 3 --out {run} --set steps=40",
-        f"idaq adapt {run} --set seeds=2",
+        f"idaq adapt {run} --set seeds=2 --set candidates=4 --set idaq.context=7",
         f"idaq report {run}",
     ]
 
 
 def test_hostile_names_are_one_word(record: RunRecord) -> None:
     hostile = replace(record, dataset_id="idaq/$(reboot); 'x'-v0")
-    for command in reproduce([hostile], AdaptConfig(), None):
+    for command in reproduce([hostile], make_results(), None):
         assert not {";", "$(reboot)"} & set(shlex.split(command))
         assert any("$(reboot); " in word for word in shlex.split(command))

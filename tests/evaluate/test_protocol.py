@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from idaq.adapt.strategy import STRATEGIES
 from idaq.core.config import from_mapping, to_mapping
 from idaq.core.errors import IdaqError, RunError
 from idaq.evaluate.protocol import (
@@ -139,7 +140,7 @@ def test_the_lead_is_over_the_best_rival_and_paired() -> None:
     ],
 )
 def test_the_headline_strategy(names: list[str], chosen: str) -> None:
-    assert headline(names) == chosen
+    assert headline({name: STRATEGIES.get(name).role for name in names}) == chosen
 
 
 @pytest.mark.parametrize(
@@ -245,7 +246,7 @@ def test_numbers(value: float, text: str) -> None:
 def test_runs_are_loaded_by_seed_and_must_be_trained_alike(tmp_path: Path) -> None:
     paths = [make_run(tmp_path / str(seed), make_results(train_seed=seed)) for seed in (1, 0)]
     runs = load_runs(paths)
-    assert [run.record.config.seed for run in runs] == [0, 1]
+    assert [run.record.seed for run in runs] == [0, 1]
     summary = summarise_runs(runs)
     assert summary.measured.train_seeds == [0, 1]
     assert summary.measured.commands[-1].startswith("idaq report runs/idaq-point-robot-expert-v0-seed0 ")

@@ -9,14 +9,15 @@ from PIL import Image
 
 from idaq.core.errors import UsageError
 from idaq.evaluate.video import CAPTION, SIDE, Scene, film, play, write_stills, write_video
-from idaq.learn.agent import Agent
-from idaq.learn.config import AgentSpec, EnsembleConfig, FocalConfig, Td3BcConfig, TrainConfig
+from idaq.learn.algorithm import Agent
+from idaq.learn.algorithms.focal_td3bc_config import EnsembleConfig, FocalConfig, FocalTd3BcConfig, Td3BcConfig
+from idaq.learn.config import AgentSpec
 from idaq.tasks import get_family, rendering
 from tests.marks import DRAWS
 
 
 def an_agent(size: int, action: int) -> Agent:
-    config = TrainConfig(
+    config = FocalTd3BcConfig(
         encoder=FocalConfig(hidden=8, latent=3), learner=Td3BcConfig(hidden=8), ensemble=EnsembleConfig(hidden=8)
     )
     spec = AgentSpec(
@@ -28,7 +29,7 @@ def an_agent(size: int, action: int) -> Agent:
         action_centre=[0.0] * action,
         action_scale=[1.0] * action,
     )
-    return Agent(config, spec).eval()
+    return config.create(spec, "cpu").agent(None)
 
 
 def test_the_three_stages_of_a_trace_are_filmed_and_written(tmp_path: Path) -> None:

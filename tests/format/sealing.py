@@ -10,31 +10,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from idaq.core.config import canonical_json
-from idaq.core.digest import dataset_digest, episode_digest, value_digest
-from idaq.core.files import sha256_file
+from idaq.core.digest import dataset_digest, episode_digest
 from idaq.core.types import Episode
 from idaq.format import layout
 from idaq.format.verify import verify
+from idaq.testing.damage import reseal
 
 Alter = Callable[[Any], Any]
-
-
-def reseal(dataset: Path, alter_manifest: Alter = lambda manifest: None) -> None:
-    """Make sizes, hashes and digests of the documents true again; `alter_manifest` has the last word."""
-    data = layout.data_folder(dataset)
-    metadata = json.loads((data / layout.METADATA).read_text())
-    manifest = json.loads((data / layout.MANIFEST).read_text())
-    for record in manifest["files"]:
-        record["size"] = (data / record["path"]).stat().st_size
-        record["sha256"] = sha256_file(data / record["path"])
-    rest = {key: value for key, value in metadata.items() if key != "idaq"}
-    manifest["metadata_digest"] = value_digest(rest)
-    manifest["recipe_digest"] = value_digest(manifest["recipe"])
-    alter_manifest(manifest)
-    (data / layout.MANIFEST).write_text(json.dumps(manifest))
-    metadata["idaq"]["counts"] = manifest.get("counts")
-    metadata["idaq"]["manifest_sha256"] = sha256_file(data / layout.MANIFEST)
-    (data / layout.METADATA).write_text(json.dumps(metadata))
 
 
 def alter_metadata(dataset: Path, alter: Alter) -> None:

@@ -4,15 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import h5py
-import minari
 import numpy as np
 import pytest
 
-from idaq.core.digest import COLUMNS
-from idaq.core.types import Episode
 from idaq.format import layout
-from idaq.format.columns import get_episode, map_columns
 from idaq.format.reader import open_stored
 from idaq.loader import Transitions, open_dataset
 from idaq.loader.transitions import from_episode
@@ -26,44 +21,6 @@ def test_the_tags_tell_all_values_apart() -> None:
     flat = np.concatenate([value.ravel() for value in values])
     assert len(np.unique(flat)) == flat.size
     assert (flat.astype(np.float32) == flat).all()
-
-
-def assert_same(found: Episode, expected: Episode) -> None:
-    for name in COLUMNS:
-        assert getattr(found, name).dtype == getattr(expected, name).dtype, name
-        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name), err_msg=name)
-
-
-def test_the_memory_map_gives_each_episode_as_it_was_written(made: Path) -> None:
-    stored = open_stored(made)
-    columns = map_columns(stored)
-    for number, entry in enumerate(ENTRIES):
-        assert_same(get_episode(columns, number, int(stored.episodes.length[number])), entry.episode)
-
-
-def test_plain_hdf5_gives_each_episode_as_it_was_written(made: Path) -> None:
-    with h5py.File(made / "data" / "main_data.hdf5") as file:
-        assert sorted(file) == sorted(f"episode_{n}" for n in range(len(ENTRIES)))
-        for number, entry in enumerate(ENTRIES):
-            group = file[f"episode_{number}"]
-            assert set(group) == {"observations", "actions", "rewards", "terminations", "truncations"}
-            assert_same(Episode(**{field: group[name][()] for name, field in layout.COLUMNS.items()}), entry.episode)
-
-
-def test_plain_minari_gives_each_episode_as_it_was_written(made_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MINARI_DATASETS_PATH", str(made_root))
-    dataset = minari.load_dataset("idaq/made/tagged-v0")
-    assert (dataset.total_episodes, dataset.total_steps) == (len(PLANS), sum(plan.length for plan in PLANS))
-    for number, (raw, entry) in enumerate(zip(dataset.iterate_episodes(), ENTRIES, strict=True)):
-        assert raw.id == number
-        fields: dict[str, Any] = {
-            "observations": raw.observations,
-            "actions": raw.actions,
-            "rewards": raw.rewards,
-            "terminated": raw.terminations,
-            "truncated": raw.truncations,
-        }
-        assert_same(Episode(**fields), entry.episode)
 
 
 def expected_transitions() -> dict[str, np.ndarray]:

@@ -1,4 +1,4 @@
-"""Datasets made from datasets: every kept episode is the same to the bit, every result is a sound dataset."""
+"""Datasets made from datasets: every kept episode is the same to the bit, every result is a valid dataset."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -180,7 +180,7 @@ def test_bounds_are_joined_and_told(tmp_path: Path) -> None:
         ({"observation_space": gym.spaces.MultiBinary(2)}, "differ in observation space"),
     ],
 )
-def test_what_no_cast_mends_is_refused_by_name(tmp_path: Path, change: dict[str, Any], said: str) -> None:
+def test_what_no_cast_fixes_is_refused_by_name(tmp_path: Path, change: dict[str, Any], said: str) -> None:
     mass: Params = {"mass": 1.0}
     first = stored(imported("a", task([1], params=mass)), tmp_path)
     second = open_stored(write_dataset(replace(imported("b", task([2], params=mass)), **change), tmp_path, ""))

@@ -1,4 +1,4 @@
-"""What verify calls sound, open_dataset opens and plain Minari reads; what either cannot, verify names.
+"""What verify calls valid, open_dataset opens and plain Minari reads; what either cannot, verify names.
 
 The documents are damaged at random and sealed again, so that no hash betrays it.
 """
@@ -94,7 +94,7 @@ SPACES = [
 
 
 def check(path: Path) -> bool:
-    """The property. Returns whether the dataset is sound."""
+    """The property. Returns whether the dataset is valid."""
     with warnings.catch_warnings(action="ignore"):
         found = verify(path)
         assert not any("cannot be checked" in problem.what for problem in found), found

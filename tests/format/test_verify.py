@@ -242,7 +242,7 @@ def test_an_episode_table_with_other_columns_is_found(damaged: Path) -> None:
         ("observations", (7, 2), np.inf, "task task-2, episode 1: observations holds NaN or infinity"),
         ("actions", (0, 0), -np.inf, "task task-2, episode 1: actions holds NaN or infinity"),
         ("rewards", 1, 0.5, "task task-2, episode 1: return is "),
-        ("terminations", 3, True, "task task-2, episode 1: goes on after it terminated or was truncated"),
+        ("terminations", 3, True, "task task-2, episode 1: continues after it terminated or was truncated"),
         ("truncations", 6, False, "task task-2, episode 1: ends otherwise than stated (terminated, truncated)"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Try every kind of the table on copies of a sound world, in a process that may not take more than 500 MB on top.
+"""Try every kind of the table on copies of a valid world, in a process that may not take more than 500 MB on top.
 
 Prints one line of JSON a kind: its name, the word expected, what came (refused, harmless or a traceback), CPU seconds.
 """
@@ -14,11 +14,11 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
-from idaq.adapt.config import AdaptConfig
 from idaq.adapt.results import read_results
+from idaq.adapt.strategy import adaptation_plan
 from idaq.adapt.trace import read_trace
 from idaq.catalogue.entries import catalogue_recipe, load_recipe
-from idaq.core.config import from_mapping, override
+from idaq.core.config import override
 from idaq.core.errors import CorruptDatasetError, DatasetError, IdaqError
 from idaq.core.resources import resource_root
 from idaq.format.card import read_card, stored_card
@@ -29,7 +29,7 @@ from idaq.hub.lookup import list_remote, look_up, open_remote
 from idaq.hub.pull import pull
 from idaq.hub.push import push
 from idaq.learn.checkpoint import load_agent
-from idaq.learn.config import TrainConfig
+from idaq.learn.config import training_config
 from idaq.learn.run import read_run
 from idaq.loader import open_dataset
 from tests.hostile import kinds
@@ -53,7 +53,7 @@ def try_listing(root: Path) -> None:
 
 
 def try_dataset(root: Path) -> None:
-    """Verify finds what opening refuses, and what verify calls sound opens and is pushed."""
+    """Verify finds what opening refuses, and what verify calls valid opens and is pushed."""
     found = verify(root / BAD)
     try:
         stored = open_stored(root / BAD)
@@ -64,7 +64,7 @@ def try_dataset(root: Path) -> None:
             push(root / BAD, remote)
     except DatasetError:
         if not found:
-            raise AssertionError("verify calls sound what cannot be used") from None
+            raise AssertionError("verify calls valid what cannot be used") from None
     if found:
         raise CorruptDatasetError("; ".join(map(str, found)))
 
@@ -98,8 +98,8 @@ def try_setting(setting: str) -> None:
     refused: IdaqError | None = None
     for take in (
         lambda: catalogue_recipe("point-robot", "expert", [setting, setting]),
-        lambda: from_mapping(TrainConfig, override({}, [setting, setting]), where="--set"),
-        lambda: from_mapping(AdaptConfig, override({}, [setting, setting]), where="--set"),
+        lambda: training_config(override({}, [setting, setting])),
+        lambda: adaptation_plan(None, override({}, [setting, setting])),
     ):
         try:
             take()

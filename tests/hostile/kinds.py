@@ -1,4 +1,4 @@
-"""The table of hostile documents: what is done to a sound one, and the word by which it is refused ("" = harmless).
+"""The table of hostile documents: what is done to a valid one, and the word by which it is refused ("" = harmless).
 
 Hashes are recomputed afterwards wherever a manifest states them, so that it is the document itself that is refused.
 """

@@ -16,17 +16,17 @@ from typing import Any
 
 import pytest
 
-from idaq.adapt.config import AdaptConfig
 from idaq.adapt.results import read_results
+from idaq.adapt.strategy import adaptation_plan
 from idaq.catalogue.entries import load_recipe
-from idaq.core.config import from_mapping, override
+from idaq.core.config import override
 from idaq.core.errors import IdaqError
 from idaq.core.resources import resource_root
 from idaq.format.card import stored_card
 from idaq.format.reader import is_idaq_dataset, open_stored
 from idaq.format.store import list_datasets
 from idaq.format.verify import verify
-from idaq.learn.config import TrainConfig
+from idaq.learn.config import training_config
 from idaq.learn.run import read_run
 from idaq.loader import open_dataset
 from tests.evaluate.factory import make_results, make_run
@@ -87,7 +87,7 @@ def world(made: Path, made_root: Path, tmp_path: Path) -> Path:
 
 
 def use_dataset(root: Path) -> None:
-    """All that reads a dataset; verify never raises, and what it calls sound opens."""
+    """All that reads a dataset; verify never raises, and what it calls valid opens."""
     path = root / "idaq/made/tagged-v0"
     list_datasets(root)
     found = verify(path)
@@ -174,8 +174,8 @@ def test_no_setting_leads_to_an_error_that_is_not_ours() -> None:
         settings = [setting(rng) for _ in range(rng.randint(1, 3))]
         for take in (
             lambda settings: load_recipe(RECIPE, settings),
-            lambda settings: from_mapping(TrainConfig, override({}, settings), where="--set"),
-            lambda settings: from_mapping(AdaptConfig, override({}, settings), where="--set"),
+            lambda settings: training_config(override({}, settings)),
+            lambda settings: adaptation_plan(None, override({}, settings)),
         ):
             try:
                 take(settings)

@@ -93,8 +93,8 @@ LASTING: dict[str, tuple[Inject, type[IdaqError], str]] = {
     "no length": (lambda s: s.inject(servers.state(Content_Range="")), ShareError, "does not say how long"),
     "another range": (
         lambda s: s.inject(servers.state(Content_Range="bytes 64-99/100"), path="tasks"),
-        IdaqError,
-        "tasks",
+        CorruptDatasetError,
+        "has 100 bytes, its manifest says",
     ),
     "no data": (lambda s: s.inject(servers.refuse(404), path=DATA), CorruptDatasetError, "is missing"),
     "a login": (lambda s: s.inject(servers.refuse(401)), ShareError, "wants credentials"),
@@ -105,7 +105,7 @@ LASTING: dict[str, tuple[Inject, type[IdaqError], str]] = {
 
 
 @pytest.mark.parametrize(("inject", "kind", "text"), LASTING.values(), ids=LASTING)
-def test_faults_that_last_are_told_and_once_mended_the_same_pull_goes_on(
+def test_faults_that_last_are_reported_and_once_fixed_the_same_pull_resumes(
     web: Any, made_digest: str, tmp_path: Path, inject: Inject, kind: type[IdaqError], text: str
 ) -> None:
     inject(web)
@@ -115,6 +115,35 @@ def test_faults_that_last_are_told_and_once_mended_the_same_pull_goes_on(
     assert visible(tmp_path) == []
     web.heal()
     assert_whole(fetch(web.url, tmp_path), made_digest)
+
+
+RANGES = {
+    "another start": ("bytes 1-999/1000", "bytes 99-999/1000"),
+    "an end past what was asked for": ("bytes 0-1000/1001",),
+    "an end before its start": ("bytes 0--1/1000", "bytes 0-/1000"),
+    "a file that ends earlier": ("bytes 0-999/999", "bytes 0-99/100"),
+    "another unit": ("items 0-999/1000", "0-999/1000", ""),
+    "more than a range": ("bytes 0-999/1000, bytes 2-3/1000", "bytes 0-999/1000x"),
+}
+
+
+@pytest.mark.parametrize("stated", [stated for kind in RANGES.values() for stated in kind])
+def test_bytes_of_another_range_than_was_asked_for_are_refused(web: Any, own_folder: Path, stated: str) -> None:
+    (own_folder / "file").write_bytes(bytes(1000))
+    web.inject(servers.state(Content_Range=stated))
+    with open_remote(web.url) as remote, pytest.raises(ShareError, match="asked for bytes 0 to 999") as caught:
+        b"".join(remote.read("file", 0, 1000))
+    assert repr(stated) in str(caught.value)
+
+
+@pytest.mark.parametrize("stated", ["bytes 100-899/1000", "bytes 100-899/*", "bytes 100-899/900", "bytes 100-100/1000"])
+def test_the_range_that_was_asked_for_is_taken(web: Any, own_folder: Path, stated: str) -> None:
+    """A server may stop short, and need not say how long the file is."""
+    content = bytes(number % 251 for number in range(1000))
+    (own_folder / "file").write_bytes(content)
+    web.inject(servers.state(Content_Range=stated))
+    with open_remote(web.url) as remote:
+        assert b"".join(remote.read("file", 100, 900)) == content[100:900]
 
 
 def test_what_came_before_a_lasting_cut_is_not_asked_for_again(web: Any, made_digest: str, tmp_path: Path) -> None:
@@ -177,7 +206,7 @@ def test_sound_hashes_of_an_unsound_dataset_do_not_help(web: Any, own_folder: Pa
         file["episode_1/rewards"][0] = 77.0
 
     alter_hdf5(own_folder / MADE, alter)
-    with pytest.raises(CorruptDatasetError, match="is not sound"):
+    with pytest.raises(CorruptDatasetError, match="is corrupt"):
         fetch(web.url, tmp_path / "root")
     assert visible(tmp_path / "root") == []
 

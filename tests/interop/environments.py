@@ -1,4 +1,4 @@
-"""One virtual environment for each consumer, since their pins clash.
+"""One virtual environment for each consumer, since their pins clash; and those that idaq itself is installed in.
 
 `python -m tests.interop.environments FOLDER [NAME...]` builds all, or those named.
 
@@ -14,12 +14,14 @@ import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 _MINARI = ("minari[hdf5]", "pillow")
 """its HDF5 storage imports Pillow, which its `hdf5` extra does not bring"""
 _READS_IDAQ = (*_MINARI, "pyarrow", "pydantic>=2.10")
 """what opening a dataset with idaq takes"""
 _TORCH = "torch==2.13.0"
+CHECKOUT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +29,10 @@ class Environment:
     """What one consumer is installed with."""
 
     requirements: tuple[str, ...]
+    idaq: str | None = None
+    """what idaq is installed as, beside them: "" is the light core, "[bodies]" the core and an extra"""
+    pinned: bool = False
+    """whether constraints.txt holds"""
     python: tuple[int, int] = (3, 11)
     """the oldest that will do"""
 
@@ -34,7 +40,9 @@ class Environment:
 ENVIRONMENTS = {
     "minari-0.5.0": Environment(requirements=("minari[hdf5]==0.5.0", "pydantic>=2.10")),
     "minari-newest": Environment(requirements=(*_MINARI, "pydantic>=2.10")),
-    "d3rlpy": Environment(requirements=(_TORCH, "d3rlpy==2.8.1", *_READS_IDAQ)),
+    "light": Environment(requirements=(), idaq="", pinned=True),
+    "mujoco-newest": Environment(requirements=("mujoco>=4",), idaq="[bodies]"),
+    "d3rlpy": Environment(requirements=(_TORCH, "d3rlpy==2.8.1"), idaq=""),
     "torchrl": Environment(requirements=(_TORCH, "torchrl==0.14.1", *_READS_IDAQ)),
     "torchrl-0.10.1": Environment(requirements=(_TORCH, "torchrl==0.10.1", *_READS_IDAQ)),
     "agilerl": Environment(requirements=(_TORCH, "agilerl==2.58.0", *_MINARI)),
@@ -65,10 +73,22 @@ def build(folder: Path, name: str) -> None:
     try:
         if not python_of(folder, name).exists():
             _run([_interpreter(wanted.python), "-m", "venv", str(folder / name)])
-        _run([str(python_of(folder, name)), "-m", "pip", "install", "--quiet", *wanted.requirements])
+        pip = [str(python_of(folder, name)), "-m", "pip", "install", "--quiet"]
+        with TemporaryDirectory() as built:
+            own = [] if wanted.idaq is None else [_wheel(Path(built))]
+            pins = ["-c", str(CHECKOUT / "constraints.txt")] if wanted.pinned else []
+            _run([*pip, *pins, *wanted.requirements, *(f"idaq{wanted.idaq} @ file://{wheel}" for wheel in own)])
+            for wheel in own:  # pip takes another wheel of the same version for the one that is there
+                _run([*pip, "--force-reinstall", "--no-deps", str(wheel)])
         (folder / f"{name}.json").write_text(json.dumps(asdict(wanted)))
     except RuntimeError as error:
         (folder / f"{name}.failed").write_text(str(error))
+
+
+def _wheel(folder: Path) -> Path:
+    """The checkout, as a user installs it."""
+    _run([sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(CHECKOUT)])
+    return next(folder.glob("*.whl"))
 
 
 def _run(command: list[str]) -> None:
@@ -103,7 +123,7 @@ def main() -> None:
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
     for name in sys.argv[2:] or ENVIRONMENTS:
-        if why_not(folder, name) is not None:
+        if why_not(folder, name) is not None or ENVIRONMENTS[name].idaq is not None:  # the checkout may have changed
             print(f"building {folder / name}", flush=True)
             build(folder, name)
         print(f"{name}: {why_not(folder, name) or 'ready'}", flush=True)

@@ -61,7 +61,7 @@ def test_minari_shows_the_dataset(read: Read, environment: str) -> None:
     """`minari show`"""
     status, names_it, errors = read(environment, "minari_reader")["show"]
     if environment == "minari-0.5.0" and "NamespaceNotFound" in errors:
-        pytest.xfail("Minari 0.5.0 makes the environment by its id alone, so it must be registered; mended by 0.5.4")
+        pytest.xfail("Minari 0.5.0 makes the environment by its id alone, so it must be registered; fixed in 0.5.4")
     assert (status, names_it) == (0, True), errors
 
 

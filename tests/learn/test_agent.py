@@ -4,10 +4,11 @@ import numpy as np
 import torch
 
 from idaq.collect.collect import Collected
-from idaq.learn.agent import Agent
-from idaq.learn.config import AgentSpec, EnsembleConfig, FocalConfig, Td3BcConfig, TrainConfig
-from idaq.learn.focal import focal_loss
-from idaq.learn.loop import agent_spec, build, training_step
+from idaq.learn.algorithms.focal_td3bc import FocalTd3Bc, focal_loss
+from idaq.learn.algorithms.focal_td3bc_config import EnsembleConfig, FocalConfig, FocalTd3BcConfig, Td3BcConfig
+from idaq.learn.config import AgentSpec
+from idaq.learn.loop import agent_spec, training_step
+from idaq.learn.units import Units
 from idaq.loader import MetaBatches, open_dataset
 from idaq.loader.transitions import Transitions
 
@@ -20,7 +21,7 @@ SPEC = AgentSpec(
     action_centre=[0.5],
     action_scale=[1.5],
 )
-CONFIG = TrainConfig(
+CONFIG = FocalTd3BcConfig(
     encoder=FocalConfig(hidden=8, latent=3), learner=Td3BcConfig(hidden=8), ensemble=EnsembleConfig(hidden=8, members=3)
 )
 
@@ -36,7 +37,7 @@ def one_transition() -> Transitions:
 
 
 def test_normalisation_by_value() -> None:
-    columns = Agent(CONFIG, SPEC).columns(one_transition())
+    columns = Units(SPEC).columns(one_transition())
     torch.testing.assert_close(columns["obs"], torch.tensor([[1.0, -1.0]]))
     torch.testing.assert_close(columns["action"], torch.tensor([[1.0]]))
     torch.testing.assert_close(columns["reward"], torch.tensor([0.5]))  # scaled, not shifted: a target must not move
@@ -45,65 +46,68 @@ def test_normalisation_by_value() -> None:
 
 
 def test_the_context_holds_the_change_of_observation_only_when_asked() -> None:
-    without = Agent(CONFIG, SPEC)
-    config = TrainConfig(encoder=FocalConfig(hidden=8, latent=3, next_observation=True))
-    with_change = Agent(config, SPEC)
-    assert without.context_rows(without.columns(one_transition())).tolist() == [[1.0, -1.0, 1.0, 2.0]]
-    assert with_change.context_rows(with_change.columns(one_transition())).shape == (1, 6)
+    columns = Units(SPEC).columns(one_transition())
+    without = FocalTd3Bc(CONFIG, SPEC, "cpu").networks
+    config = FocalTd3BcConfig(encoder=FocalConfig(hidden=8, latent=3, next_observation=True))
+    with_change = FocalTd3Bc(config, SPEC, "cpu").networks
+    assert without.context_rows(columns).tolist() == [[1.0, -1.0, 1.0, 2.0]]
+    torch.testing.assert_close(with_change.context_rows(columns), torch.tensor([[1.0, -1.0, 1.0, 2.0, 2.0, 0.5]]))
 
 
 def test_actions_stay_inside_the_action_space() -> None:
-    torch.manual_seed(0)
-    agent = Agent(CONFIG, SPEC)
+    algorithm = FocalTd3Bc(CONFIG, SPEC, "cpu")
     with torch.no_grad():
-        for parameter in agent.policy.actor.parameters():
+        for parameter in algorithm.networks.policy.actor.parameters():
             parameter.mul_(1000)
     rng = np.random.default_rng(0)
-    actions = agent.acting()(rng.normal(size=(100, 2)), rng.normal(size=(100, 3)).astype(np.float32))
+    policy = algorithm.agent(None).policy(rng.normal(size=(100, 3)).astype(np.float32))
+    actions = policy.act(rng.normal(size=(100, 2)))
     assert actions.shape == (100, 1)
     assert (actions >= -1.0).all()
     assert (actions <= 2.0).all()
     assert np.ptp(actions) > 2.9
 
 
-def test_acting_is_the_policy_network_at_that_time() -> None:
-    torch.manual_seed(0)
-    agent, rng = Agent(CONFIG, SPEC), np.random.default_rng(0)
+def test_an_agent_is_the_algorithm_at_that_time() -> None:
+    algorithm, rng = FocalTd3Bc(CONFIG, SPEC, "cpu"), np.random.default_rng(0)
     observations, z = rng.normal(size=(50, 2)), rng.normal(size=(50, 3)).astype(np.float32)
-    act = agent.acting()
-    actions = act(observations, z)
-    x = torch.cat([agent._normal(torch.as_tensor(observations, dtype=torch.float32)), torch.as_tensor(z)], -1)
-    expected = agent.policy.act(x) * agent.action_scale + agent.action_centre
+    agent = algorithm.agent(None)
+    actions, embedded = agent.policy(z).act(observations), agent.embed(one_transition())
+    units = algorithm.units
+    x = torch.cat([units.observations(torch.as_tensor(observations, dtype=torch.float32)), torch.as_tensor(z)], -1)
+    expected = algorithm.networks.policy.act(x) * units.action_scale + units.action_centre
     np.testing.assert_allclose(actions, expected.detach().numpy(), rtol=1e-5, atol=1e-6)
     assert actions.dtype == np.float32
     with torch.no_grad():
-        for parameter in agent.policy.actor.parameters():
+        for parameter in algorithm.networks.parameters():
             parameter.zero_()
-    np.testing.assert_array_equal(act(observations, z), actions)
+    np.testing.assert_array_equal(agent.policy(z).act(observations), actions)
+    np.testing.assert_array_equal(agent.embed(one_transition()), embedded)
 
 
 def test_the_encoder_learns_from_the_metric_loss_alone(collected: Collected) -> None:
     """z is detached: after a whole step the encoder's gradient is that of the FOCAL loss and of nothing else."""
-    table = open_dataset(collected.path).select(split="train").transitions()
-    spec = agent_spec(open_dataset(collected.path), table)
-    config = TrainConfig(encoder=FocalConfig(hidden=8, latent=3), learner=Td3BcConfig(hidden=8))
+    dataset = open_dataset(collected.path)
+    table = dataset.select(split="train").transitions()
+    spec = agent_spec(dataset, table.statistics())
+    config = FocalTd3BcConfig(encoder=FocalConfig(hidden=8, latent=3), learner=Td3BcConfig(hidden=8))
     batches = MetaBatches(table, meta_batch=4, batch=8, context=10, seed=0)
-    small = TrainConfig(**{**config.__dict__, "meta_batch": 4, "batch": 8, "context": 10})
-    agent, optimisation = build(small, spec)
-    training_step(optimisation, batches, 0)
+    algorithm, alone = FocalTd3Bc(config, spec, "cpu"), FocalTd3Bc(config, spec, "cpu").networks
+    training_step(algorithm, batches, 0, 0)
 
-    alone, _ = build(small, spec)
     drawn = batches.at(0)
-    z = alone.encoder(alone.context_rows(alone.columns(drawn.context)).unflatten(1, (2, -1)))
+    z = alone.encoder(alone.context_rows(algorithm.units.columns(drawn.context)).unflatten(1, (2, -1)))
     focal_loss(z.flatten(0, 1), torch.as_tensor(drawn.tasks).repeat_interleave(2))[0].backward()
-    for parameter, expected in zip(agent.encoder.parameters(), alone.encoder.parameters(), strict=True):
+    for parameter, expected in zip(algorithm.networks.encoder.parameters(), alone.encoder.parameters(), strict=True):
         torch.testing.assert_close(parameter.grad, expected.grad)
 
 
-def test_learning_rates_fall_linearly_to_their_end() -> None:
-    _, optimisation = build(CONFIG, SPEC)
+def test_learning_rates_fall_linearly_to_their_end(collected: Collected) -> None:
+    dataset = open_dataset(collected.path)
+    batches = MetaBatches(dataset.transitions(), meta_batch=4, batch=8, context=10, seed=0)
+    algorithm = FocalTd3Bc(CONFIG, agent_spec(dataset, batches.statistics()), "cpu")
     shares = []
     for step in (0, 1000, 2000, 3999):
-        optimisation.decay(step)
-        shares.append(optimisation.actor.param_groups[0]["lr"] / CONFIG.learner.lr)
+        training_step(algorithm, batches, 0, step)
+        shares.append(algorithm.actor.param_groups[0]["lr"] / CONFIG.learner.lr)
     np.testing.assert_allclose(shares, [1.0, 0.75, 0.5, 0.02], rtol=1e-6)

@@ -16,10 +16,9 @@ import pytest
 from safetensors.numpy import load_file
 
 from idaq.collect.collect import Collected, collect
-from idaq.core.config import from_mapping
 from idaq.core.metrics import read_metrics
 from idaq.learn.checkpoint import checkpoints
-from idaq.learn.config import TrainConfig
+from idaq.learn.config import training_config
 from idaq.learn.loop import train
 from idaq.loader import open_dataset
 from tests.recipes import small_recipe
@@ -30,7 +29,7 @@ SETTINGS = {"seed": 3, "steps": 20, "log_every": 2, "checkpoint_every": 20, "thr
 
 def trace(dataset: Path, out: Path) -> dict[str, Any]:
     """What twenty steps come to: losses at every second step, and a digest of all weights and optimiser states."""
-    train(open_dataset(dataset), from_mapping(TrainConfig, SETTINGS, where="golden"), out, device="cpu")
+    train(open_dataset(dataset), training_config(SETTINGS), out, device="cpu")
     state = hashlib.sha256()
     for name, tensor in sorted(load_file(checkpoints(out)[-1]).items()):
         state.update(name.encode() + tensor.tobytes())

@@ -22,17 +22,18 @@ from idaq.core.errors import CheckpointError, NonFiniteError, RunError
 from idaq.core.metrics import METRICS, read_metrics
 from idaq.format.reader import open_stored
 from idaq.format.zarr.transfer import export_zarr
+from idaq.learn.algorithms.focal_td3bc import FocalTd3Bc
+from idaq.learn.algorithms.focal_td3bc_config import EnsembleConfig, FocalConfig, FocalTd3BcConfig, Td3BcConfig
 from idaq.learn.checkpoint import checkpoints, load_agent, step_of
-from idaq.learn.config import EnsembleConfig, FocalConfig, Td3BcConfig, TrainConfig
-from idaq.learn.loop import agent_spec, build, train, use_threads
+from idaq.learn.loop import agent_spec, train, use_threads
 from idaq.learn.run import RUN, claimed, read_run
-from idaq.loader import Dataset, open_dataset
+from idaq.loader import Dataset, MetaBatches, open_dataset
 
 CORES = min(len(os.sched_getaffinity(0)), 8)
 
 
-def small_config(**changes: object) -> TrainConfig:
-    base = TrainConfig(
+def small_config(**changes: object) -> FocalTd3BcConfig:
+    base = FocalTd3BcConfig(
         batch=8,
         meta_batch=4,
         context=10,
@@ -44,7 +45,7 @@ def small_config(**changes: object) -> TrainConfig:
         learner=Td3BcConfig(hidden=16),
         ensemble=EnsembleConfig(hidden=8),
     )
-    return TrainConfig(**{**base.__dict__, **changes})
+    return FocalTd3BcConfig(**{**base.__dict__, **changes})
 
 
 @pytest.fixture(scope="module")
@@ -198,7 +199,7 @@ def test_a_finished_run_is_left_alone(dataset: Dataset, finished: Path) -> None:
     assert weights(finished) == before
 
 
-def train_in_turn(dataset: Path, config: TrainConfig, outs: list[Path], started: Event) -> None:
+def train_in_turn(dataset: Path, config: FocalTd3BcConfig, outs: list[Path], started: Event) -> None:
     """What the killed processes run."""
     started.set()
     for out in outs:
@@ -237,11 +238,11 @@ def test_nan_stops_with_the_last_good_checkpoint_kept(
 
     real = loop.training_step
 
-    def poisoned(optimisation: loop.Optimisation, batches: loop.MetaBatches, step: int) -> dict[str, torch.Tensor]:
+    def poisoned(algorithm: FocalTd3Bc, sampler: MetaBatches, seed: int, step: int) -> dict[str, torch.Tensor]:
         if step == 33:
             with torch.no_grad():
-                next(optimisation.agent.policy.critic.parameters()).fill_(float("nan"))
-        return real(optimisation, batches, step)
+                next(algorithm.networks.policy.critic.parameters()).fill_(float("nan"))
+        return real(algorithm, sampler, seed, step)
 
     monkeypatch.setattr(loop, "training_step", poisoned)
     with pytest.raises(
@@ -261,11 +262,11 @@ def test_nan_in_a_weight_that_no_logged_loss_shows_is_never_checkpointed(
 
     real = loop.training_step
 
-    def poisoned(optimisation: loop.Optimisation, batches: loop.MetaBatches, step: int) -> dict[str, torch.Tensor]:
-        info = real(optimisation, batches, step)
+    def poisoned(algorithm: FocalTd3Bc, sampler: MetaBatches, seed: int, step: int) -> dict[str, torch.Tensor]:
+        info = real(algorithm, sampler, seed, step)
         if step == 19:
             with torch.no_grad():
-                next(optimisation.agent.encoder.parameters()).view(-1)[0] = float("inf")
+                next(algorithm.networks.encoder.parameters()).view(-1)[0] = float("inf")
         return info
 
     monkeypatch.setattr(loop, "training_step", poisoned)
@@ -315,13 +316,14 @@ def test_checkpoints_hold_targets_optimisers_and_normalisation(dataset: Dataset,
         names = set(file.keys())
     assert {"agent.observation_mean", "agent.policy.target_critic.weights.0", "optimiser.main.0.exp_avg"} <= names
     loaded = load_agent(finished)
-    fresh, _ = build(small_config(), agent_spec(dataset, dataset.select(split="train").transitions()))
-    assert loaded.state_dict().keys() == fresh.state_dict().keys()
+    spec = agent_spec(dataset, dataset.select(split="train").transitions().statistics())
+    fresh = small_config().create(spec, "cpu").agent(None)
+    assert loaded.tensors().keys() == fresh.tensors().keys()
 
 
 def test_only_training_tasks_are_learned_from(dataset: Dataset, finished: Path) -> None:
     table = dataset.select(split="train").transitions()
-    assert read_run(finished).spec == agent_spec(dataset, table)
+    assert read_run(finished).spec == agent_spec(dataset, table.statistics())
     assert set(table.task_indices.tolist()) == set(dataset.manifest.splits["train"])  # type: ignore[union-attr]
 
 

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from idaq.learn.config import Td3BcConfig
-from idaq.learn.td3bc import Td3Bc, actor_loss, critic_loss, td_target
+from idaq.learn.algorithms.focal_td3bc import ActorCritic, actor_loss, critic_loss, td_target
+from idaq.learn.algorithms.focal_td3bc_config import Td3BcConfig
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_actor_gradient_holds_lambda_constant() -> None:
 
 def test_twin_critics_as_one_product_are_two_separate_networks() -> None:
     torch.manual_seed(0)
-    policy = Td3Bc(Td3BcConfig(hidden=16), input_size=5, action_size=2)
+    policy = ActorCritic(Td3BcConfig(hidden=16), input_size=5, action_size=2)
     x, action = torch.randn(7, 5), torch.randn(7, 2)
     both = policy.q(policy.critic, x, action)
     rows = torch.cat([x, action], -1)
@@ -77,13 +77,13 @@ def test_twin_critics_as_one_product_are_two_separate_networks() -> None:
 
 
 def test_targets_start_equal_follow_by_tau_and_never_take_gradients() -> None:
-    policy = Td3Bc(Td3BcConfig(hidden=8, tau=0.25), input_size=3, action_size=1)
+    policy = ActorCritic(Td3BcConfig(hidden=8, tau=0.25), input_size=3, action_size=1)
     before = [p.clone() for p in policy.target_critic.parameters()]
     torch.testing.assert_close(before, [p.data for p in policy.critic.parameters()])
     with torch.no_grad():
         for parameter in policy.critic.parameters():
             parameter.add_(1.0)
-    policy.follow()
+    policy.update_targets()
     for old, new in zip(before, policy.target_critic.parameters(), strict=True):
         torch.testing.assert_close(new.data, old + 0.25)
     assert not any(p.requires_grad for p in [*policy.target_actor.parameters(), *policy.target_critic.parameters()])
@@ -91,7 +91,7 @@ def test_targets_start_equal_follow_by_tau_and_never_take_gradients() -> None:
 
 def test_target_policy_smoothing_is_clipped() -> None:
     torch.manual_seed(0)
-    policy = Td3Bc(Td3BcConfig(hidden=8, policy_noise=1e6, noise_clip=0.0), input_size=3, action_size=1)
+    policy = ActorCritic(Td3BcConfig(hidden=8, policy_noise=1e6, noise_clip=0.0), input_size=3, action_size=1)
     x, reward, terminated = torch.randn(4, 3), torch.zeros(4), torch.zeros(4)
     quiet = policy.target(reward, terminated, x, torch.zeros(4, 1))
     torch.testing.assert_close(policy.target(reward, terminated, x, torch.ones(4, 1)), quiet)

@@ -94,7 +94,7 @@ def test_conditions_join_in_one_call_or_in_several_in_any_order(mixed: Dataset) 
         ({"split": "trian"}, "unknown split 'trian'", "did you mean 'train'?"),
         ({"behaviour": "exprt"}, "unknown behaviour 'exprt'", "did you mean 'expert'?"),
         ({"tasks": ["goal-1000"]}, "unknown task 'goal-1000'", "did you mean 'goal-"),
-        ({"tasks": [99]}, "unknown task '99'", "one of: goal-0"),
+        ({"tasks": [99]}, "unknown task '99'", "one of 8, for example goal-"),
     ],
 )
 def test_what_the_dataset_does_not_have_is_answered_with_what_it_has(

@@ -4,20 +4,25 @@ import gc
 import itertools
 import threading
 import tracemalloc
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from scipy import stats
 
 from idaq.core.errors import CorruptDatasetError, DatasetError
 from idaq.core.types import Episode
+from idaq.format.columns import Columns
+from idaq.format.episodes import EpisodeStore
 from idaq.format.reader import open_stored
 from idaq.format.writer import write_dataset
 from idaq.format.zarr.transfer import export_zarr
 from idaq.loader import Dataset, MetaBatch, MetaBatches, StreamedBatches, open_dataset
 from tests.format.made import PLANS, Plan, entries_of, made_source
-from tests.loader.test_sampling import task_of
+from tests.loader.test_sampling import copies, task_of
 from tests.loader.test_table import assert_bitwise
 from tests.serving import http_server
 
@@ -133,17 +138,6 @@ def test_with_memory_for_everything_batches_are_as_from_a_table(far: Dataset) ->
     assert seen == set(table.gather(np.arange(len(table))).rewards.tolist())
 
 
-def test_the_columns_of_a_batch_stay_aligned(far: Dataset) -> None:
-    ours = StreamedBatches(far, meta_batch=5, batch=7, context=3, seed=0, memory=10**6)
-    table = far.transitions()
-    everything = table.gather(np.arange(len(table)))
-    order = np.argsort(everything.rewards)
-    for step in range(20):
-        rows = ours.at(step).transitions.reshape(-1)
-        places = order[np.searchsorted(everything.rewards[order], rows.rewards)]
-        assert_bitwise(rows, everything[places])
-
-
 @pytest.mark.parametrize("refresh", [1, 2, 5])
 @pytest.mark.parametrize("readers", [1, 4])
 def test_a_batch_is_a_pure_function_of_seed_and_step(even: Dataset, refresh: int, readers: int) -> None:
@@ -166,6 +160,65 @@ def test_a_resumed_run_draws_what_the_first_would_have(even: Dataset) -> None:
 def test_seeds_and_steps_draw_differently(even: Dataset) -> None:
     drawn = [streamed(even, seed=seed).at(step).transitions.rewards.tobytes() for seed in (0, 1) for step in range(10)]
     assert len(set(drawn)) == 20
+
+
+def test_no_row_of_the_context_is_taken_from_the_batch(even: Dataset) -> None:
+    """Of 80 transitions of a task, all in the pool."""
+    shares = copies(StreamedBatches(even, meta_batch=16, batch=7, context=3, seed=0, memory=10**6), task=1)
+    assert shares.shape == (7, 3)
+    assert 0 < shares.max() < 0.1
+
+
+# -- reads ---------------------------------------------------------------------------------------------------------
+
+
+class CountingStore:
+    """The episodes of another store, and the numbers of those that were asked for."""
+
+    def __init__(self, store: EpisodeStore) -> None:
+        self._store, self.shapes, self.asked = store, store.shapes, []
+
+    def episode(self, number: int) -> Episode:
+        self.asked.append(number)
+        return self._store.episode(number)
+
+    def columns(self, numbers: NDArray[np.int64]) -> Columns:
+        return self._store.columns(numbers)
+
+
+def reads(dataset: Dataset, steps: Iterable[int], **sizes: int) -> list[int]:
+    """The episodes that are read until the batch of each of `steps` has been drawn, in turn."""
+    store = CountingStore(dataset.store)
+    batches = streamed(replace(dataset, store=store), **sizes)
+    for step in steps:
+        batches.at(step)
+    batches._readers.shutdown(wait=True)
+    return store.asked
+
+
+@pytest.mark.parametrize(("refresh", "readers"), [(1, 1), (1, 2), (2, 2), (3, 4)])
+def test_each_arrival_is_read_once_and_no_more_ahead_than_is_said(even: Dataset, refresh: int, readers: int) -> None:
+    """6 slots, then one read an arrival: whatever else is read is a read of the network for nothing."""
+    steps, ahead = 40, 2 * refresh + readers
+    asked = reads(even, range(steps), refresh=refresh, readers=readers)
+    assert len(asked) == 6 + refresh * (steps - 1) + ahead
+    shown = np.bincount(asked, minlength=24).reshape(3, 8)  # tasks, their episodes
+    assert (np.ptp(shown, axis=1) <= 1).all()  # an endless order of permutations shows none twice before all once
+
+
+def test_a_step_that_is_drawn_again_reads_nothing(even: Dataset) -> None:
+    assert len(reads(even, [5, 5, 5, 5])) == len(reads(even, [5]))
+
+
+def test_a_jump_reads_one_pool_and_what_comes_next(even: Dataset) -> None:
+    """Not the arrivals that came and went in between."""
+    ahead = 4
+    assert len(reads(even, [1000])) == 6 + ahead
+    assert len(reads(even, [0, 1000])) <= 2 * (6 + ahead)
+
+
+def test_what_is_in_the_pool_for_good_is_read_once(even: Dataset) -> None:
+    assert sorted(reads(even, range(50), slots=100)) == list(range(24))
 
 
 # -- mixing --------------------------------------------------------------------------------------------------------

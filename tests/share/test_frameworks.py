@@ -52,7 +52,7 @@ def test_an_empty_selection_is_refused(made: Path) -> None:
 
 @pytest.mark.skipif(find_spec("d3rlpy") is not None, reason="d3rlpy is installed")
 def test_without_d3rlpy_the_error_says_how_to_get_it(made: Path) -> None:
-    with pytest.raises(UsageError, match=r"d3rlpy is not installed\n.*pip install d3rlpy"):
+    with pytest.raises(UsageError, match=r"this conversion needs d3rlpy\n.*pip install d3rlpy"):
         to_d3rlpy(open_dataset(made))
 
 

@@ -19,7 +19,7 @@ from idaq.format.verify import verify
 from idaq.format.writer import write_dataset
 from idaq.loader import Dataset, StreamedBatches, open_dataset
 from idaq.share.import_arrays import read_d4rl, read_npz
-from idaq.share.importing import Import, dataset_source, settle
+from idaq.share.importing import Import, dataset_source, unify
 
 STEPS = np.arange(10)
 ENDS = (STEPS == 3) | (STEPS == 7) | (STEPS == 9)
@@ -196,7 +196,7 @@ def test_observations_of_any_kind(kind: str, stored: str, tmp_path: Path) -> Non
 )
 def test_rewards_become_floats(rewards: Array, stored: str, changed: int, tmp_path: Path) -> None:
     imported = as_npz(tmp_path, rewards=rewards)
-    settle(imported)
+    unify(imported)
     found = [entry.episode.rewards for task in imported.tasks for entry in task.episodes]
     assert {r.dtype for r in found} == {np.dtype(stored)}
     np.testing.assert_array_equal(np.concatenate(found), rewards.ravel().astype(stored))
@@ -219,7 +219,7 @@ def test_one_row_and_scalar_columns(tmp_path: Path) -> None:
     assert (observed(imported), ends(imported)) == ([[3, 4]], ["t"])
     unknown = as_npz(tmp_path, **(one | {"next_observations": None, "terminals": np.zeros(1)}))
     with pytest.raises(DatasetError, match=r"holds no episodes\n.*1 last steps left out"):
-        settle(unknown)
+        unify(unknown)
 
 
 def test_members_that_are_not_read_are_named(tmp_path: Path) -> None:
@@ -263,11 +263,11 @@ def test_groups_that_hold_each_other_end(tmp_path: Path) -> None:
 def test_bounds_are_kept_where_the_file_holds_them_and_told_where_not(tmp_path: Path) -> None:
     bounds = {"action_low": [-2], "action_high": [2], "observation_low": [0], "observation_high": [20]}
     stated = as_npz(tmp_path, **{name: np.array(value) for name, value in bounds.items()})
-    observations, actions = settle(stated)
+    observations, actions = unify(stated)
     assert (observations.low[0], observations.high[0], actions.low[0], actions.high[0]) == (0, 20, -2, 2)
     assert list(stated.notes) == []
     assumed = as_npz(tmp_path)
-    _, actions = settle(assumed)
+    _, actions = unify(assumed)
     assert (actions.low[0], actions.high[0]) == (-1, 1)
     assert list(assumed.notes) == [
         "x.npz: no observation bounds are known: written as unbounded (observation_low, observation_high)",
@@ -278,20 +278,20 @@ def test_bounds_are_kept_where_the_file_holds_them_and_told_where_not(tmp_path: 
 def test_infinite_bounds_of_integers_are_the_greatest_integers(tmp_path: Path) -> None:
     endless = {"observation_low": np.array([-np.inf]), "observation_high": np.array([np.inf])}
     imported = as_npz(tmp_path, observations=STEPS[:, None].astype(np.uint8), next_observations=None, **endless)
-    observations, _ = settle(imported)
+    observations, _ = unify(imported)
     assert (observations.low.tolist(), observations.high.tolist()) == ([0], [255])
 
 
 def test_actions_outside_of_what_is_stated_widen_it(tmp_path: Path) -> None:
     imported = as_npz(tmp_path, action_low=np.zeros(1), action_high=np.full(1, 0.05))
-    _, actions = settle(imported)
+    _, actions = unify(imported)
     assert (actions.low[0], actions.high[0]) == (0, np.float32(0.09))
     assert any("4 actions lie outside of the stated bounds" in note for note in imported.notes)
 
 
 def test_a_constant_action_gets_a_width(tmp_path: Path) -> None:
     imported = as_npz(tmp_path, actions=np.full((10, 1), 5.0))
-    _, actions = settle(imported)
+    _, actions = unify(imported)
     assert (actions.low[0], actions.high[0]) == (0, 10)
 
 
@@ -315,7 +315,7 @@ def test_whatever_an_archive_holds_is_imported_or_refused_in_words(
         changed = {name: np.full(shape, value).astype(kind) for name, (kind, shape, value) in drawn.items()}
     try:
         imported = as_npz(tmp_path_factory.mktemp("drawn"), **changed)
-        settle(imported)
+        unify(imported)
     except DatasetError:
         return
     for task in imported.tasks:

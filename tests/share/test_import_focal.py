@@ -8,7 +8,7 @@ import pytest
 from idaq.core.errors import CorruptDatasetError, DatasetError, DatasetNotFoundError
 from idaq.core.types import Array
 from idaq.share.import_focal import read_focal
-from idaq.share.importing import Import, settle
+from idaq.share.importing import Import, unify
 
 
 def walk(length: int = 5, seed: int = 0, size: int = 2) -> Array:
@@ -144,7 +144,7 @@ def test_a_folder_of_other_things_says_what_to_name(tmp_path: Path) -> None:
 def test_integers_in_folders_become_floats_where_they_must(tmp_path: Path) -> None:
     rows = np.arange(6)[:, None] + np.array([0, 1, 50, 60, 70, 80, 1, 2])
     imported = read_focal(save(tmp_path, rows))
-    settle(imported)
+    unify(imported)
     (entry,) = imported.tasks[0].episodes
     assert [getattr(entry.episode, name).dtype.kind for name in ("observations", "actions", "rewards")] == [
         "i",

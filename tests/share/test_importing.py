@@ -18,11 +18,11 @@ from idaq.format.reader import open_stored
 from idaq.format.verify import verify
 from idaq.format.writer import write_dataset
 from idaq.loader import Dataset, open_dataset
-from idaq.share.cutting import Rows, cut_episodes
 from idaq.share.import_arrays import read_d4rl, read_npz
 from idaq.share.import_focal import read_focal
 from idaq.share.importing import Import, dataset_source
 from idaq.share.npz import export_npz
+from idaq.share.rows import Rows, episodes_of_rows
 from idaq.share.sources import read_sources
 
 NEW = "me/some/imported-v0"
@@ -209,5 +209,5 @@ def test_what_goes_on_after_its_end_is_cut() -> None:
         truncated=np.zeros(6, bool),
         episode=np.array([0, 0, 0, 0, 0, 1]),
     )
-    episodes = cut_episodes(rows, Notes(), "here")
+    episodes = episodes_of_rows(rows, Notes(), "here")
     assert [e.observations.ravel().tolist() for e in episodes] == [[0, 1, 2], [2, 30], [3, 4, 5], [5, 6]]

@@ -12,7 +12,7 @@ from idaq.format.reader import open_stored
 from idaq.format.verify import verify
 from idaq.format.writer import write_dataset
 from idaq.loader import Dataset, open_dataset
-from idaq.share.importing import Import, dataset_source, settle
+from idaq.share.importing import Import, dataset_source, unify
 from idaq.share.sources import parse_params, read_sources
 from tests.share.test_import_minari import episode, made
 
@@ -99,7 +99,7 @@ def test_sizes_that_differ_are_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(
         DatasetError, match=r"b: observations of 1 numbers and actions of 2; a: .* of 1 numbers and actions of 1"
     ):
-        settle(read_sources(sources))
+        unify(read_sources(sources))
 
 
 def test_spaces_that_differ_are_written_so_that_both_fit(tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ def test_spaces_that_differ_are_written_so_that_both_fit(tmp_path: Path) -> None
     made(tmp_path / "two", wide, action=gym.spaces.Box(-5, 5, (2,)), dataset_id="other/wide-v0")
     (tmp_path / "two/other/made-v0").rename(tmp_path / "one/other/wide-v0")
     imported = read_sources(["minari:other/made-v0", "minari:other/wide-v0"], root=tmp_path / "one")
-    observations, actions = settle(imported)
+    observations, actions = unify(imported)
     assert (actions.low.tolist(), actions.high.tolist(), observations.high.tolist()) == ([-5, -5], [5, 5], [8, 8, 8])
     assert list(imported.notes) == [
         "minari: other/made-v0: action bounds are narrower than those of all sources together, which are written"
@@ -119,7 +119,7 @@ def test_spaces_that_differ_are_written_so_that_both_fit(tmp_path: Path) -> None
 def test_bounds_that_one_source_states_serve_the_other_and_are_told(tmp_path: Path) -> None:
     stated = archive(tmp_path / "a.npz", action_low=[-3], action_high=[3], observation_low=[0], observation_high=[9])
     imported = read_sources([stated, archive(tmp_path / "b.npz", 7)])
-    observations, actions = settle(imported)
+    observations, actions = unify(imported)
     assert (actions.high[0], observations.high[0]) == (3, 11)
     assert "b.npz: no action bounds are known: those of the other sources are taken" in list(imported.notes)
     assert any("2 observations lie outside of the stated bounds" in note for note in imported.notes)
@@ -138,7 +138,7 @@ def test_what_was_exported_comes_back_without_a_note(collected: Any, tmp_path: P
     stored = open_stored(collected.path)
     export_npz(stored, tmp_path / "x.npz")
     imported = read_sources([str(tmp_path / "x.npz")])
-    settle(imported)
+    unify(imported)
     assert list(imported.notes) == []
     assert opened(imported, tmp_path).action_high.tolist() == open_dataset(collected.path).action_high.tolist()
 

@@ -179,39 +179,6 @@ def test_dynamics_are_scaled_as_the_params_say_and_restored_exactly(name: str) -
     np.testing.assert_array_equal(simulation.model.body_subtreemass, derived[1])
 
 
-@pytest.mark.parametrize("name", ["cheetah-vel", "ant-goal", "walker-rand-params"])
-def test_an_episode_does_not_depend_on_what_was_run_before_or_beside_it(name: str) -> None:
-    actions = random_actions(name, 25, 1)
-    alone = play(name, [3], [8], actions)
-    lockstep = LocomotionLockstep(name)
-    lockstep.reset(np.array([1, 0]), np.array([1, 2], np.uint64))
-    lockstep.step(np.repeat(actions[0], 2, 0))
-    lockstep.reset(np.array([0, 3]), np.array([9, 8], np.uint64))
-    steps = [lockstep.step(np.repeat(action, 2, 0)) for action in actions]
-    end = int(np.argmax(alone["terminated"][:, 0])) if alone["terminated"].any() else len(actions)
-    for t, step in enumerate(steps[: end + 1]):
-        np.testing.assert_array_equal(step.observations[1], alone["observations"][t + 1, 0])
-        assert step.rewards[1] == alone["rewards"][t, 0]
-
-
-def test_a_single_environment_is_one_of_the_lock_step(family: Family) -> None:
-    actions = random_actions(family.name, 20, 1)
-    played = play(family.name, [1], [3], actions)
-    env = family.make(task=1)
-    np.testing.assert_array_equal(env.reset(seed=3)[0], played["observations"][0, 0])
-    for t, action in enumerate(actions[:, 0]):
-        observation, reward, terminated, _, info = env.step(action)
-        np.testing.assert_array_equal(observation, played["observations"][t + 1, 0])
-        assert (reward, terminated, info["success"]) == (
-            played["rewards"][t, 0],
-            played["terminated"][t, 0],
-            played["success"][t, 0],
-        )
-        if terminated:
-            break
-    env.close()
-
-
 @pytest.mark.parametrize("name", ["cheetah-vel", "hopper-rand-params"])
 def test_environments_in_processes_of_their_own_give_the_same(name: str) -> None:
     spec, actions = get_family(name).env_spec, random_actions(name, 10, 2)

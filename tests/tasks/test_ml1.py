@@ -4,7 +4,6 @@ import dataclasses
 import difflib
 from typing import Any
 
-import gymnasium as gym
 import metaworld
 import numpy as np
 import pytest
@@ -66,23 +65,6 @@ def test_full_episodes_have_the_published_returns(name: str, mean: float, succes
     assert [(len(e), e.truncated[-1], e.terminated.any()) for e in episodes] == [(500, True, False)] * 5
 
 
-@pytest.mark.parametrize("name", ["push", "peg-unplug-side", "shelf-place"])
-def test_an_episode_does_not_depend_on_what_was_run_before_or_beside_it(name: str) -> None:
-    """Environments share one model, which takes each one's task in turn."""
-    family = dataclasses.replace(get_family(f"ml1/{name}"), horizon=30)
-    env = family.lockstep()
-
-    def played(tasks: list[int]) -> list[bytes]:
-        env.reset(np.array(tasks), np.zeros(len(tasks), np.uint64))
-        shown = [env.step(np.full((len(tasks), 4), 0.3, np.float32)).observations for _ in range(30)]
-        return [np.stack(shown)[:, i].tobytes() for i in range(len(tasks))]
-
-    (alone,) = played([4])
-    both, again = played([8, 4]), played([4, 4])
-    assert both[1] == alone
-    assert again == [alone, alone]
-
-
 @pytest.mark.filterwarnings("ignore:.*A Box observation space")  # of the goal's place, and of unbounded positions
 def test_the_environment_passes_gymnasiums_checker_and_takes_its_task_from_options() -> None:
     env = get_family("ml1/reach").make(task=3)
@@ -95,15 +77,6 @@ def test_the_environment_passes_gymnasiums_checker_and_takes_its_task_from_optio
     while not done:
         *_, done, info = env.step(np.zeros(4, np.float32))
     assert info["task_index"] == 7
-    env.close()
-
-
-def test_the_registered_form_is_made_by_gymnasium_alone() -> None:
-    spec = get_family("ml1/reach").env_spec
-    again = gym.envs.registration.EnvSpec.from_json(spec.to_json())
-    env = gym.make(again)
-    observation, _ = env.reset(seed=0)
-    assert observation in env.observation_space
     env.close()
 
 

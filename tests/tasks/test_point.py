@@ -3,12 +3,9 @@ from typing import Any
 import numpy as np
 import pytest
 from gymnasium.envs.registration import EnvSpec
-from gymnasium.utils.env_checker import check_env
 from numpy.typing import NDArray
 
-from idaq.core.config import from_mapping, to_mapping
 from idaq.core.errors import UnknownNameError, UsageError
-from idaq.core.types import Task
 from idaq.tasks import BUILT_IN, Family, get_family
 from idaq.tasks.point import MAX_ACTION, load_variant, move
 
@@ -36,21 +33,6 @@ def test_an_unknown_family_is_answered_with_the_nearest() -> None:
     assert "'point-robot'" in str(caught.value.hint)
 
 
-def test_every_family_passes_gymnasiums_own_checker(family: Family) -> None:
-    env = family.make(render_mode="rgb_array")
-    check_env(env.unwrapped)
-    env.close()
-
-
-def test_a_family_is_a_list_of_tasks_told_apart_by_index_id_and_params(family: Family) -> None:
-    assert family.name in BUILT_IN
-    assert [task.task_index for task in family.tasks] == list(range(len(family.tasks)))
-    assert len({task.task_id for task in family.tasks}) == len(family.tasks)
-    assert len({str(task.params) for task in family.tasks}) == len(family.tasks)
-    for task in family.tasks:
-        assert from_mapping(Task, to_mapping(task), where="task", strict=True) == task
-
-
 @pytest.mark.parametrize(("name", "tasks", "horizon"), [("point-robot", 100, 20), ("point-robot-wind", 50, 25)])
 def test_the_families_have_the_sizes_of_the_literature(name: str, tasks: int, horizon: int) -> None:
     assert (len(get_family(name).tasks), get_family(name).horizon) == (tasks, horizon)
@@ -61,30 +43,6 @@ def test_goals_lie_on_the_upper_half_of_the_unit_circle() -> None:
     np.testing.assert_allclose(np.linalg.norm(goals, axis=1), 1, atol=1e-6)
     assert (goals[:, 1] > -1e-6).all()
     np.testing.assert_allclose(goals[[0, -1]], [[1, 0], [-1, 0]], atol=1e-6)
-
-
-def test_a_batch_returns_bit_for_bit_what_single_environments_return(family: Family) -> None:
-    rng = np.random.default_rng(0)
-    tasks = np.concatenate([np.arange(len(family.tasks)), rng.integers(len(family.tasks), size=20)])
-    actions = rng.uniform(-0.15, 0.15, (family.horizon, len(tasks), 2)).astype(np.float32)
-    batch = family.lockstep()
-    first = batch.reset(tasks, np.zeros(len(tasks), np.uint64))
-    np.testing.assert_array_equal(first, np.zeros((len(tasks), 2), np.float32))
-    steps = [batch.step(action) for action in actions]
-    for b, task in enumerate(tasks):
-        for step, single in zip(steps, run(family, int(task), actions[:, b]), strict=True):
-            assert step.observations[b].tobytes() == single[0].tobytes()
-            assert step.rewards.dtype == np.float32
-            assert float(step.rewards[b]) == single[1]
-            assert (step.terminated[b], step.truncated[b], step.success[b]) == single[2:]
-
-
-def test_the_batch_does_not_alter_observations_it_gave_before(family: Family) -> None:
-    batch = family.lockstep()
-    first = batch.reset(np.array([0, 1]), np.zeros(2, np.uint64))
-    kept = first.copy()
-    batch.step(np.full((2, 2), 0.1))
-    np.testing.assert_array_equal(first, kept)
 
 
 def test_the_time_limit_truncates_at_the_horizon_and_nothing_ever_terminates(family: Family) -> None:

@@ -23,7 +23,7 @@ from idaq.core.config import config
 from idaq.core.digest import value_digest
 from idaq.core.types import PlainData, Slug, VersionOne
 from idaq.format import layout
-from idaq.format.documents import Column, Count, Manifest, Sha256, TaskRecord
+from idaq.format.documents import Column, Manifest, NonNegative, Sha256, TaskRecord
 from idaq.format.reader import EpisodeTable
 
 GROUP = "zarr.json"
@@ -31,7 +31,7 @@ GROUP = "zarr.json"
 ATTRIBUTE = "idaq"
 """the one attribute of the group"""
 UNFINISHED = "unfinished"
-"""the only key of the attribute while an export goes on"""
+"""the only key of the attribute while an export is unfinished"""
 INDEX_ENTRY = 16
 """bytes of a shard index for each chunk: where it begins and how long it is, as uint64"""
 CHECKSUM = 4
@@ -45,7 +45,7 @@ _LEVEL = 3
 class EpisodeColumns:
     """episodes.parquet without the byte offsets, which belong to the HDF5. One entry an episode, in order."""
 
-    task_index: list[Count]
+    task_index: list[NonNegative]
     behaviour: list[Slug]
     seed: list[Annotated[int, Field(ge=0, lt=2**64)] | None]
     length: list[Annotated[int, Field(ge=1, lt=2**40)]]
@@ -155,7 +155,7 @@ def create_array(store: MemoryStore, grid: Grid) -> zarr.Array[ArrayV3Metadata]:
     )
 
 
-def seal(stated: Mapping[str, Any]) -> str:
+def attributes_digest(stated: Mapping[str, Any]) -> str:
     """What `sha256` must be, of the attribute as it stands: what an earlier idaq did not write is not filled in."""
     return value_digest({name: value for name, value in stated.items() if name != "sha256"})
 

@@ -22,6 +22,7 @@ from zarr.storage import MemoryStore
 
 from idaq.core.digest import dataset_digest, episode_digest, value_digest
 from idaq.core.errors import CorruptDatasetError, DatasetNotFoundError, FormatVersionError
+from idaq.core.extras import naming_extras
 from idaq.core.files import parse_json
 from idaq.core.reading import LARGEST_TABLE, check_members
 from idaq.core.types import Array, Episode
@@ -39,10 +40,10 @@ from idaq.format.zarr.layout import (
     Attributes,
     EpisodeColumns,
     Grid,
+    attributes_digest,
     create_array,
     grids,
     largest_episode,
-    seal,
     shard_index_bytes,
 )
 
@@ -90,7 +91,8 @@ def _is_missing(content: object) -> bool:
 
 def open_folder(url: str) -> Folder:
     """Reach a local path or any URL that fsspec knows; options come from fsspec's own configuration."""
-    files, path = fsspec.url_to_fs(url)
+    with naming_extras():
+        files, path = fsspec.url_to_fs(url)
     return Folder(url=url.rstrip("/"), files=files, path=str(path).rstrip("/"))
 
 
@@ -255,7 +257,7 @@ def _read_attributes(folder: Folder) -> Attributes:
             f"{folder.url} is written in Zarr form {version!r}; this idaq reads 1", hint="pip install --upgrade idaq"
         )
     attributes = document(Attributes, stated, place)
-    if seal(stated) != attributes.sha256:
+    if attributes_digest(stated) != attributes.sha256:
         raise CorruptDatasetError(f"{place}: the attributes have another sha256 than they say")
     return attributes
 
@@ -308,8 +310,8 @@ def _check_documents(attributes: Attributes, episodes: EpisodeTable, place: str)
         "splits of tasks": {task.split for task in tasks} <= set(manifest.splits) & set(manifest.recipe.splits.sizes),
         "id": manifest.dataset_id == manifest.recipe.id == attributes.metadata.get("dataset_id"),
     }
-    for name, sound in agree.items():
-        if not sound:
+    for name, agrees in agree.items():
+        if not agrees:
             raise CorruptDatasetError(f"{place}: the documents disagree about the {name}")
 
 

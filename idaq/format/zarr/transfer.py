@@ -18,13 +18,13 @@ from zarr.storage import MemoryStore
 
 from idaq.core.config import to_mapping
 from idaq.core.errors import CorruptDatasetError, DatasetError, DatasetExistsError, DatasetLockedError
-from idaq.core.files import fsync_tree, is_torn, naming, write_bytes
+from idaq.core.files import fsync_tree, is_cut_short, naming, write_bytes
 from idaq.core.types import Advance, ignore_progress
 from idaq.format import layout
 from idaq.format.card import read_card
 from idaq.format.columns import Columns, map_columns
 from idaq.format.reader import StoredDataset, open_stored, read_space
-from idaq.format.verify import check_sound
+from idaq.format.verify import check_valid
 from idaq.format.writer import DatasetSource, EpisodeEntry, entry_of, write_dataset
 from idaq.format.zarr.layout import (
     ATTRIBUTE,
@@ -34,10 +34,10 @@ from idaq.format.zarr.layout import (
     Attributes,
     EpisodeColumns,
     Grid,
+    attributes_digest,
     create_array,
     grids,
     largest_episode,
-    seal,
 )
 from idaq.format.zarr.reader import Folder, ZarrDataset, open_folder, open_zarr
 
@@ -79,9 +79,9 @@ def import_zarr(url: str, root: Path, progress: Advance = ignore_progress) -> Pa
     dataset = open_zarr(url)
 
     def check(written: Path) -> None:
-        check_sound(written, f"{url} makes no sound dataset")
+        check_valid(written, f"{url} is corrupt")
         if open_stored(written).manifest.content_digest != dataset.manifest.content_digest:
-            raise CorruptDatasetError(f"{url} makes no sound dataset: the content digest is another")
+            raise CorruptDatasetError(f"{url} is corrupt: the content digest is another")
 
     try:
         return write_dataset(_source(dataset, progress), root, dataset.attributes.card, check=check)
@@ -96,7 +96,7 @@ def _attributes(stored: StoredDataset) -> Attributes:
     columns = {field.name: getattr(table, field.name).tolist() for field in fields(EpisodeColumns)}
     columns["seed"] = [table.seed_of(number) for number in range(len(table))]
     columns["success"] = [table.solved(number) for number in range(len(table))]
-    open_seal = Attributes(
+    unsigned = Attributes(
         zarr_version=1,
         sha256="0" * 64,
         card=read_card(stored.path),
@@ -105,7 +105,7 @@ def _attributes(stored: StoredDataset) -> Attributes:
         tasks=list(stored.tasks),
         episodes=EpisodeColumns(**columns),
     )
-    return replace(open_seal, sha256=seal(to_mapping(open_seal)))
+    return replace(unsigned, sha256=attributes_digest(to_mapping(unsigned)))
 
 
 def _claim(folder: Folder, unfinished: bytes, finished: bytes) -> None:
@@ -113,7 +113,7 @@ def _claim(folder: Folder, unfinished: bytes, finished: bytes) -> None:
     folder.files.invalidate_cache()
     if folder.files.exists(folder.place(GROUP)):
         found: Any = folder.files.cat_file(folder.place(GROUP))
-        if found != unfinished and not is_torn(found, unfinished) and not is_torn(found, finished):
+        if found != unfinished and not is_cut_short(found, unfinished) and not is_cut_short(found, finished):
             raise DatasetExistsError(f"{folder.url} exists already", hint="choose another place, or remove it")
     elif folder.files.exists(folder.path) and _others(folder):
         raise DatasetExistsError(f"{folder.url} holds other files", hint="choose another place, or remove them")

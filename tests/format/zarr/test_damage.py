@@ -18,7 +18,7 @@ from idaq.core.errors import (
 )
 from idaq.format import layout
 from idaq.format.zarr import reader as zarr_reader
-from idaq.format.zarr.layout import seal
+from idaq.format.zarr.layout import attributes_digest
 from idaq.format.zarr.reader import open_zarr
 from idaq.format.zarr.transfer import import_zarr
 from tests.format.made import left_in
@@ -35,7 +35,7 @@ def alter_attributes(exported: Path, alter: Callable[[Any], Any], *, sealed: boo
         alter(stated)
         if sealed:
             stated["manifest"]["content_digest"] = dataset_digest(stated["episodes"]["digest"])
-            stated["sha256"] = seal(stated)
+            stated["sha256"] = attributes_digest(stated)
 
     alter_document(exported / "zarr.json", altered)
 
@@ -197,7 +197,7 @@ def test_a_gigantic_episode_is_not_believed_even_where_all_documents_agree(expor
 
 def test_what_verify_finds_is_not_imported(exported: Path, tmp_path: Path) -> None:
     alter_attributes(exported, lambda stated: stated["tasks"][1]["reference"]["behaviour"].update(mean=0.0))
-    with pytest.raises(CorruptDatasetError, match=r"makes no sound dataset: .*behaviour return"):
+    with pytest.raises(CorruptDatasetError, match=r"is corrupt: .*behaviour return"):
         import_zarr(str(exported), tmp_path / "root")
     assert left_in(tmp_path / "root") == []
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from idaq.core.errors import DatasetError
 from idaq.core.notes import Notes
 from idaq.core.types import Array
-from idaq.share.cutting import Rows, cut_episodes, same_rows
+from idaq.share.rows import Rows, episodes_of_rows, same_rows
 
 
 def tagged(size: int, **columns: Any) -> Rows:
@@ -39,7 +39,7 @@ def test_every_transition_is_one_of_the_file_and_each_is_kept_or_counted(
     )
     notes = Notes()
     seen = []
-    for episode in cut_episodes(rows, notes, "x"):
+    for episode in episodes_of_rows(rows, notes, "x"):
         for t in range(len(episode)):
             s, a, r, following_s = (
                 float(v)
@@ -67,7 +67,7 @@ def test_every_transition_is_one_of_the_file_and_each_is_kept_or_counted(
 def test_a_terminal_and_a_time_out_at_once_is_told() -> None:
     both = np.array([False, True, True])
     notes = Notes()
-    cut_episodes(tagged(3, terminated=both, truncated=both), notes, "x")
+    episodes_of_rows(tagged(3, terminated=both, truncated=both), notes, "x")
     assert "x: 2 steps are flagged both terminal and time-out" in list(notes)
 
 
@@ -81,7 +81,7 @@ def test_a_rounded_next_observation_is_the_next_observation(kind: Any) -> None:
     ):
         notes = Notes()
         rows = tagged(30, observations=s[:-1], next_observations=after, truncated=ends)
-        episodes = cut_episodes(rows, notes, "x")
+        episodes = episodes_of_rows(rows, notes, "x")
         assert [len(episode) for episode in episodes] == [10, 10, 10]
         np.testing.assert_array_equal(episodes[1].observations[:-1], s[10:20])
         np.testing.assert_array_equal(episodes[1].observations[-1], after[19])
@@ -92,7 +92,7 @@ def test_what_is_no_rounding_is_cut_and_counted() -> None:
     notes = Notes()
     after = np.arange(6.0)[:, None] + 1
     after[2] += 1e-4
-    episodes = cut_episodes(tagged(6, next_observations=after), notes, "x")
+    episodes = episodes_of_rows(tagged(6, next_observations=after), notes, "x")
     assert [e.observations.ravel().tolist() for e in episodes] == [[0, 1, 2, 3.0001], [3, 4, 5, 6]]
     assert list(notes) == ["x: 1 rows whose s' is not the next row's s, with no end flagged: cut there"]
 
@@ -127,7 +127,7 @@ def test_rows_are_the_same_but_for_rounding(one: Array, other: Array, same: bool
 )
 def test_what_cannot_be_is_refused(columns: dict[str, Any], said: str) -> None:
     with pytest.raises(DatasetError, match=said):
-        cut_episodes(tagged(3, **columns), Notes(), "x")
+        episodes_of_rows(tagged(3, **columns), Notes(), "x")
 
 
 def test_an_end_amid_an_episode_number_is_told() -> None:
@@ -141,5 +141,5 @@ def test_an_end_amid_an_episode_number_is_told() -> None:
         episode=np.zeros(4, np.int64),
     )
     notes = Notes()
-    assert [len(episode) for episode in cut_episodes(rows, notes, "here")] == [2, 2]
+    assert [len(episode) for episode in episodes_of_rows(rows, notes, "here")] == [2, 2]
     assert list(notes) == ["here: 1 ends amid the rows of one episode number: cut there"]

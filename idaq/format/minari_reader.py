@@ -3,27 +3,30 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 import h5py
 import numpy as np
-from minari import MinariDataset
 from numpy.typing import NDArray
 
 from idaq.core.checks import as_column, as_flags, check_finite, check_numbers, check_returns
-from idaq.core.digest import COLUMNS, episode_digest
-from idaq.core.errors import CorruptDatasetError, DatasetError
+from idaq.core.digest import EPISODE_FIELDS, episode_digest
+from idaq.core.errors import CorruptDatasetError, DatasetError, MissingExtraError
 from idaq.core.notes import Notes
 from idaq.core.reading import check_members
 from idaq.core.types import Array, Episode, Task
 from idaq.format import layout
 from idaq.format.columns import Columns, FlatColumn
+from idaq.format.plain_minari import open_minari
 from idaq.format.reader import EpisodeTable
+
+if TYPE_CHECKING:
+    from minari import MinariDataset
 
 
 @dataclass(frozen=True, kw_only=True)
-class Foreign:
+class PlainMinariDataset:
     """A foreign dataset as one task. Success is unknown."""
 
     dataset_id: str
@@ -38,7 +41,7 @@ class Foreign:
     """of each episode, as its maker stored them"""
     left_out: Notes
     """episodes without steps, and counts that are not as stated"""
-    asides: Notes
+    layout_notes: Notes
     """what a learner does not miss: shapes that became rows, infos, seeds that are none"""
 
     @property
@@ -50,15 +53,15 @@ class Foreign:
         return _float32(self.action_space.high)
 
 
-def read_foreign(path: Path) -> Foreign:
+def read_plain_minari(path: Path) -> PlainMinariDataset:
     """Read a whole dataset. Observations may be a Box or a (nested) Dict of Boxes, flattened in Gymnasium's order.
 
     What is left out or laid out otherwise is noted. Raises DatasetError for spaces that have no vector form here and
     for NaN or infinity, naming the episode; CorruptDatasetError if Minari cannot read it.
     """
-    left_out, asides = Notes(), Notes()
-    dataset, leaves, episodes, attributes = _read_episodes(path, left_out, asides)
-    left_out.tell(dataset.id, "episodes without steps are left out", len(attributes) - len(episodes))
+    left_out, layout_notes = Notes(), Notes()
+    dataset, leaves, episodes, attributes = _read_episodes(path, left_out, layout_notes)
+    left_out.add(dataset.id, "episodes without steps are left out", len(attributes) - len(episodes))
     if not episodes:
         raise DatasetError(f"{path} has no episodes with steps")
     for number, episode in episodes.items():
@@ -66,15 +69,15 @@ def read_foreign(path: Path) -> Foreign:
     low, high = (np.concatenate([bound.ravel() for bound in bounds]) for bounds in zip(*leaves.values(), strict=True))
     space: Any = dataset.action_space
     _check_sizes(episodes, (low.size, space.low.size), path)
-    for name in COLUMNS:
+    for name in EPISODE_FIELDS:
         kinds = sorted({str(getattr(episode, name).dtype) for episode in episodes.values()})
         if len(kinds) > 1:
-            asides.tell(dataset.id, f"{name} of unequal dtypes, {', '.join(kinds)}, are read as the widest")
+            layout_notes.add(dataset.id, f"{name} of unequal dtypes, {', '.join(kinds)}, are read as the widest")
     stated = [attributes[number].get("seed") for number in episodes]
     seeds = list(map(_seed, stated))
     said = "episodes state a seed that is no whole number from 0 to 2^64 - 1: it is unknown"
-    asides.tell(dataset.id, said, seeds.count(None) - sum(seed is None for seed in stated))
-    return Foreign(
+    layout_notes.add(dataset.id, said, seeds.count(None) - sum(seed is None for seed in stated))
+    return PlainMinariDataset(
         dataset_id=dataset.id,
         task=_only_task(),
         episodes=_table(list(episodes.values()), seeds),
@@ -83,7 +86,7 @@ def read_foreign(path: Path) -> Foreign:
         action_space=_flat_box(space.low, space.high),
         attributes=tuple(attributes[number] for number in episodes),
         left_out=left_out,
-        asides=asides,
+        layout_notes=layout_notes,
     )
 
 
@@ -97,33 +100,33 @@ def _check_sizes(episodes: Mapping[int, Episode], sizes: tuple[int, int], path: 
 
 
 def _read_episodes(
-    path: Path, left_out: Notes, asides: Notes
-) -> tuple[MinariDataset, dict[str, tuple[Array, Array]], dict[int, Episode], list[dict[str, Any]]]:
+    path: Path, left_out: Notes, layout_notes: Notes
+) -> "tuple[MinariDataset, dict[str, tuple[Array, Array]], dict[int, Episode], list[dict[str, Any]]]":
     """The dataset, the leaves of its observation space, the episodes with steps by number, and what each states."""
     check_members(path, links_out=True)
     try:
-        dataset = MinariDataset(layout.data_folder(path))
+        dataset = open_minari(layout.data_folder(path))
         space = dataset.action_space
         if not isinstance(space, gym.spaces.Box):
             raise DatasetError(f"{path}: the action space {space} is not a Box; only continuous actions are supported")
         leaves = _leaf_spaces(dataset.observation_space, path)
         if not leaves:
             raise DatasetError(f"{path}: observations hold nothing")
-        _tell_shapes(dataset, leaves, asides)
+        _tell_shapes(dataset, leaves, layout_notes)
         numbers, episodes = range(_stored_episodes(dataset, path, left_out)), {}
         for number, raw in zip(numbers, dataset.iterate_episodes(numbers), strict=True):
             infos = ", ".join(sorted(map(str, raw.infos or {}))[:12])
-            asides.tell(dataset.id, f"episodes with infos, which are not read: {infos}", int(bool(infos)))
+            layout_notes.add(dataset.id, f"episodes with infos, which are not read: {infos}", int(bool(infos)))
             if len(raw.rewards):
                 episodes[number] = _episode(raw, dataset.observation_space, f"{path}, episode {number}")
         return dataset, leaves, episodes, _attributes(dataset, numbers, path)
-    except DatasetError:
+    except (DatasetError, MissingExtraError):
         raise
     except Exception as error:  # a broken dataset leads Minari and h5py to errors of any kind
         raise CorruptDatasetError(f"Minari cannot read {path}: {error}") from error
 
 
-def _stored_episodes(dataset: MinariDataset, path: Path, notes: Notes) -> int:
+def _stored_episodes(dataset: "MinariDataset", path: Path, notes: Notes) -> int:
     """How many episodes the storage holds; told where metadata.json states another number."""
     stated, folder = int(dataset.total_episodes), layout.data_folder(path)
     if dataset.storage.FORMAT == "hdf5":
@@ -135,13 +138,13 @@ def _stored_episodes(dataset: MinariDataset, path: Path, notes: Notes) -> int:
     if stored < stated:
         raise CorruptDatasetError(f"Minari cannot read {path}: it states {stated} episodes and stores {stored}")
     beyond = sum(name.startswith("episode_") for name in names) - stored
-    notes.tell(dataset.id, f"episodes whose numbers do not follow on 0 to {stored - 1} are not read", beyond)
+    notes.add(dataset.id, f"episodes whose numbers do not follow on 0 to {stored - 1} are not read", beyond)
     if stored > stated:
-        notes.tell(dataset.id, f"metadata.json states {stated} episodes, {stored} are stored: all of them are read")
+        notes.add(dataset.id, f"metadata.json states {stated} episodes, {stored} are stored: all of them are read")
     return stored
 
 
-def _attributes(dataset: MinariDataset, numbers: Sequence[int], path: Path) -> list[dict[str, Any]]:
+def _attributes(dataset: "MinariDataset", numbers: Sequence[int], path: Path) -> list[dict[str, Any]]:
     """What the maker says of each episode. From HDF5 as it stands: Minari makes a number of every seed, or fails."""
     if dataset.storage.FORMAT != "hdf5":
         return [dict(found) for found in dataset.storage.get_episode_metadata(numbers)]
@@ -168,25 +171,25 @@ def _leaf_spaces(space: gym.Space[Any], path: Path, name: str = "") -> dict[str,
     return found
 
 
-def _tell_shapes(dataset: MinariDataset, leaves: dict[str, tuple[Array, Array]], notes: Notes) -> None:
+def _tell_shapes(dataset: "MinariDataset", leaves: dict[str, tuple[Array, Array]], notes: Notes) -> None:
     """What is not a plain row of numbers becomes one."""
     if list(leaves) != [""]:
         parts = ", ".join(f"{name} ({low.size} of {low.dtype})" for name, (low, _) in leaves.items())
-        notes.tell(dataset.id, f"Dict observations are written as one row of numbers of one dtype: {parts}")
+        notes.add(dataset.id, f"Dict observations are written as one row of numbers of one dtype: {parts}")
     shapes = {"observations": dataset.observation_space.shape, "actions": dataset.action_space.shape}
     for what, shape in shapes.items():
         if shape is not None and len(shape) > 1:  # a Dict has none
-            notes.tell(dataset.id, f"{what} of shape {shape} are written as rows of {int(np.prod(shape))} numbers")
+            notes.add(dataset.id, f"{what} of shape {shape} are written as rows of {int(np.prod(shape))} numbers")
 
 
-def _check_steps(length: int, attributes: dict[str, Any], dataset: MinariDataset, notes: Notes, where: str) -> None:
+def _check_steps(length: int, attributes: dict[str, Any], dataset: "MinariDataset", notes: Notes, where: str) -> None:
     """The number of steps that an episode states. Minari cuts long episodes of an Arrow storage into pieces."""
     stated = attributes.get("total_steps")
     if stated is None or stated == length:
         return
     if dataset.storage.FORMAT != "hdf5":
         raise CorruptDatasetError(f"{where} states {stated} steps and Minari reads {length}")
-    notes.tell(dataset.id, "episodes state another number of steps than they have: those stored are read", 1)
+    notes.add(dataset.id, "episodes state another number of steps than they have: those stored are read", 1)
 
 
 def _episode(raw: Any, space: gym.Space[Any], where: str) -> Episode:
@@ -258,7 +261,7 @@ def _table(episodes: list[Episode], seeds: list[int | None]) -> EpisodeTable:
 
 def _columns(episodes: list[Episode]) -> Columns:
     columns = {}
-    for name in COLUMNS:
+    for name in EPISODE_FIELDS:
         parts = [getattr(episode, name) for episode in episodes]
         offsets = np.concatenate([[0], np.cumsum([part.size for part in parts])[:-1]]).astype(np.int64)
         columns[name] = FlatColumn(

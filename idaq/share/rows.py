@@ -39,7 +39,7 @@ class Rows:
     """(S,) where the next row does not follow this one"""
 
 
-def cut_episodes(rows: Rows, notes: Notes, where: str) -> list[Episode]:
+def episodes_of_rows(rows: Rows, notes: Notes, where: str) -> list[Episode]:
     """Cut after every end, where the episode number changes, at gaps, and where s' is not the next s.
 
     Without `next_observations` the s' of an episode's last step is unknown. After a time-out that step is left out;
@@ -62,10 +62,10 @@ def cut_episodes(rows: Rows, notes: Notes, where: str) -> list[Episode]:
             continue
         unflagged += not (repeats or rows.truncated[last - 1])
         episodes.append(_episode(rows, first, last if repeats else last - 1, rows.observations[last - 1]))
-    notes.tell(where, "last steps left out: the file does not hold their next observation, nor a terminal", dropped)
-    notes.tell(where, "episodes of one step left out whole: it had no next observation", whole)
-    notes.tell(where, "ends that the file does not flag are written as time-outs", unflagged)
-    notes.tell(where, "terminal steps have no next observation; it repeats the last one", repeated)
+    notes.add(where, "last steps left out: the file does not hold their next observation, nor a terminal", dropped)
+    notes.add(where, "episodes of one step left out whole: it had no next observation", whole)
+    notes.add(where, "ends that the file does not flag are written as time-outs", unflagged)
+    notes.add(where, "terminal steps have no next observation; it repeats the last one", repeated)
     return episodes
 
 
@@ -83,12 +83,12 @@ def same_rows(one: Array, other: Array) -> NDArray[np.bool_]:
 
 def _ends(rows: Rows, notes: Notes, where: str) -> NDArray[np.bool_]:
     """(S,) the last row of each episode."""
-    notes.tell(where, "steps are flagged both terminal and time-out", int((rows.terminated & rows.truncated).sum()))
+    notes.add(where, "steps are flagged both terminal and time-out", int((rows.terminated & rows.truncated).sum()))
     ends = rows.terminated | rows.truncated
     ends[-1:] = True
     if rows.episode is not None:
         same = rows.episode[1:] == rows.episode[:-1]
-        notes.tell(where, "ends amid the rows of one episode number: cut there", int((ends[:-1] & same).sum()))
+        notes.add(where, "ends amid the rows of one episode number: cut there", int((ends[:-1] & same).sum()))
         ends[:-1] |= ~same
     if rows.gaps is not None:
         ends |= rows.gaps
@@ -97,13 +97,13 @@ def _ends(rows: Rows, notes: Notes, where: str) -> NDArray[np.bool_]:
         kinds = rows.observations.dtype, following.dtype
         if kinds[0] != kinds[1]:
             wider = np.result_type(*kinds)
-            notes.tell(where, f"observations are {kinds[0]}, next_observations {kinds[1]}: {wider} is written")
+            notes.add(where, f"observations are {kinds[0]}, next_observations {kinds[1]}: {wider} is written")
         cut = np.zeros(len(ends), bool)
         cut[:-1] = ~same_rows(following[:-1], rows.observations[1:]) & ~ends[:-1]
-        notes.tell(where, "rows whose s' is not the next row's s, with no end flagged: cut there", int(cut.sum()))
+        notes.add(where, "rows whose s' is not the next row's s, with no end flagged: cut there", int(cut.sum()))
         ends |= cut
         rounded = (following[:-1] != rows.observations[1:]).any(1) & ~ends[:-1]
-        notes.tell(where, "rows whose s' is the next row's s but for rounding: the next s is kept", int(rounded.sum()))
+        notes.add(where, "rows whose s' is the next row's s but for rounding: the next s is kept", int(rounded.sum()))
     return ends
 
 

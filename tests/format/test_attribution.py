@@ -1,4 +1,4 @@
-"""Whose data it is and under which licence comes from the recipe or the import; nothing assumes ours."""
+"""Attributed data it is and under which licence comes from the recipe or the import; nothing assumes ours."""
 
 import json
 from dataclasses import replace
@@ -18,16 +18,16 @@ from idaq.format import layout
 from idaq.format.card import dataset_card, stored_card
 from idaq.format.edit import Labels, relabelled, subset
 from idaq.format.reader import StoredDataset, open_stored
-from idaq.format.recipe import Recipe, join_whose, whose_notes
+from idaq.format.recipe import Recipe, attribution_notes, join_attribution
 from idaq.format.verify import verify
 from idaq.format.writer import write_dataset
-from idaq.format.zarr.layout import seal
+from idaq.format.zarr.layout import attributes_digest
 from idaq.format.zarr.reader import open_zarr
 from idaq.format.zarr.transfer import export_zarr
 from idaq.hub.lookup import open_remote
 from idaq.hub.push import push
 from idaq.share.import_minari import read_minari
-from idaq.share.importing import Import, ImportedEpisode, ImportedTask, dataset_source, state_whose
+from idaq.share.importing import Import, ImportedEpisode, ImportedTask, dataset_source, state_attribution
 from tests.format.made import made_source
 from tests.format.sealing import alter_document, alter_metadata, reseal
 from tests.recipes import small_recipe
@@ -94,7 +94,7 @@ def test_what_is_no_line_of_text_is_refused(text: str) -> None:
 
 def test_imported_data_is_nobodys_until_somebody_says(tmp_path: Path) -> None:
     data = imported()
-    state_whose(data)
+    state_attribution(data)
     assert "a.npz: authors and licence unknown; --author and --license state them" in data.notes
     source = dataset_source(data, "me/a-v0", "imported", "Imported.")
     stored = open_stored(write_dataset(source, tmp_path, ""))
@@ -109,7 +109,7 @@ def test_imported_data_is_nobodys_until_somebody_says(tmp_path: Path) -> None:
 
 def test_the_users_word_goes_before_the_sources_and_is_told() -> None:
     data = imported(authors=["Ada"], license="MIT")
-    state_whose(data, license="CC0-1.0")
+    state_attribution(data, license="CC0-1.0")
     assert (data.authors, data.license) == (["Ada"], "CC0-1.0")
     assert list(data.notes) == ["a.npz: states the licence MIT; what was asked for is written: CC0-1.0"]
 
@@ -137,10 +137,10 @@ def test_data_of_several_is_under_all_their_licences(
 ) -> None:
     recipe, notes = small_recipe(), Notes()
     parts = [(name, stated(recipe, ["Ada", name], text)) for name, text in zip("ab", licenses, strict=True)]
-    assert join_whose(parts, notes) == (["Ada", "a", "b"], joined)
+    assert join_attribution(parts, notes) == (["Ada", "a", "b"], joined)
     assert list(notes) == note
     parts[1] = ("b", replace(parts[1][1], authors=[]))
-    assert join_whose(parts, notes)[0] == ["Ada", "a"]
+    assert join_attribution(parts, notes)[0] == ["Ada", "a"]
     assert "b: authors unknown: the others alone are named" in list(notes)
 
 
@@ -166,8 +166,8 @@ def test_a_push_tells_what_nobody_can_know(tmp_path: Path) -> None:
 
 def test_collecting_tells_it_once_and_never_collects_again_for_it(tmp_path: Path) -> None:
     recipe = stated(small_recipe(), [], None)
-    assert collect(recipe, tmp_path).notes == tuple(whose_notes(recipe)) != ()
-    assert collect(recipe, tmp_path).notes == tuple(whose_notes(recipe))
+    assert collect(recipe, tmp_path).notes == tuple(attribution_notes(recipe)) != ()
+    assert collect(recipe, tmp_path).notes == tuple(attribution_notes(recipe))
     later = collect(small_recipe(), tmp_path)
     assert later.existed
     assert "states other authors or another licence" in later.notes[0]
@@ -185,7 +185,7 @@ def test_datasets_written_before_recipes_said_it_are_sound(damaged: Path, tmp_pa
     def unsaid(group: dict[str, object]) -> None:
         attribute = json.loads(json.dumps(group["attributes"]))["idaq"]
         earlier(attribute["manifest"]["recipe"])
-        group["attributes"] = {"idaq": {**attribute, "sha256": seal(attribute)}}
+        group["attributes"] = {"idaq": {**attribute, "sha256": attributes_digest(attribute)}}
 
     alter_document(tmp_path / "x.zarr/zarr.json", unsaid)
     assert open_zarr(str(tmp_path / "x.zarr")).manifest.recipe.license is None

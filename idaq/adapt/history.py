@@ -1,0 +1,79 @@
+"""What P problems (test tasks x seeds) have been through under one strategy: all that a strategy may look at.
+
+Shapes: P problems, n episodes so far, T steps, M training tasks, Z belief.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from jaxtyping import Float32, Float64
+
+from idaq.adapt.lockstep import EpisodeBatch
+from idaq.adapt.policy import BeliefPolicy, Policy
+from idaq.adapt.uncertainty import UNCERTAINTIES, Scores
+from idaq.core.errors import RunError
+from idaq.learn.algorithm import Agent, EmbeddingAgent, Prior
+from idaq.loader.transitions import Floats
+
+
+@dataclass(kw_only=True)
+class AdaptationHistory:
+    """The episodes so far of every problem, and the policies that made them."""
+
+    agent: Agent
+    problems: int
+    """P"""
+    budget: int
+    """adaptation episodes in all"""
+    rng: np.random.Generator
+    """the only source of random numbers of a strategy"""
+    offline: Callable[[int], Floats] | None = None
+    """(P, Z) beliefs, each from so many transitions of the test task's own offline data; only for strategies that say
+    that they use it"""
+    policies: list[Policy] = field(default_factory=list)
+    """n, of each episode"""
+    episodes: list[EpisodeBatch] = field(default_factory=list)
+    """n x P episodes"""
+    _embeddings: list[Floats] = field(default_factory=list)
+    _scores: dict[str, list[Scores]] = field(default_factory=dict)
+
+    def add(self, policy: Policy, episodes: EpisodeBatch) -> None:
+        """One more episode of every problem."""
+        self.policies.append(policy)
+        self.episodes.append(episodes)
+
+    @property
+    def prior(self) -> Prior:
+        """Beliefs of the training tasks. Raises RunError for an agent without them."""
+        if self.agent.prior is None:
+            raise RunError(
+                "the agent has no prior: its training was not finished", hint="let the same idaq train command finish"
+            )
+        return self.agent.prior
+
+    @property
+    def beliefs(self) -> list[Float32[np.ndarray, "P Z"]]:
+        """n, that each episode was played under; NaN for a policy without a belief."""
+        size = self.prior.beliefs.shape[1]
+        nothing = np.full((self.problems, size), np.nan, np.float32)
+        return [policy.beliefs if isinstance(policy, BeliefPolicy) else nothing for policy in self.policies]
+
+    @property
+    def embeddings(self) -> list[Float32[np.ndarray, "P T Z"]]:
+        """n, of every transition: each passes the encoder once, however many beliefs are drawn from it.
+
+        Raises RunError for an agent whose beliefs are not means of embeddings.
+        """
+        if not isinstance(self.agent, EmbeddingAgent):
+            raise RunError(f"an agent of {self.agent.config.algorithm} does not embed transitions")
+        missing = self.episodes[len(self._embeddings) :]
+        self._embeddings += [self.agent.embed(batch.transitions) for batch in missing]
+        return self._embeddings
+
+    def scores(self, uncertainty: str) -> Float64[np.ndarray, "n P"]:
+        """How in-distribution each episode was by an uncertainty that the strategy names; lower is better."""
+        score, known = UNCERTAINTIES.get(uncertainty), self._scores.setdefault(uncertainty, [])
+        for policy, episodes in list(zip(self.policies, self.episodes, strict=True))[len(known) :]:
+            known.append(score(self.agent, episodes, policy))
+        return np.stack(known)

@@ -1,0 +1,77 @@
+"""Samplers by name, as an algorithm's config names them. Each reads what it needs from that config."""
+
+from collections.abc import Callable
+from typing import Any, cast
+
+from idaq.core.errors import ConfigError, PluginError
+from idaq.core.registry import Registry
+from idaq.loader.dataset import Dataset
+from idaq.loader.sampling import MetaBatches, Sampler, SegmentBatches, SupportQueryBatches
+from idaq.loader.streaming import StreamedBatches
+
+MakeSampler = Callable[[Dataset, Any], Sampler[Any]]
+"""the tasks to learn from, the algorithm's config -> what to draw from them"""
+
+
+def meta_batches(dataset: Dataset, config: Any) -> MetaBatches | StreamedBatches:
+    """Reads `meta_batch`, `batch`, `context`, `seed`, and `pool`: above 0, from a pool of so many megabytes."""
+    sizes = {"meta_batch": config.meta_batch, "batch": config.batch, "context": config.context, "seed": config.seed}
+    if config.pool:
+        return StreamedBatches(dataset, **sizes, memory=config.pool * 10**6)
+    return MetaBatches(dataset.transitions(), **sizes)
+
+
+def support_query(dataset: Dataset, config: Any) -> SupportQueryBatches:
+    """Reads `meta_batch`, `support`, `query`, `discount` and `seed`."""
+    _refuse_pool("support-query", config)
+    return SupportQueryBatches(
+        dataset.transitions(),
+        meta_batch=config.meta_batch,
+        support=config.support,
+        query=config.query,
+        discount=config.discount,
+        seed=config.seed,
+    )
+
+
+def segments(dataset: Dataset, config: Any) -> SegmentBatches:
+    """Reads `meta_batch`, `length`, `across_episodes` and `seed`."""
+    _refuse_pool("segments", config)
+    return SegmentBatches(
+        dataset.transitions(),
+        meta_batch=config.meta_batch,
+        length=config.length,
+        across_episodes=config.across_episodes,
+        seed=config.seed,
+    )
+
+
+def _refuse_pool(name: str, config: Any) -> None:
+    if config.pool:
+        raise ConfigError(f"sampler {name!r} draws from all of the data, not from a pool", hint="--set pool=0")
+
+
+def _accept(_name: str, thing: object) -> MakeSampler:
+    if not callable(thing):
+        raise TypeError(f"{thing!r} is not a function of a dataset and a config")
+    return cast(MakeSampler, thing)
+
+
+SAMPLERS: Registry[MakeSampler] = Registry(
+    "sampler",
+    "idaq.samplers",
+    {"meta-batches": meta_batches, "support-query": support_query, "segments": segments},
+    _accept,
+)
+
+
+def make_sampler(name: str, dataset: Dataset, config: Any) -> Sampler[Any]:
+    """The sampler that a user or a built-in config has named. Raises PluginError where the config lacks a setting."""
+    make = SAMPLERS.get(name)
+    try:
+        return make(dataset, config)
+    except AttributeError as error:
+        if error.obj is not config:
+            raise
+        said = f"sampler {name!r} reads the setting {error.name!r}, which {type(config).__name__} does not have"
+        raise PluginError(said, hint="name another sampler, or give the algorithm's config that setting") from None

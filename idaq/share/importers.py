@@ -1,0 +1,256 @@
+"""Importers by name: each reads one kind of source, as other people store their data.
+
+    from idaq.share.importers import import_dataset
+
+    import_dataset(["hopper-medium.hdf5"], "me/hopper/medium-v0")                 # by the kind of the source
+    import_dataset(["logs"], "me/robot/logs-v0", importer="my_robot:Logs")        # by name, or package.module:thing
+
+An importer says itself which sources are its own. Those that ship are imported when they read.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from idaq.core.errors import UsageError
+from idaq.core.registry import Registry, accept_like
+from idaq.core.types import ShowProgress, show_nothing
+
+if TYPE_CHECKING:
+    from idaq.format.writer import DatasetSource
+    from idaq.share.importing import Import
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadOptions:
+    """What the user allows an importer, and where datasets are."""
+
+    root: Path
+    """folder of datasets"""
+    allow_pickle: bool = False
+    """whether to unpickle, which can run any code"""
+
+
+class Importer(Protocol):
+    """Reads one kind of source. A class that has these members is an importer too: it is called without arguments."""
+
+    @property
+    def description(self) -> str:
+        """What sources it reads, in one line."""
+        ...
+
+    def accepts(self, source: str, /) -> bool:
+        """Whether a source is of this kind, by its name or by what its folder holds. Cheap: opens no data."""
+        ...
+
+    def read(self, source: str, options: ReadOptions, /) -> "Import":
+        """Read a source: tasks, episodes, and notes of all that was cut, cast, dropped or assumed.
+
+        Raises UsageError or DatasetError for a source that is not of this kind, or damaged.
+        """
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuiltInImporter:
+    """An importer that ships."""
+
+    description: str
+    accepts: Callable[[str], bool]
+    read: Callable[[str, ReadOptions], "Import"]
+
+
+def _read_npz(source: str, _options: ReadOptions) -> "Import":
+    from idaq.share.import_arrays import read_npz
+
+    return read_npz(_file(source))
+
+
+def _read_d4rl(source: str, _options: ReadOptions) -> "Import":
+    from idaq.share.import_arrays import read_d4rl
+
+    return read_d4rl(_file(source))
+
+
+def _read_focal(source: str, options: ReadOptions) -> "Import":
+    from idaq.share.import_focal import read_focal
+
+    folder = _path(source)
+    if not folder.is_dir():
+        raise UsageError(f"there is no folder {folder}")
+    return read_focal(folder, options.allow_pickle)
+
+
+def _read_minari(source: str, options: ReadOptions) -> "Import":
+    from idaq.format.store import find_dataset
+    from idaq.share.import_minari import read_minari
+
+    return read_minari(find_dataset(source.removeprefix(MINARI), options.root).resolve())
+
+
+def _has_ending(*endings: str) -> Callable[[str], bool]:
+    return lambda source: _path(source).suffix in endings and not _path(source).is_dir()
+
+
+def _holds_goals(source: str) -> bool:
+    return any(path.is_dir() for path in _path(source).glob("goal_idx*"))
+
+
+def _path(source: str) -> Path:
+    return Path(source).expanduser()
+
+
+def _file(source: str) -> Path:
+    """A source that is a file. Raises UsageError."""
+    path = _path(source)
+    if not path.is_file():
+        raise UsageError(f"there is no file {path}")
+    return path
+
+
+MINARI, ZARR = "minari:", ".zarr"
+BUILT_IN = {
+    "minari": BuiltInImporter(
+        description="minari:<id>, any Minari dataset below --root",
+        accepts=lambda source: source.startswith(MINARI),
+        read=_read_minari,
+    ),
+    "focal-npy": BuiltInImporter(
+        description="a folder of goal_idx<k>/trj_*.npy, of the FOCAL family", accepts=_holds_goals, read=_read_focal
+    ),
+    "d4rl": BuiltInImporter(
+        description=".hdf5 or .h5, laid out as D4RL does", accepts=_has_ending(".hdf5", ".h5"), read=_read_d4rl
+    ),
+    "npz": BuiltInImporter(
+        description=".npz, laid out as idaq dataset export does", accepts=_has_ending(".npz"), read=_read_npz
+    ),
+}
+IMPORTERS = Registry[Importer]("importer", "idaq.importers", BUILT_IN, accept_like(Importer))
+
+
+def importer_of(source: str, name: str | None = None) -> Importer:
+    """The importer `name`; without a name the first that accepts the source, those that ship before all others.
+
+    Raises UsageError where none does, or there is no such importer.
+    """
+    if name is not None:
+        return IMPORTERS.get(name)
+    for known in IMPORTERS.names():
+        importer = IMPORTERS.get(known)
+        if importer.accepts(source):
+            return importer
+    hint = "minari:<id>, a folder of goal_idx<k>, .hdf5 or .npz; or --from NAME"
+    if _path(source).is_dir():
+        from idaq.share.import_layouts import folder_hint
+
+        hint = folder_hint(_path(source)) or hint
+    raise UsageError(f"{source} is nothing that can be imported", hint=hint)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Imported:
+    """The dataset that an import made."""
+
+    dataset_id: str
+    path: Path
+    content_digest: str
+    tasks: int
+    episodes: int
+    notes: tuple[str, ...]
+    """what was cut, cast, dropped or assumed"""
+    warnings: tuple[str, ...]
+    """code of strangers that it names"""
+
+
+def import_dataset(
+    sources: Sequence[str | Path],
+    new_id: str | None = None,
+    *,
+    importer: str | None = None,
+    tasks: Sequence[str] = (),
+    params: Mapping[str, float | list[float]] | None = None,
+    family: str = "imported",
+    description: str | None = None,
+    authors: Sequence[str] = (),
+    license: str | None = None,
+    allow_pickle: bool = False,
+    strict: bool = False,
+    root: str | Path | None = None,
+    show: ShowProgress = show_nothing,
+) -> Imported:
+    """Make a verified dataset of other people's data; several sources become several tasks, in the order given.
+
+    `importer` names the importer of all sources, which are else recognised one by one. `tasks` names the tasks, one a
+    source; `params` are those of the only one. `strict` writes nothing if there is anything to note. A .zarr is an idaq
+    dataset: it comes alone and keeps its id.
+
+    Raises UsageError for sources, names or an id that cannot be, DatasetError for data that cannot be or notes under
+    `strict`, DatasetExistsError if the id is taken, CorruptDatasetError for what is damaged.
+    """
+    from idaq.core.ids import datasets_root, parse_id
+    from idaq.core.notes import refuse_notes
+    from idaq.share.importing import dataset_source, state_attribution
+    from idaq.share.sources import read_sources
+
+    texts, base = [str(source) for source in sources], datasets_root(root)
+    if importer is None and any(text.rstrip("/").endswith(ZARR) for text in texts):
+        if len(texts) > 1 or new_id or family != "imported" or description or authors or license or tasks or params:
+            said = "a .zarr is an idaq dataset: it comes alone and states its id, tasks, authors and licence itself"
+            raise UsageError(said, hint="idaq dataset relabel changes id, description, authors and licence")
+        return _imported(_import_zarr(texts[0], base, show), ())
+    if new_id is None:
+        raise UsageError("the new dataset needs an id", hint="--id me/family/name-v0")
+    parse_id(new_id)
+    with show("reading " + ", ".join(texts), len(texts), "sources") as advance:
+        read = read_sources(
+            texts,
+            importer=importer,
+            tasks=tasks,
+            params=params,
+            allow_pickle=allow_pickle,
+            root=base,
+            progress=advance,
+        )
+    state_attribution(read, authors, license)
+    source = dataset_source(read, new_id, family, description or f"Imported from {read.origin}.")
+    if strict:
+        refuse_notes(source.notes)
+    return _imported(_write(source, sum(len(task.episodes) for task in read.tasks), base, show), source.notes)
+
+
+def _write(source: "DatasetSource", episodes: int, root: Path, show: ShowProgress) -> Path:
+    """Write and verify the dataset; it appears only if nothing is wrong with it."""
+    from idaq.format.card import dataset_card
+    from idaq.format.verify import check_valid
+    from idaq.format.writer import write_dataset
+
+    card = dataset_card(source.recipe, source.tasks, f"Made by {source.operation}.")
+    with show(f"writing {source.recipe.id}", 3 * episodes, "episodes") as advance:
+        check = partial(check_valid, otherwise="what was imported makes a corrupt dataset", progress=advance)
+        return write_dataset(source, root, card, advance, check)
+
+
+def _import_zarr(url: str, root: Path, show: ShowProgress) -> Path:
+    from idaq.format.zarr.reader import open_zarr
+    from idaq.format.zarr.transfer import import_zarr
+
+    with show(f"reading {url}", len(open_zarr(url).episodes), "episodes") as advance:
+        return import_zarr(url, root, advance)
+
+
+def _imported(path: Path, notes: tuple[str, ...]) -> Imported:
+    from idaq.format.reader import open_stored
+    from idaq.format.verify import warnings_of
+
+    manifest = open_stored(path).manifest
+    return Imported(
+        dataset_id=manifest.dataset_id,
+        path=path,
+        content_digest=manifest.content_digest,
+        tasks=manifest.counts.tasks,
+        episodes=manifest.counts.episodes,
+        notes=notes,
+        warnings=tuple(warning.what for warning in warnings_of(path)),
+    )

@@ -1,0 +1,41 @@
+"""Our reader and writer, and a reader written after FORMAT.md alone, pass the exported suites."""
+
+from pathlib import Path
+
+from idaq.core.config import to_mapping
+from idaq.core.types import Episode
+from idaq.format.reader import open_stored
+from idaq.format.verify import check_valid
+from idaq.format.writer import DatasetSource, EpisodeEntry, entry_of, write_dataset
+from idaq.loader import open_dataset
+from idaq.testing import Contents, FormatReaderContract, FormatWriterContract
+from tests.format import second_reader
+
+
+class TestReader(FormatReaderContract):
+    def read(self, path: Path) -> Contents:
+        check_valid(path, "it is damaged")
+        stored, dataset = open_stored(path), open_dataset(path)
+        return Contents(
+            dataset_id=dataset.dataset_id,
+            tasks=[to_mapping(task) for task in stored.tasks],
+            episodes=[entry_of(stored.episodes, number, episode) for number, episode in enumerate(dataset)],
+        )
+
+
+class TestSecondReader(FormatReaderContract):
+    def read(self, path: Path) -> Contents:
+        name, tasks, rows = second_reader.read(path)
+        entries = [
+            EpisodeEntry(
+                episode=Episode(**{label: row[column] for column, label in second_reader.LABELS.items()}),
+                **{key: row[key] for key in ("task_index", "behaviour", "seed", "success")},
+            )
+            for row in rows
+        ]
+        return Contents(dataset_id=name, tasks=tasks, episodes=entries)
+
+
+class TestWriter(FormatWriterContract):
+    def write(self, source: DatasetSource, root: Path) -> Path:
+        return write_dataset(source, root, "# made by hand\n")

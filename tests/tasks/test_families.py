@@ -1,0 +1,28 @@
+"""Our families pass the exported suite: all point robots and bodies, and some of Meta-World's fifty."""
+
+from dataclasses import replace
+
+import pytest
+
+from idaq.tasks import BUILT_IN, Family, SyncEnvs, get_family
+from idaq.testing import FamilyContract
+
+POINTS = [name for name in BUILT_IN if name.startswith("point")]
+ML1 = ["ml1/push", "ml1/peg-unplug-side", "ml1/shelf-place"]
+
+
+class TestFamilies(FamilyContract):
+    steps = 30
+
+    @pytest.fixture(params=[*(name for name in BUILT_IN if not name.startswith("ml1/")), *ML1])
+    def family(self, request: pytest.FixtureRequest) -> Family:
+        return get_family(request.param)
+
+
+class TestSteppedOneAfterTheOther(FamilyContract):
+    """The lock-step of a family without a batched form."""
+
+    @pytest.fixture(params=POINTS)
+    def family(self, request: pytest.FixtureRequest) -> Family:
+        family = get_family(request.param)
+        return replace(family, lockstep=lambda: SyncEnvs(family.make))

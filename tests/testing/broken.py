@@ -1,0 +1,338 @@
+"""Parts with one fault each, and the test of a suite that must find it. `test_suites` runs this file."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from idaq.core.errors import ShareError
+from idaq.core.types import Advance, Array, Episode
+from idaq.format.columns import Columns, map_columns
+from idaq.format.episodes import EpisodeStore, FlatEpisodes
+from idaq.format.reader import open_stored
+from idaq.format.writer import DatasetSource, entry_of, write_dataset
+from idaq.hub.remote import METADATA_PATH, Remote, Upload
+from idaq.loader import Dataset, MetaBatches, open_dataset
+from idaq.tasks import Family, StepBatch, get_family
+from idaq.testing import (
+    Contents,
+    EpisodeStoreContract,
+    FamilyContract,
+    FormatReaderContract,
+    FormatWriterContract,
+    PolicyContract,
+    RemoteContract,
+    SamplerContract,
+)
+
+# -- episode stores ------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Views:
+    """Gives the same arrays every time."""
+
+    flat: FlatEpisodes
+
+    def __post_init__(self) -> None:
+        self.kept = [self.flat.episode(number) for number in range(8)]
+        self.shapes = self.flat.shapes
+
+    def episode(self, number: int) -> Episode:
+        return self.kept[number]
+
+    def columns(self, numbers: Array) -> Columns:
+        return self.flat.columns(numbers)
+
+
+class Wide(Views):
+    """Gives float64, whatever was stored."""
+
+    def episode(self, number: int) -> Episode:
+        found = self.flat.episode(number)
+        return replace(found, observations=found.observations.astype(np.float64))
+
+
+def mapped(dataset: Path) -> FlatEpisodes:
+    stored = open_stored(dataset)
+    return FlatEpisodes(map_columns(stored), stored.episodes.length)
+
+
+class TestViews(EpisodeStoreContract):
+    red = "test_an_episode_is_a_copy"
+
+    def store_of(self, dataset: Path, scratch: Path) -> EpisodeStore:
+        return Views(mapped(dataset))
+
+
+class TestWide(EpisodeStoreContract):
+    red = "test_every_episode_comes_to_the_bit_in_any_order_and_again"
+
+    def store_of(self, dataset: Path, scratch: Path) -> EpisodeStore:
+        return Wide(mapped(dataset))
+
+
+# -- samplers ------------------------------------------------------------------------------------------------------
+
+
+class Altered:
+    """Meta-batches with something wrong."""
+
+    def __init__(self, dataset: Dataset, seed: int) -> None:
+        self.batches = MetaBatches(dataset.transitions(), meta_batch=5, batch=7, context=3, seed=seed)
+        self.calls = 0
+
+    def at(self, step: int) -> Any:
+        self.calls += 1
+        return self.alter(self.batches.at(step))
+
+    def alter(self, batch: Any) -> Any:
+        raise NotImplementedError
+
+
+class Remembering(Altered):
+    """The batch depends on how often one has asked."""
+
+    def alter(self, batch: Any) -> Any:
+        return self.batches.at(self.calls)
+
+
+class Shifted(Altered):
+    """s' is s."""
+
+    def alter(self, batch: Any) -> Any:
+        rows = batch.transitions
+        return replace(batch, transitions=replace(rows, next_observations=rows.observations))
+
+
+class Mixed(Altered):
+    """The context is another task's."""
+
+    def alter(self, batch: Any) -> Any:
+        return replace(batch, context=batch.context[::-1])
+
+
+class TestRemembering(SamplerContract):
+    red, sampler = "test_a_batch_follows_from_seed_and_step_however_it_is_asked_for", Remembering  # type: ignore[assignment]
+
+
+class TestShifted(SamplerContract):
+    red, sampler = "test_the_columns_stay_aligned", Shifted  # type: ignore[assignment]
+
+
+class TestMixed(SamplerContract):
+    red, sampler = "test_rows_are_of_the_task_that_the_batch_names", Mixed  # type: ignore[assignment]
+
+
+class TestUnselected(SamplerContract):
+    """Draws from the whole dataset."""
+
+    red = "test_what_is_not_selected_is_neither_drawn_nor_read"
+
+    def sampler(self, dataset: Dataset, seed: int) -> MetaBatches:
+        everything = replace(dataset, numbers=np.arange(len(dataset.episodes)))
+        return MetaBatches(everything.transitions(), meta_batch=5, batch=7, context=3, seed=seed)
+
+
+# -- remotes -------------------------------------------------------------------------------------------------------
+
+
+class Memory:
+    """A sound hub in a dictionary; those below are not."""
+
+    url, login = "memory://here", "nobody needs to"
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}
+
+    def dataset_ids(self) -> list[str]:
+        return [path.removesuffix(f"/{METADATA_PATH}") for path in self.files if path.endswith(METADATA_PATH)]
+
+    def size(self, path: str) -> int | None:
+        return len(self.files[path]) if path in self.files else None
+
+    def read(self, path: str, start: int, stop: int) -> Iterator[bytes]:
+        if path not in self.files or stop > len(self.files[path]):
+            raise ShareError(f"{path} is missing or too short", hint="push it again")
+        yield self.files[path][start:stop]
+
+    def alone(self, dataset_id: str) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def upload(self, dataset_id: str, files: Sequence[Upload], progress: Advance) -> None:
+        for file in files:
+            self.files[file.path] = file.source.read_bytes()
+            progress(file.size)
+
+    def close(self) -> None:
+        pass
+
+
+class Greedy(Memory):
+    """Gives more than was asked for."""
+
+    def read(self, path: str, start: int, stop: int) -> Iterator[bytes]:
+        yield self.files[path][start : stop + 10]
+
+
+class Hasty(Memory):
+    """Sends metadata.json first."""
+
+    def upload(self, dataset_id: str, files: Sequence[Upload], progress: Advance) -> None:
+        super().upload(dataset_id, list(reversed(files)), progress)
+
+
+class Forgetful(Memory):
+    """Says that what is missing is empty."""
+
+    def size(self, path: str) -> int | None:
+        return len(self.files.get(path, b""))
+
+
+class TestMemory(RemoteContract):
+    red = ""
+
+    @pytest.fixture
+    def remote(self) -> Remote:
+        return Memory()
+
+
+class TestGreedy(RemoteContract):
+    red = "test_a_range_is_exactly_the_bytes_asked_for"
+
+    @pytest.fixture
+    def remote(self) -> Remote:
+        return Greedy()
+
+
+class TestHasty(RemoteContract):
+    red = "test_an_interrupted_upload_shows_nothing_and_the_same_one_completes_it"
+
+    @pytest.fixture
+    def remote(self) -> Remote:
+        return Hasty()
+
+
+class TestForgetful(RemoteContract):
+    red = "test_sizes_are_those_of_the_files_and_none_for_what_is_not_there"
+
+    @pytest.fixture
+    def remote(self) -> Remote:
+        return Forgetful()
+
+
+# -- families ------------------------------------------------------------------------------------------------------
+
+
+class Rounded:
+    """A lock-step that pays a little less than the single environment."""
+
+    def __init__(self) -> None:
+        self.env = get_family("point-robot").lockstep()
+        self.reset, self.privileged = self.env.reset, self.env.privileged
+
+    def step(self, actions: Array) -> StepBatch:
+        step = self.env.step(actions)
+        return replace(step, rewards=step.rewards.astype(np.float16))
+
+
+def centred(observations: Array, tasks: Array) -> Array:
+    """A controller that looks at all rows."""
+    return observations - observations.mean(0) + tasks[:, None] - tasks.mean()
+
+
+class TestRounded(FamilyContract):
+    red = "test_environments_in_lockstep_give_what_each_gives_alone"
+
+    @pytest.fixture
+    def family(self) -> Family:
+        return replace(get_family("point-robot"), lockstep=Rounded)
+
+
+class TestCentred(FamilyContract):
+    red = "test_the_controller_acts_for_each_row_alone"
+
+    @pytest.fixture
+    def family(self) -> Family:
+        return replace(get_family("point-robot"), controller=centred)
+
+
+class TestUntold(FamilyContract):
+    """Its winds change the dynamics, and it says that they do not."""
+
+    red = "test_tasks_change_the_dynamics_as_the_family_says"
+
+    @pytest.fixture
+    def family(self) -> Family:
+        return replace(get_family("point-robot-wind"), task_changes_dynamics=False)
+
+
+class TestTwins(FamilyContract):
+    red = "test_tasks_are_told_apart_by_index_id_and_params"
+
+    @pytest.fixture
+    def family(self) -> Family:
+        family = get_family("point-robot")
+        return replace(family, tasks=(family.tasks[0], *family.tasks))
+
+
+# -- formats -------------------------------------------------------------------------------------------------------
+
+
+class TestTrusting(FormatReaderContract):
+    """Compares no episode with its digest."""
+
+    red = "test_what_is_damaged_is_refused"
+
+    def read(self, path: Path) -> Contents:
+        stored, dataset = open_stored(path), open_dataset(path)
+        tasks = [vars(task) for task in stored.tasks]
+        episodes = [entry_of(stored.episodes, number, episode) for number, episode in enumerate(dataset)]
+        return Contents(dataset_id=dataset.dataset_id, tasks=tasks, episodes=episodes)
+
+
+class TestSeedless(FormatWriterContract):
+    red = "test_it_is_read_as_it_was_meant"
+
+    def write(self, source: DatasetSource, root: Path) -> Path:
+        return write_dataset(replace(source, entries=[replace(entry, seed=None) for entry in source.entries]), root, "")
+
+
+# -- policies ------------------------------------------------------------------------------------------------------
+
+
+class Average:
+    """Acts by the rewards of all problems."""
+
+    def __init__(self, problems: int) -> None:
+        self.memory = np.zeros(problems)
+
+    def reset(self) -> None:
+        self.memory[:] = 0
+
+    def act(self, observations: Array) -> Array:
+        return np.tile(self.memory[:, None], 2)
+
+    def observe(self, actions: Array, rewards: Array, next_observations: Array, ended: Array) -> None:
+        self.memory += rewards.mean()
+
+
+class Own(Average):
+    """Sound: acts by the rewards of its own problem."""
+
+    def observe(self, actions: Array, rewards: Array, next_observations: Array, ended: Array) -> None:
+        self.memory += rewards
+
+
+class TestAverage(PolicyContract):
+    red, policy = "test_what_happens_in_one_problem_does_not_reach_another", Average  # type: ignore[assignment]
+    observation_size, action_size = 3, 2
+
+
+class TestOwn(PolicyContract):
+    red, policy = "", Own  # type: ignore[assignment]
+    observation_size, action_size = 3, 2
