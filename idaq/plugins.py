@@ -8,7 +8,17 @@ from typing import Any
 from idaq.core.errors import IdaqError, unknown_name
 from idaq.core.registry import Registry
 
-REGISTRIES = ("idaq.tasks:FAMILIES", "idaq.collect.behaviours:BEHAVIOURS")
+REGISTRIES = (
+    "idaq.tasks:FAMILIES",
+    "idaq.collect.behaviours:BEHAVIOURS",
+    "idaq.learn.config:ALGORITHMS",
+    "idaq.loader.samplers:SAMPLERS",
+    "idaq.adapt.strategy:STRATEGIES",
+    "idaq.adapt.uncertainty:UNCERTAINTIES",
+    "idaq.share.importers:IMPORTERS",
+    "idaq.share.exporters:EXPORTERS",
+    "idaq.hub.lookup:REMOTES",
+)
 
 
 @dataclass(frozen=True, kw_only=True)

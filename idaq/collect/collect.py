@@ -183,7 +183,7 @@ def _clipped(plan: Plan, folder: Path) -> Notes:
         if behaviour.kind == "policy":
             shards = [read_shard(folder, Cell(task_index=task, behaviour_index=number)) for task in plan.splits]
             count = sum(shard.clipped for shard in shards)
-            notes.tell(
+            notes.add(
                 f"behaviour {behaviour.name}", f"actions of {behaviour.policy} clipped to the action space", count
             )
     return notes

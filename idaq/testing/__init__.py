@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from idaq.core.errors import UsageError
 
 if TYPE_CHECKING:
+    from idaq.testing.behaviours import BehaviourContract
     from idaq.testing.families import FamilyContract
     from idaq.testing.formats import Contents, FormatReaderContract, FormatWriterContract
     from idaq.testing.policies import PolicyContract
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from idaq.testing.stores import EpisodeStoreContract
 
 __all__ = [
+    "BehaviourContract",
     "Contents",
     "EpisodeStoreContract",
     "FamilyContract",
@@ -39,6 +41,7 @@ __all__ = [
 ]
 
 _MODULES = {
+    "BehaviourContract": "behaviours",
     "Contents": "formats",
     "EpisodeStoreContract": "stores",
     "FamilyContract": "families",
