@@ -20,6 +20,7 @@ from idaq.core.errors import UsageError
 
 if TYPE_CHECKING:
     from idaq.testing.algorithms import AlgorithmContract
+    from idaq.testing.behaviours import BehaviourContract
     from idaq.testing.families import FamilyContract
     from idaq.testing.formats import Contents, FormatReaderContract, FormatWriterContract
     from idaq.testing.policies import PolicyContract
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AlgorithmContract",
+    "BehaviourContract",
     "Contents",
     "EpisodeStoreContract",
     "FamilyContract",
@@ -44,6 +46,7 @@ __all__ = [
 
 _MODULES = {
     "AlgorithmContract": "algorithms",
+    "BehaviourContract": "behaviours",
     "Contents": "formats",
     "EpisodeStoreContract": "stores",
     "FamilyContract": "families",

@@ -19,6 +19,7 @@ from idaq.core.types import Advance, Array, Episode
 from idaq.format.columns import Columns, map_columns
 from idaq.format.episodes import EpisodeStore, FlatEpisodes
 from idaq.format.reader import open_stored
+from idaq.format.recipe import Behaviour
 from idaq.format.writer import DatasetSource, entry_of, write_dataset
 from idaq.hub.remote import METADATA_PATH, Remote, Upload
 from idaq.learn.algorithm import Algorithm, Prior
@@ -30,6 +31,7 @@ from idaq.loader import Dataset, MetaBatches, Sampler, open_dataset
 from idaq.tasks import Family, StepBatch, get_family
 from idaq.testing import (
     AlgorithmContract,
+    BehaviourContract,
     Contents,
     EpisodeStoreContract,
     FamilyContract,
@@ -281,6 +283,59 @@ class TestUntold(FamilyContract):
     @pytest.fixture
     def family(self) -> Family:
         return replace(get_family("point-robot-wind"), task_changes_dynamics=False)
+
+
+class TestTwins(FamilyContract):
+    red = "test_tasks_are_told_apart_by_index_id_and_params"
+
+    @pytest.fixture
+    def family(self) -> Family:
+        family = get_family("point-robot")
+        twin = replace(family.tasks[1], params=family.tasks[0].params)
+        return replace(family, tasks=(family.tasks[0], twin, *family.tasks[2:]))
+
+
+# -- behaviours ----------------------------------------------------------------------------------------------------
+
+
+class Crowd:
+    """A behaviour that follows the others of its batch."""
+
+    def __init__(self, *_: Any) -> None:
+        pass
+
+    def reset(self) -> None:
+        pass
+
+    def act(self, observations: Array) -> Array:
+        return 0.01 + observations.mean(0) - observations + 0.001 * len(observations)
+
+    def observe(self, *_: Array) -> None:
+        pass
+
+
+class Moody(Crowd):
+    """A behaviour that draws from no seed."""
+
+    def act(self, observations: Array) -> Array:
+        return np.random.default_rng().uniform(-0.1, 0.1, observations.shape)
+
+
+class TestCrowd(BehaviourContract):
+    red = "test_an_episode_does_not_depend_on_what_it_is_batched_with"
+
+    @pytest.fixture
+    def family(self) -> Family:
+        return get_family("point-robot")
+
+    @pytest.fixture
+    def behaviour(self) -> Behaviour:
+        policy = f"{__name__}:{type(self).__name__.removeprefix('Test')}"
+        return Behaviour(name="b", kind="policy", quality="unknown", episodes=1, policy=policy)
+
+
+class TestMoody(TestCrowd):
+    red = "test_the_same_tasks_and_seeds_give_the_same_episodes"
 
 
 # -- formats -------------------------------------------------------------------------------------------------------

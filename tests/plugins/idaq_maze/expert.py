@@ -8,7 +8,7 @@ import numpy as np
 from idaq_maze.family import GOALS
 from safetensors.numpy import load
 
-from idaq.tasks import Family
+from idaq import Family
 
 WEIGHTS = Path(__file__).with_name("expert.safetensors")
 

@@ -6,8 +6,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
 
-from idaq.core.types import Success, Task
-from idaq.tasks import Family
+from idaq import Family, Success, Task
 
 HORIZON = 40
 GOALS = np.array([[x, y] for x in (-0.75, -0.3, 0.3, 0.75) for y in (-0.75, -0.25, 0.25, 0.75)], np.float32)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from idaq.tasks import Family
+from idaq import Family
 
 LOG = Path(__file__).with_name("log.csv")
 
