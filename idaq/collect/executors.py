@@ -25,7 +25,7 @@ T = TypeVar("T")
 _MOST_A_CORE = 32
 """processes"""
 ExecutorName = Literal["joblib", "ray"]
-Executor = Callable[[Callable[..., int], Sequence[tuple[Any, ...]], int], Iterator[int]]
+Executor = Callable[[Callable[..., Any], Sequence[tuple[Any, ...]], int], Iterator[Any]]
 _WATCH = 0.5
 """seconds between a worker's looks for the process that it works for"""
 
@@ -95,7 +95,7 @@ def _sigterm_kept() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def on_ray(function: Callable[..., int], calls: Sequence[tuple[Any, ...]], workers: int) -> Iterator[int]:
+def on_ray(function: Callable[..., T], calls: Sequence[tuple[Any, ...]], workers: int) -> Iterator[T]:
     """The cluster that RAY_ADDRESS names, or a Ray of `workers` CPUs started here for as long as it takes.
 
     All machines must see the datasets' folder under the same path. Raises MissingExtraError without Ray,
@@ -124,7 +124,7 @@ def on_ray(function: Callable[..., int], calls: Sequence[tuple[Any, ...]], worke
             ray.shutdown()
 
 
-def _call_with_path(path: list[str], packed: bytes) -> int:
+def _call_with_path(path: list[str], packed: bytes) -> Any:
     """In a worker on Ray: a call that may need modules which the caller alone knew the folder of."""
     from ray import cloudpickle
 
