@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export MINARI_DATASETS_PATH ?= $(CURDIR)/data
 
-.PHONY: setup demo test test-interop test-light mutants check bench reproduce reproduce-ml1 reproduce-locomotion schemas clean
+.PHONY: setup demo test test-interop test-light test-lowest mutants check bench reproduce reproduce-ml1 reproduce-locomotion schemas clean
 
 setup: .venv/installed
 
@@ -38,6 +38,11 @@ test-interop: setup
 test-light: setup
 	$(BIN)/python -m tests.interop.environments $(INTEROP) light mujoco-newest d3rlpy
 	IDAQ_INTEROP=$(INTEROP) $(BIN)/pytest tests/interop/test_light.py -rs --timeout 600
+
+# The lowest versions that pyproject.toml claims, and a part of the tests with them.
+LOWEST ?= $(HOME)/.cache/idaq/lowest
+test-lowest: setup
+	$(BIN)/python -m tests.lowest $(LOWEST)
 
 # Changes the code in one place, and runs the tests that reach it; what no test notices is listed in tests/mutants.md.
 # ONLY="idaq/learn idaq/adapt/run.py" takes some of it. The same command goes on where it was stopped.

@@ -85,6 +85,6 @@ def main() -> None:
     except OSError as error:
         from idaq.core.disk import explain
 
-        told = explain(error)
-        fail(told.message, told.exit_code, told.hint)
+        explained = explain(error)
+        fail(explained.message, explained.exit_code, explained.hint)
     sys.exit(code if isinstance(code, int) else 0)

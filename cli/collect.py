@@ -1,12 +1,12 @@
 """idaq collect"""
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from idaq.core.errors import UsageError
+from idaq.core.machine import cores
 
 from .output import Json, Root, Settings, if_interrupted, print_json, progress, say
 
@@ -20,7 +20,7 @@ def collect(
     ] = None,
     quality: Annotated[str, typer.Option(help="expert, medium or mixed.")] = "expert",
     recipe: Annotated[Path | None, typer.Option(help="A recipe file of your own instead of the catalogue's.")] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Worker processes.")] = len(os.sched_getaffinity(0)),
+    workers: Annotated[int, typer.Option(min=1, help="Worker processes.")] = cores(),
     executor: Annotated[
         Literal["joblib", "ray"], typer.Option(help="joblib: processes here. ray: the cluster of RAY_ADDRESS, or here.")
     ] = "joblib",

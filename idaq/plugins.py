@@ -11,8 +11,8 @@ from idaq.core.registry import Registry
 REGISTRIES = (
     "idaq.tasks:FAMILIES",
     "idaq.collect.behaviours:BEHAVIOURS",
-    "idaq.learn.config:ALGORITHMS",
     "idaq.loader.samplers:SAMPLERS",
+    "idaq.learn.config:ALGORITHMS",
     "idaq.adapt.strategy:STRATEGIES",
     "idaq.adapt.uncertainty:UNCERTAINTIES",
     "idaq.share.importers:IMPORTERS",

@@ -21,6 +21,7 @@ from idaq.collect.rollout import rollout
 from idaq.core.digest import EPISODE_FIELDS
 from idaq.core.errors import CollectError, IdaqError
 from idaq.core.files import write_bytes
+from idaq.core.machine import open_flags
 from idaq.core.seeds import episode_seed
 from idaq.core.types import Episode
 
@@ -148,7 +149,7 @@ def _unpack(arrays: dict[str, np.ndarray]) -> Iterator[Episode]:
 
 def _note(folder: Path, entry: dict[str, object]) -> None:
     """Append one line in one write, durable before we return: lines of several workers do not mix."""
-    descriptor = os.open(folder / JOURNAL, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    descriptor = os.open(folder / JOURNAL, open_flags("O_WRONLY", "O_APPEND", "O_CREAT"))
     try:
         os.write(descriptor, ("\n" + json.dumps(entry) + "\n").encode())
         os.fsync(descriptor)

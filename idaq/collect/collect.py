@@ -1,6 +1,5 @@
 """Recipe -> dataset. Killed at any moment, the same command goes on where it stopped and ends in the same content."""
 
-import os
 import shutil
 from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
@@ -26,6 +25,7 @@ from idaq.collect.plan import (
 )
 from idaq.core.disk import explain
 from idaq.core.errors import CollectError, DatasetExistsError
+from idaq.core.machine import total_memory
 from idaq.core.notes import Notes
 from idaq.core.types import Advance, ignore_progress
 from idaq.format.card import dataset_card
@@ -116,8 +116,8 @@ def _check_memory(plan: Plan) -> None:
         return
     numbers = [int(np.prod(space.shape)) for space in (plan.spaces.observations, plan.spaces.actions)]
     needed = steps * 8 * (numbers[0] + 2 * numbers[1])  # noise is drawn for every action, twice
-    there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    if needed > there:
+    there = total_memory()
+    if there is not None and needed > there:
         raise CollectError(
             f"{episodes} episodes of one behaviour on one task take {needed / 1e9:.0f} GB while they are collected; "
             f"this machine has {there / 1e9:.0f} GB",

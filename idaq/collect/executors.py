@@ -18,6 +18,7 @@ from joblib.externals.loky.backend.reduction import dumps
 from idaq.core.errors import CollectError, UsageError
 from idaq.core.extras import optional
 from idaq.core.interrupts import interrupts_held
+from idaq.core.machine import cores
 from idaq.tasks import Family
 
 T = TypeVar("T")
@@ -34,7 +35,7 @@ def in_processes(function: Callable[..., T], calls: Sequence[tuple[Any, ...]], w
 
     When the caller stops, for an error or a signal, they are killed; when it is killed, they end by themselves.
     """
-    most = _MOST_A_CORE * len(os.sched_getaffinity(0))
+    most = _MOST_A_CORE * cores()
     if workers > most:
         raise UsageError(f"{workers} worker processes on this machine", hint=f"--workers of at most {most}")
     count = min(workers, len(calls))
@@ -52,7 +53,7 @@ def in_processes(function: Callable[..., T], calls: Sequence[tuple[Any, ...]], w
         for process in active_children():  # shutdown(kill_workers=True) may print a KeyError of its own
             if process.pid is not None and process.pid not in others:
                 with suppress(ProcessLookupError):
-                    os.kill(process.pid, signal.SIGKILL)
+                    os.kill(process.pid, getattr(signal, "SIGKILL", signal.SIGTERM))
         if isinstance(error, BrokenProcessPool):  # "Detailed tracebacks should have been printed" says nothing
             raise BrokenProcessPool(" ".join(str(error).partition("Detailed")[0].split())) from None
         raise
@@ -64,6 +65,9 @@ def in_processes(function: Callable[..., T], calls: Sequence[tuple[Any, ...]], w
 def _deaf_children() -> Iterator[None]:
     """Processes started meanwhile never see Ctrl-C, which a terminal sends to all: whoever started them ends them."""
     resource_tracker.ensure_running()  # started later, it would undo the mask
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

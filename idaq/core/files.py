@@ -1,7 +1,5 @@
-"""Writing so that nothing half-written is ever visible, and reading what may be broken."""
+"""Atomic writes, and reads of files that may be damaged."""
 
-import errno
-import fcntl
 import hashlib
 import json
 import math
@@ -13,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from idaq.core.errors import CorruptDatasetError, DatasetError
+from idaq.core.machine import flush, has_folder_descriptors, open_flags, wait_for_lock
 from idaq.core.reading import LARGEST_DOCUMENT, open_plain, read_document
 
 _LONGEST_PATH = 255
@@ -23,21 +22,13 @@ MOST_CONTAINERS, DEEPEST = 1_000_000, 64
 
 def fsync_folder(folder: Path) -> None:
     """Make renames and new names in `folder` survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    flush(folder)
 
 
 def fsync_tree(folder: Path) -> None:
     """Make everything below `folder`, and it, survive a power cut."""
     for path in (*folder.rglob("*"), folder):
-        if path.is_dir():
-            fsync_folder(path)
-        else:
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
+        flush(path)
 
 
 @contextmanager
@@ -48,11 +39,11 @@ def replacing(path: Path) -> Iterator[Path]:
     what a killed run left is taken over by the next. Of two writers of one path the second waits for the first.
     """
     temporary = path.with_name(f".{path.name}.tmp")
-    with naming(path, temporary), _claimed(temporary, os.O_RDWR | os.O_CREAT) as descriptor:
+    with naming(path, temporary), _claimed(temporary):
         try:
-            os.ftruncate(descriptor, 0)
+            os.truncate(temporary, 0)
             yield temporary
-            os.fsync(descriptor)
+            flush(temporary)
             temporary.replace(path)
         except BaseException:
             with suppress(OSError):
@@ -65,7 +56,7 @@ def replacing(path: Path) -> Iterator[Path]:
 def replacing_folder(path: Path) -> Iterator[Path]:
     """The same for a folder: yields an empty one. Raises OSError if `path` is there, unless it is an empty folder."""
     temporary = path.with_name(f".{path.name}.tmp")
-    with naming(path, temporary), _claimed(temporary, os.O_RDONLY | os.O_DIRECTORY):
+    with naming(path, temporary), _claimed(temporary, folder=True):
         try:
             for left in temporary.iterdir():
                 remove(left)
@@ -80,7 +71,7 @@ def replacing_folder(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def naming(path: Path, temporary: Path | None = None) -> Iterator[None]:
-    """Let an OSError name `path` where it names no file, as those of full disks do, or only the temporary one."""
+    """Make an OSError within the block name `path`, where it names no file (a full disk) or only the temporary one."""
     try:
         yield
     except OSError as error:
@@ -90,22 +81,26 @@ def naming(path: Path, temporary: Path | None = None) -> Iterator[None]:
 
 
 @contextmanager
-def _claimed(path: Path, flags: int) -> Iterator[int]:
-    """A file or folder that nobody else holds, made if need be. The kernel drops the lock of a killed process."""
+def _claimed(path: Path, *, folder: bool = False) -> Iterator[None]:
+    """Create and lock a file or folder. The kernel drops the lock of a killed process."""
+    if not has_folder_descriptors():
+        path.mkdir(exist_ok=True) if folder else path.touch()
+        yield
+        return
+    flags = open_flags("O_NOFOLLOW", *(("O_RDONLY", "O_DIRECTORY") if folder else ("O_RDWR", "O_CREAT")))
     while True:
-        if flags & os.O_DIRECTORY:
+        if folder:
             path.mkdir(exist_ok=True)
         try:
-            descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+            descriptor = os.open(path, flags, 0o666)
         except FileNotFoundError:  # another writer renamed the folder in between
             if not path.parent.is_dir():
                 raise
             continue
         try:
-            with _locks_may_be_missing():
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            wait_for_lock(descriptor)
             if _is_at(path, descriptor):
-                yield descriptor
+                yield
                 return
         finally:
             os.close(descriptor)
@@ -117,16 +112,6 @@ def _is_at(path: Path, descriptor: int) -> bool:
         return os.path.samestat(os.stat(path), os.fstat(descriptor))
     except FileNotFoundError:
         return False
-
-
-@contextmanager
-def _locks_may_be_missing() -> Iterator[None]:
-    """Some cluster file systems have no locks; there, two writers of one file are the user's to avoid."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP):
-            raise
 
 
 def remove(path: Path) -> None:
@@ -149,7 +134,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def is_cut_short(content: bytes, whole: bytes) -> bool:
-    """Whether `content` is the beginning of `whole`, as a write in place leaves it that was cut off."""
+    """Whether `content` is the beginning of `whole`, as an interrupted write in place leaves it."""
     return len(content) < len(whole) and whole.startswith(content)
 
 
@@ -230,7 +215,7 @@ def sha256_file(path: Path) -> str:
 
 
 def below(root: Path, relative: str) -> Path:
-    """`root / relative` for a path that a stranger wrote. Raises DatasetError if its text leads out of `root`."""
+    """`root / relative` for an untrusted path. Raises DatasetError if its text leads out of `root`."""
     pure = PurePosixPath(relative)
     hostile = not relative.isprintable() or "\\" in relative or len(relative.encode(errors="replace")) > _LONGEST_PATH
     if hostile or not pure.parts or pure.is_absolute() or ".." in pure.parts:

@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 import time
+from _thread import interrupt_main
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -48,11 +49,19 @@ class _Interrupts:
             return
         self._last = float("-inf")
         number = signal.SIGTERM if isinstance(unraisable.exc_value, Terminated) else signal.SIGINT
-        threading.Timer(_AGAIN, signal.pthread_kill, [threading.main_thread().ident, number]).start()
+        threading.Timer(_AGAIN, _send, [number]).start()
 
 
 _INTERRUPTS = _Interrupts()
 _FREE = (signal.SIG_DFL, signal.default_int_handler, _INTERRUPTS.handle)
+
+
+def _send(number: int) -> None:
+    """Let the main thread receive a signal."""
+    if hasattr(signal, "pthread_kill"):
+        signal.pthread_kill(threading.main_thread().ident or 0, number)
+    else:
+        interrupt_main(signal.Signals(number))  # which ends no wait of the main thread
 
 
 def _raise(number: int) -> NoReturn:
@@ -81,7 +90,7 @@ def interrupts_raised() -> Iterator[None]:
 def interrupts_held() -> Iterator[Callable[[], bool]]:
     """Hold Ctrl-C and SIGTERM back until the end of the block, which raises them; the second one is raised at once.
 
-    What is yielded tells whether one is held.
+    Yields a function that says whether one is held.
     """
     with interrupts_raised():
         _INTERRUPTS.held, _INTERRUPTS.holding = None, True

@@ -1,4 +1,4 @@
-"""Reading what strangers wrote: plain files only, never more than a bound, nothing that a link leads out to."""
+"""Reading untrusted files: plain files only, a bounded number of bytes, and no link that leads out of the folder."""
 
 import os
 import stat
@@ -7,6 +7,7 @@ from pathlib import Path
 
 from idaq.core.disk import explain
 from idaq.core.errors import CorruptDatasetError
+from idaq.core.machine import open_flags
 
 LARGEST_DOCUMENT = 1 << 24
 """bytes of a JSON, TOML or Markdown document, or of one line of a .jsonl file"""
@@ -48,7 +49,7 @@ def open_plain(path: Path) -> BufferedReader:
     """
     _plain(path, os.stat(path))
     # A pipe that has come in between is not waited for; the flag has no effect on plain files.
-    file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+    file = os.fdopen(os.open(path, open_flags("O_RDONLY", "O_NONBLOCK")), "rb")
     _plain(path, os.fstat(file.fileno()))
     return file
 

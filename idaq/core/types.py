@@ -67,7 +67,7 @@ VersionOne = Annotated[Literal[1], BeforeValidator(_is_integer)]
 
 
 def ignore_progress(_count: int) -> None:
-    """The default `Advance`: nobody is watching."""
+    """The default `Advance`: shows nothing."""
 
 
 def show_nothing(_label: str, _total: int, _unit: str) -> AbstractContextManager[Advance]:
@@ -96,7 +96,7 @@ class Task:
     split: Slug = "train"
     """a family's tasks are assigned to splits by the recipe"""
     success: Success | None = None
-    """None where nobody says when the task is solved"""
+    """None where it is not defined"""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,13 +1,12 @@
 """Runs a function in a process of its own, with a limit of processor time and of memory.
 
 For what reads hostile bytes with a C library: HDF5 can be made to loop for ever, to fill the memory, or to crash.
-Nothing is pickled: what goes in and comes out is plain data, as JSON.
+Nothing is pickled: what goes in and comes out is plain data, as JSON. core/machine.py says which system can limit what.
 """
 
 import importlib
 import json
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -15,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from idaq.core.errors import CorruptDatasetError
+from idaq.core.machine import lift_time_limit, limit_process, ran_out_of_time
 
-_BLOCKED = 60
+_WALL_SECONDS = 60
 """seconds by the clock for each second of processor time: a busy machine is no hostile file"""
 
 
@@ -36,12 +36,12 @@ def call_guarded(function: str, *arguments: Any, seconds: float, megabytes: int,
             input=json.dumps(request).encode(),
             capture_output=True,
             env={**os.environ, **threads, "PYTHONPATH": path},
-            timeout=_BLOCKED * (1 + seconds),
+            timeout=_WALL_SECONDS * (1 + seconds),
             check=False,
         )
     except subprocess.TimeoutExpired:
         raise CorruptDatasetError(f"{where}: reading it does not end") from None
-    if done.returncode == -signal.SIGPROF:
+    if ran_out_of_time(done.returncode):
         raise CorruptDatasetError(f"{where}: reading it takes more than {seconds:.1f} s of processor time")
     if done.returncode < 0:
         raise CorruptDatasetError(f"{where}: reading it crashed ({signal.Signals(-done.returncode).name})")
@@ -52,7 +52,7 @@ def call_guarded(function: str, *arguments: Any, seconds: float, megabytes: int,
 
 
 def require_readable(hdf5: Path) -> None:
-    """Read a whole HDF5 file of other makers in a process of its own, before this one does. Raises CorruptDatasetError.
+    """Read a whole untrusted HDF5 file in a process of its own, before this one does. Raises CorruptDatasetError.
 
     It may take 2 s of processor time and 2 s more for each MB, and 500 MB of memory.
     """
@@ -69,18 +69,7 @@ def _serve() -> None:
     if not module.startswith("idaq."):
         raise ValueError(f"{module} is not of idaq")
     function = getattr(importlib.import_module(module), name)
-    limit = _data_in_use() + request["megabytes"] * 2**20
-    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
-    signal.setitimer(signal.ITIMER_PROF, request["seconds"])
+    limit_process(request["seconds"], request["megabytes"] * 2**20)
     answer = json.dumps(function(*request["arguments"]))
-    signal.setitimer(signal.ITIMER_PROF, 0)
+    lift_time_limit()
     sys.stdout.write(answer)
-
-
-def _data_in_use() -> int:
-    """Bytes that count towards RLIMIT_DATA already; 0 where the system does not say, which leaves some room less."""
-    try:
-        with open("/proc/self/statm", encoding="ascii") as file:
-            return int(file.read().split()[5]) * resource.getpagesize()
-    except OSError:
-        return 0

@@ -36,7 +36,7 @@ class Behaviour:
     options: PlainData = Field(default_factory=dict)
     """policy: what its maker gets"""
     weights: Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")] | None = None
-    """trained, and policy where it reads a file: sha256 of its weights, so that the recipe tells what the data is"""
+    """trained, and policy where it reads a file: sha256 of its weights, so that the recipe determines the data"""
 
     @model_validator(mode="after")
     def _what_names_a_policy(self) -> "Behaviour":
@@ -105,7 +105,7 @@ class Recipe:
 
 
 class Attributed(Protocol):
-    """What states whose data it is, as far as that is known: a recipe, an import."""
+    """What states authors and licence, as far as they are known: a recipe, an import."""
 
     @property
     def authors(self) -> Sequence[str]: ...
@@ -114,7 +114,7 @@ class Attributed(Protocol):
 
 
 def attribution_notes(recipe: Recipe) -> list[str]:
-    """What is not known of whose data it is, for whoever passes it on; nothing where all is known."""
+    """A note where authors or licence of a dataset are unknown; empty where both are stated."""
     missing = [name for name, value in (("authors", recipe.authors), ("licence", recipe.license)) if not value]
     return [f"{' and '.join(missing)} of {recipe.id} unknown; the card says so"] if missing else []
 

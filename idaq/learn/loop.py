@@ -1,7 +1,6 @@
 """The one training loop: batches by (seed, step), checkpoints, exact resume, and a stop at the first NaN."""
 
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from idaq.core.config import to_mapping
 from idaq.core.errors import DatasetError, NonFiniteError
 from idaq.core.files import write_json
 from idaq.core.interrupts import interrupts_held
+from idaq.core.machine import default_threads
 from idaq.core.metrics import append_metrics, truncate_metrics
 from idaq.core.seeds import generator
 from idaq.core.types import Advance, ignore_progress
@@ -126,9 +126,7 @@ def agent_spec(dataset: Dataset, statistics: Statistics) -> AgentSpec:
 
 def use_threads(threads: int) -> None:
     """Set torch's CPU threads; 0 = OMP_NUM_THREADS, or without it the cores this process may use, at most 8."""
-    asked = os.environ.get("OMP_NUM_THREADS", "")
-    usual = int(asked) if asked.isdecimal() else min(len(os.sched_getaffinity(0)), 8)
-    torch.set_num_threads(threads or usual or 1)
+    torch.set_num_threads(threads or default_threads())
 
 
 def default_device() -> str:

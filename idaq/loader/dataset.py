@@ -1,7 +1,6 @@
 """Open a dataset by id or path; filter by task, split, behaviour or return without touching the data."""
 
 import math
-import os
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from idaq.core.errors import DatasetError, DatasetReplacedError
 from idaq.core.extras import naming_extras
+from idaq.core.machine import free_memory, total_memory
 from idaq.core.types import Episode, Task
 from idaq.format.columns import map_columns
 from idaq.format.documents import Manifest
@@ -95,7 +95,8 @@ class Dataset:
     def transitions(self, where: Where = "auto") -> TransitionTable:
         """All transitions of the selected episodes, by memory map or from RAM.
 
-        "auto" takes RAM when the transitions fit in a quarter of the free memory. A Zarr form is read into RAM whole.
+        "auto" takes RAM when the transitions fit in a quarter of the free memory, if the system says what is free. A
+        Zarr form is read into RAM whole.
         Raises DatasetError for an empty selection, for "map" where the dataset cannot be mapped, and for a Zarr form
         larger than the machine's memory.
         """
@@ -104,7 +105,7 @@ class Dataset:
         if where == "map" and not self.mapped:
             reason = "lies in Zarr form" if self.streamed else "was not written by idaq"
             raise DatasetError(f"{self.dataset_id} {reason}: it cannot be mapped", hint='use where="ram"')
-        if self.streamed and self._packed_bytes() > _memory("SC_PHYS_PAGES"):
+        if self.streamed and self._packed_bytes() > (total_memory() or math.inf):
             message = f"the {len(self)} selected episodes of {self.dataset_id} do not fit in memory"
             raise DatasetError(message, hint="stream them: idaq.loader.StreamedBatches")
         in_ram = where == "ram" or (where == "auto" and self._fits())
@@ -113,7 +114,7 @@ class Dataset:
         return TransitionTable(columns, self.episodes, self.numbers, in_ram)
 
     def _fits(self) -> bool:
-        return not self.mapped or self._packed_bytes() < _memory("SC_AVPHYS_PAGES") / 4
+        return not self.mapped or self._packed_bytes() < (free_memory() or 0) / 4
 
     def _packed_bytes(self) -> int:
         """Size of the packed transitions."""
@@ -203,8 +204,3 @@ def _action_bounds(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     bounds = read_bounds(metadata, manifest.columns, where)["actions"]
     return bounds.low.ravel().astype(np.float32), bounds.high.ravel().astype(np.float32)
-
-
-def _memory(pages: str) -> int:
-    """Bytes of SC_PHYS_PAGES (all there is) or SC_AVPHYS_PAGES (free)."""
-    return os.sysconf(pages) * os.sysconf("SC_PAGE_SIZE")

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from idaq.core.errors import UsageError
 
 if TYPE_CHECKING:
+    from idaq.testing.algorithms import AlgorithmContract
     from idaq.testing.behaviours import BehaviourContract
     from idaq.testing.families import FamilyContract
     from idaq.testing.formats import Contents, FormatReaderContract, FormatWriterContract
@@ -26,8 +27,10 @@ if TYPE_CHECKING:
     from idaq.testing.remotes import ReadOnlyRemoteContract, RemoteContract
     from idaq.testing.samplers import SamplerContract
     from idaq.testing.stores import EpisodeStoreContract
+    from idaq.testing.strategies import StrategyContract
 
 __all__ = [
+    "AlgorithmContract",
     "BehaviourContract",
     "Contents",
     "EpisodeStoreContract",
@@ -38,9 +41,11 @@ __all__ = [
     "ReadOnlyRemoteContract",
     "RemoteContract",
     "SamplerContract",
+    "StrategyContract",
 ]
 
 _MODULES = {
+    "AlgorithmContract": "algorithms",
     "BehaviourContract": "behaviours",
     "Contents": "formats",
     "EpisodeStoreContract": "stores",
@@ -51,6 +56,7 @@ _MODULES = {
     "ReadOnlyRemoteContract": "remotes",
     "RemoteContract": "remotes",
     "SamplerContract": "samplers",
+    "StrategyContract": "strategies",
 }
 
 

@@ -88,7 +88,7 @@ def test_the_core_is_small(light: Installed) -> None:
 
 
 def test_the_core_collects_verifies_edits_and_shares(light: Installed) -> None:
-    assert "is sound" in light("dataset", "verify", ID)
+    assert "is valid" in light("dataset", "verify", ID)
     assert "random" in light("dataset", "show", ID)
     light("dataset", "subset", ID, "me/point/half-v0", "--quantiles", "0.5:1")
     light("hub", "push", ID, "file://hub")
@@ -145,7 +145,7 @@ def test_what_needs_an_extra_says_which(light: Installed, command: str, said: st
 def test_the_core_stands_beside_d3rlpy_and_its_old_gymnasium(tmp_path: Path) -> None:
     idaq = Installed("d3rlpy", tmp_path)
     idaq("collect", "point-robot", *SMALL)
-    assert "is sound" in idaq("dataset", "verify", ID)
+    assert "is valid" in idaq("dataset", "verify", ID)
     told = idaq.python(
         "import d3rlpy, gymnasium, idaq\n"
         "from idaq.share.frameworks import to_d3rlpy\n"
@@ -159,5 +159,5 @@ def test_the_core_and_the_bodies_stand_beside_the_newest_mujoco(tmp_path: Path) 
     idaq = Installed("mujoco-newest", tmp_path)
     idaq("collect", "point-robot", *SMALL)
     idaq("collect", "cheetah-dir", "--set", "episodes=1", "--set", "reference.random_episodes=2")
-    assert "is sound" in idaq("dataset", "verify", "idaq/cheetah-dir/expert-v0")
+    assert "is valid" in idaq("dataset", "verify", "idaq/cheetah-dir/expert-v0")
     assert int(idaq.python("import mujoco; print(mujoco.__version__)").split(".")[0]) >= 4
