@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from idaq.core.errors import unknown_name
 from idaq.core.extras import optional
 from idaq.core.types import Array, Success, Task
-from idaq.tasks.family import Family, StepBatch, checked_task
+from idaq.tasks.family import Family, LockstepEnv, StepBatch, checked_task
 from idaq.tasks.rendering import prepare_offscreen
 
 # fmt: off
@@ -110,6 +110,7 @@ class Arm:
         return observation, float(reward), bool(info["success"])
 
     def close(self) -> None:
+        """Free the simulator's memory; `reset` makes another environment."""
         if self.env is not None:
             self.env.close()
             self.env = None
@@ -122,7 +123,7 @@ def hidden(observations: Array) -> Array:
     return seen
 
 
-class ML1Lockstep:
+class ML1Lockstep(LockstepEnv):
     """B arms, stepped one after the other."""
 
     def __init__(self, name: str) -> None:
