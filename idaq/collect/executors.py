@@ -13,13 +13,11 @@ from multiprocessing import active_children, resource_tracker
 from typing import Any, Literal, TypeVar
 
 from joblib.externals import loky
-from joblib.externals.loky.backend.reduction import dumps
 
-from idaq.core.errors import CollectError, UsageError
+from idaq.core.errors import UsageError
 from idaq.core.extras import optional
 from idaq.core.interrupts import interrupts_held
 from idaq.core.machine import cores
-from idaq.tasks import Family
 
 T = TypeVar("T")
 _MOST_A_CORE = 32
@@ -131,19 +129,6 @@ def _call_with_path(path: list[str], packed: bytes) -> Any:
     sys.path += [folder for folder in path if folder not in sys.path]
     function, call = cloudpickle.loads(packed)
     return function(*call)
-
-
-def check_sendable(family: Family) -> None:
-    """Raise CollectError, naming the part, where a family cannot be sent to another process."""
-    for name, value in vars(family).items():
-        try:
-            dumps(value)
-        except Exception as error:  # what a part raises when it is taken apart is its own affair
-            raise CollectError(
-                f"{name} of the family {family.name} cannot be sent to worker processes: {error}",
-                hint="--workers 1 (in Python workers=1), or put the family into a module, and name it in the recipe:"
-                ' family = "module:family"',
-            ) from None
 
 
 EXECUTORS: dict[ExecutorName, Executor] = {"joblib": in_processes, "ray": on_ray}
