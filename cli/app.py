@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from . import adapt, behavior, collect, dataset, edit, hub, report, reproduce, train, transfer
+from . import adapt, behavior, collect, dataset, edit, hub, plugins, report, reproduce, train, transfer
 from .output import fail, prepare_streams, say
 
 INTERRUPTED, TERMINATED = 130, 143
@@ -39,6 +39,7 @@ app.command("train")(train.train)
 app.command("adapt")(adapt.adapt)
 app.command("report")(report.report)
 app.command("reproduce")(reproduce.reproduce)
+app.command("plugins")(plugins.plugins)
 
 
 @app.callback(invoke_without_command=True)
@@ -84,6 +85,6 @@ def main() -> None:
     except OSError as error:
         from idaq.core.disk import explain
 
-        told = explain(error)
-        fail(told.message, told.exit_code, told.hint)
+        explained = explain(error)
+        fail(explained.message, explained.exit_code, explained.hint)
     sys.exit(code if isinstance(code, int) else 0)

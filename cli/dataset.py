@@ -27,7 +27,7 @@ Id = Annotated[str, typer.Argument(metavar="ID", help="A dataset id, or the path
 
 @app.command("list")
 def list_(root: Root = None, as_json: Json = False) -> None:
-    """List the datasets below the root, other makers' Minari datasets included.
+    """List the datasets below the root, plain Minari datasets included.
 
     [bold]Example[/bold]
 
@@ -175,7 +175,7 @@ def _episodes(path: Path) -> int:
 
 
 def summary(dataset_id: str, metadata: dict[str, Any]) -> dict[str, Any]:
-    """The columns of a listing; whatever a stranger's document lacks is None."""
+    """The columns of a listing; what the document lacks is None."""
     stated = metadata.get("idaq")
     counts = stated.get("counts") if isinstance(stated, dict) else None
     return {

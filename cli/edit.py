@@ -76,8 +76,8 @@ def merge(
 ) -> None:
     """Join datasets of one family, task by task. Episodes that stand in several are taken once.
 
-    Numbers are cast where that changes none, bounds are joined; all that is told. Imported tasks of unknown parameters
-    are refused until --renumber or --same-tasks says which they are.
+    Numbers are cast where that changes none, bounds are joined, and all that is printed. Imported tasks of unknown
+    parameters are refused until --renumber or --same-tasks says which they are.
 
     [bold]Examples[/bold]
 
@@ -109,7 +109,7 @@ def relabel(
         list[str], typer.Option(metavar="OLD=NEW", help="Rename a behaviour policy. May be repeated.")
     ] = [],  # noqa: B006
     description: Annotated[str | None, typer.Option(help="One sentence.")] = None,
-    author: Annotated[list[str], typer.Option(help="Attributed data it is. May be repeated.")] = [],  # noqa: B006
+    author: Annotated[list[str], typer.Option(help="Whose data it is. May be repeated.")] = [],  # noqa: B006
     license: Annotated[str | None, typer.Option(help="Its licence: an SPDX identifier, or words.")] = None,
     root: Root = None,
     as_json: Json = False,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="""Share datasets: hand them on, fetch them, see what others have.
+    help="""Share datasets: push them to a hub, pull them, list what is there.
 
     A hub is hf://USER or hf://USER/REPOSITORY (Hugging Face; plain `minari download` with MINARI_REMOTE=hf://USER
     finds it too), s3://, gs:// or file:// and a folder, or https:// (read-only). Without one, $MINARI_REMOTE is meant.

@@ -1,6 +1,6 @@
 """What every command prints with: tables and JSON on stdout, progress and errors on stderr.
 
-All text passes `printable` here, so that nothing in a document or a file name can steer a terminal. No other module of
+All text passes `printable` here, so that nothing in a document or a file name controls a terminal. No other module of
 the command line prints.
 """
 
@@ -36,7 +36,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on 
 
 
 def prepare_streams() -> None:
-    """Let nothing raise on its way out: what a terminal cannot encode is escaped, warnings are told as errors are."""
+    """Escape what a terminal cannot encode, and print warnings as errors are printed."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -74,7 +74,7 @@ def if_interrupted(words: Callable[[], str]) -> Iterator[None]:
 
 
 def print_json(value: object) -> None:
-    """One JSON document on stdout; characters that could steer a terminal are JSON escapes."""
+    """One JSON document on stdout; characters that control a terminal are JSON escapes."""
     text = json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False)
     print("\n".join(line if line.isprintable() else "".join(map(_json_escape, line)) for line in text.split("\n")))
 

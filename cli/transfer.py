@@ -65,7 +65,7 @@ def import_(
     ] = None,
     family: Annotated[str, typer.Option(help="The task family it belongs to, if idaq knows it.")] = "imported",
     description: Annotated[str | None, typer.Option(help="One sentence.")] = None,
-    author: Annotated[list[str], typer.Option(help="Attributed data it is. May be repeated.")] = [],  # noqa: B006
+    author: Annotated[list[str], typer.Option(help="Whose data it is. May be repeated.")] = [],  # noqa: B006
     license: Annotated[str | None, typer.Option(help="Its licence: an SPDX identifier, or words.")] = None,
     allow_pickle: Annotated[
         bool, typer.Option("--allow-pickle", help="Unpickle object arrays. A pickle can run any code: trust its maker.")

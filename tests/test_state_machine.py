@@ -36,7 +36,7 @@ from idaq.hub.push import push
 from idaq.hub.tasks import pull_tasks
 from tests.recipes import small_recipe
 
-ORDERS = int(os.environ.get("IDAQ_FUZZ", "40"))
+ORDERS = int(os.environ.get("IDAQ_FUZZ", "30"))
 NAMES = [f"idaq/twin/{name}-v0" for name in ("a", "b", "deeper/c", "d", "e", "f", "g", "h")]
 TAKEN = st.sampled_from([False, False, False, True])
 """whether the name of what is made has been given already"""

@@ -36,6 +36,8 @@ class Shard:
     episodes: list[Episode]
     seeds: list[int]
     successes: list[bool]
+    clipped: int = 0
+    """actions of a policy from outside that lay outside the action space"""
 
 
 def collect_cell(plan: Plan, cell: Cell, folder: Path) -> int:
@@ -65,7 +67,7 @@ def collect_cell(plan: Plan, cell: Cell, folder: Path) -> int:
             hint="less noise in the recipe, or fix the environment; single unstable episodes are left out and counted",
         )
     kept, successes = [seeds[i] for i in done.kept], done.successes.tolist()
-    content = _pack(Shard(episodes=done.episodes, seeds=kept, successes=successes))
+    content = _pack(Shard(episodes=done.episodes, seeds=kept, successes=successes, clipped=done.clipped))
     write_bytes(folder / cell.shard, content)
     _note(folder, {"shard": cell.shard, "sha256": hashlib.sha256(content).hexdigest(), "episodes": len(seeds)})
     return len(seeds)
@@ -114,6 +116,7 @@ def read_shard(folder: Path, cell: Cell) -> Shard:
             episodes=list(_unpack(arrays)),
             seeds=[int(seed) for seed in arrays["seeds"]],
             successes=[bool(s) for s in arrays["successes"]],
+            clipped=int(arrays["clipped"]),
         )
     except (OSError, EOFError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile) as error:
         hint = f"remove {path} and run the same command again"
@@ -128,6 +131,7 @@ def _pack(shard: Shard) -> bytes:
         lengths=np.array([len(e) for e in shard.episodes]),
         seeds=np.array(shard.seeds, np.uint64),
         successes=np.array(shard.successes, bool),
+        clipped=np.array(shard.clipped),
         **columns,  # type: ignore[arg-type]
     )
     return buffer.getvalue()

@@ -26,6 +26,7 @@ from idaq.collect.plan import (
 from idaq.core.disk import explain
 from idaq.core.errors import CollectError, DatasetExistsError
 from idaq.core.machine import total_memory
+from idaq.core.notes import Notes
 from idaq.core.types import Advance, ignore_progress
 from idaq.format.card import dataset_card
 from idaq.format.documents import EnvReference, References, ReturnStatistics, TaskRecord
@@ -170,9 +171,22 @@ def _source(plan: Plan, folder: Path) -> DatasetSource:
         action_space=plan.spaces.actions,
         env_spec_json=env_spec_json(plan.family),
         simulators=simulator_versions(plan.family),
-        notes=tuple(environment_notes(plan.family)),
+        notes=(*environment_notes(plan.family), *_clipped(plan, folder)),
         unstable=len(tasks) * sum(b.episodes for b in recipe.behaviours) - sum(t.reference.behaviour.n for t in tasks),
     )
+
+
+def _clipped(plan: Plan, folder: Path) -> Notes:
+    """What was clipped of the actions of each policy from outside."""
+    notes = Notes()
+    for number, behaviour in enumerate(plan.recipe.behaviours):
+        if behaviour.kind == "policy":
+            shards = [read_shard(folder, Cell(task_index=task, behaviour_index=number)) for task in plan.splits]
+            count = sum(shard.clipped for shard in shards)
+            notes.add(
+                f"behaviour {behaviour.name}", f"actions of {behaviour.policy} clipped to the action space", count
+            )
+    return notes
 
 
 def _entries(plan: Plan, folder: Path) -> Iterator[EpisodeEntry]:

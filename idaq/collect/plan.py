@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from itertools import product
 
+from idaq.collect.behaviours import BEHAVIOURS
 from idaq.core.config import canonical_json, to_mapping
 from idaq.core.digest import value_digest
 from idaq.core.errors import CollectError, ConfigError, PluginError
@@ -26,6 +27,7 @@ class Cell:
 
     @property
     def shard(self) -> str:
+        """File name of its shard."""
         return f"task{self.task_index:05d}-behaviour{self.behaviour_index:02d}.npz"
 
 
@@ -60,6 +62,7 @@ class Plan:
 
     @property
     def cells(self) -> list[Cell]:
+        """Every (task, behaviour) pair, the random reference included."""
         numbers = range(len(self.behaviours))
         return [Cell(task_index=task, behaviour_index=number) for task, number in product(self.splits, numbers)]
 
@@ -81,6 +84,11 @@ def make_plan(recipe: Recipe, family: Family | None = None) -> Plan:
         )
     known = get_family(recipe.family) if family is None else family
     splits = assign_splits(recipe, known)
+    for behaviour in recipe.behaviours:
+        if behaviour.kind == "policy":
+            BEHAVIOURS.get(str(behaviour.policy))  # before anything is collected
+        elif behaviour.kind == "unknown":
+            raise ConfigError(f"behaviour {behaviour.name!r} is of unknown kind, as imported: it cannot be collected")
     if faults := _faults(known):
         raise PluginError(f"the task family {known.name} cannot be collected", details=faults)
     return Plan(recipe=recipe, given=family, splits=splits, tasks_digest=_tasks_digest(known))
@@ -116,7 +124,10 @@ def content_of(recipe: Recipe) -> dict[str, object]:
 
 
 def assign_splits(recipe: Recipe, family: Family) -> dict[int, str]:
-    """Task index -> split, in index order: the first tasks of a seeded permutation for the first split, and so on."""
+    """Task index -> split, in index order: the first tasks of a seeded permutation for the first split, and so on.
+
+    Raises ConfigError for splits that ask for more tasks than the family has.
+    """
     sizes = recipe.splits.sizes
     if not 0 < sum(sizes.values()) <= len(family.tasks):
         raise ConfigError(f"splits {sizes} ask for {sum(sizes.values())} tasks; {family.name} has {len(family.tasks)}")

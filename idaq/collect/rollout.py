@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from idaq.collect.behaviours import Batch, draw_noise, make_policy
 from idaq.core.errors import CollectError
+from idaq.core.policy import Policy
 from idaq.core.types import Array, Episode
 from idaq.format.recipe import Behaviour
 from idaq.tasks import Family, LockstepEnv, Spaces, StepBatch
@@ -25,6 +26,8 @@ class RolledOut:
     """whether each succeeded by the family's word"""
     kept: NDArray[np.int64]
     """which of the B they are"""
+    clipped: int
+    """actions of a policy from outside that lay outside the action space"""
 
 
 def rollout(
@@ -41,19 +44,23 @@ def rollout(
     """
     env, spaces = family.lockstep(), spaces or family.spaces()
     episodes: list[Episode] = []
-    successes, kept = list[bool](), list[int]()
+    successes, kept, clipped = list[bool](), list[int](), 0
     when = {task.task_index: "any-step" if task.success is None else task.success.when for task in family.tasks}
     for start in range(0, len(tasks), family.lockstep_width):
         part = slice(start, start + family.lockstep_width)
         batch = _batch(family, spaces, behaviour, tasks[part], seeds[part])
-        columns, solved = _run(batch, env)
+        policy = make_policy(batch)
+        columns, solved = _run(batch, env, policy)
+        clipped += policy.clipped
         for b, task in enumerate(tasks[part].tolist()):
             episode = _cut({name: column[b] for name, column in columns.items()})
             if _is_finite(episode):
                 episodes.append(episode)
                 successes.append(_solved(solved[b, : len(episode)], when[task]))
                 kept.append(start + b)
-    return RolledOut(episodes=episodes, successes=np.array(successes, bool), kept=np.array(kept, np.int64))
+    return RolledOut(
+        episodes=episodes, successes=np.array(successes, bool), kept=np.array(kept, np.int64), clipped=clipped
+    )
 
 
 def _batch(
@@ -63,9 +70,8 @@ def _batch(
     return Batch(family=family, spaces=spaces, behaviour=behaviour, tasks=tasks, seeds=seeds, noise=noise)
 
 
-def _run(batch: Batch, env: LockstepEnv) -> tuple[dict[str, Array], NDArray[np.bool_]]:
+def _run(batch: Batch, env: LockstepEnv, policy: Policy) -> tuple[dict[str, Array], NDArray[np.bool_]]:
     """Columns (B, T, ...), whatever follows an episode's end included, and success at each step (B, T)."""
-    policy = make_policy(batch)
     policy.reset()
     seen, actions, results = [env.reset(batch.tasks, batch.seeds)], [], []
     view, ended = env.controller_view(), np.zeros(len(batch.tasks), bool)

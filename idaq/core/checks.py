@@ -1,6 +1,6 @@
-"""Arrays that others made, checked before anything is built on them. S rows.
+"""Checks of arrays from other people's files, before anything is built on them. S rows.
 
-Each check raises DatasetError that names the place, the column and the row.
+Each raises DatasetError that names the place, the column and the row.
 """
 
 import numpy as np
@@ -11,7 +11,10 @@ from idaq.core.types import Array
 
 
 def check_numbers(name: str, value: object, where: str) -> Array:
-    """Booleans, integers or floats of at most 8 bytes, in this machine's byte order: no text, dates, records."""
+    """The value as an array of booleans, integers or floats of at most 8 bytes, in this machine's byte order.
+
+    Raises DatasetError for anything else: text, dates, records.
+    """
     if not isinstance(value, np.ndarray) or value.dtype.kind not in "biuf" or value.dtype.itemsize > 8:
         kind = value.dtype if isinstance(value, np.ndarray) else type(value).__name__
         raise DatasetError(f"{where}: {name} is no array of numbers of up to 8 bytes but of {kind}")
@@ -19,21 +22,21 @@ def check_numbers(name: str, value: object, where: str) -> Array:
 
 
 def check_finite(name: str, array: Array, where: str) -> None:
-    """No NaN, no infinity."""
+    """Raise DatasetError for NaN or infinity, naming the first row (S, ...) that holds one."""
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         row = int(np.argmax(~np.isfinite(array).reshape(len(array), -1).all(1)))
         raise DatasetError(f"{where}: {name} holds NaN or infinity in row {row}")
 
 
 def as_column(name: str, array: Array, where: str) -> Array:
-    """(S,) from one number a row."""
+    """(S,) from one number a row. Raises DatasetError for rows of several."""
     if array.size != len(array):
         raise DatasetError(f"{where}: {name} must hold one number a row, not rows of shape {array.shape[1:]}")
     return array.reshape(len(array))
 
 
 def as_flags(name: str, array: Array, where: str) -> NDArray[np.bool_]:
-    """(S,) booleans from booleans or from numbers that are 0 or 1."""
+    """(S,) booleans from booleans or from numbers that are 0 or 1. Raises DatasetError for other numbers."""
     column = as_column(name, array, where)
     wrong = np.flatnonzero((column != 0) & (column != 1))
     if len(wrong):
@@ -42,7 +45,7 @@ def as_flags(name: str, array: Array, where: str) -> NDArray[np.bool_]:
 
 
 def as_indices(name: str, array: Array, where: str) -> NDArray[np.int64]:
-    """(S,) whole numbers from 0 to 2^53."""
+    """(S,) whole numbers from 0 to 2^53. Raises DatasetError for other numbers."""
     column = as_column(name, array, where)
     wide = column.astype(np.float64)
     good = (wide >= 0) & (wide <= 2**53) & (wide == np.floor(wide))
@@ -54,7 +57,7 @@ def as_indices(name: str, array: Array, where: str) -> NDArray[np.int64]:
 
 
 def check_returns(rewards: Array, where: str) -> None:
-    """Mean and standard deviation of these returns are numbers that float64 holds."""
+    """Raise DatasetError for rewards (S,) whose returns have no mean and standard deviation in float64."""
     with np.errstate(over="ignore"):
         square = np.abs(rewards.astype(np.float64)).sum() ** 2
     if not np.isfinite(square):

@@ -113,7 +113,7 @@ def merge(base: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
 def override(mapping: Mapping[str, Any], settings: Iterable[str]) -> dict[str, Any]:
     """Apply `a.b=1` settings to a copy of nested plain data; list items go by index or by their `name`.
 
-    Values are TOML (`0.5`, `true`, `[1, 2]`, `"text"`); what is not TOML is taken as text.
+    Values are TOML (`0.5`, `true`, `[1, 2]`, `"text"`); what is not TOML is taken as text. Raises ConfigError.
     """
     result: dict[str, Any] = copy.deepcopy(dict(mapping))
     for setting in settings:

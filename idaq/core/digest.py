@@ -14,7 +14,7 @@ EPISODE_FIELDS = ("observations", "actions", "rewards", "terminated", "truncated
 def episode_digest(episode: Episode, *, task_index: int, seed: int | None) -> str:
     """SHA-256 of one episode: each column's name, little-endian dtype, shape and C-order bytes; then task and seed.
 
-    Two files with different chunking, compression, order or offsets give the same digest. A seed that nobody knows is
+    Two files with different chunking, compression, order or offsets give the same digest. An unknown seed is
     None, and digests as no text.
     """
     state = hashlib.sha256()

@@ -10,7 +10,7 @@ IdaqError
 │   ├── DatasetNotFoundError
 │   ├── DatasetExistsError
 │   ├── DatasetLockedError      another process is making or removing it
-│   ├── DatasetReplacedError    it was deleted or made anew while it was read
+│   ├── DatasetReplacedError    it was deleted or replaced while it was read
 │   ├── FormatVersionError      written by a newer or unknown format
 │   └── CorruptDatasetError     bytes, counts or values disagree with the manifest
 ├── CollectError                a collection cannot go on
@@ -54,83 +54,85 @@ def _rebuild(kind: type[IdaqError], message: str, hint: str | None, details: tup
 
 
 class UsageError(IdaqError):
+    """The request cannot be understood or cannot be fulfilled as it stands."""
+
     exit_code = 2
 
 
 class ConfigError(UsageError):
-    pass
+    """A config, a recipe or a --set value is wrong."""
 
 
 class UnknownNameError(UsageError):
-    pass
+    """There is no such family, strategy, task, ...; the hint gives the nearest names."""
 
 
 class PluginError(UsageError):
-    pass
+    """Code from outside cannot be imported, is not what was expected, or is not trusted."""
 
 
 class MissingExtraError(UsageError):
-    pass
+    """An optional library is not installed; the hint is what pip installs."""
 
 
 class DatasetError(IdaqError):
-    pass
+    """A dataset cannot be used."""
 
 
 class DatasetNotFoundError(DatasetError):
-    pass
+    """There is no such dataset."""
 
 
 class DatasetExistsError(DatasetError):
-    pass
+    """The id or path is taken: nothing is overwritten."""
 
 
 class DatasetLockedError(DatasetError):
-    pass
+    """Another process writes or removes the dataset."""
 
 
 class DatasetReplacedError(DatasetError):
-    pass
+    """The dataset was deleted or replaced while it was read."""
 
 
 class FormatVersionError(DatasetError):
-    pass
+    """The dataset is written in a version of the format that this idaq does not know."""
 
 
 class CorruptDatasetError(DatasetError):
-    pass
+    """Bytes, counts or values disagree with what the documents state."""
 
 
 class CollectError(IdaqError):
-    pass
+    """A collection cannot continue."""
 
 
 class PolicyError(CollectError):
-    pass
+    """Weights of a behaviour policy are missing, damaged, or not those asked for."""
 
 
 class ShareError(IdaqError):
-    pass
+    """A hub cannot be used, or what it sends is not what it states."""
 
 
 class TransferError(ShareError):
-    pass
+    """A connection broke or stalled: trying again may help."""
 
 
 class DiskError(IdaqError):
-    pass
+    """The system cannot read or write a file: full, read-only, no permission, ..."""
 
 
 class RunError(IdaqError):
-    pass
+    """A run directory or a training run cannot be used."""
 
 
 class CheckpointError(RunError):
-    pass
+    """A checkpoint is missing, damaged, or of another run."""
 
 
 class NonFiniteError(RunError):
-    pass
+    """NaN or infinity in a loss or a weight."""
 
 
 _NEAREST = 5

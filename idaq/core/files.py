@@ -1,4 +1,4 @@
-"""Writing so that nothing half-written is ever visible, and reading what may be broken."""
+"""Atomic writes, and reads of files that may be damaged."""
 
 import hashlib
 import json
@@ -71,7 +71,7 @@ def replacing_folder(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def naming(path: Path, temporary: Path | None = None) -> Iterator[None]:
-    """Let an OSError name `path` where it names no file, as those of full disks do, or only the temporary one."""
+    """Make an OSError within the block name `path`, where it names no file (a full disk) or only the temporary one."""
     try:
         yield
     except OSError as error:
@@ -82,7 +82,7 @@ def naming(path: Path, temporary: Path | None = None) -> Iterator[None]:
 
 @contextmanager
 def _claimed(path: Path, *, folder: bool = False) -> Iterator[None]:
-    """A file or folder that nobody else holds, made if need be. The kernel drops the lock of a killed process."""
+    """Create and lock a file or folder. The kernel drops the lock of a killed process."""
     if not has_folder_descriptors():
         path.mkdir(exist_ok=True) if folder else path.touch()
         yield
@@ -134,7 +134,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def is_cut_short(content: bytes, whole: bytes) -> bool:
-    """Whether `content` is the beginning of `whole`, as a write in place leaves it that was cut off."""
+    """Whether `content` is the beginning of `whole`, as an interrupted write in place leaves it."""
     return len(content) < len(whole) and whole.startswith(content)
 
 
@@ -215,7 +215,7 @@ def sha256_file(path: Path) -> str:
 
 
 def below(root: Path, relative: str) -> Path:
-    """`root / relative` for a path that a stranger wrote. Raises DatasetError if its text leads out of `root`."""
+    """`root / relative` for an untrusted path. Raises DatasetError if its text leads out of `root`."""
     pure = PurePosixPath(relative)
     hostile = not relative.isprintable() or "\\" in relative or len(relative.encode(errors="replace")) > _LONGEST_PATH
     if hostile or not pure.parts or pure.is_absolute() or ".." in pure.parts:

@@ -90,7 +90,7 @@ def interrupts_raised() -> Iterator[None]:
 def interrupts_held() -> Iterator[Callable[[], bool]]:
     """Hold Ctrl-C and SIGTERM back until the end of the block, which raises them; the second one is raised at once.
 
-    What is yielded tells whether one is held.
+    Yields a function that says whether one is held.
     """
     with interrupts_raised():
         _INTERRUPTS.held, _INTERRUPTS.holding = None, True

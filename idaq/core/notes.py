@@ -1,4 +1,4 @@
-"""What was cut, cast, dropped or assumed of a user's data: counted where it happens, told line by line."""
+"""What was cut, cast, dropped or assumed of a user's data: counted where it happens, one line a kind."""
 
 from collections.abc import Collection, Iterator
 
@@ -37,10 +37,10 @@ class Notes:
 
 
 def refuse_notes(notes: Collection[str]) -> None:
-    """What `--strict` means. Raises DatasetError that tells every note."""
+    """For `--strict`: raise DatasetError that lists every note, if there is any."""
     if len(notes):
         raise DatasetError(
             f"not written, for --strict allows no cut, cast, drop or assumption, and there are {len(notes)}",
             details=notes,
-            hint="without --strict they are told, and the data are written",
+            hint="without --strict they are printed, and the data are written",
         )

@@ -1,4 +1,4 @@
-"""Reading what strangers wrote: plain files only, never more than a bound, nothing that a link leads out to."""
+"""Reading untrusted files: plain files only, a bounded number of bytes, and no link that leads out of the folder."""
 
 import os
 import stat

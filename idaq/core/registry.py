@@ -183,7 +183,7 @@ def _load(reference: str, here: bool = False) -> object:
         raise PluginError(f"{reference}: there is no module {error.name!r}", hint=_where(here)) from None
     except AttributeError as error:
         raise PluginError(f"{reference}: {error}", hint=_near(module, path)) from None
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise PluginError(f"{reference}: importing {module} raised {type(error).__name__}: {error}") from error
 
 

@@ -8,7 +8,10 @@ from idaq.core.errors import IdaqError
 
 
 def resource_root(kind: Literal["datasets", "schemas"]) -> Path:
-    """The folder of a resource: inside the package when installed from a wheel, beside it in a checkout."""
+    """The folder of a resource: inside the package when installed from a wheel, beside it in a checkout.
+
+    Raises IdaqError if there is neither.
+    """
     package = Path(idaq.__file__).parent
     for candidate in (package / kind, package.parent / kind):
         if candidate.is_dir():

@@ -1,8 +1,8 @@
-"""Text of strangers, made fit to be shown."""
+"""Untrusted text, made safe to print."""
 
 
 def printable(text: str) -> str:
-    r"""`text` on one line, whatever would steer a terminal, break a line or hide in it written as an escape (`\x1b`).
+    r"""`text` on one line: what controls a terminal, breaks the line or is invisible is written as an escape (`\x1b`).
 
     That is what `str.isprintable` says no to: control characters, line breaks, bidirectional overrides, zero-width
     characters, lone surrogates.

@@ -32,6 +32,10 @@ FamilyName = Annotated[str, StringConstraints(max_length=200, pattern=f"^(?:{_SL
 """A slug, suite/slug, or `package.module:thing`, which is text: it is not imported because a document says so."""
 
 
+PolicyName = Annotated[str, StringConstraints(max_length=200, pattern=f"^(?:{_SLUG}|{REFERENCE})$")]
+"""A slug, or `package.module:thing`, as text."""
+
+
 def _is_plain(value: dict[str, Any]) -> dict[str, Any]:
     try:
         canonical_json(value)
@@ -63,7 +67,7 @@ VersionOne = Annotated[Literal[1], BeforeValidator(_is_integer)]
 
 
 def ignore_progress(_count: int) -> None:
-    """The default `Advance`: nobody is watching."""
+    """The default `Advance`: shows nothing."""
 
 
 def show_nothing(_label: str, _total: int, _unit: str) -> AbstractContextManager[Advance]:
@@ -92,7 +96,7 @@ class Task:
     split: Slug = "train"
     """a family's tasks are assigned to splits by the recipe"""
     success: Success | None = None
-    """None where nobody says when the task is solved"""
+    """None where it is not defined"""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,7 @@
-"""Parquet of strangers. A few kilobytes can ask for gigabytes, so what a file claims is bounded before it is read.
+"""Untrusted Parquet files. A few kilobytes can claim gigabytes, so the claims are bounded before rows are read.
 
 Snappy unpacks to 21 times its size at most, other codecs to any size. Run lengths and dictionaries repeat values at no
-cost: rows are believed as far as their digests, which differ, could take that place; texts are read as dictionaries
+cost: rows are accepted as far as their digests, which differ, could take that place; texts are read as dictionaries
 and measured before they are repeated. pyarrow itself refuses schemas nested more than 100 levels deep.
 """
 
@@ -16,19 +16,19 @@ from idaq.core.errors import CorruptDatasetError
 CODECS = ("SNAPPY", "UNCOMPRESSED")
 LONGEST_TEXT = 64
 """bytes: those of a digest, and of the longest name of a behaviour"""
-_ROW_BYTES, _DIGEST_BYTES, _HARMLESS_BYTES, _HARMLESS_ROWS = 1024, 32, 1 << 20, 100_000
+_ROW_BYTES, _DIGEST_BYTES, _ALLOWED_BYTES, _ALLOWED_ROWS = 1024, 32, 1 << 20, 100_000
 
 
 def read_table(path: Path, schema: pa.Schema, count: int) -> pa.Table:
     """The table of `count` rows and this schema. Raises CorruptDatasetError for any other, before reading its rows."""
     texts = [field.name for field in schema if field.type == pa.string()]
     try:
-        if path.stat().st_size > _HARMLESS_BYTES + _ROW_BYTES * count:
+        if path.stat().st_size > _ALLOWED_BYTES + _ROW_BYTES * count:
             raise CorruptDatasetError(f"{path} has {path.stat().st_size} bytes, too many for {count} rows")
         footer = pq.read_metadata(path)
         _check_footer(footer, path, count)
-        if not _is(footer.schema.to_arrow_schema(), schema):
-            raise CorruptDatasetError(f"{path} has columns {footer.schema.names}, not {schema.names}"[:600])
+        if mismatch := _mismatch(footer.schema.to_arrow_schema(), schema):
+            raise CorruptDatasetError(f"{path} has {mismatch}"[:600])
         with pq.ParquetFile(path, metadata=footer, read_dictionary=texts) as file:
             table = file.read(schema.names)
         for name in texts:
@@ -44,28 +44,30 @@ def read_table(path: Path, schema: pa.Schema, count: int) -> pa.Table:
         raise CorruptDatasetError(f"{path} is not a readable parquet file: {error}") from None
 
 
-def _is(found: pa.Schema, schema: pa.Schema) -> bool:
-    """Whether these are its columns; one that may hold nulls may also be declared without."""
-    if len(found) != len(schema):
-        return False
+def _mismatch(found: pa.Schema, schema: pa.Schema) -> str:
+    """What differs between columns; nothing if they are alike. A column without nulls may be declared either way."""
+    if found.names != schema.names:
+        return f"columns {found.names}, not {schema.names}"
     pairs = zip(found, schema, strict=True)
-    return all(here.with_nullable(here.nullable or there.nullable).equals(there) for here, there in pairs)
+    return "; ".join(
+        f"a column {here.name} of {here.type}, not {there.type}" for here, there in pairs if here.type != there.type
+    )
 
 
 def _check_footer(metadata: pq.FileMetaData, path: Path, count: int) -> None:
-    """What the footer alone tells. Raises CorruptDatasetError."""
+    """Check what the footer claims. Raises CorruptDatasetError."""
     size = path.stat().st_size
     groups = metadata.num_row_groups
     if metadata.num_rows != count:
         raise CorruptDatasetError(f"{path} has {metadata.num_rows} rows; the manifest counts {count} episodes")
-    if count > max(_HARMLESS_ROWS, size // _DIGEST_BYTES) or groups > 1000 + count // 1000:
+    if count > max(_ALLOWED_ROWS, size // _DIGEST_BYTES) or groups > 1000 + count // 1000:
         raise CorruptDatasetError(f"{path} claims {count} rows in {groups} groups, in {size} bytes")
     for group in (metadata.row_group(number) for number in range(groups)):
         for column in (group.column(number) for number in range(group.num_columns)):
             place = f"{path}: column {column.path_in_schema[:80]!r}"
             if column.compression not in CODECS:
                 raise CorruptDatasetError(f"{place} is packed by {column.compression}, not {' or '.join(CODECS)}")
-            if not 0 <= column.total_uncompressed_size <= _HARMLESS_BYTES + _ROW_BYTES * count:
+            if not 0 <= column.total_uncompressed_size <= _ALLOWED_BYTES + _ROW_BYTES * count:
                 raise CorruptDatasetError(f"{place} claims to unpack to {column.total_uncompressed_size} bytes")
             if column.num_values != group.num_rows:
                 raise CorruptDatasetError(f"{place} has {column.num_values} values in {group.num_rows} rows")

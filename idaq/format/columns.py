@@ -1,7 +1,7 @@
 """Columns as flat arrays: an episode's rows start at an offset, a row is `width` numbers long.
 
 The same description serves the memory-mapped file (offsets into the HDF5) and arrays in RAM (offsets into a
-concatenation), so whoever gathers rows need not know which it is.
+concatenation), so the code that gathers rows serves both.
 """
 
 import math
@@ -35,6 +35,7 @@ class FlatColumn:
 
     @property
     def width(self) -> int:
+        """Numbers in one row."""
         return math.prod(self.shape)
 
     def rows(self, episode: int, length: int) -> Array:
@@ -67,7 +68,7 @@ def map_columns(stored: StoredDataset) -> Columns:
     _check_overlaps(stored)
     with stored.hdf5.open("rb") as file:
         if stored.identity is not None and identity_of(file.fileno()) != stored.identity:
-            raise DatasetReplacedError(f"{stored.path} was made anew while it was read", hint="run the command again")
+            raise DatasetReplacedError(f"{stored.path} was replaced while it was read", hint="run the command again")
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     columns = {}
     for name, field in layout.COLUMNS.items():

@@ -38,7 +38,7 @@ class References:
     """The two ends of a normalised score."""
 
     random: ReturnStatistics | None
-    """None where nobody measured it: in imported data"""
+    """None where it was not measured, as in imported data"""
     behaviour: ReturnStatistics
 
 
@@ -67,6 +67,8 @@ class Column:
 
 @config
 class Counts:
+    """How many tasks, episodes and steps a dataset holds."""
+
     tasks: NonNegative
     episodes: NonNegative
     steps: NonNegative

@@ -37,10 +37,13 @@ class FlatEpisodes:
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of one row of each column, by Episode field name."""
         return {name: column.shape for name, column in self.flat.items()}
 
     def episode(self, number: int) -> Episode:
+        """Copy one episode out."""
         return get_episode(self.flat, number, int(self.lengths[number]))
 
     def columns(self, numbers: NDArray[np.int64]) -> Columns:
+        """The columns of all episodes, which are in memory or mapped already."""
         return self.flat

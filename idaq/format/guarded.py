@@ -16,7 +16,7 @@ from typing import Any
 from idaq.core.errors import CorruptDatasetError
 from idaq.core.machine import lift_time_limit, limit_process, ran_out_of_time
 
-_BLOCKED = 60
+_WALL_SECONDS = 60
 """seconds by the clock for each second of processor time: a busy machine is no hostile file"""
 
 
@@ -36,7 +36,7 @@ def call_guarded(function: str, *arguments: Any, seconds: float, megabytes: int,
             input=json.dumps(request).encode(),
             capture_output=True,
             env={**os.environ, **threads, "PYTHONPATH": path},
-            timeout=_BLOCKED * (1 + seconds),
+            timeout=_WALL_SECONDS * (1 + seconds),
             check=False,
         )
     except subprocess.TimeoutExpired:
@@ -52,7 +52,7 @@ def call_guarded(function: str, *arguments: Any, seconds: float, megabytes: int,
 
 
 def require_readable(hdf5: Path) -> None:
-    """Read a whole HDF5 file of other makers in a process of its own, before this one does. Raises CorruptDatasetError.
+    """Read a whole untrusted HDF5 file in a process of its own, before this one does. Raises CorruptDatasetError.
 
     It may take 2 s of processor time and 2 s more for each MB, and 500 MB of memory.
     """

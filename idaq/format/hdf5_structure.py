@@ -305,7 +305,7 @@ def _datatype(dtype: str) -> bytes:
 
 @cache
 def _dataspace(shape: tuple[int, ...]) -> bytes:
-    """IV.A.2.b: version 1, rank, the largest sizes are told; the sizes, and again as the largest."""
+    """IV.A.2.b: version 1, rank, the largest sizes are stated; the sizes, twice."""
     return struct.pack(f"<BBB5x{2 * len(shape)}Q", 1, len(shape), 1 if shape else 0, *shape, *shape)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from idaq.core.types import Array
 from idaq.format.hdf5_structure import ExpectedColumn, ExpectedEpisode
 
-_HARMLESS, _DENSEST, _BLOCK = 1 << 30, 100, 1 << 24
+_ALWAYS_ALLOWED, _LARGEST_RATIO, _BLOCK = 1 << 30, 100, 1 << 24
 """bytes that a file may unpack to whatever its size; beyond that, how many times its own size; bytes read at once"""
 
 Finding = tuple[int | None, str]
@@ -49,7 +49,7 @@ def read_all(path: str) -> None:
 
     Raises ValueError for a file that claims to hold far more than it has.
     """
-    claimed, largest = 0, max(_HARMLESS, _DENSEST * os.path.getsize(path))
+    claimed, largest = 0, max(_ALWAYS_ALLOWED, _LARGEST_RATIO * os.path.getsize(path))
     with h5py.File(path, "r") as file:
         left, seen = ["/"], {_place(file["/"])}
         while left:
@@ -110,12 +110,12 @@ def _check_group(group: object, episode: ExpectedEpisode) -> Iterator[str]:
             yield f"column {name} is {dataset!r}, not {shape} of {column.dtype}"
         elif dataset.chunks is not None or dataset.id.get_offset() != column.offset:
             yield f"column {name} is not contiguous at byte {column.offset}"
-    yield from _check_strangers("members", group, episode.columns)
-    yield from _check_strangers("attributes", group.attrs, episode.attributes)
+    yield from _check_unknown("members", group, episode.columns)
+    yield from _check_unknown("attributes", group.attrs, episode.attributes)
 
 
-def _check_strangers(kind: str, found: Any, known: Any) -> Iterator[str]:
-    """Nothing vouches for what the format does not name, nor for a seed that is unknown, and Minari reads it."""
+def _check_unknown(kind: str, found: Any, known: Any) -> Iterator[str]:
+    """Members that the format does not know, or an unknown seed: Minari reads them, though no digest covers them."""
     strange = sorted(set(found.keys()) - set(known))[:5]
     if strange:
         yield f"holds {kind} that do not belong there: {strange}"

@@ -25,12 +25,12 @@ _HOLDER = "holder.txt"
 def locked(root: Path, dataset_id: str, what: str, patience: float | None = None) -> Iterator[Path]:
     """Hold the lock of an id; yields an empty folder for unfinished work, removed at the end.
 
-    A thread that holds it may take it again. `what` tells others what the holder does. Raises
+    A thread that holds it may take it again. `what` says in messages what the holder does. Raises
     DatasetLockedError after `patience` seconds (default PATIENCE), DatasetError where <root>/.idaq leads elsewhere,
     OSError where nothing can be written.
     """
     name = dataset_id.replace("/", "--")
-    building = inside(root, ".idaq/building")  # a root of strangers could lead the cleaning below anywhere
+    building = inside(root, ".idaq/building")  # an untrusted root could lead the cleaning below anywhere
     building.mkdir(parents=True, exist_ok=True)
     lock = _lock(root, name)
     if lock.is_locked:

@@ -1,7 +1,7 @@
 """Several datasets as one. Every episode of the parents is in it once, under a task that is its own, or it is refused.
 
 Tasks are one where index, id and all that is known of them agree. Where parameters are unknown they may differ, so
-whoever merges has to say which it is.
+the user has to say which it is.
 """
 
 import json
@@ -82,7 +82,7 @@ class _Part:
 def merged(parents: Sequence[StoredDataset], new_id: str, clash: Clash = "refuse") -> tuple[DatasetSource, int]:
     """All episodes of datasets of one family, task by task, and how many duplicates (by digest) were left out.
 
-    Numbers are cast to the widest dtype and bounds joined; the source's notes tell. Raises DatasetError where the
+    Numbers are cast to the widest dtype and bounds joined, which the source's notes say. Raises DatasetError where the
     datasets disagree (family, environment, shapes, a task, a behaviour), where tasks of unknown parameters might be
     two, and where a cast would change a number.
     """

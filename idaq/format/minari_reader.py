@@ -1,4 +1,4 @@
-"""Minari datasets of other makers: chunked, compressed, any storage. Read through Minari itself, once, into RAM."""
+"""Plain Minari datasets, which idaq did not write: chunked, compressed, any storage. Read by Minari, once, into RAM."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class PlainMinariDataset:
-    """A foreign dataset as one task. Success is unknown."""
+    """A Minari dataset that idaq did not write, as one task. Success is unknown."""
 
     dataset_id: str
     task: Task
@@ -42,14 +42,16 @@ class PlainMinariDataset:
     left_out: Notes
     """episodes without steps, and counts that are not as stated"""
     layout_notes: Notes
-    """what a learner does not miss: shapes that became rows, infos, seeds that are none"""
+    """what changes no transition: shapes written as rows, infos, seeds that are no number"""
 
     @property
     def action_low(self) -> NDArray[np.float32]:
+        """(A,) lowest value of each number of an action."""
         return _float32(self.action_space.low)
 
     @property
     def action_high(self) -> NDArray[np.float32]:
+        """(A,) highest value of each number of an action."""
         return _float32(self.action_space.high)
 
 
@@ -127,7 +129,7 @@ def _read_episodes(
 
 
 def _stored_episodes(dataset: "MinariDataset", path: Path, notes: Notes) -> int:
-    """How many episodes the storage holds; told where metadata.json states another number."""
+    """How many episodes the storage holds; notes where metadata.json states another number."""
     stated, folder = int(dataset.total_episodes), layout.data_folder(path)
     if dataset.storage.FORMAT == "hdf5":
         with h5py.File(folder / layout.HDF5, "r") as file:

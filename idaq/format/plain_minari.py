@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from minari import MinariDataset
 
 _KNOWN = re.compile(r"(idaq\.tasks|gymnasium\.(envs|wrappers)|metaworld)(\.\w+)*:[A-Z]\w*", re.ASCII)
-"""classes of environments and wrappers; a function, as Gymnasium's own loader, could be told to import anything"""
+"""classes of environments and wrappers; a function, as Gymnasium's own loader, could be made to import anything"""
 
 
 class _NoPillow:
@@ -50,7 +50,7 @@ def open_minari(data: Path) -> "MinariDataset":
 
 
 def minari_refusal(stored: StoredDataset) -> str | None:
-    """What keeps Minari from opening a dataset whose spaces are Boxes, or from reading its episodes; None if nothing.
+    """Why Minari cannot open a dataset whose spaces are Boxes, or read its episodes; None if it can.
 
     A dataset without spaces must not come here: Minari would make the environment, and run its code, to know them.
     """
@@ -67,7 +67,7 @@ def minari_refusal(stored: StoredDataset) -> str | None:
 
 
 def unknown_entry_points(stored: StoredDataset) -> list[str]:
-    """Each stranger's `module:attribute` that the dataset names, in words. idaq itself imports none of them."""
+    """A warning for each `module:attribute` in the documents that is of no known package. idaq imports none."""
     found = {*_of_specs(stored.metadata), *(task.env.entry_point for task in stored.tasks if task.env.entry_point)}
     return [
         f"names code: {ascii(entry)[1:-1][:200]}: recover_environment() would import and run it; idaq does not"

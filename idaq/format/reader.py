@@ -44,18 +44,18 @@ class EpisodeTable:
     terminated: NDArray[np.bool_]
     truncated: NDArray[np.bool_]
     offsets: Mapping[str, NDArray[np.int64]]
-    """byte offset of each column in the HDF5; empty for datasets of other makers"""
+    """byte offset of each column in the HDF5; empty for datasets that idaq did not write"""
     digest: NDArray[np.str_]
 
     def __len__(self) -> int:
         return len(self.length)
 
     def seed_of(self, number: int) -> int | None:
-        """The seed of an episode; None where nobody knows."""
+        """The seed of an episode; None where it is unknown."""
         return int(self.seed[number]) if self.seed_known[number] else None
 
     def solved(self, number: int) -> bool | None:
-        """Whether an episode solved its task; None where nobody knows."""
+        """Whether an episode solved its task; None where it is unknown."""
         return bool(self.success[number]) if self.success_known[number] else None
 
     def success_rate(self, chosen: Chosen = slice(None)) -> float | None:
@@ -83,6 +83,7 @@ class StoredDataset:
 
     @property
     def hdf5(self) -> Path:
+        """Path of the HDF5 file."""
         return layout.data_folder(self.path) / layout.HDF5
 
 
@@ -127,7 +128,7 @@ def open_stored(path: Path) -> StoredDataset:
 
 
 def _of_one(path: Path, read: Callable[[], T]) -> T:
-    """`read()`, again if the dataset was deleted or made anew meanwhile, so that nothing of two is mixed."""
+    """`read()`, repeated if the dataset was deleted or replaced meanwhile, so that two versions are never mixed."""
     hdf5 = layout.data_folder(path) / layout.HDF5
     while True:
         before = identity_of(hdf5)
@@ -142,7 +143,7 @@ def _of_one(path: Path, read: Callable[[], T]) -> T:
 
 
 def identity_of(file: Path | int) -> Identity | None:
-    """What no other file has, nor this one once it is written again; None if it cannot be told."""
+    """Device, inode, size and time of a file, which change when it is written again; None if there is no file."""
     try:
         found = os.stat(file)
     except OSError:
@@ -178,7 +179,10 @@ def _open_stored(path: Path) -> StoredDataset:
 
 
 def read_manifest(path: Path, metadata: dict[str, Any]) -> Manifest:
-    """The manifest, after checking version and hash against metadata.json."""
+    """The manifest, after checking version and hash against metadata.json.
+
+    Raises FormatVersionError for another version, CorruptDatasetError where the two documents disagree.
+    """
     data = layout.data_folder(path)
     stated = metadata.get("idaq")
     version = stated.get("format_version") if isinstance(stated, dict) else None
@@ -201,7 +205,7 @@ def read_manifest(path: Path, metadata: dict[str, Any]) -> Manifest:
 
 
 def _fix(path: Path) -> str:
-    return f"idaq dataset verify {path} tells all that is wrong; then collect or fetch the dataset again"
+    return f"idaq dataset verify {path} lists all problems; then collect or fetch the dataset again"
 
 
 def document(cls: type[T], value: object, where: str) -> T:

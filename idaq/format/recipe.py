@@ -9,7 +9,8 @@ from idaq.core.config import config
 from idaq.core.errors import UsageError
 from idaq.core.ids import parse_id
 from idaq.core.notes import Notes
-from idaq.core.types import Line, PlainData, Slug, VersionOne
+from idaq.core.registry import is_reference
+from idaq.core.types import Line, PlainData, PolicyName, Slug, VersionOne
 
 
 @config
@@ -17,26 +18,36 @@ class Behaviour:
     """One behaviour policy. Actions are in units of the largest action, clipped to [-1, 1]."""
 
     name: Slug
-    kind: Literal["scripted", "trained", "random", "mixture", "unknown"]
-    """scripted: the family's controller plus noise; trained: a policy of the catalogue; random: uniform; mixture: each
-    step scripted or random; unknown: imported, which cannot be collected"""
+    kind: Literal["scripted", "trained", "policy", "random", "mixture", "unknown"]
+    """scripted: the family's controller plus noise; trained: a policy of the catalogue; policy: any other, which
+    `policy` names; random: uniform; mixture: each step scripted or random; unknown: imported, which cannot be
+    collected"""
     quality: Literal["expert", "late", "medium", "random", "unknown"]
     episodes: Annotated[int, Field(ge=1, le=1_000_000)]
     """episodes for each task"""
     noise: Annotated[float, Field(ge=0)] = 0.0
-    """standard deviation of the Gaussian noise on each scripted action; trained: in units of the policy's own"""
+    """standard deviation of the Gaussian noise on each action of a script or a policy; trained: in units of the
+    policy's own"""
     random_share: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """mixture: the chance that a step is the random policy's"""
-    policy: Slug | None = None
-    """trained: the snapshot's name in datasets/<family>/behaviours"""
+    """mixture and policy: the chance that a step is the random policy's"""
+    policy: PolicyName | None = None
+    """trained: the snapshot's name in datasets/<family>/behaviours; policy: an installed package's, of the group
+    `idaq.behaviours`, or `package.module:thing`; see `idaq.collect.behaviours.BehaviourFactory`"""
+    options: PlainData = Field(default_factory=dict)
+    """policy: what its maker gets"""
     weights: Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")] | None = None
-    """trained: sha256 of its weights, so that the recipe tells what the data is"""
+    """trained, and policy where it reads a file: sha256 of its weights, so that the recipe determines the data"""
 
     @model_validator(mode="after")
-    def _trained_means_a_policy(self) -> "Behaviour":
-        named = self.policy is not None and self.weights is not None
-        if named != (self.kind == "trained") or (self.policy is None) != (self.weights is None):
+    def _what_names_a_policy(self) -> "Behaviour":
+        named, weighed = self.policy is not None, self.weights is not None
+        if self.kind == "policy":
+            if not named:
+                raise ValueError('a behaviour of kind "policy" names its policy')
+        elif (named, weighed) != (self.kind == "trained",) * 2 or (self.policy and is_reference(self.policy)):
             raise ValueError("a trained behaviour names its policy and the sha256 of its weights, and no other does")
+        elif self.options:
+            raise ValueError('a behaviour of kind "policy" takes options, and no other does')
         return self
 
 
@@ -94,7 +105,7 @@ class Recipe:
 
 
 class Attributed(Protocol):
-    """What states whose data it is, as far as that is known: a recipe, an import."""
+    """What states authors and licence, as far as they are known: a recipe, an import."""
 
     @property
     def authors(self) -> Sequence[str]: ...
@@ -103,7 +114,7 @@ class Attributed(Protocol):
 
 
 def attribution_notes(recipe: Recipe) -> list[str]:
-    """What is not known of whose data it is, for whoever passes it on; nothing where all is known."""
+    """A note where authors or licence of a dataset are unknown; empty where both are stated."""
     missing = [name for name, value in (("authors", recipe.authors), ("licence", recipe.license)) if not value]
     return [f"{' and '.join(missing)} of {recipe.id} unknown; the card says so"] if missing else []
 

@@ -88,8 +88,8 @@ def _between(table: EpisodeTable, quantiles: tuple[float, float]) -> NDArray[np.
     keep = np.zeros(len(table), bool)
     for task in np.unique(table.task_index):
         mine = table.task_index == task
-        least, most = np.quantile(table.total_reward[mine], [low, high], method="inverted_cdf")
-        keep |= mine & (table.total_reward >= least) & (table.total_reward <= most)
+        lowest, highest = np.quantile(table.total_reward[mine], [low, high], method="inverted_cdf")
+        keep |= mine & (table.total_reward >= lowest) & (table.total_reward <= highest)
     return keep
 
 

@@ -29,6 +29,7 @@ class Listing:
 
     @property
     def by_idaq(self) -> bool:
+        """Whether idaq wrote it."""
         return "idaq" in self.metadata
 
 
@@ -66,7 +67,7 @@ def find_dataset(id_or_path: str | Path, root: str | Path | None = None) -> Path
             return direct
         raise DatasetNotFoundError(f"there is no dataset at {direct}", hint="the folder that holds data/ is meant")
     base = datasets_root(root)
-    # Ids of other makers may have no namespace; links in the user's own root are followed, as Minari does.
+    # Ids of plain Minari datasets may have no namespace; links in the user's own root are followed, as Minari does.
     try:
         if _holds_data(below(base, text)):
             return base / text

@@ -2,7 +2,7 @@
 
 The chain of hashes runs metadata.json -> manifest -> files -> episodes. The manifest digests metadata.json in turn, so
 one altered byte anywhere in `data/` is found, unless it changes no value (white space in metadata.json). Where the HDF5
-is damaged, the byte offsets in episodes.parquet tell which episodes, without asking the damaged file. The HDF5 library
+is damaged, the byte offsets in episodes.parquet say which episodes, without the HDF5 library. The HDF5 library
 itself, which hostile structure can hang, is asked last, and only of a file whose sha256 is the manifest's.
 """
 
@@ -31,8 +31,8 @@ from idaq.format.plain_minari import minari_refusal, unknown_entry_points
 from idaq.format.reader import StoredDataset, open_stored, read_manifest, read_metadata
 from idaq.format.spaces import read_bounds
 
-_BATCH, _CLOSE = 2**22, 5e-6
-"""bytes of values looked at together; half of what np.isclose lets pass, so that it has the last word"""
+_BATCH, _TOLERANCE = 2**22, 5e-6
+"""bytes of values checked together; half of what np.isclose allows, so that doubtful episodes go to it one by one"""
 _SECONDS_AN_EPISODE, _MEGABYTES, _MOST_FINDINGS = 0.02, 300, 1000
 """what HDF5 may take of processor time (it takes milliseconds an episode) and of memory; the findings that matter"""
 
@@ -273,7 +273,7 @@ def _are_intact(stored: StoredDataset, columns: Columns, numbers: range) -> bool
         all(np.isfinite(values).all() for values in together.values())
         and all((flags.view(np.uint8) <= 1).all() and (flags[last] == stated).all() for flags, stated in ends)
         and all(np.delete(flags, last).sum() == 0 for flags, _ in ends)
-        and np.allclose(returns, table.total_reward[mine], rtol=_CLOSE, atol=_CLOSE / 1000)
+        and np.allclose(returns, table.total_reward[mine], rtol=_TOLERANCE, atol=_TOLERANCE / 1000)
     )
 
 

@@ -47,7 +47,7 @@ class EpisodeEntry:
     behaviour: str
     seed: int | None
     success: bool | None
-    """None where nobody knows, as of the seed"""
+    """None where it is unknown; so is the seed"""
 
 
 def entry_of(table: EpisodeTable, number: int, episode: Episode) -> EpisodeEntry:

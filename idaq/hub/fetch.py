@@ -1,4 +1,4 @@
-"""Fetching that survives cut connections and kills: what is on disk is kept, the rest is asked for by range."""
+"""Downloads that survive broken connections and kills: what is on disk is kept, the rest is requested by range."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -59,7 +59,7 @@ def fetch_extents(
 ) -> None:
     """Copy rising [start, stop) extents of a remote file to the same places of `target`, which grows as they come.
 
-    So the length of `target` tells how far an earlier try came, and only what lies behind it is asked for.
+    So the length of `target` says how far an earlier try came, and only the rest is requested.
     """
     with target.open("r+b" if target.exists() else "w+b") as file:
         have = file.seek(0, 2)

@@ -19,7 +19,7 @@ from idaq.hub.remote import INDEX, RESUME_HINT, Upload, hide_credentials, refuse
 
 _LARGEST_INDEX = 1 << 24
 _LOGIN = "put credentials into the URL, https://user:password@host/..., or ask whoever runs the server"
-_ODD = "is the URL that of a hub? if it is, tell whoever runs the server"
+_WRONG_URL_HINT = "is the URL that of a hub? if it is, tell whoever runs the server"
 
 
 class HttpReader:
@@ -37,7 +37,7 @@ class HttpReader:
         )
 
     def size(self, url: str) -> int | None:
-        """Bytes of the file at `url`; None if there is none."""
+        """Bytes of the file at `url`; None if there is none. Raises ShareError."""
         with self._get(url, 0, 1) as response:
             if response.status_code in (404, 410):
                 return None
@@ -48,11 +48,16 @@ class HttpReader:
             else:
                 stated = response.headers.get("Content-Length", "")
         if not re.fullmatch(r"\d{1,18}", stated):
-            raise ShareError(f"{hide_credentials(url)}: the server does not say how long the file is", hint=_ODD)
+            raise ShareError(
+                f"{hide_credentials(url)}: the server does not say how long the file is", hint=_WRONG_URL_HINT
+            )
         return int(stated)
 
     def read(self, url: str, start: int, stop: int) -> Iterator[bytes]:
-        """The bytes [start, stop). A server that knows no ranges is listened to from the beginning."""
+        """The bytes [start, stop); from a server without range requests the bytes before `start` are read and dropped.
+
+        Raises TransferError where trying again may help, else ShareError.
+        """
         left = stop - start
         with self._get(url, start, stop) as response:
             if response.status_code not in (200, 206):
@@ -65,7 +70,7 @@ class HttpReader:
             if response.status_code == 206 and not _lies_within(stated, start, stop):
                 raise ShareError(
                     f"{hide_credentials(url)}: asked for bytes {start} to {stop - 1}, the server sent {stated[:60]!r}",
-                    hint=_ODD,
+                    hint=_WRONG_URL_HINT,
                 )
             skip = start if response.status_code == 200 else 0
             for chunk in response.iter_raw():  # as they come: with a chunk size, a cut would lose what was waiting
@@ -79,6 +84,7 @@ class HttpReader:
         raise TransferError(f"{hide_credentials(url)} ended {left} bytes early", hint=RESUME_HINT)
 
     def close(self) -> None:
+        """Close all connections."""
         self._client.close()
 
     @contextmanager
@@ -93,7 +99,7 @@ class HttpReader:
                 if status in (408, 429) or status >= 500:
                     raise TransferError(f"{place}: the server is not well (status {status})", hint=RESUME_HINT)
                 if status not in (200, 206, 404, 410, 416):
-                    raise ShareError(f"{place}: the server answered with status {status}", hint=_ODD)
+                    raise ShareError(f"{place}: the server answered with status {status}", hint=_WRONG_URL_HINT)
                 yield response
         except httpx2.TimeoutException:
             raise TransferError(f"{place}: nothing came for {self._timeout:g} s", hint=RESUME_HINT) from None
@@ -114,6 +120,7 @@ class HttpRemote:
         self._reader = HttpReader(timeout=timeout)
 
     def dataset_ids(self) -> list[str]:
+        """The ids in datasets.json, since HTTP cannot list files. Raises ShareError if it is missing or damaged."""
         hint = f"name the dataset: idaq hub show ID {self.url}; idaq hub push to the folder it serves writes {INDEX}"
         size = self.size(INDEX)
         if size is None or size > _LARGEST_INDEX:
@@ -128,21 +135,26 @@ class HttpRemote:
         return [item for item in ids if isinstance(item, str)]
 
     def size(self, path: str) -> int | None:
+        """Bytes of a file; None if there is none. Raises ShareError."""
         return self._reader.size(self._address(path))
 
     def read(self, path: str, start: int, stop: int) -> Iterator[bytes]:
+        """The bytes [start, stop). Raises ShareError."""
         return self._reader.read(self._address(path), start, stop)
 
     def alone(self, dataset_id: str) -> AbstractContextManager[None]:
+        """Holds nothing: there are no pushes."""
         return nullcontext()
 
     def upload(self, dataset_id: str, files: Sequence[Upload], progress: Advance) -> None:
+        """Raise ShareError: a web server is only read."""
         raise ShareError(
             f"{self.url} can only be read",
             hint="push to hf://, s3://, gs:// or to the folder the web server serves, file:///folder",
         )
 
     def close(self) -> None:
+        """Close all connections."""
         self._reader.close()
 
     def _address(self, path: str) -> str:

@@ -45,6 +45,7 @@ class HfRemote:
         disable_progress_bars()
 
     def dataset_ids(self) -> list[str]:
+        """Where datasets are, in all repositories of the user or in the one. Raises ShareError."""
         with self._explained(self.url):
             if self._only:
                 names = [f"{self._user}/{self._only}"]
@@ -53,11 +54,13 @@ class HfRemote:
             return [f"{name.partition('/')[2]}/{folder}" for name in names for folder in self._folders(name)]
 
     def size(self, path: str) -> int | None:
+        """Bytes of a file at the commit that all reads are from; None if there is none. Raises ShareError."""
         repository, name = self._place(path)
         commit = self._commit(repository)
         return None if commit is None else self._reader.size(self._address(repository, name, commit))
 
     def read(self, path: str, start: int, stop: int) -> Iterator[bytes]:
+        """The bytes [start, stop) at that commit. Raises ShareError."""
         repository, name = self._place(path)
         commit = self._commit(repository)
         if commit is None:
@@ -65,9 +68,11 @@ class HfRemote:
         return self._reader.read(self._address(repository, name, commit), start, stop)
 
     def alone(self, dataset_id: str) -> AbstractContextManager[None]:
-        return nullcontext()  # the commit names its parent
+        """Holds nothing: the hub refuses a commit whose parent is not the newest."""
+        return nullcontext()
 
     def upload(self, dataset_id: str, files: Sequence[Upload], progress: Advance) -> None:
+        """Send the files, then make them visible by one commit. Raises ShareError."""
         repository, _ = self._place(dataset_id)
         with self._explained(repository):
             self._api.create_repo(repository, repo_type="dataset", exist_ok=True)
@@ -78,7 +83,7 @@ class HfRemote:
             for file in files
         ]
         for file, addition in zip(files, additions, strict=True):
-            # One at a time, so that progress is told; content that an interrupted push left there is not sent again.
+            # One at a time, so that progress is shown; content that an interrupted push left there is not sent again.
             retry(lambda addition=addition: self._send(repository, addition))
             progress(file.size)
         additions += self._registration(dataset_id, files)
@@ -94,6 +99,7 @@ class HfRemote:
         self._commits.clear()
 
     def close(self) -> None:
+        """Close all connections."""
         self._reader.close()
 
     def _place(self, path: str) -> tuple[str, str]:

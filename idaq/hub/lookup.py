@@ -1,4 +1,4 @@
-"""Hubs: places elsewhere that hold datasets. What is there, told by documents alone; the data is never touched.
+"""Opens hubs and reads what they hold, from documents alone: no data is transferred.
 
 with open_remote("hf://me") as remote:
     found = look_up(remote, "idaq/point-robot/expert-v0")
@@ -60,6 +60,7 @@ class RemoteDataset:
         return sum(record.size for record in self.manifest.files)
 
     def record(self, name: str) -> FileRecord:
+        """What the manifest states of a file: size and sha256."""
         return next(record for record in self.manifest.files if record.path == name)
 
     def path(self, below: str) -> str:

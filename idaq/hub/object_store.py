@@ -76,12 +76,14 @@ class FsspecRemote:
             self._fs.retries = 1  # as above: s3fs has a third loop of its own
 
     def dataset_ids(self) -> list[str]:
+        """Where datasets are, from a listing of all files. Raises ShareError."""
         with self._explained(""):
             paths = [path.removeprefix(self._root).lstrip("/") for path in self._fs.find(self._root)]
         found = [path.removesuffix(f"/{METADATA_PATH}") for path in paths if path.endswith(f"/{METADATA_PATH}")]
         return sorted(path for path in found if not path.startswith("."))
 
     def size(self, path: str) -> int | None:
+        """Bytes of a file; None if there is none. Raises ShareError, also for a link in a local folder."""
         if isinstance(self._fs, LocalFileSystem) and os.path.islink(self._address(path)):
             raise ShareError(f"{self.url}/{path} is a link", hint="put a copy of the file in its place")
         with self._explained(path):
@@ -91,6 +93,7 @@ class FsspecRemote:
                 return None
 
     def read(self, path: str, start: int, stop: int) -> Iterator[bytes]:
+        """The bytes [start, stop), some megabytes a request. Raises ShareError."""
         for begin in range(start, stop, _BLOCK):
             end = min(begin + _BLOCK, stop)
             with self._explained(path):
@@ -103,6 +106,7 @@ class FsspecRemote:
 
     @contextmanager
     def alone(self, dataset_id: str) -> Iterator[None]:
+        """Hold the lock of an id in a local folder; stores have no locks. Raises DatasetLockedError."""
         if not isinstance(self._fs, LocalFileSystem):
             yield
             return
@@ -110,6 +114,10 @@ class FsspecRemote:
             yield
 
     def upload(self, dataset_id: str, files: Sequence[Upload], progress: Advance) -> None:
+        """Send the files that are not there, and the index before the last, which makes the dataset visible.
+
+        Raises ShareError.
+        """
         for folder in namespaces_of(dataset_id):
             path = f"{folder}/{NAMESPACE_METADATA}"
             content = fetch_document(self, path)
@@ -123,7 +131,7 @@ class FsspecRemote:
             progress(file.size)
 
     def close(self) -> None:
-        pass
+        """Does nothing: fsspec keeps its connections by itself."""
 
     def _write_index(self, dataset_id: str) -> None:
         with self.alone(INDEX):
@@ -176,8 +184,8 @@ class FsspecRemote:
             raise ShareError(f"{place}: no such place: {what}", hint="is the URL right?") from None
         except Exception as error:
             if isinstance(error, OSError) and isinstance(self._fs, LocalFileSystem):
-                told = explain(error)
-                raise ShareError(told.message, hint=told.hint) from None
+                explained = explain(error)
+                raise ShareError(explained.message, hint=explained.hint) from None
             what = f"{type(error).__name__}: {hide_credentials(error)}"[:300].replace("\n", " ")
             if isinstance(error, PermissionError) or "Credential" in type(error).__name__:
                 raise ShareError(f"{place}: not allowed without credentials: {what}", hint=self.login) from None

@@ -1,4 +1,4 @@
-"""Pull: into a folder nobody reads, every byte checked, then one rename. Interrupted, it resumes where it stopped."""
+"""Pull: into a hidden folder, every byte checked, then one rename. Interrupted, it resumes where it stopped."""
 
 import shutil
 from collections.abc import Iterator
@@ -78,7 +78,10 @@ def partial_folder(found: RemoteDataset, dataset_id: str, part: str, root: str |
 
 
 def fetch_file(found: RemoteDataset, record: FileRecord, folder: Path, advance: Advance) -> None:
-    """One file of the manifest, its hash checked. What an earlier run left is kept unless the hash says otherwise."""
+    """Fetch one file of the manifest and check its hash. What an earlier run left is kept unless the hash differs.
+
+    Raises CorruptDatasetError where size or hash are not those of the manifest, ShareError if the hub cannot be read.
+    """
     remote, path = found.remote, found.path(f"data/{record.path}")
     size = retry(lambda: remote.size(path))
     if size != record.size:

@@ -40,7 +40,7 @@ def push(path: Path, remote: Remote, show: ShowProgress = show_nothing) -> Pushe
         problems = verify(path, advance)
     if problems:
         raise CorruptDatasetError(
-            f"{path} is damaged and was not sent: {problems[0]}", hint=f"idaq dataset verify {path} tells all"
+            f"{path} is damaged and was not sent: {problems[0]}", hint=f"idaq dataset verify {path} lists all problems"
         )
     with remote.alone(dataset_id):
         existed = _is_there(remote, stored)

@@ -1,4 +1,4 @@
-"""What a hub must be able to do, and what may be said of its URL.
+"""What a hub must be able to do.
 
 Paths are relative to the hub, POSIX, and begin with a dataset's id: `idaq/point-robot/expert-v0/data/metadata.json`.
 """
@@ -46,7 +46,7 @@ class Remote(Protocol):
         ...
 
     def dataset_ids(self) -> list[str]:
-        """Where datasets are, idaq's and other makers'. Not checked: text of a stranger."""
+        """Ids of all datasets here, whoever wrote them. Untrusted text: nothing is checked."""
         ...
 
     def size(self, path: str) -> int | None:

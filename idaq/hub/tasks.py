@@ -24,12 +24,12 @@ from idaq.hub.fetch import fetch_extents
 from idaq.hub.lookup import RemoteDataset
 from idaq.hub.pull import Pulled, check_pulled, fetch_file, is_pulled, partial_folder
 
-_GAP = 1 << 16
-"""bytes between two columns that are rather fetched along than skipped by another request"""
+_JOIN_WITHIN = 1 << 16
+"""bytes between two columns that are fetched with them, which is faster than another request"""
 
 
 def subset_id(dataset_id: str, tasks: range) -> str:
-    """The id a part gets unless told otherwise: `a/b-v0` and tasks 0:10 give `a/b-tasks-0-10-v0`.
+    """The default id of a part: `a/b-v0` and tasks 0:10 give `a/b-tasks-0-10-v0`.
 
     Raises UsageError if that is too long for an id.
     """
@@ -138,7 +138,7 @@ def _joined(pieces: list[tuple[int, int]]) -> list[tuple[int, int]]:
     extents = [pieces[0]]
     for start, stop in pieces[1:]:
         first, last = extents[-1]
-        if start - last <= _GAP:
+        if start - last <= _JOIN_WITHIN:
             extents[-1] = (first, max(last, stop))
         else:
             extents.append((start, stop))

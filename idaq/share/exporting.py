@@ -27,7 +27,7 @@ class ExportedEpisode:
     behaviour: str
     seed: int | None
     success: bool | None
-    """None where nobody knows, as of the seed"""
+    """None where it is unknown; so is the seed"""
     episode: Episode
 
     @property

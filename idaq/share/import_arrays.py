@@ -30,7 +30,7 @@ _NUMBERS = ("observations", "actions", "rewards", "next_observations")
 _ROWS = (*_NUMBERS, "task_index", "episode", "dones", *_TERMINAL, *_TIMEOUT)
 _BOUNDS = ("observation_low", "observation_high", "action_low", "action_high")
 _WANTED = (*_ROWS, *_BOUNDS)
-_HARMLESS, _DENSEST = 1 << 30, 100
+_ALWAYS_ALLOWED, _LARGEST_RATIO = 1 << 30, 100
 """bytes that a file may unpack to whatever its size; beyond that, how many times its own size"""
 
 
@@ -93,7 +93,7 @@ def _elsewhere(member: h5py.Dataset) -> bool:
 
 def _check_size(path: Path, claimed: int) -> None:
     size = path.stat().st_size
-    if claimed > max(_HARMLESS, _DENSEST * size):
+    if claimed > max(_ALWAYS_ALLOWED, _LARGEST_RATIO * size):
         raise CorruptDatasetError(f"{path} ({size} bytes) would unpack to {claimed} bytes")
 
 
@@ -174,7 +174,7 @@ def _columns(arrays: Mapping[str, Array], notes: Notes, path: Path) -> _Columns:
 
 
 def _flat(name: str, array: Array, notes: Notes, path: Path) -> Array:
-    """(S, numbers), told where a row had a shape."""
+    """The array as (S, numbers); notes where a row had several dimensions."""
     if array.ndim > 2 and name != "next_observations":
         notes.add(path.name, f"{name} of shape {array.shape[1:]} are written as rows of {array[0].size} numbers")
     return array.reshape(len(array), -1)
@@ -183,7 +183,7 @@ def _flat(name: str, array: Array, notes: Notes, path: Path) -> Array:
 def _ends(
     flags: Mapping[str, NDArray[np.bool_]], terminal: str | None, timeout: str | None, notes: Notes, path: Path
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Terminals and time-outs. `dones` says that an episode ended; the other flag, where there is one, tells how."""
+    """Terminals and time-outs. `dones` says that an episode ended; the other flag, where there is one, says how."""
     dones = flags.get("dones", np.zeros(len(next(iter(flags.values()))), bool))
     if terminal is not None and timeout is not None:
         return flags[terminal], flags[timeout]
@@ -197,7 +197,9 @@ def _ends(
     if timeout is not None:
         notes.add(path.name, f"dones at {timeout} are time-outs, no terminals", int((dones & flags[timeout]).sum()))
         return dones & ~flags[timeout], flags[timeout]
-    notes.add(path.name, "dones, which do not tell terminals from time-outs, are taken as terminals", int(dones.sum()))
+    notes.add(
+        path.name, "dones, which do not distinguish terminals from time-outs, are taken as terminals", int(dones.sum())
+    )
     return dones, np.zeros_like(dones)
 
 

@@ -22,8 +22,8 @@ from idaq.share.importing import Import, ImportedEpisode, ImportedTask, slug
 from idaq.share.rows import Rows, episodes_of_rows, same_rows
 
 _FOLDER = re.compile(r"goal_idx(\d{1,6})")
-_ABOUT = "dataset.json"
-_MEANT = "the folder that holds them is meant"
+_DESCRIPTION = "dataset.json"
+_FOLDER_HINT = "the folder that holds them is meant"
 _FILE = re.compile(r"trj_evalsample(\d{1,18})_step(\d{1,18})\.npy")
 
 
@@ -45,7 +45,7 @@ def read_focal(folder: Path, allow_pickle: bool = False) -> Import:
     found = _goal_folders(folder)
     result = Import(tasks=[], origin=f"{folder.name} ({len(found)} goal folders)")
     notes, where = result.notes, folder.name
-    others = sorted(path.name for path in folder.iterdir() if path not in {*found.values(), folder / _ABOUT})
+    others = sorted(path.name for path in folder.iterdir() if path not in {*found.values(), folder / _DESCRIPTION})
     notes.add(where, f"entries beside the goal folders are not read, such as {others[:1]}", len(others))
     missing = sorted(set(range(max(found) + 1)) - set(found))
     if missing:
@@ -82,7 +82,7 @@ def _goal_folders(folder: Path) -> dict[int, Path]:
                 raise DatasetError(f"{folder}: {other.name} and {path.name} are the same goal, {int(match[1])}")
     if found:
         return dict(sorted(found.items()))
-    raise DatasetNotFoundError(f"{folder} holds no goal_idx<k> folders", hint=folder_hint(folder) or _MEANT)
+    raise DatasetNotFoundError(f"{folder} holds no goal_idx<k> folders", hint=folder_hint(folder) or _FOLDER_HINT)
 
 
 def _files(folder: Path, allow_pickle: bool, notes: Notes) -> list[_File]:
@@ -120,7 +120,7 @@ def _is_objects(file: _File) -> bool:
 
 
 def _observation_size(files: Sequence[_File], stated: int | None) -> int:
-    """D of plain files: that for which s' is the next row's s, in all of them that tell.
+    """D of plain files: that for which s' is the next row's s, in all files where the rows decide it.
 
     An episode that stands still, or has one step, fits several sizes; the other files decide. 0 if no file is plain.
     Raises CorruptDatasetError where no size fits, or several do.
@@ -138,16 +138,16 @@ def _observation_size(files: Sequence[_File], stated: int | None) -> int:
         if stated in possible:
             return stated
         said = f"{plain[0].path}: {width} columns cannot be [s, a, r, s'] with the {stated} observation numbers"
-        raise CorruptDatasetError(f"{said} that {_ABOUT} states")
+        raise CorruptDatasetError(f"{said} that {_DESCRIPTION} states")
     fitting = {file.path: _fitting(file.array, possible) for file in plain}
     common = set.intersection(possible, *(sizes for sizes in fitting.values() if sizes))
     if len(common) == 1 and any(fitting.values()):
         return common.pop()
     path = next((path for path, sizes in fitting.items() if len(sizes) != 1), plain[0].path)
-    told = {tuple(sorted(sizes)): str(path) for path, sizes in fitting.items() if sizes}
+    by_size = {tuple(sorted(sizes)): str(path) for path, sizes in fitting.items() if sizes}
     raise CorruptDatasetError(
         f"{path}: {width} columns can be [s, a, r, s'] with observations of {sorted(common) or 'no'} size"
-        + (f"; the files disagree: {told}" if len(told) > 1 and not common else ""),
+        + (f"; the files disagree: {by_size}" if len(by_size) > 1 and not common else ""),
         hint="s' must be the next row's s; or state {\"observation_numbers\": D} in dataset.json beside the folders",
     )
 
@@ -158,8 +158,8 @@ def _fitting(array: Array, possible: set[int]) -> set[int]:
 
 
 def _stated_size(folder: Path) -> int | None:
-    """D as `idaq dataset export --to focal-npy` writes it beside the folders; None for other makers'."""
-    about = folder / _ABOUT
+    """D as `idaq dataset export --to focal-npy` writes it beside the folders; None if it did not."""
+    about = folder / _DESCRIPTION
     document = read_json(about) if about.is_file() else None
     stated = document.get("observation_numbers") if isinstance(document, dict) else None
     if stated is not None and type(stated) is not int:
@@ -200,7 +200,7 @@ def _columns(file: _File, notes: Notes, where: str) -> tuple[Array, ...]:
     )
     terminated = as_flags("the fifth entry", rest[0], str(file.path)) if rest else np.zeros(len(rows), bool)
     if rest:
-        said = "rows whose fifth entry, done, is 1 are taken as terminals, for nothing tells them from time-outs"
+        said = "rows whose fifth entry, done, is 1 are taken as terminals: time-outs are not distinguished"
         notes.add(where, said, int(terminated.sum()))
     return s, a, r[:, 0], following, terminated
 

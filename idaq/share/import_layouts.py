@@ -7,7 +7,7 @@ from pathlib import Path
 import h5py
 
 _MOST, _DEEPEST, _SHOWN = 1000, 4, 12
-_NUMPY = "numpy.savez(file, observations=, actions=, rewards=, terminals=, timeouts=), one row a transition"
+_NPZ_LAYOUT = "numpy.savez(file, observations=, actions=, rewards=, terminals=, timeouts=), one row a transition"
 
 
 def hdf5_members(file: h5py.File) -> list[str]:
@@ -39,20 +39,20 @@ def summary(names: Sequence[str]) -> str:
 
 
 def layout_hint(names: Sequence[str]) -> str:
-    """Attributed layout it looks like, and what would make it importable."""
+    """Whose layout it looks like, and what would make it importable."""
     tops = {name.partition("/")[0] for name in names}
     if any(top.startswith("episode_") for top in tops):
         return "this is Minari's layout: idaq dataset import minari:<id>, with its root as --root"
     if any(name.startswith("data/demo") for name in names):
-        return f"this is robomimic's layout, a group an episode: {_NUMPY}, episode= the demo's number"
+        return f"this is robomimic's layout, a group an episode: {_NPZ_LAYOUT}, episode= the demo's number"
     if {"observations", "actions"} <= tops and "rewards" not in tops:
         ogbench = "qpos" in tops or "terminals" in tops
-        return f"{'OGBench stores no rewards: ' if ogbench else ''}add the task's rewards: {_NUMPY}"
-    return _NUMPY
+        return f"{'OGBench stores no rewards: ' if ogbench else ''}add the task's rewards: {_NPZ_LAYOUT}"
+    return _NPZ_LAYOUT
 
 
 def folder_hint(folder: Path) -> str | None:
-    """What to name instead of a folder that holds no goal folders; None where nothing tells."""
+    """What to name instead of a folder that holds no goal folders; None where nothing suggests it."""
     if (folder / "data/metadata.json").is_file():
         return "this is a Minari dataset: idaq dataset import minari:<id>, with its root as --root"
     if any(path.suffix in (".npz", ".hdf5", ".h5") for path in folder.iterdir()):

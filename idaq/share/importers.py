@@ -161,7 +161,7 @@ class Imported:
     notes: tuple[str, ...]
     """what was cut, cast, dropped or assumed"""
     warnings: tuple[str, ...]
-    """code of strangers that it names"""
+    """code of unknown origin that its documents name"""
 
 
 def import_dataset(

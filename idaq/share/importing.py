@@ -19,12 +19,14 @@ from idaq.format.recipe import Behaviour, Recipe, Splits
 from idaq.format.writer import DatasetSource, EpisodeEntry
 from idaq.share import spaces
 
-_HOW = "the imported episodes of this task"
+_RETURN_SOURCE = "the imported episodes of this task"
 UNKNOWN_ENV = EnvReference(id="unknown", entry_point="", kwargs={}, max_episode_steps=None)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImportedEpisode:
+    """One episode and what is known of it; None where the source does not say."""
+
     episode: Episode
     behaviour: str = "unknown"
     seed: int | None = None
@@ -85,8 +87,8 @@ def unify(imported: Import) -> tuple[gym.spaces.Box, gym.spaces.Box]:
     columns = {name: [getattr(e.episode, name) for task in tasks for e in task.episodes] for name in names}
     kinds = {name: spaces.common_dtype(columns[name], name) for name in names}
     for task in tasks:
-        tell: Callable[[str, int], None] = partial(notes.add, task.name)
-        task.episodes = [replace(e, episode=spaces.cast(e.episode, kinds, tell)) for e in task.episodes]
+        note: Callable[[str, int], None] = partial(notes.add, task.name)
+        task.episodes = [replace(e, episode=spaces.cast(e.episode, kinds, note)) for e in task.episodes]
     columns = {name: [getattr(e.episode, name) for task in tasks for e in task.episodes] for name in names}
     if imported.spaces is None:
         spaces.note_beyond_float32(columns, notes, where)
@@ -98,9 +100,9 @@ def unify(imported: Import) -> tuple[gym.spaces.Box, gym.spaces.Box]:
 
 
 def state_attribution(imported: Import, authors: Sequence[str] = (), license: str | None = None) -> None:
-    """Attributed data it is: what the user says before what the source says; what neither does is noted."""
-    told = {"authors": (imported.authors, list(authors)), "licence": (imported.license, license)}
-    for name, (theirs, ours) in told.items():
+    """Set authors and licence: as the user states them, else as the source does; what neither states is noted."""
+    stated = {"authors": (imported.authors, list(authors)), "licence": (imported.license, license)}
+    for name, (theirs, ours) in stated.items():
         if theirs and ours and theirs != ours:
             imported.notes.add(imported.origin, f"states the {name} {theirs}; what was asked for is written: {ours}")
     imported.authors, imported.license = list(authors) or imported.authors, license or imported.license
@@ -143,7 +145,9 @@ def dataset_source(imported: Import, new_id: str, family: str, description: str)
 
 def _record(task: ImportedTask, index: int) -> TaskRecord:
     returns = np.array([entry.episode.total_reward for entry in task.episodes])
-    measured = ReturnStatistics(mean=float(returns.mean()), std=float(returns.std()), n=len(returns), how=_HOW)
+    measured = ReturnStatistics(
+        mean=float(returns.mean()), std=float(returns.std()), n=len(returns), how=_RETURN_SOURCE
+    )
     return TaskRecord(
         task_id=task.name,
         task_index=index,

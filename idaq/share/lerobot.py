@@ -36,7 +36,7 @@ _FILES_PER_CHUNK = 1000
 _FILE = "chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 
 _TYPES = {"seed": pa.uint64(), "success": pa.bool_()}
-"""of columns whose numbers do not tell"""
+"""of columns that may hold nulls alone, from which no type can be inferred"""
 
 
 @dataclass(kw_only=True)
@@ -213,7 +213,7 @@ def _write_meta(folder: Path, stored: StoredDataset, counts: Counts, rows: list[
 
 
 def _task_table(names: list[str]) -> pa.Table:
-    """LeRobot reads it with pandas and takes the index for the tasks' names, which this metadata tells pandas."""
+    """LeRobot reads it with pandas and takes the index for the tasks' names, which this metadata states for pandas."""
     columns = [
         {"name": name, "field_name": name, "pandas_type": kind, "numpy_type": numpy, "metadata": None}
         for name, kind, numpy in (("task_index", "int64", "int64"), ("task", "unicode", "object"))

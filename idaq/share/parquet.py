@@ -1,8 +1,8 @@
-"""All transitions as one Parquet file, a row each: for pandas, Polars, DuckDB and whoever else reads tables.
+"""All transitions as one Parquet file, a row each: for pandas, Polars, DuckDB and all else that reads tables.
 
 Columns: `episode`, `step`, `task_index` int64; `task_id`, `split`, `behaviour` string; `seed` uint64; `observation`,
 `action`, `next_observation` lists; `reward` number; `terminated`, `truncated` and `success` (of the episode) bool.
-`seed` and `success` are null where nobody knows.
+`seed` and `success` are null where they are unknown.
 Numbers keep the dataset's dtypes; rows of more than one dimension are flattened in C order. Rows keep the dataset's
 order, so an episode's rows are contiguous and a task's row groups are few. The file's key-value metadata holds, under
 `idaq`, the dataset's id, content digest and tasks as JSON.

@@ -100,7 +100,7 @@ def _task_id(name: str) -> str:
 
 
 def _together(read: Sequence[Import]) -> Import:
-    """All tasks in one import. A source's own task indices are moved behind those of the sources before it, told."""
+    """All tasks in one import. A source's own task indices are moved behind those of earlier ones, which is noted."""
     notes, names = Notes(), [imported.origin for imported in read]
     tasks: list[ImportedTask] = []
     following = 0
@@ -138,7 +138,7 @@ def _name_apart(tasks: Sequence[ImportedTask], notes: Notes) -> None:
     taken = set(counts)
     for task in tasks:
         if counts[task.name] > 1:
-            notes.add(task.name, "tasks of one name are told apart by their index", 1)
+            notes.add(task.name, "tasks of one name get their index before it", 1)
             names = (slug(f"{task.index}{f'.{n}' if n else ''}-{task.name}") for n in count())
             task.name = next(name for name in names if name not in taken)
             taken.add(task.name)

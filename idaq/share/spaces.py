@@ -1,4 +1,4 @@
-"""One width, one dtype and one pair of spaces for all that is imported; each cast and each assumed bound is told."""
+"""One width, one dtype and one pair of spaces for all imported episodes; each cast and each assumed bound is noted."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -22,14 +22,14 @@ def flat_box(low: Array, high: Array, dtype: Any) -> gym.spaces.Box:
 
 
 def _bound(bound: Array, kind: np.dtype[Any]) -> Array:
-    """A bound in another dtype: 1e300 is infinite in float32, and infinity the greatest of the integers."""
+    """A bound in another dtype: 1e300 is infinite in float32, and infinity becomes the largest integer."""
     flat = bound.ravel()
     if kind.kind == "f":
         with np.errstate(over="ignore"):
             return flat.astype(kind)
-    least, greatest = int(np.iinfo(kind).min), int(np.iinfo(kind).max)
-    limited = (max(min(float(number), float(greatest)), float(least)) for number in flat)
-    return np.array([min(int(number), greatest) for number in limited], kind)
+    lowest, highest = int(np.iinfo(kind).min), int(np.iinfo(kind).max)
+    limited = (max(min(float(number), float(highest)), float(lowest)) for number in flat)
+    return np.array([min(int(number), highest) for number in limited], kind)
 
 
 def check_equal_sizes(episodes: Iterable[tuple[str, Episode]]) -> None:
@@ -56,24 +56,24 @@ def common_dtype(columns: Sequence[Array], name: str) -> np.dtype[Any]:
     return np.dtype(np.float32 if small else np.float64)
 
 
-def cast(episode: Episode, kinds: dict[str, np.dtype[Any]], tell: Callable[[str, int], None]) -> Episode:
-    """The episode in those dtypes; `tell` gets what was cast, and how many numbers that changed."""
+def cast(episode: Episode, kinds: dict[str, np.dtype[Any]], note: Callable[[str, int], None]) -> Episode:
+    """The episode in those dtypes; `note` gets what was cast, and how many numbers that changed."""
     changed: dict[str, Array] = {}
     for name, kind in kinds.items():
         array: Array = getattr(episode, name)
         if array.dtype == kind:
             continue
         changed[name] = array.astype(kind)
-        tell(f"numbers of {name} cast from {array.dtype} to {kind}", array.size)
+        note(f"numbers of {name} cast from {array.dtype} to {kind}", array.size)
         if array.dtype.kind in "iu" and kind.kind == "f":
-            tell(
+            note(
                 f"numbers of {name} changed by the cast: {kind} does not hold them", count_changed(array, changed[name])
             )
     return replace(episode, **changed) if changed else episode
 
 
 def count_changed(whole: Array, floats: Array) -> int:
-    """How many integers are others as floats; exact, also where float64 cannot tell."""
+    """How many integers change when they become floats; exact beyond 2^53 too."""
     if np.abs(floats).max(initial=0) < 2 ** (np.finfo(floats.dtype).nmant + 1):
         return 0
     return sum(int(a) != int(b) for a, b in zip(whole.ravel().tolist(), floats.ravel().tolist(), strict=True))
@@ -98,9 +98,9 @@ def action_box(stated: gym.spaces.Box | None, rows: Sequence[Array], notes: Note
     width = np.where(low == high, np.maximum(np.abs(low), 1), 0)  # a number that never changes has no width
     low, high = low - width, high + width
     if stated is None:
-        least, greatest = _extremes(rows)
-        inside = bool((least >= -1).all() and (greatest <= 1).all())
-        said = "[-1, 1] is assumed, where all lie" if inside else "the least and greatest of each is assumed"
+        lowest, highest = _extremes(rows)
+        inside = bool((lowest >= -1).all() and (highest <= 1).all())
+        said = "[-1, 1] is assumed, where all lie" if inside else "the lowest and highest of each is assumed"
         notes.add(where, f"no action bounds are known: {said} (action_low, action_high)")
         ones = np.ones_like(low)
         return flat_box(-ones, ones, low.dtype) if inside else flat_box(low, high, low.dtype)

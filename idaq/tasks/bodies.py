@@ -202,5 +202,6 @@ class Bodies:
         return self._active[0].env.render()
 
     def close(self) -> None:
+        """Close all simulations."""
         for simulation in self._made:
             simulation.env.close()

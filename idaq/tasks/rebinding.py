@@ -76,6 +76,7 @@ class FastRotation:
         self._quaternion = quaternion
 
     def as_quat(self) -> Array:
+        """The quaternion, scalar last, as SciPy gives it."""
         return self._quaternion
 
     @staticmethod

@@ -110,6 +110,7 @@ _LARGE = 10_000  # numbers; what is larger is meshes and textures, which no task
 
 @functools.cache
 def shared_model(path: str, drawn: bool) -> SharedModel:
+    """One model a file for all environments of the process."""
     return SharedModel(path, drawn)
 
 
@@ -183,6 +184,7 @@ class Stepping:
         vars(self).update(attributes, _attributes=attributes)
 
     def step(self: Any, action: Array) -> tuple[Array, Any, bool, bool, dict[str, Any]]:
+        """One step, as Meta-World's, to the bit. Raises ValueError once the episode is over."""
         if self.curr_path_length >= self.max_path_length:
             raise ValueError("the episode is over: reset the environment")
         self.shared.lend(self, self._changes)
@@ -217,14 +219,17 @@ class Stepping:
         self._forwarded = True
 
     def render(self: Any) -> Any:
+        """A picture, of the shared model set to this environment."""
         self.shared.lend(self, self._changes)
         return super().render()  # type: ignore[misc]
 
     def get_endeff_pos(self: Any) -> Array:
+        """(3,) position of the hand."""
         return self.data.body("hand").xpos
 
     @property
     def tcp_center(self: Any) -> Array:
+        """(3,) the middle between the two fingers."""
         return (self.data.site("rightEndEffector").xpos + self.data.site("leftEndEffector").xpos) / 2.0
 
     def _get_site_pos(self: Any, site_name: str) -> Array:

@@ -19,14 +19,19 @@ from typing import TYPE_CHECKING, Any
 from idaq.core.errors import UsageError
 
 if TYPE_CHECKING:
+    from idaq.testing.algorithms import AlgorithmContract
+    from idaq.testing.behaviours import BehaviourContract
     from idaq.testing.families import FamilyContract
     from idaq.testing.formats import Contents, FormatReaderContract, FormatWriterContract
     from idaq.testing.policies import PolicyContract
     from idaq.testing.remotes import ReadOnlyRemoteContract, RemoteContract
     from idaq.testing.samplers import SamplerContract
     from idaq.testing.stores import EpisodeStoreContract
+    from idaq.testing.strategies import StrategyContract
 
 __all__ = [
+    "AlgorithmContract",
+    "BehaviourContract",
     "Contents",
     "EpisodeStoreContract",
     "FamilyContract",
@@ -36,9 +41,12 @@ __all__ = [
     "ReadOnlyRemoteContract",
     "RemoteContract",
     "SamplerContract",
+    "StrategyContract",
 ]
 
 _MODULES = {
+    "AlgorithmContract": "algorithms",
+    "BehaviourContract": "behaviours",
     "Contents": "formats",
     "EpisodeStoreContract": "stores",
     "FamilyContract": "families",
@@ -48,6 +56,7 @@ _MODULES = {
     "ReadOnlyRemoteContract": "remotes",
     "RemoteContract": "remotes",
     "SamplerContract": "samplers",
+    "StrategyContract": "strategies",
 }
 
 

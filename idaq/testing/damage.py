@@ -74,6 +74,20 @@ def _episodes(alter: Callable[[dict[str, list[Any]]], object]) -> Damage:
     return damage
 
 
+def _null(column: str) -> Damage:
+    """A null where there must be none, in a column that is declared to hold them."""
+
+    def damage(dataset: Path) -> None:
+        path = layout.data_folder(dataset) / layout.EPISODES
+        table = pq.read_table(path).to_pydict()
+        table[column][0] = None
+        fields = [field.with_nullable(True) for field in layout.EPISODE_SCHEMA]
+        pq.write_table(pa.table(table, schema=pa.schema(fields)), path)
+        reseal(dataset)
+
+    return damage
+
+
 def _hdf5(alter: Callable[[Any], object]) -> Damage:
     def damage(dataset: Path) -> None:
         with h5py.File(layout.data_folder(dataset) / layout.HDF5, "r+") as file:
@@ -131,6 +145,8 @@ DAMAGES: dict[str, Damage] = {
     "an episode is longer than it is": _episodes(lambda table: table["length"].__setitem__(1, 8)),
     "a column lies elsewhere": _episodes(lambda table: table["offset_rewards"].__setitem__(1, 64)),
     "a column lies beyond the file": _episodes(lambda table: table["offset_rewards"].__setitem__(1, 2**40)),
+    "an episode's behaviour is null": _null("behaviour"),
+    "an episode's return is null": _null("return"),
     "a file is a link that leads out": _linked,
 }
 """by what is wrong; made for `idaq.testing.examples.EXAMPLES["mixed"]`"""

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,18 +13,15 @@ from idaq.core.types import Array, Episode
 from idaq.format.columns import Columns
 from idaq.format.episodes import EpisodeStore
 from idaq.format.writer import write_dataset
-from idaq.loader import Dataset, open_dataset
-from idaq.testing.examples import example_source, task_of
+from idaq.loader import Dataset, Sampler, open_dataset
+from idaq.testing.examples import Plan, entries_of, example_source, task_of
 
 STEPS = (3, 0, 25, 3, 1, 0, 24)
-
-
-class Sampler(Protocol):
-    """What a training loop draws from."""
-
-    def at(self, step: int) -> Any:
-        """The batch of a step: a dataclass whose arrays begin with N tasks, which `tasks` (N,) names."""
-        ...
+PLANS = tuple(
+    Plan(task=task, length=length, ends="truncated")
+    for task, lengths in {2: (1, 7, 16), 5: (3, 4), 9: (2, 33, 12)}.items()
+    for length in lengths
+)
 
 
 @dataclass(frozen=True)
@@ -50,14 +47,14 @@ class CountedReads:
 class SamplerContract:
     """Subclass it and give `sampler`."""
 
-    def sampler(self, dataset: Dataset, seed: int) -> Sampler:
+    def sampler(self, dataset: Dataset, seed: int) -> Sampler[Any]:
         """A sampler of the selected episodes: several tasks a batch, several transitions of each."""
         raise NotImplementedError
 
     @pytest.fixture
     def dataset(self, tmp_path: Path) -> Dataset:
-        """Tasks 2, 5 and 9 of 24, 3 and 48 transitions, whose numbers tell where they belong."""
-        return open_dataset(write_dataset(example_source(), tmp_path / "root", ""))
+        """Tasks 2, 5 and 9 of 24, 7 and 47 transitions, whose numbers tell where they belong."""
+        return open_dataset(write_dataset(example_source(entries_of(PLANS)), tmp_path / "root", ""))
 
     def test_a_batch_follows_from_seed_and_step_however_it_is_asked_for(self, dataset: Dataset) -> None:
         straight = self.sampler(dataset, 7)
@@ -101,11 +98,18 @@ class SamplerContract:
 
     def test_what_is_not_selected_is_neither_drawn_nor_read(self, dataset: Dataset) -> None:
         counted = CountedReads(dataset.store)
-        selected = replace(dataset, store=counted).select(tasks=[5, 9], behaviour="random")
+        selected = replace(dataset, store=counted).select(tasks=[5, 9])
         sampler = self.sampler(selected, 0)
         drawn = {number for step in range(20) for rows in transitions(sampler.at(step)) for number in episode_of(rows)}
         assert drawn <= set(selected.numbers.tolist())
         assert counted.numbers <= set(selected.numbers.tolist())
+
+    def test_statistics_are_those_of_all_that_may_be_drawn(self, dataset: Dataset) -> None:
+        for selected in (dataset, dataset.select(tasks=[5, 9])):
+            found, expected = self.sampler(selected, 0).statistics(), selected.transitions("ram").statistics()
+            for member in fields(expected):
+                value = getattr(expected, member.name)
+                np.testing.assert_allclose(getattr(found, member.name), value, rtol=1e-5, err_msg=member.name)
 
 
 def arrays(value: Any) -> Iterator[Array]:

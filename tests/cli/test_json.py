@@ -19,6 +19,7 @@ pytestmark = pytest.mark.usefixtures("in_world")
 # In order: what one makes, the next ones read.
 COMMANDS: dict[str, tuple[str, ...]] = {
     "collect": ("point-robot", "--workers", "1", *SMALL),
+    "plugins": (),
     "dataset list": (),
     "dataset show": (ID,),
     "dataset verify": (ID,),

@@ -31,8 +31,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
 
-from idaq.core.types import Task
-from idaq.tasks import Family
+from idaq import Family, Task
 
 LENGTHS = [1.0, 2.0, 3.0, 4.0]
 

@@ -101,6 +101,7 @@ def test_a_document_never_causes_an_import(tmp_path: Path) -> None:
         ("import nowhere_numbers", "broken_numbers:three", "there is no module 'nowhere_numbers'"),
         ("three = 3", "broken_numbers:thre", "has no attribute 'thre'"),
         ("1 / 0", "broken_numbers:three", "raised ZeroDivisionError"),
+        ("import sys; sys.exit()", "broken_numbers:three", "raised SystemExit"),
         ("three = '3'", "broken_numbers:three", "is no number: '3' is not an integer"),
     ],
 )

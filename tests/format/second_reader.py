@@ -74,6 +74,8 @@ def check_tables(manifest: dict[str, Any], tasks: list[dict[str, Any]], rows: li
     check(splits == {(task["split"], task["task_index"]) for task in tasks}, "splits")
     order = [row["task_index"] for row in rows]
     check(order == sorted(order) and set(order) <= set(indices), "tasks of episodes")
+    nulls = [key for row in rows for key, value in row.items() if value is None and key not in ("seed", "success")]
+    check(not nulls, "nulls")
     check([row["episode"] for row in rows] == list(range(len(rows))), "numbers of episodes")
 
 

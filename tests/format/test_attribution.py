@@ -1,4 +1,4 @@
-"""Attributed data it is and under which licence comes from the recipe or the import; nothing assumes ours."""
+"""Whose data it is and under which licence comes from the recipe or the import; nothing assumes ours."""
 
 import json
 from dataclasses import replace

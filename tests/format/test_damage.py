@@ -217,7 +217,7 @@ def test_opening_checks_what_is_cheap_and_says_how_to_go_on(
         open_dataset(damaged)
     assert text in caught.value.message
     assert caught.value.hint == (
-        f"idaq dataset verify {damaged} tells all that is wrong; then collect or fetch the dataset again"
+        f"idaq dataset verify {damaged} lists all problems; then collect or fetch the dataset again"
     )
 
 

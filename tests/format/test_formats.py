@@ -1,6 +1,8 @@
-"""Our reader and writer, and a reader written after FORMAT.md alone, pass the exported suites."""
+"""Our reader and writer, and a reader and a writer written after FORMAT.md alone, pass the exported suites."""
 
 from pathlib import Path
+
+from minari.serialization import serialize_space
 
 from idaq.core.config import to_mapping
 from idaq.core.types import Episode
@@ -9,7 +11,7 @@ from idaq.format.verify import check_valid
 from idaq.format.writer import DatasetSource, EpisodeEntry, entry_of, write_dataset
 from idaq.loader import open_dataset
 from idaq.testing import Contents, FormatReaderContract, FormatWriterContract
-from tests.format import second_reader
+from tests.format import second_reader, second_writer
 
 
 class TestReader(FormatReaderContract):
@@ -39,3 +41,20 @@ class TestSecondReader(FormatReaderContract):
 class TestWriter(FormatWriterContract):
     def write(self, source: DatasetSource, root: Path) -> Path:
         return write_dataset(source, root, "# made by hand\n")
+
+
+class TestSecondWriter(FormatWriterContract):
+    def write(self, source: DatasetSource, root: Path) -> Path:
+        minari = {
+            "observation_space": serialize_space(source.observation_space),
+            "action_space": serialize_space(source.action_space),
+            **({} if source.env_spec_json is None else {"env_spec": source.env_spec_json}),
+        }
+        episodes = [
+            {column: getattr(entry.episode, field) for column, field in second_writer.LABELS.items()}
+            | {key: getattr(entry, key) for key in ("task_index", "behaviour", "seed", "success")}
+            for entry in source.entries
+        ]
+        tasks = [to_mapping(task) for task in source.tasks]
+        second_writer.write(root / source.recipe.id, to_mapping(source.recipe), tasks, episodes, minari)
+        return root / source.recipe.id

@@ -68,7 +68,7 @@ def test_tasks_of_one_name_are_told_apart(tmp_path: Path) -> None:
     sources = [archive(tmp_path / name / "data.npz") for name in ("a", "b")]
     imported = read_sources(sources)
     assert [task.name for task in imported.tasks] == ["0-data", "1-data"]
-    assert "data: 2 tasks of one name are told apart by their index" in list(imported.notes)
+    assert "data: 2 tasks of one name get their index before it" in list(imported.notes)
 
 
 def test_names_told_apart_are_not_those_of_others(tmp_path: Path) -> None:

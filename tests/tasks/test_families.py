@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from idaq.tasks import BUILT_IN, Family, SyncEnvs, get_family
+from idaq.tasks import BUILT_IN, Family, get_family
 from idaq.testing import FamilyContract
 
 POINTS = [name for name in BUILT_IN if name.startswith("point")]
@@ -24,5 +24,4 @@ class TestSteppedOneAfterTheOther(FamilyContract):
 
     @pytest.fixture(params=POINTS)
     def family(self, request: pytest.FixtureRequest) -> Family:
-        family = get_family(request.param)
-        return replace(family, lockstep=lambda: SyncEnvs(family.make))
+        return replace(get_family(request.param), batched=None)

@@ -8,17 +8,30 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
+from idaq.adapt.history import AdaptationHistory
+from idaq.adapt.strategy import Strategy
+from idaq.core.config import config
 from idaq.core.errors import ShareError
+from idaq.core.policy import Policy
 from idaq.core.types import Advance, Array, Episode
 from idaq.format.columns import Columns, map_columns
 from idaq.format.episodes import EpisodeStore, FlatEpisodes
 from idaq.format.reader import open_stored
+from idaq.format.recipe import Behaviour
 from idaq.format.writer import DatasetSource, entry_of, write_dataset
 from idaq.hub.remote import METADATA_PATH, Remote, Upload
-from idaq.loader import Dataset, MetaBatches, open_dataset
+from idaq.learn.algorithm import Algorithm, Prior
+from idaq.learn.algorithms.focal_td3bc import FocalAgent, FocalTd3Bc
+from idaq.learn.algorithms.focal_td3bc_config import FocalTd3BcConfig
+from idaq.learn.config import TrainConfig, training_config
+from idaq.learn.loop import agent_spec
+from idaq.loader import Dataset, MetaBatches, Sampler, open_dataset
 from idaq.tasks import Family, StepBatch, get_family
 from idaq.testing import (
+    AlgorithmContract,
+    BehaviourContract,
     Contents,
     EpisodeStoreContract,
     FamilyContract,
@@ -27,6 +40,7 @@ from idaq.testing import (
     PolicyContract,
     RemoteContract,
     SamplerContract,
+    StrategyContract,
 )
 
 # -- episode stores ------------------------------------------------------------------------------------------------
@@ -233,7 +247,7 @@ class Rounded:
 
     def __init__(self) -> None:
         self.env = get_family("point-robot").lockstep()
-        self.reset, self.privileged = self.env.reset, self.env.privileged
+        self.reset, self.controller_view = self.env.reset, self.env.controller_view
 
     def step(self, actions: Array) -> StepBatch:
         step = self.env.step(actions)
@@ -250,7 +264,7 @@ class TestRounded(FamilyContract):
 
     @pytest.fixture
     def family(self) -> Family:
-        return replace(get_family("point-robot"), lockstep=Rounded)
+        return replace(get_family("point-robot"), batched=Rounded)
 
 
 class TestCentred(FamilyContract):
@@ -277,7 +291,51 @@ class TestTwins(FamilyContract):
     @pytest.fixture
     def family(self) -> Family:
         family = get_family("point-robot")
-        return replace(family, tasks=(family.tasks[0], *family.tasks))
+        twin = replace(family.tasks[1], params=family.tasks[0].params)
+        return replace(family, tasks=(family.tasks[0], twin, *family.tasks[2:]))
+
+
+# -- behaviours ----------------------------------------------------------------------------------------------------
+
+
+class Crowd:
+    """A behaviour that follows the others of its batch."""
+
+    def __init__(self, *_: Any) -> None:
+        pass
+
+    def reset(self) -> None:
+        pass
+
+    def act(self, observations: Array) -> Array:
+        return 0.01 + observations.mean(0) - observations + 0.001 * len(observations)
+
+    def observe(self, *_: Array) -> None:
+        pass
+
+
+class Moody(Crowd):
+    """A behaviour that draws from no seed."""
+
+    def act(self, observations: Array) -> Array:
+        return np.random.default_rng().uniform(-0.1, 0.1, observations.shape)
+
+
+class TestCrowd(BehaviourContract):
+    red = "test_an_episode_does_not_depend_on_what_it_is_batched_with"
+
+    @pytest.fixture
+    def family(self) -> Family:
+        return get_family("point-robot")
+
+    @pytest.fixture
+    def behaviour(self) -> Behaviour:
+        policy = f"{__name__}:{type(self).__name__.removeprefix('Test')}"
+        return Behaviour(name="b", kind="policy", quality="unknown", episodes=1, policy=policy)
+
+
+class TestMoody(TestCrowd):
+    red = "test_the_same_tasks_and_seeds_give_the_same_episodes"
 
 
 # -- formats -------------------------------------------------------------------------------------------------------
@@ -336,3 +394,97 @@ class TestAverage(PolicyContract):
 class TestOwn(PolicyContract):
     red, policy = "", Own  # type: ignore[assignment]
     observation_size, action_size = 3, 2
+
+
+# -- algorithms ----------------------------------------------------------------------------------------------------
+
+
+class Adrift(FocalTd3Bc):
+    """Its update reads the global random numbers of torch."""
+
+    def update(self, step: int, batch: Any, rng: np.random.Generator) -> Any:
+        told = super().update(step, batch, rng)
+        with torch.no_grad():
+            self.networks.policy.actor[0].bias += 1e-3 * torch.randn(1)
+        return told
+
+
+class Amnesiac(FocalTd3Bc):
+    """Its state lacks the optimisers."""
+
+    def state(self) -> dict[str, torch.Tensor]:
+        return {name: value for name, value in super().state().items() if not name.startswith("optimiser.")}
+
+
+class Shared(FocalTd3Bc):
+    """Its agents act with the weights that are being trained."""
+
+    def agent(self, prior: Prior | None) -> Any:
+        return FocalAgent(self.config, self.spec, self.networks, self.units, prior)
+
+
+class BrokenAlgorithm(AlgorithmContract):
+    algorithm: type[FocalTd3Bc]
+
+    def config(self, seed: int) -> TrainConfig:
+        return training_config({"encoder": {"hidden": 8}, "learner": {"hidden": 8}, "ensemble": {"hidden": 8}})
+
+    def create(self, dataset: Dataset, sampler: Sampler[Any], seed: int = 0) -> Algorithm:
+        config = self.config(seed)
+        assert isinstance(config, FocalTd3BcConfig)
+        return self.algorithm(config, agent_spec(dataset, sampler.statistics()), "cpu")
+
+
+class TestAdrift(BrokenAlgorithm):
+    red, algorithm = "test_no_global_random_numbers_are_read_or_drawn", Adrift
+
+
+class TestAmnesiac(BrokenAlgorithm):
+    red, algorithm = "test_resuming_from_the_state_equals_going_on", Amnesiac
+
+
+class TestShared(BrokenAlgorithm):
+    red, algorithm = "test_an_agent_is_as_the_algorithm_was", Shared
+
+
+# -- strategies ----------------------------------------------------------------------------------------------------
+
+
+@config
+class Copycat(Strategy):
+    """Every problem gets the belief that earned the most in any of them."""
+
+    def explore(self, history: AdaptationHistory) -> Policy:
+        prior = history.prior.beliefs[: history.problems]
+        if not history.episodes:
+            return history.agent.policy(prior)
+        best = np.argmax(history.episodes[-1].returns)
+        return history.agent.policy(np.repeat(history.beliefs[-1][best][None], history.problems, 0))
+
+    def deploy(self, history: AdaptationHistory) -> Policy:
+        return self.explore(history)
+
+
+@config
+class Careless(Strategy):
+    """Draws from NumPy's global generator, and deploys by adding to the history."""
+
+    def explore(self, history: AdaptationHistory) -> Policy:
+        drawn = np.random.randint(len(history.prior.beliefs), size=history.problems)  # the fault
+        return history.agent.policy(history.prior.beliefs[drawn])
+
+    def deploy(self, history: AdaptationHistory) -> Policy:
+        history.policies.append(history.policies[-1])
+        return history.policies[-1]
+
+
+class TestCopycat(StrategyContract):
+    red, strategy = "test_a_problem_is_adapted_to_by_its_own_episodes_alone", Copycat  # type: ignore[assignment]
+
+
+class TestCareless(StrategyContract):
+    red, strategy = "test_it_follows_from_the_history_alone", Careless  # type: ignore[assignment]
+
+
+class TestMeddling(StrategyContract):
+    red, strategy = "test_deploying_leaves_the_history_as_it_is", Careless  # type: ignore[assignment]

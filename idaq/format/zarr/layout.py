@@ -37,7 +37,7 @@ INDEX_ENTRY = 16
 CHECKSUM = 4
 """bytes of a crc32c"""
 LARGEST_EPISODE = 2**31
-"""bytes of one column of an episode; what claims more is not believed"""
+"""bytes of one column of an episode; what claims more is refused"""
 _LEVEL = 3
 
 
@@ -90,10 +90,12 @@ class Grid:
 
     @property
     def shard_rows(self) -> int:
+        """Rows that a shard has room for."""
         return self.chunks * self.chunk_rows
 
     @property
     def chunk_bytes(self) -> int:
+        """Bytes of a chunk before it is compressed."""
         return self.chunk_rows * layout.row_bytes(self.column)
 
     def key(self, shard: int) -> str:
@@ -156,7 +158,7 @@ def create_array(store: MemoryStore, grid: Grid) -> "zarr.Array[ArrayV3Metadata]
 
 
 def attributes_digest(stated: Mapping[str, Any]) -> str:
-    """What `sha256` must be, of the attribute as it stands: what an earlier idaq did not write is not filled in."""
+    """The sha256 of an attribute without its own `sha256`, as it was written: no default of a later idaq is added."""
     return value_digest({name: value for name, value in stated.items() if name != "sha256"})
 
 

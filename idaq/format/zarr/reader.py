@@ -63,6 +63,7 @@ class Folder:
     path: str
 
     def place(self, key: str) -> str:
+        """The filesystem's path of a key."""
         return f"{self.path}/{key}"
 
     def read(self, requests: Requests) -> list[bytes]:
@@ -108,18 +109,22 @@ class ZarrDataset:
 
     @property
     def manifest(self) -> Manifest:
+        """The dataset's manifest."""
         return self.attributes.manifest
 
     @property
     def tasks(self) -> tuple[TaskRecord, ...]:
+        """All tasks, by rising index."""
         return tuple(self.attributes.tasks)
 
     @property
     def metadata(self) -> dict[str, Any]:
+        """metadata.json without its "idaq" object."""
         return self.attributes.metadata
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of one row of each column, by Episode field name."""
         return {layout.COLUMNS[name]: tuple(grid.column.shape) for name, grid in self.grids.items()}
 
     def episode(self, number: int) -> Episode:
@@ -234,7 +239,7 @@ def open_zarr(url: str) -> ZarrDataset:
     check_columns(attributes.manifest.columns, place, LARGEST_EPISODE)
     _check_documents(attributes, episodes, place)
     if largest_episode(attributes.manifest.columns, episodes) > LARGEST_EPISODE:
-        raise CorruptDatasetError(f"{place}: an episode of more than {LARGEST_EPISODE} bytes a column is not believed")
+        raise CorruptDatasetError(f"{place}: an episode of more than {LARGEST_EPISODE} bytes a column is refused")
     found = grids(attributes.manifest.columns, episodes)
     _check_arrays(folder, found)
     return ZarrDataset(folder=folder, attributes=attributes, episodes=episodes, grids=found)

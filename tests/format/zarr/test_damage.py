@@ -191,7 +191,7 @@ def test_a_gigantic_episode_is_not_believed_even_where_all_documents_agree(expor
         stated["episodes"]["length"][1] = 2**39
 
     alter_attributes(exported, alter)
-    with pytest.raises(CorruptDatasetError, match="not believed"):
+    with pytest.raises(CorruptDatasetError, match="is refused"):
         read_all(exported, tmp_path)
 
 

@@ -1,0 +1,150 @@
+"""A writer of the format written after schemas/FORMAT.md alone: h5py, pyarrow, json and hashlib, nothing of idaq."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+LABELS = {
+    "observations": "observations",
+    "actions": "actions",
+    "rewards": "rewards",
+    "terminations": "terminated",
+    "truncations": "truncated",
+}
+OFFSETS = [f"offset_{name}" for name in LABELS]
+TYPES = {
+    **{name: pa.int64() for name in ("episode", "task_index", "length", *OFFSETS)},
+    **{name: pa.bool_() for name in ("success", "terminated", "truncated")},
+    "behaviour": pa.string(),
+    "seed": pa.uint64(),
+    "return": pa.float64(),
+    "digest": pa.string(),
+}
+ORDER = ["episode", "task_index", "behaviour", "seed", "length", "return", "success", "terminated", "truncated"]
+
+
+def write(
+    path: Path,
+    recipe: dict[str, Any],
+    tasks: Sequence[dict[str, Any]],
+    episodes: Sequence[dict[str, Any]],
+    minari: dict[str, Any],
+) -> None:
+    """Write a dataset folder, metadata.json last.
+
+    `recipe` and `tasks` are as FORMAT.md has them, `episodes` hold the columns under their names in the HDF5 and
+    `task_index`, `behaviour`, `seed`, `success`; `minari` the spaces, and the env_spec if there is one.
+    """
+    data = path / "data"
+    (data / "idaq").mkdir(parents=True)
+    ids = {task["task_index"]: task["task_id"] for task in tasks}
+    with h5py.File(
+        data / "main_data.hdf5", "w", alignment_threshold=1, alignment_interval=64, fs_strategy="none"
+    ) as file:
+        rows = [write_episode(file, number, e, ids[e["task_index"]]) for number, e in enumerate(episodes)]
+    schema = pa.schema([pa.field(name, TYPES[name]) for name in (*ORDER, *OFFSETS, "digest")])
+    pq.write_table(pa.Table.from_pylist(rows, schema), data / "idaq/episodes.parquet", compression="snappy")
+    (data / "idaq/tasks.jsonl").write_text("".join(json.dumps(task) + "\n" for task in tasks), encoding="utf-8")
+    counts = {"tasks": len(tasks), "episodes": len(rows), "steps": sum(row["length"] for row in rows)}
+    metadata = {
+        "dataset_id": recipe["id"],
+        "total_episodes": counts["episodes"],
+        "total_steps": counts["steps"],
+        "data_format": "hdf5",
+        "minari_version": "0.5.0",
+        "author": recipe["authors"],
+        **({} if recipe["license"] is None else {"license": recipe["license"]}),
+        **minari,
+    }
+    manifest = manifest_of(data, recipe, tasks, episodes[0], rows, metadata, counts)
+    text = json.dumps(manifest)
+    (data / "idaq/manifest.json").write_text(text, encoding="utf-8")
+    idaq = {"format_version": 1, "manifest_sha256": sha256(text.encode()), "counts": counts}
+    (data / "metadata.json").write_text(json.dumps({**metadata, "idaq": idaq}), encoding="utf-8")
+
+
+def write_episode(file: h5py.File, number: int, episode: dict[str, Any], task_id: str) -> dict[str, Any]:
+    """One group; returns its row of episodes.parquet."""
+    group, length = file.create_group(f"episode_{number}"), len(episode["rewards"])
+    state, offsets = hashlib.sha256(), {}
+    for name, label in LABELS.items():
+        values = np.ascontiguousarray(episode[name])
+        offsets[f"offset_{name}"] = group.create_dataset(name, data=values).id.get_offset()
+        state.update(f"{label}:{values.dtype.str}:{','.join(map(str, values.shape))};".encode())
+        state.update(values.tobytes())
+    task, seed = episode["task_index"], episode["seed"]
+    state.update(f"task:{task};seed:{'' if seed is None else seed}".encode())
+    attributes = {"id": number, "total_steps": length, "task_index": task, "task_id": task_id, "options/task": task}
+    for name, value in attributes.items():
+        group.attrs.create(name, value)
+    if seed is not None:
+        group.attrs.create("seed", np.uint64(seed))
+    return {
+        "episode": number,
+        **{key: episode[key] for key in ("task_index", "behaviour", "seed", "success")},
+        "length": length,
+        "return": float(episode["rewards"].sum(dtype=np.float64)),
+        "terminated": bool(episode["terminations"][-1]),
+        "truncated": bool(episode["truncations"][-1]),
+        **offsets,
+        "digest": state.hexdigest(),
+    }
+
+
+def manifest_of(
+    data: Path,
+    recipe: dict[str, Any],
+    tasks: Sequence[dict[str, Any]],
+    first: dict[str, Any],
+    rows: list[dict[str, Any]],
+    metadata: dict[str, Any],
+    counts: dict[str, int],
+) -> dict[str, Any]:
+    """idaq/manifest.json, once the files that it vouches for are written."""
+    files = []
+    for name in ("main_data.hdf5", "idaq/tasks.jsonl", "idaq/episodes.parquet"):
+        content = (data / name).read_bytes()
+        files.append({"path": name, "size": len(content), "sha256": sha256(content)})
+    versions = {"idaq": "none", "python": "3", "numpy": np.__version__, "h5py": h5py.__version__, "platform": "any"}
+    return {
+        "format_version": 1,
+        "dataset_id": recipe["id"],
+        "family": recipe["family"],
+        "recipe": recipe,
+        "recipe_digest": digest(recipe),
+        "content_digest": sha256("".join(row["digest"] + "\n" for row in rows).encode()),
+        "splits": {
+            name: [task["task_index"] for task in tasks if task["split"] == name] for name in recipe["splits"]["sizes"]
+        },
+        "columns": {
+            name: {
+                "dtype": first[name].dtype.str,
+                "shape": list(first[name].shape[1:]),
+                "rows": "T+1" if name == "observations" else "T",
+            }
+            for name in LABELS
+        },
+        "observation_space_sha256": digest(metadata["observation_space"]),
+        "action_space_sha256": digest(metadata["action_space"]),
+        "metadata_digest": digest(metadata),
+        "counts": counts,
+        "files": files,
+        "provenance": {"created": datetime.now(UTC).isoformat(), **versions},
+    }
+
+
+def digest(value: object) -> str:
+    """Of the canonical JSON."""
+    return sha256(json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode())
+
+
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

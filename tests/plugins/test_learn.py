@@ -1,0 +1,100 @@
+"""Algorithms, a sampler, strategies and an uncertainty of another package: trained, adapted and reported by name."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.plugins.conftest import Program
+
+ID = "maze/two-rooms/mixed-v0"
+BRIEF = ["--set", "episodes=4", "--set", "report_at=[1, 4]", "--set", "seeds=1", "--set", "reference=2"]
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def collected(program: Program, installed: Path) -> None:
+    """The dataset, made by the first test that wants it."""
+    done = program("collect", "--recipe", installed / "idaq_maze" / "maze.toml", "--workers", "1")
+    assert done.code == 0, done.err
+
+
+def train(program: Program, run: str, *settings: str) -> None:
+    words = [word for setting in settings for word in ("--set", setting)]
+    done = program("train", "--dataset", ID, "--out", run, "--set", "steps=60", "--set", "log_every=20", *words)
+    assert done.code == 0, done.err
+
+
+def adapt(program: Program, run: str, *words: str) -> dict[str, object]:
+    done = program("adapt", run, *BRIEF, *words, "--json")
+    assert done.code == 0, done.err
+    return json.loads(done.out)
+
+
+@pytest.mark.usefixtures("collected")
+def test_a_gradient_learner_without_latents(program: Program, world: Path) -> None:
+    train(program, "maml", "algorithm=maze-maml")
+    summary = adapt(program, "maml", "--strategies", "posterior,best-of-prior,idaq,offline-context")
+    assert set(summary["roles"]) == {"posterior", "best-of-prior", "idaq", "offline-context"}  # type: ignore[call-overload]
+    assert json.loads((world / "maml/run.json").read_text())["config"]["algorithm"] == "maze-maml"
+    assert program("report", "maml").code == 0
+    refused = program("adapt", "maml", "--strategies", "idaq-prediction-error", *BRIEF)
+    assert refused.code == 1
+    assert "an agent of maze-maml predicts no outcomes" in refused.err
+
+
+@pytest.mark.usefixtures("collected")
+def test_its_training_resumes_to_the_same_bits(program: Program, world: Path) -> None:
+    train(program, "whole", "algorithm=maze-maml", "checkpoint_every=30")
+    shutil.copytree(world / "whole", world / "half")
+    (world / "half/checkpoint/step-00000060.safetensors").unlink()
+    train(program, "half", "algorithm=maze-maml", "checkpoint_every=30")
+    for name in ("checkpoint/step-00000060.safetensors", "metrics.jsonl", "prior.safetensors"):
+        assert (world / "half" / name).read_bytes() == (world / "whole" / name).read_bytes(), name
+
+
+@pytest.mark.usefixtures("collected")
+def test_a_policy_with_a_memory(program: Program) -> None:
+    train(program, "memory", "algorithm=maze-recurrent")
+    summary = adapt(program, "memory", "--strategies", "in-context")
+    assert list(summary["strategies"]) == ["in-context"]  # type: ignore[call-overload]
+    assert program("report", "memory").code == 0
+
+
+@pytest.mark.usefixtures("collected")
+def test_a_sampler_a_strategy_and_an_uncertainty(program: Program, world: Path) -> None:
+    train(program, "focal", "sampler=better-half", "meta_batch=4", "batch=16", "context=20")
+    names = "gaussian-process,idaq,best-of-prior"
+    summary = adapt(program, "focal", "--strategies", names, "--set", "idaq.uncertainty=late-return")
+    settings = summary["settings"]
+    assert settings["idaq"]["uncertainty"] == "late-return"  # type: ignore[index]
+    assert settings["gaussian-process"]["optimism"] == 2.0  # type: ignore[index]
+    by_full_name = program("adapt", "focal", *BRIEF, "--out", "again", "--strategies",
+                           "idaq_maze.gaussian_process:GaussianProcess")  # fmt: skip
+    assert by_full_name.code == 0, by_full_name.err
+    again = json.loads((world / "again/results.json").read_text())["strategies"]
+    there = json.loads((world / "focal/results.json").read_text())["strategies"]
+    assert again["idaq_maze.gaussian_process:GaussianProcess"] == there["gaussian-process"]
+    assert program("report", "focal").code == 0
+    assert "gaussian-process" in (world / "focal/report.html").read_text()
+
+
+@pytest.mark.usefixtures("collected")
+def test_a_run_of_code_that_is_not_installed_is_trusted_only_on_the_users_word(program: Program, world: Path) -> None:
+    (world / "mine.py").write_text("from idaq_maze.maml import MamlConfig\nopen('imported', 'a').close()\n")
+    train(program, "mine", "algorithm=mine:MamlConfig")
+    (world / "imported").unlink()
+    refused = program("adapt", "mine", *BRIEF, "--strategies", "posterior")
+    assert refused.code == 2
+    assert "--plugin mine:MamlConfig" in refused.err
+    assert not (world / "imported").exists()
+    trusted = program("adapt", "mine", *BRIEF, "--strategies", "posterior", "--plugin", "mine:MamlConfig")
+    assert trusted.code == 0, trusted.err
+
+
+def test_they_are_listed(program: Program) -> None:
+    rows = {row["name"]: row for row in json.loads(program("plugins", "--json").out)}
+    for name in ("maze", "maze-maml", "maze-recurrent", "better-half", "gaussian-process", "in-context", "late-return"):
+        assert rows[name]["source"] == "idaq-maze 1.0", name
+        assert rows[name]["problem"] == "", rows[name]
