@@ -206,6 +206,7 @@ def train_in_turn(dataset: Path, config: FocalTd3BcConfig, outs: list[Path], sta
         train(open_dataset(dataset), config, out)
 
 
+@pytest.mark.slow
 def test_thirty_kills_end_in_the_same_loss_trace(collected: Collected, tmp_path: Path) -> None:
     """SIGKILL at random moments of a real process, each followed by the same command."""
     config = small_config(steps=400, checkpoint_every=40, log_every=10)

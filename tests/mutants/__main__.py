@@ -9,7 +9,6 @@ import argparse
 import hashlib
 import json
 import os
-import random
 import sys
 import time
 import tomllib
@@ -36,12 +35,9 @@ class Group:
     """of all their mutants, how many are judged; 0 is all"""
 
     def changes(self) -> list[Change]:
-        """The same sample of the same source."""
+        """In an order that is as good as random, so that the first of them are a sample."""
         found = [change for module in self.modules for change in changes_of(module, Path(module).read_text())]
-        if not self.sample or self.sample >= len(found):
-            return found
-        chosen = set(random.Random(0).sample([change.key for change in found], self.sample))
-        return [change for change in found if change.key in chosen]
+        return sorted(found, key=lambda change: change.key)[: self.sample or None]
 
 
 def changes_by_hand() -> dict[str, Change]:
@@ -82,6 +78,7 @@ class Verdicts:
 
     def __init__(self, state: Path) -> None:
         state.mkdir(parents=True, exist_ok=True)
+        self.state = state
         self._file = state / "verdicts.jsonl"
         lines = self._file.read_text().splitlines() if self._file.exists() else []
         self._known = {record["key"]: record for record in map(json.loads, lines)}
@@ -123,7 +120,8 @@ def judge_group(group: Group, only: list[str], verdicts: Verdicts, *, by_hand_al
     ]
     if not waiting:
         return
-    known: Survey = survey(sorted({change.module for change in waiting}), group.tests)
+    place = verdicts.state / f"survey-{digest_of([*group.modules, *group.tests])}.json"
+    known = survey(group.modules, group.tests, place)
     load(known.loaded)
     check_control(waiting[0].module, known)
     for number, change in enumerate(waiting, 1):
@@ -152,14 +150,16 @@ def main() -> None:
     asked = arguments.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"
     verdicts = Verdicts(asked.state)
-    for group in groups():
-        judge_group(group, asked.only, verdicts, by_hand_alone=asked.by_hand)
-    write_table(
-        TABLE,
-        [(change, verdicts.get(change)) for group in groups() for change in group.changes()],
-        tomllib.loads(EQUIVALENT.read_text()).get("equivalent", []),
-        {name: verdicts.get(change) for name, change in changes_by_hand().items()},
-    )
+    try:
+        for group in groups():
+            judge_group(group, asked.only, verdicts, by_hand_alone=asked.by_hand)
+    finally:
+        write_table(
+            TABLE,
+            [(change, verdicts.get(change)) for group in groups() for change in group.changes()],
+            tomllib.loads(EQUIVALENT.read_text()).get("equivalent", []),
+            {name: verdicts.get(change) for name, change in changes_by_hand().items()},
+        )
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from typing import Any, Literal
@@ -48,38 +49,41 @@ class Survey:
     loaded: list[str] = field(default_factory=list)
     """modules of other libraries that the tests import"""
 
-    def tests_of(self, change: Change) -> list[str]:
-        """Tests that can notice a change: those of a file together, in the order in which they likely do."""
+    def stages_of(self, change: Change) -> list[list[str]]:
+        """Tests that can notice a change, the likeliest first: one file of those that reach it, their other files, and,
+        where fixtures or imports reach it, all tests of files that reach the module."""
         lines = self.reached.get(change.module, {})
         found = {test for line in range(change.lines[0], change.lines[1] + 1) for test in lines.get(line, ())}
-        near = {test for tests in lines.values() for test in tests}
+        direct = self._in_order(found)
+        first = [test for test in direct if _file(test) == _file(direct[0])]
+        rest: list[str] = []
         if found & {"", _SETUP}:
-            files = {_file(test) for test in near}
-            found |= {test for test in self.seconds if _file(test) in files}
-        chosen = [test for test in self.seconds if test in found]
+            near = {_file(test) for tests in lines.values() for test in tests}
+            rest = self._in_order({test for test in self.seconds if _file(test) in near} - found)
+        return [stage for stage in (first, direct[len(first) :], rest) if stage]
+
+    def _in_order(self, tests: set[str]) -> list[str]:
+        """Those of a file together; quick files and quick tests first."""
+        known = [test for test in self.seconds if test in tests]
         spent: dict[str, float] = {}
-        for test in chosen:
+        for test in known:
             spent[_file(test)] = spent.get(_file(test), 0.0) + self.seconds[test]
-        own = f"test_{Path(change.module).stem}.py"
-
-        def order(test: str) -> tuple[Any, ...]:
-            file = _file(test)
-            return not file.endswith(own), spent[file], file, test not in near, self.seconds[test]
-
-        return sorted(chosen, key=order)
+        return sorted(known, key=lambda test: (spent[_file(test)], _file(test), self.seconds[test]))
 
 
-def survey(modules: list[str], tests: list[str]) -> Survey:
-    """Run the tests once with their lines traced. Those that fail or take long judge nothing.
+def survey(modules: list[str], tests: list[str], place: Path) -> Survey:
+    """Run the tests once with their lines traced, and keep what that tells at `place`, or read what is there.
+
+    Tests that fail, take long or are marked slow judge nothing.
 
     Raises RuntimeError if none is left.
     """
 
-    def watched(place: Path) -> int:
+    def watched() -> int:
         cover = coverage.Coverage(data_file=None, include=[str(Path(module).resolve()) for module in modules])
         watch, before = _Watch(cover), set(sys.modules)
         cover.start()
-        pytest.main([*_OPTIONS, "--maxfail=0", *tests], plugins=[watch])
+        pytest.main([*_OPTIONS, "-m", "not slow", "--maxfail=0", *tests], plugins=[watch])
         cover.stop()
         data = cover.get_data()
         found = Survey(
@@ -96,12 +100,11 @@ def survey(modules: list[str], tests: list[str]) -> Survey:
         place.write_text(json.dumps(vars(found)))
         return 0 if found.seconds else 1
 
-    with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder) / "survey.json"
-        code = _in_fork(lambda: watched(place), limit=3600, show=True)
+    if not place.exists():
+        code = _in_fork(watched, limit=3600, show=True)
         if code != 0:
             raise RuntimeError(f"no quick test passes before anything is changed: {' '.join(tests)}")
-        stored = json.loads(place.read_text())
+    stored = json.loads(place.read_text())
     stored["reached"] = {
         name: {int(line): tests for line, tests in lines.items()} for name, lines in stored["reached"].items()
     }
@@ -116,20 +119,20 @@ def load(names: list[str]) -> None:
 
 
 def judge(change: Change, known: Survey) -> Verdict:
-    """Run the tests that reach a change, with it."""
-    tests = known.tests_of(change)
-    if not tests:
-        return "not covered"
+    """Run the tests that reach a change, until one of them fails."""
+    stages = known.stages_of(change)
+    for tests in stages:
+        code = _in_fork(partial(_tried, change, tests), limit=20 + 5 * sum(known.seconds[test] for test in tests))
+        if code != 0:
+            return "timeout" if code is None else "killed"
+    return "survived" if stages else "not covered"
+
+
+def _tried(change: Change, tests: list[str]) -> int:
+    """pytest's code, in a fork."""
+    _give(Path(change.module).resolve(), change.source.encode())
     files = list(dict.fromkeys(_file(test) for test in tests))
-
-    def tried() -> int:
-        _give(Path(change.module).resolve(), change.source.encode())
-        return int(pytest.main([*_OPTIONS, *files], plugins=[_Chosen(tests)]))
-
-    code = _in_fork(tried, limit=20 + 5 * sum(known.seconds[test] for test in tests))
-    if code is None:
-        return "timeout"
-    return "survived" if code == 0 else "killed"
+    return int(pytest.main([*_OPTIONS, *files], plugins=[_Chosen(tests)]))
 
 
 class _Watch:

@@ -24,7 +24,7 @@ def write_table(
     """Write the tables. `judged`: each mutant and its verdict; `by_hand`: verdicts of changes made by hand, by name."""
     reasons = {(known["module"], known["was"], known["now"]): known["why"] for known in equivalent}
     verdicts: dict[str, Counter[str]] = {}
-    survivors: dict[str, list[str]] = {}
+    survivors: dict[str, list[tuple[int, str]]] = {}
     for change, verdict in judged:
         why = reasons.get((change.module, change.was, change.now))
         alive = verdict in ("survived", "not covered")
@@ -32,13 +32,14 @@ def write_table(
         verdicts.setdefault(change.module, Counter())[counted] += 1
         if alive:
             note = f" ({why})" if why else " (no test comes here)" if verdict == "not covered" else ""
-            survivors.setdefault(change.module, []).append(f"{change.line}: `{change.was}` → `{change.now}`{note}")
+            text = f"{change.line}: `{change.was}` → `{change.now}`{note}"
+            survivors.setdefault(change.module, []).append((change.line, text))
     rows = [_row(module, verdicts[module]) for module in sorted(verdicts)]
     rows.append(_row("all", sum(verdicts.values(), Counter())))
     text = _HEAD + "\n".join(rows) + "\n\n## Changes made by hand\n\n"
     text += "".join(f"- {name}: {verdict or 'not judged'}\n" for name, verdict in by_hand.items())
     for module in sorted(survivors):
-        text += f"\n## {module}\n\n" + "".join(f"- {line}\n" for line in survivors[module])
+        text += f"\n## {module}\n\n" + "".join(f"- {line}\n" for _, line in sorted(survivors[module]))
     path.write_text(text)
 
 
