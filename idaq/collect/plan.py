@@ -27,6 +27,7 @@ class Cell:
 
     @property
     def shard(self) -> str:
+        """File name of its shard."""
         return f"task{self.task_index:05d}-behaviour{self.behaviour_index:02d}.npz"
 
 
@@ -61,6 +62,7 @@ class Plan:
 
     @property
     def cells(self) -> list[Cell]:
+        """Every (task, behaviour) pair, the random reference included."""
         numbers = range(len(self.behaviours))
         return [Cell(task_index=task, behaviour_index=number) for task, number in product(self.splits, numbers)]
 
@@ -122,7 +124,10 @@ def content_of(recipe: Recipe) -> dict[str, object]:
 
 
 def assign_splits(recipe: Recipe, family: Family) -> dict[int, str]:
-    """Task index -> split, in index order: the first tasks of a seeded permutation for the first split, and so on."""
+    """Task index -> split, in index order: the first tasks of a seeded permutation for the first split, and so on.
+
+    Raises ConfigError for splits that ask for more tasks than the family has.
+    """
     sizes = recipe.splits.sizes
     if not 0 < sum(sizes.values()) <= len(family.tasks):
         raise ConfigError(f"splits {sizes} ask for {sum(sizes.values())} tasks; {family.name} has {len(family.tasks)}")

@@ -72,7 +72,7 @@ class PluginError(UsageError):
 
 
 class MissingExtraError(UsageError):
-    pass
+    """An optional library is not installed; the hint is what pip installs."""
 
 
 class DatasetError(IdaqError):

@@ -246,6 +246,7 @@ def number(value: float) -> str:
 
 
 def interval(estimated: Estimate) -> str:
+    """`low to high`."""
     return f"{number(estimated.low)} to {number(estimated.high)}"
 
 

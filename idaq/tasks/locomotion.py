@@ -257,7 +257,7 @@ VARIANTS: dict[str, Variant] = {
 
 @functools.cache
 def load_tasks(name: str) -> Tasks:
-    """The tasks of a family: the same on every machine."""
+    """The tasks of a family: the same on every machine. Raises UnknownNameError."""
     if name not in VARIANTS:
         raise unknown_name("locomotion family", name, VARIANTS)
     return VARIANTS[name].tasks()

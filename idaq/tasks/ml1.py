@@ -39,6 +39,8 @@ TASK_SEED = 1337
 def benchmark(name: str) -> Any:
     """Environment class and tasks of a name, with the goal visible (about a second, once a process).
 
+    Raises UnknownNameError.
+
     MT1 draws the very tasks of ML1's training set; only, their goal is not hidden, which the scripted policy needs.
     """
     if name not in NAMES:
@@ -110,6 +112,7 @@ class Arm:
         return observation, float(reward), bool(info["success"])
 
     def close(self) -> None:
+        """Free the simulator."""
         if self.env is not None:
             self.env.close()
             self.env = None

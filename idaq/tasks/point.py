@@ -42,7 +42,7 @@ class Variant:
 
 @functools.cache
 def load_variant(name: str) -> Variant:
-    """The arrays of a family; goals and winds are the same on every machine."""
+    """The arrays of a family; goals and winds are the same on every machine. Raises UnknownNameError."""
     angles = np.linspace(0.0, np.pi, 100)
     half_circle = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
     calm = np.zeros_like(half_circle)

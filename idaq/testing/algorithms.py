@@ -40,10 +40,12 @@ class AlgorithmContract:
 
     @pytest.fixture
     def sampler(self, dataset: Dataset) -> Sampler[Any]:
+        """What the config names, over the dataset."""
         config = self.config(0)
         return make_sampler(config.sampler, dataset.select(split=config.split), config)
 
     def create(self, dataset: Dataset, sampler: Sampler[Any], seed: int = 0) -> Algorithm:
+        """A fresh algorithm of a seed, on the CPU."""
         return self.config(seed).create(agent_spec(dataset, sampler.statistics()), "cpu")
 
     def test_its_settings_are_plain_data_and_its_name_leads_to_them(self) -> None:

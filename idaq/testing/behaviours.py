@@ -15,10 +15,12 @@ class BehaviourContract:
 
     @pytest.fixture
     def family(self) -> Family:
+        """Yours to give: the family that the behaviour acts in."""
         raise NotImplementedError
 
     @pytest.fixture
     def behaviour(self) -> Behaviour:
+        """Yours to give: the behaviour as a recipe names it."""
         raise NotImplementedError
 
     @pytest.fixture
@@ -29,6 +31,7 @@ class BehaviourContract:
 
     @pytest.fixture
     def together(self, family: Family, behaviour: Behaviour, tasks: NDArray[np.int64]) -> list[Episode]:
+        """Episodes of several tasks, collected in one batch."""
         return episodes(family, behaviour, tasks, SEEDS)
 
     def test_its_actions_are_numbers_in_the_action_space(self, family: Family, together: list[Episode]) -> None:
@@ -63,9 +66,11 @@ def episodes(
 
 
 def same_bits(ours: list[Episode], theirs: list[Episode]) -> bool:
+    """Whether two episodes hold the same bits."""
     pairs = [pair for a, b in zip(ours, theirs, strict=True) for pair in zip(columns(a), columns(b), strict=True)]
     return all(a.dtype == b.dtype and a.tobytes() == b.tobytes() for a, b in pairs)
 
 
 def columns(episode: Episode) -> list[Array]:
+    """The columns of an episode, by name."""
     return [episode.observations, episode.actions, episode.rewards, episode.terminated, episode.truncated]

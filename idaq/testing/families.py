@@ -28,6 +28,7 @@ class Played:
     success: NDArray[np.bool_]
 
     def same_bits(self, other: "Played") -> bool:
+        """Whether another holds the same bits."""
         return all(
             a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
             for a, b in zip(vars(self).values(), vars(other).values(), strict=True)
@@ -41,6 +42,7 @@ class FamilyContract:
 
     @pytest.fixture
     def family(self) -> Family:
+        """Yours to give: the family."""
         raise NotImplementedError
 
     @pytest.fixture

@@ -42,6 +42,7 @@ class FormatReaderContract:
 
     @pytest.fixture(params=EXAMPLES)
     def source(self, request: pytest.FixtureRequest) -> DatasetSource:
+        """What the dataset was written of."""
         return EXAMPLES[request.param]()
 
     def test_it_reads_what_was_written(self, source: DatasetSource, tmp_path: Path) -> None:
@@ -76,10 +77,12 @@ class FormatWriterContract:
 
     @pytest.fixture(params=EXAMPLES)
     def source(self, request: pytest.FixtureRequest) -> DatasetSource:
+        """What to write."""
         return EXAMPLES[request.param]()
 
     @pytest.fixture
     def written(self, source: DatasetSource, tmp_path: Path) -> Path:
+        """The dataset that your writer made."""
         return self.write(source, tmp_path)
 
     def test_it_lies_below_the_root_under_its_id_and_nothing_else_does(

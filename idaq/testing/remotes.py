@@ -49,14 +49,17 @@ class ReadOnlyRemoteContract:
 
     @pytest.fixture(autouse=True)
     def retry_at_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """No waiting between tries."""
         monkeypatch.setattr("idaq.hub.fetch.PAUSES", (0.01, 0.01))
 
     @pytest.fixture
     def dataset(self, tmp_path: Path) -> Path:
+        """A dataset to publish."""
         return write_dataset(example_source(), tmp_path / "here", "# tagged values\n")
 
     @pytest.fixture
     def published(self, remote: Remote, dataset: Path) -> Remote:
+        """The hub, with the dataset on it."""
         self.publish(dataset, remote)
         return remote
 

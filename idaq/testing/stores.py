@@ -23,10 +23,12 @@ class EpisodeStoreContract:
 
     @pytest.fixture
     def episodes(self) -> list[Episode]:
+        """What the store must give, in order."""
         return [entry.episode for entry in entries_of()]
 
     @pytest.fixture
     def store(self, tmp_path: Path) -> EpisodeStore:
+        """Your store of those episodes."""
         (tmp_path / "scratch").mkdir()
         return self.store_of(write_dataset(example_source(), tmp_path / "root", ""), tmp_path / "scratch")
 

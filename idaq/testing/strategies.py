@@ -76,6 +76,7 @@ class StrategyContract:
     """Subclass it and give `strategy`, with a reference stage of at most 3 episodes."""
 
     def strategy(self) -> Strategy:
+        """Yours to give: the strategy."""
         raise NotImplementedError
 
     def test_its_settings_are_plain_data(self) -> None:
