@@ -12,13 +12,15 @@ import torch
 from safetensors.numpy import load_file, save_file
 
 from idaq.collect.collect import Collected
-from idaq.core.errors import CheckpointError, DatasetError, DatasetNotFoundError, PluginError, RunError
+from idaq.core.config import to_mapping
+from idaq.core.errors import CheckpointError, ConfigError, DatasetError, DatasetNotFoundError, PluginError, RunError
 from idaq.core.metrics import METRICS
 from idaq.core.types import Task
 from idaq.format.documents import TaskRecord
 from idaq.learn.algorithm import BeliefPolicy, Prior
-from idaq.learn.checkpoint import checkpoints, load_agent, weights_digest
-from idaq.learn.config import ALGORITHMS, AgentSpec
+from idaq.learn.algorithms.focal_td3bc_config import FocalTd3BcConfig
+from idaq.learn.checkpoint import checkpoints, load_agent, step_of, weights_digest
+from idaq.learn.config import ALGORITHMS, AgentSpec, training_config
 from idaq.learn.loop import agent_spec, train
 from idaq.learn.prior import PRIOR, infer_prior, read_prior, write_prior
 from idaq.learn.run import TASKS, differences, read_run, run_dataset, run_tasks, task_set
@@ -89,6 +91,12 @@ def test_a_run_remembers_its_seed_and_what_it_was_made_with(finished: Path) -> N
     assert replace(record, config={}).seed == 0
 
 
+def test_a_run_directory_holds_what_its_documents_say(finished: Path) -> None:
+    assert sorted(path.name for path in finished.iterdir()) == [
+        ".train.lock", "checkpoint", "metrics.jsonl", "prior.safetensors", "run.json", "tasks.json",
+    ]  # fmt: skip
+
+
 def test_the_tasks_of_a_run_are_those_of_its_dataset(finished: Path, dataset: Dataset, own: Path) -> None:
     found = run_tasks(finished)
     assert found == task_set(dataset)
@@ -117,6 +125,35 @@ def test_settings_that_differ_are_named_with_both_values() -> None:
 def test_an_algorithm_is_a_training_config() -> None:
     with pytest.raises(PluginError, match="is not a class that extends"):
         ALGORITHMS.get("pathlib:Path")
+
+
+def test_a_document_names_no_code_to_train_with() -> None:
+    with pytest.raises(PluginError, match="the training settings"):
+        training_config({}, {"algorithm": "os:getcwd"})
+    assert training_config({"seed": 3}, {"seed": 2, "steps": 5}) == FocalTd3BcConfig(seed=3, steps=5)
+
+
+def test_a_setting_that_contradicts_another_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"log_every must be a multiple of learner.policy_delay = 2"):
+        training_config({"log_every": 3})
+    with pytest.raises(ConfigError, match="context"):
+        training_config({"context": 7})
+
+
+def test_the_defaults_are_what_baselines_were_made_with() -> None:
+    """A change of one changes what `idaq train` means."""
+    told = {
+        "algorithm": "focal-td3bc", "sampler": "meta-batches", "steps": 4000, "seed": 0, "split": "train", "pool": 0,
+        "prior_context": 400, "checkpoint_every": 1000, "log_every": 100, "threads": 0, "meta_batch": 16, "batch": 64,
+        "context": 100, "lr_end": 0.02,
+        "encoder": {"latent": 20, "hidden": 200, "layers": 3, "lr": 1e-3, "next_observation": False},
+        "learner": {
+            "hidden": 256, "layers": 2, "lr": 1e-3, "gamma": 0.99, "tau": 0.005, "alpha": 2.5, "policy_noise": 0.2,
+            "noise_clip": 0.5, "policy_delay": 2,
+        },
+        "ensemble": {"members": 4, "hidden": 128, "layers": 2, "lr": 1e-3},
+    }  # fmt: skip
+    assert to_mapping(training_config({})) == told
 
 
 # -- the prior -----------------------------------------------------------------------------------------------------
@@ -252,6 +289,13 @@ def test_files_that_are_no_checkpoints_are_passed_over(own: Path) -> None:
     (folder / "step-9.safetensors").write_bytes(b"short")
     (folder / "step-00000099x.safetensors").write_bytes(b"odd")
     assert [path.name for path in checkpoints(own)] == ["step-00000006.safetensors", "step-00000008.safetensors"]
+
+
+def test_checkpoints_come_in_the_order_of_their_steps(own: Path) -> None:
+    """Which is that of their names as long as those have eight digits."""
+    for step in (100_000_000, 99_999_999):
+        (own / "checkpoint" / f"step-{step}.safetensors").write_bytes(b"")
+    assert [step_of(path) for path in checkpoints(own)] == [6, 8, 99_999_999, 100_000_000]
 
 
 def test_the_digest_of_weights_is_of_names_types_shapes_and_bytes() -> None:
