@@ -83,6 +83,10 @@ class Verdicts:
         lines = self._file.read_text().splitlines() if self._file.exists() else []
         self._known = {record["key"]: record for record in map(json.loads, lines)}
 
+    def modules(self) -> set[str]:
+        """Those of which something has been judged."""
+        return {record["module"] for record in self._known.values()}
+
     def get(self, change: Change) -> str | None:
         found = self._known.get(change.key)
         return found["verdict"] if found else None
@@ -154,9 +158,10 @@ def main() -> None:
         for group in groups():
             judge_group(group, asked.only, verdicts, by_hand_alone=asked.by_hand)
     finally:
+        begun = [group for group in groups() if verdicts.modules() & set(group.modules)]
         write_table(
             TABLE,
-            [(change, verdicts.get(change)) for group in groups() for change in group.changes()],
+            [(change, verdicts.get(change)) for group in begun for change in group.changes()],
             tomllib.loads(EQUIVALENT.read_text()).get("equivalent", []),
             {name: verdicts.get(change) for name, change in changes_by_hand().items()},
         )
