@@ -92,7 +92,8 @@ def adapt(
         if strategy.uses_offline_data and problems.dataset is None:
             raise RunError(f"strategy {name} looks at the test tasks' offline data, and there is no dataset")
     rollouts = Rollouts(problems.family)
-    histories, results, final = {}, {}, {}
+    histories, results = dict[str, AdaptationHistory](), dict[str, StrategyResult]()
+    final = dict[str, EpisodeBatch]()
     for name, strategy in plan.strategies.items():
         history, result, last = _run(problems, plan.config, strategy, rollouts, progress)
         histories[name], results[name], final[name] = history, result, last
