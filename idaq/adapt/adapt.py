@@ -93,7 +93,8 @@ def adapt(
         if problem:
             raise RunError(f"strategy {name} cannot run: {problem}", hint="--strategies names those that can")
     rollouts = Rollouts(problems.family)
-    histories, results, final = {}, {}, {}
+    histories, results = dict[str, AdaptationHistory](), dict[str, StrategyResult]()
+    final = dict[str, EpisodeBatch]()
     for name, strategy in plan.strategies.items():
         history, result, last = _run(problems, plan.config, strategy, rollouts, progress)
         histories[name], results[name], final[name] = history, result, last

@@ -132,7 +132,7 @@ class SupportQueryBatches:
         """`size` transitions of some episodes, each transition as likely as any other."""
         starts, ends = self._table.episodes[episodes].T
         edges = np.append(0, (ends - starts).cumsum())
-        drawn = (rng.random(size) * edges[-1]).astype(np.int64)
+        drawn: NDArray[np.int64] = (rng.random(size) * edges[-1]).astype(np.int64)
         episode = np.searchsorted(edges, drawn, side="right") - 1
         return starts[episode] + drawn - edges[episode]
 

@@ -115,7 +115,7 @@ class TransitionTable:
 
     def of_task(self, position: int) -> NDArray[np.int64]:
         """Transition numbers of the `position`-th task."""
-        return np.arange(*self.ranges[position])
+        return np.arange(*self.ranges[position], dtype=np.int64)
 
     def statistics(self) -> Statistics:
         """Normalisation statistics over all transitions of the table, read in chunks.
