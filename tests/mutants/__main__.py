@@ -33,6 +33,8 @@ class Group:
     tests: list[str]
     sample: int
     """of all their mutants, how many are judged; 0 is all"""
+    leave_out: list[str]
+    """tests that are too slow to run even once"""
 
     def changes(self) -> list[Change]:
         """In an order that is as good as random, so that the first of them are a sample."""
@@ -68,6 +70,7 @@ def groups() -> list[Group]:
             modules=sorted({str(path) for pattern in group["modules"] for path in Path().glob(pattern)}),
             tests=group["tests"],
             sample=group.get("sample", 0),
+            leave_out=group.get("leave_out", []),
         )
         for group in settings
     ]
@@ -125,7 +128,7 @@ def judge_group(group: Group, only: list[str], verdicts: Verdicts, *, by_hand_al
     if not waiting:
         return
     place = verdicts.state / f"survey-{digest_of([*group.modules, *group.tests])}.json"
-    known = survey(group.modules, group.tests, place)
+    known = survey(group.modules, [*group.tests, *(f"--deselect={test}" for test in group.leave_out)], place)
     load(known.loaded)
     check_control(waiting[0].module, known)
     for number, change in enumerate(waiting, 1):
