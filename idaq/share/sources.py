@@ -18,7 +18,7 @@ from idaq.share.importers import MINARI, ReadOptions, importer_of
 from idaq.share.importing import Import, ImportedTask, slug
 from idaq.share.spaces import joint_box
 
-Params = dict[str, float | list[float]]
+TaskParams = dict[str, float | list[float]]
 
 
 def read_sources(
@@ -62,9 +62,9 @@ def read_sources(
     return read[0] if len(read) == 1 else _together(read)
 
 
-def parse_params(texts: Sequence[str]) -> Params:
+def parse_params(texts: Sequence[str]) -> TaskParams:
     """`goal=0.5,1` and `mass=2` as `{"goal": [0.5, 1.0], "mass": 2.0}`. Raises UsageError."""
-    params: Params = {}
+    params: TaskParams = {}
     for text in texts:
         name, equals, value = text.partition("=")
         try:

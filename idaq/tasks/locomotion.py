@@ -19,7 +19,7 @@ from idaq.core.seeds import generator
 from idaq.core.types import Array, Success, Task
 from idaq.tasks import bodies
 from idaq.tasks.bodies import CONTACT, DYNAMICS, HEALTHY, POSITION, VELOCITY, Bodies, Body, Simulation
-from idaq.tasks.family import Family, StepBatch, checked_task
+from idaq.tasks.family import Family, LockstepEnv, StepBatch, checked_task
 from idaq.tasks.rendering import prepare_offscreen
 
 HORIZON = 200
@@ -263,7 +263,7 @@ def load_tasks(name: str) -> Tasks:
     return VARIANTS[name].tasks()
 
 
-class LocomotionLockstep:
+class LocomotionLockstep(LockstepEnv):
     """B bodies and what their tasks pay them."""
 
     def __init__(self, name: str, render_mode: str | None = None) -> None:
