@@ -87,7 +87,7 @@ def resume_adaptation(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trained:
+class TrainedRun:
     """A run directory's agent, and what it can adapt to."""
 
     agent: Agent
@@ -109,7 +109,7 @@ class Trained:
         return replace(plan, strategies=able)
 
 
-def load_trained(run: Path, root: Path | None = None, *, allow: Collection[str] = ()) -> Trained:
+def load_trained(run: Path, root: Path | None = None, *, allow: Collection[str] = ()) -> TrainedRun:
     """The agent of a run, with its dataset below `root` or where it was; without it, with the tasks kept in the run.
 
     Raises RunError, CheckpointError, PluginError, and DatasetNotFoundError for a run without tasks of its own.
@@ -124,7 +124,7 @@ def load_trained(run: Path, root: Path | None = None, *, allow: Collection[str] 
         data = kept
         notes.append(f"{error.message}: without it, no strategy can look at offline data of the test tasks")
     agent = load_agent(run, allow=allow, dataset=data if isinstance(data, Dataset) else None)
-    return Trained(agent=agent, data=data, notes=tuple(notes))
+    return TrainedRun(agent=agent, data=data, notes=tuple(notes))
 
 
 def _write(out: Path, results: Results, adapted: Adapted) -> None:
