@@ -17,14 +17,13 @@ from idaq.adapt.strategy import AdaptPlan, Strategy, adaptation_plan
 from idaq.core.config import to_mapping
 from idaq.core.errors import DatasetError, RunError
 from idaq.core.seeds import episode_seed, generator
-from idaq.core.types import Advance, ignore_progress
+from idaq.core.types import Advance, Floats, ignore_progress
 from idaq.format.documents import TaskRecord
 from idaq.learn.algorithm import Agent
 from idaq.learn.checkpoint import weights_digest
 from idaq.learn.run import TaskSet, task_set
 from idaq.loader import Dataset
 from idaq.loader.contexts import task_contexts
-from idaq.loader.transitions import Floats
 from idaq.tasks import Family, find_family
 
 _FRESH = 1_000_000  # fresh episodes take their seeds from beyond the adaptation episodes

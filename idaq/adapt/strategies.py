@@ -14,14 +14,15 @@ import numpy as np
 from jaxtyping import Bool, Float
 from pydantic import Field
 
-from idaq.adapt.config import AtLeastOne, Role
+from idaq.adapt.config import Role
 from idaq.adapt.history import AdaptationHistory
 from idaq.adapt.policy import Policy, RandomPolicy
 from idaq.adapt.strategy import Strategy
 from idaq.core.config import config
 from idaq.core.errors import DatasetError, RunError
+from idaq.core.types import AtLeastOne, Floats
 from idaq.learn.algorithm import EmbeddingAgent, PredictingAgent
-from idaq.loader.transitions import Floats, Transitions
+from idaq.loader.transitions import Transitions
 
 Context = Annotated[int, Field(ge=2)]
 Share = Annotated[float, Field(ge=0, le=1)]

@@ -12,13 +12,10 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Circle, Rectangle
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
-from numpy.typing import NDArray
 
-from idaq.core.types import Array, Success
+from idaq.core.types import Array, Doubles, Params, Success
 from idaq.evaluate.style import GREEN, INK, MUTED, ORANGE, PAPER, RED, blank, entitle, sequence, shown, styled
 
-Params = Mapping[str, float | list[float]]
-Floats = NDArray[np.float64]
 _GAIT = 10  # steps that a velocity is averaged over: a gait shakes it
 
 
@@ -159,7 +156,7 @@ def beliefs(trace: Mapping[str, Array], task_index: int, params: Mapping[int, Pa
     return figure
 
 
-def principal_plane(points: Array) -> tuple[Callable[[Array], Floats], Floats]:
+def principal_plane(points: Array) -> tuple[Callable[[Array], Doubles], Doubles]:
     """Projection on the first two principal components of points (M, Z), and the share of variance of each."""
     centre = points.mean(0, dtype=np.float64)
     _, sizes, components = np.linalg.svd(points - centre, full_matrices=False)
@@ -185,11 +182,11 @@ def _tasks_of(trace: Mapping[str, Array]) -> list[int]:
     return [*trace["prior_tasks"].tolist(), *trace["test_tasks"].tolist()]
 
 
-def _numbered(axes: Axes, points: Floats, first: int, close: float) -> None:
+def _numbered(axes: Axes, points: Doubles, first: int, close: float) -> None:
     """A thin path with numbers from `first`; those `close` to an earlier point share its number's place."""
     axes.plot(*points.T, color=MUTED, lw=0.7, alpha=0.55)
     axes.plot(*points.T, "o", color=INK, ms=2.5, zorder=5)
-    places: list[tuple[Floats, list[int]]] = []
+    places: list[tuple[Doubles, list[int]]] = []
     for number, point in enumerate(points, first):
         near = next((there for at, there in places if np.hypot(*(at - point)) < close), None)
         if near is None:
@@ -214,7 +211,7 @@ def ranges(numbers: list[int]) -> str:
     return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
 
 
-def _square(axes: Axes, points: Floats, at_least: float = 1e-6) -> float:
+def _square(axes: Axes, points: Doubles, at_least: float = 1e-6) -> float:
     """Square limits about `points`, both components to one scale; gives half their width."""
     (x, y), half = (points.max(0) + points.min(0)) / 2, max(0.56 * np.ptp(points, axis=0).max(), at_least)
     axes.set(xlim=(x - half, x + half), ylim=(y - half, y + half), box_aspect=1)

@@ -11,10 +11,10 @@ from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from idaq.core.errors import DatasetError
-from idaq.core.types import Array
+from idaq.core.types import Array, Floats
 from idaq.format.columns import Columns, FlatColumn
 from idaq.format.reader import EpisodeTable
-from idaq.loader.transitions import Floats, Transitions
+from idaq.loader.transitions import Transitions
 
 _CHUNK = 1 << 16
 _USED = ("observations", "actions", "rewards", "terminated")

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from idaq.core.policy import Policy
+from idaq.core.types import Floats
 from idaq.learn.algorithm import BeliefPolicy, Prior, Respond
 from idaq.learn.algorithms.focal_td3bc_config import EnsembleConfig, FocalConfig, FocalTd3BcConfig, Td3BcConfig
 from idaq.learn.config import AgentSpec
@@ -26,7 +27,7 @@ from idaq.learn.networks import EnsembleMLP, mlp, weights_drawn_from
 from idaq.learn.state import load_modules, load_optimiser, module_state, optimiser_state
 from idaq.learn.units import Units
 from idaq.loader.sampling import MetaBatch
-from idaq.loader.transitions import Floats, Transitions
+from idaq.loader.transitions import Transitions
 
 Metrics = dict[str, Tensor]
 
