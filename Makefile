@@ -1,16 +1,17 @@
 # make demo: the tour. make test: every test. Both create .venv and install first.
 PYTHON ?= python3
-BIN := .venv/bin
+BIN := .venv/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
+EXTRAS ?= all,dev
 export MINARI_DATASETS_PATH ?= $(CURDIR)/data
 
-.PHONY: setup demo test test-interop test-light test-lowest mutants check bench reproduce reproduce-ml1 reproduce-locomotion schemas clean
+.PHONY: setup demo test quick slow test-interop test-light test-lowest mutants check bench reproduce reproduce-ml1 reproduce-locomotion schemas clean
 
 setup: .venv/installed
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --upgrade pip
-	$(BIN)/pip install --quiet -c constraints.txt -e '.[all,dev]'
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[$(EXTRAS)]'
 	touch $@
 
 demo: setup
@@ -23,6 +24,14 @@ demo: setup
 
 test: setup
 	$(BIN)/pytest
+
+# The inner loop: without the tests that tests/slow.txt lists, on all cores.
+quick: setup
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow" -n auto --dist loadfile
+
+# Runs every test, and lists those that take over a second; best on a machine that does nothing else.
+slow: setup
+	IDAQ_WRITE_SLOW=1 $(BIN)/pytest
 
 # Other libraries read our exports. Their environments (14 GB) stand below INTEROP, and are kept for the next time.
 # ONLY="tables minari-newest" takes some of them, and leaves the table of all as it is.

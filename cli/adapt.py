@@ -103,12 +103,12 @@ class _Asked:
     def plan(self, run: Path, out: Path) -> "Adaptation":
         """What to run; a film of what is there takes its settings from there."""
         from idaq.adapt.results import RESULTS, read_results
-        from idaq.adapt.run import load_trained, resume_adaptation
+        from idaq.adapt.run import load_run, resume_adaptation
         from idaq.adapt.strategy import adaptation_plan
         from idaq.adapt.trace import STRATEGY, has_trace
         from idaq.core.config import merge, override, to_mapping
 
-        trained = load_trained(run, self.root, allow=self.trusted)
+        trained = load_run(run, self.root, allow=self.trusted)
         say(*(f"note: {note}" for note in trained.notes), err=True)
         defaults = trained.defaults
         if self.video and not self.settings and not self.force and (out / RESULTS).exists():
@@ -117,7 +117,8 @@ class _Asked:
             defaults = merge(defaults, {**to_mapping(there.config), **traced})
         chosen = adaptation_plan(self.names, override({}, self.settings), defaults, allow=self.trusted)
         if self.names is None:
-            chosen = trained.able(chosen)
+            chosen, left_out = trained.able(chosen)
+            say(*(f"note: {note}" for note in left_out), err=True)
         again = set(chosen.strategies) if self.force else {STRATEGY} if self.video and not has_trace(out) else set()
         return resume_adaptation(
             out, trained.agent, trained.data, chosen, again=again, force=self.force, allow=self.trusted

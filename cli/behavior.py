@@ -20,7 +20,7 @@ def train(
     settings: Settings = [],  # noqa: B006 - Typer copies it
     as_json: Json = False,
 ) -> None:
-    """Train one policy for all tasks of a family, told the task, and keep snapshots of it as quality levels.
+    """Train one policy for all tasks of a family, conditioned on the task, and keep snapshots of it as quality levels.
 
     [bold]Examples[/bold]
 
@@ -88,10 +88,10 @@ def compare(
     family: Annotated[str, typer.Argument(help="A locomotion family, for example cheetah-vel.")],
     singles: Annotated[list[Path], typer.Argument(help="Folders of trainings of one task each.")],
     snapshot: Annotated[str, typer.Option(help="Which snapshot of each.")] = "medium",
-    folder: Annotated[Path | None, typer.Option(help="The policy told the task. \\[default: the catalogue's]")] = None,
+    folder: Annotated[Path | None, typer.Option(help="The conditioned policy. \\[default: the catalogue's]")] = None,
     as_json: Json = False,
 ) -> None:
-    """Compare the policy that is told the task with policies trained for one task alone: returns and actions.
+    """Compare the policy that is conditioned on the task with policies trained for one task alone: returns and actions.
 
     [bold]Examples[/bold]
 

@@ -38,7 +38,7 @@ def collect(
       idaq collect cheetah-vel --quality medium       a running body, with trained behaviour policies
       idaq collect point-robot --set episodes=2       two episodes of every behaviour on every task
       idaq collect point-robot --set id=idaq/point-robot/noisy-v0 --set behaviours.expert.noise=1
-      idaq collect --recipe my.toml --workers 8
+      idaq collect --recipe my.toml --workers 8       its family or behaviours may be yours: family = "my_module:maze"
       idaq collect ml1/push --executor ray            needs pip install 'idaq\\[ray]' and a folder all machines see
 
     The same recipe gives the same content digest, whatever the workers or interruptions.

@@ -33,7 +33,7 @@ app = typer.Typer(
 )
 Id = Annotated[str, typer.Argument(metavar="ID", help="A dataset id.")]
 Url = Annotated[str | None, typer.Argument(metavar="HUB", help="URL of the hub. \\[default: $MINARI_REMOTE]")]
-Remote = Annotated[str | None, typer.Option(metavar="NAME", help="What opens HUB. \\[default: by its scheme]")]
+RemoteName = Annotated[str | None, typer.Option(metavar="NAME", help="What opens HUB. \\[default: by its scheme]")]
 Revision = Annotated[str | None, typer.Option(help="hf:// only: a commit, tag or branch to read from.")]
 Timeout = Annotated[float, typer.Option(min=0.1, help="Seconds of silence after which a connection counts as lost.")]
 
@@ -42,7 +42,7 @@ Timeout = Annotated[float, typer.Option(min=0.1, help="Seconds of silence after 
 def push(
     dataset: Annotated[str, typer.Argument(metavar="ID", help="A dataset id, or the path of its folder.")],
     hub: Url = None,
-    remote: Remote = None,
+    remote: RemoteName = None,
     timeout: Timeout = 30.0,
     root: Root = None,
     as_json: Json = False,
@@ -90,7 +90,7 @@ def pull(
         typer.Option(metavar="DIGEST", help="The content digest it must have, or its first 12 or more digits."),
     ] = None,
     revision: Revision = None,
-    remote: Remote = None,
+    remote: RemoteName = None,
     timeout: Timeout = 30.0,
     root: Root = None,
     as_json: Json = False,
@@ -126,7 +126,11 @@ def pull(
 
 @app.command("list")
 def list_(
-    hub: Url = None, revision: Revision = None, remote: Remote = None, timeout: Timeout = 30.0, as_json: Json = False
+    hub: Url = None,
+    revision: Revision = None,
+    remote: RemoteName = None,
+    timeout: Timeout = 30.0,
+    as_json: Json = False,
 ) -> None:
     """List the datasets of a hub. Reads their metadata.json and nothing else.
 
@@ -156,7 +160,7 @@ def show(
     dataset: Id,
     hub: Url = None,
     revision: Revision = None,
-    remote: Remote = None,
+    remote: RemoteName = None,
     timeout: Timeout = 30.0,
     as_json: Json = False,
 ) -> None:

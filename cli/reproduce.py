@@ -1,13 +1,17 @@
 """idaq reproduce"""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from idaq.core.errors import UsageError
 
 from .output import Json, Root, Settings, if_interrupted, print_json, print_table, progress, say
+
+if TYPE_CHECKING:
+    from idaq.catalogue.entries import Entry
+    from idaq.format.recipe import Recipe
 
 EXPERTS = ["point-robot/expert", "point-robot-sparse/expert", "point-robot-wind/expert"]
 _CATALOGUE = "Where to write; recipes are always of the installed catalogue. \\[default: that one]"
@@ -19,6 +23,12 @@ def reproduce(
     out: Annotated[Path, typer.Option(help="Folder of run directories; finished ones are not run again.")] = Path(
         "runs/reproduce"
     ),
+    recipe: Annotated[
+        Path | None, typer.Option(help="A recipe file of your own, in place of entries. Needs --catalogue.")
+    ] = None,
+    executor: Annotated[
+        Literal["joblib", "ray"], typer.Option(help="joblib: processes here. ray: the cluster of RAY_ADDRESS, or here.")
+    ] = "joblib",
     jobs: Annotated[int, typer.Option(min=1, help="Runs at the same time, one CPU thread each.")] = 2,
     catalogue: Annotated[Path | None, typer.Option(help=_CATALOGUE)] = None,
     settings: Settings = [],  # noqa: B006 - Typer copies it
@@ -35,6 +45,7 @@ def reproduce(
       idaq reproduce                                   all three point-robot families, six seeds
       idaq reproduce point-robot/expert --seeds 2 --catalogue /tmp/catalogue
       idaq reproduce ml1/push/expert ml1/reach/expert --seeds 3
+      idaq reproduce --recipe my.toml --catalogue mine --seeds 3     the same study of data of your own
       idaq reproduce "ml1/*/expert" --seeds 0          collect all 50 sets and describe their data
       idaq reproduce "ml1/*/expert" --seeds 0 --set episodes=2 --root small --catalogue sample   the same on a sample
     """
@@ -50,6 +61,9 @@ def reproduce(
             "--set makes other data and agents than the catalogue speaks of: its results are not replaced by theirs",
             hint="--catalogue FOLDER writes them elsewhere",
         )
+    if recipe is not None and catalogue is None:
+        raise UsageError("a recipe of your own is no entry of the catalogue", hint="--catalogue FOLDER for its results")
+    own = _own(recipe, settings) if recipe else {}
     study = Study(
         seeds=seeds,
         out=out,
@@ -57,14 +71,26 @@ def reproduce(
         catalogue=catalogue or resource_root("datasets"),
         root=datasets_root(root),
         settings=settings,
+        executor=executor,
+        recipes=own,
         progress=progress,
     )
     summaries = {}
     with if_interrupted(lambda: KEPT):
-        for entry, summary in study.run([entry for pattern in entries for entry in matching(pattern)]):
+        named = list(own) or [entry for pattern in entries for entry in matching(pattern)]
+        for entry, summary in study.run(named):
             summaries[str(entry)] = to_mapping(summary)
             if not as_json:
                 print_table(f"{entry}: {seeds} training seeds", summary_columns(summary), summary_rows(summary))
                 say(*summary_notes(summary))
     if as_json:
         print_json(summaries)
+
+
+def _own(path: Path, settings: list[str]) -> "dict[Entry, Recipe]":
+    """The recipe of a file as an entry, named by the dataset's id."""
+    from idaq.catalogue.entries import Entry, load_recipe
+
+    recipe = load_recipe(path, settings)
+    *_, family, name = recipe.id.split("/")
+    return {Entry(family, name.rpartition("-v")[0]): recipe}

@@ -35,7 +35,7 @@ def train(
     idaq plugins lists the algorithms that are installed.
     """
     from idaq.core.config import merge, override, read_toml
-    from idaq.learn.config import training_config
+    from idaq.learn.config import algorithm_of, training_config
     from idaq.learn.loop import train as run
     from idaq.loader import open_dataset
 
@@ -43,6 +43,9 @@ def train(
     told = merge(read_toml(config) if config else {}, override({"seed": seed}, settings))
     defaults = opened.manifest.recipe.train if opened.manifest else {}
     chosen = training_config(told, defaults, allow=plugin)
+    if defaults and chosen.algorithm != algorithm_of(defaults):
+        said = f"the recipe's training settings are of {algorithm_of(defaults)}: {chosen.algorithm} takes none of them"
+        say(f"note: {said}", err=True)
     target = out or Path("runs") / f"{opened.dataset_id.replace('/', '-')}-seed{seed}"
     kept = if_interrupted(lambda: _kept(target, chosen.steps))
     with kept, progress(f"training {target}", chosen.steps, "steps") as advance:

@@ -15,6 +15,9 @@ from idaq.format.writer import write_dataset
 from idaq.loader import Dataset, open_dataset
 from tests.format.made import PLANS, entries_of, made_recipe, made_source
 from tests.recipes import small_recipe
+from tests.slowness import pytest_collection_modifyitems, pytest_runtest_logreport, pytest_sessionfinish
+
+__all__ = ["pytest_collection_modifyitems", "pytest_runtest_logreport", "pytest_sessionfinish"]
 
 hypothesis.settings.register_profile("idaq", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("idaq")

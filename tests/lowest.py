@@ -11,6 +11,8 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
+from tests.interop.environments import python_of
+
 CHECKOUT = Path(__file__).parents[1]
 TESTS = (
     *("core/test_files.py", "core/test_config.py", "core/test_extras.py", "core/test_registry.py"),
@@ -27,7 +29,7 @@ PYTEST = ("pytest", "pytest-timeout", "pytest-xdist")
 def main() -> None:
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
-    lowest, python = folder / "lowest.txt", folder / "env" / "bin" / "python"
+    lowest, python = folder / "lowest.txt", python_of(folder, "env")
     extras = [part for extra in ("all", "s3", "http") for part in ("--extra", extra)]
     _uv("venv", "--quiet", "--clear", "--python", sys.executable, folder / "env")
     lowest_direct = ["--quiet", "pyproject.toml", *extras, "--resolution", "lowest-direct", "-o", lowest]

@@ -65,3 +65,4 @@ def test_the_version_stands_in_one_place() -> None:
     project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
     assert "version" in project["dynamic"]
     assert version("idaq") == idaq.__version__
+    assert f"\nversion: {idaq.__version__}\n" in (CHECKOUT / "CITATION.cff").read_text()

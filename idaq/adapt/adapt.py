@@ -88,8 +88,9 @@ def adapt(
     blank = blank_results(agent, tasks, plan.config)
     problems = make_problems(agent, data, plan.config, allow=allow)
     for name, strategy in plan.strategies.items():
-        if strategy.uses_offline_data and problems.dataset is None:
-            raise RunError(f"strategy {name} looks at the test tasks' offline data, and there is no dataset")
+        problem = why_not(strategy, agent, has_data=problems.dataset is not None)
+        if problem:
+            raise RunError(f"strategy {name} cannot run: {problem}", hint="--strategies names those that can")
     rollouts = Rollouts(problems.family)
     histories, results = dict[str, AdaptationHistory](), dict[str, StrategyResult]()
     final = dict[str, EpisodeBatch]()
@@ -100,6 +101,15 @@ def adapt(
             alone = replace(blank, strategies={name: result})
             finished(Adapted(results=alone, problems=problems, histories={name: history}, final={name: last}))
     return Adapted(results=replace(blank, strategies=results), problems=problems, histories=histories, final=final)
+
+
+def why_not(strategy: Strategy, agent: Agent, *, has_data: bool) -> str | None:
+    """Why a strategy cannot run with an agent and what is at hand; None where it can."""
+    if strategy.uses_offline_data and not has_data:
+        return "it looks at the test tasks' offline data, and there is no dataset"
+    if not isinstance(agent, strategy.requires):
+        return f"an agent of {agent.config.algorithm} is no {strategy.requires.__name__}"
+    return None
 
 
 def blank_results(agent: Agent, tasks: TaskSet, config: AdaptConfig) -> Results:

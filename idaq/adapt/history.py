@@ -75,5 +75,5 @@ class AdaptationHistory:
         """How in-distribution each episode was by an uncertainty that the strategy names; lower is better."""
         score, known = UNCERTAINTIES.get(uncertainty), self._scores.setdefault(uncertainty, [])
         for policy, episodes in list(zip(self.policies, self.episodes, strict=True))[len(known) :]:
-            known.append(score(self.agent, episodes, policy))
+            known.append(np.asarray(score(self.agent, episodes, policy), np.float64))
         return np.stack(known)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from idaq.adapt.adapt import Adapted, adapt, blank_results
+from idaq.adapt.adapt import Adapted, adapt, blank_results, why_not
 from idaq.adapt.results import TRACE, Results, StrategyResult, resume_results, write_results
 from idaq.adapt.strategy import AdaptPlan
 from idaq.adapt.trace import STRATEGY, write_trace
@@ -87,7 +87,7 @@ def resume_adaptation(
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainedRun:
+class LoadedRun:
     """A run directory's agent, and what it can adapt to."""
 
     agent: Agent
@@ -101,15 +101,16 @@ class TrainedRun:
         """Adaptation settings of the dataset's recipe: a document's word."""
         return (self.data if isinstance(self.data, TaskSet) else task_set(self.data)).adapt
 
-    def able(self, plan: AdaptPlan) -> AdaptPlan:
-        """The strategies of a plan that can run with what is at hand."""
-        if isinstance(self.data, Dataset):
-            return plan
-        able = {name: one for name, one in plan.strategies.items() if not one.uses_offline_data}
-        return replace(plan, strategies=able)
+    def able(self, plan: AdaptPlan) -> tuple[AdaptPlan, tuple[str, ...]]:
+        """The strategies of a plan that can run with this agent and data, and why the others cannot."""
+        has_data = isinstance(self.data, Dataset)
+        reasons = {name: why_not(one, self.agent, has_data=has_data) for name, one in plan.strategies.items()}
+        able = {name: one for name, one in plan.strategies.items() if reasons[name] is None}
+        notes = tuple(f"{name} is left out: {reason}" for name, reason in reasons.items() if reason)
+        return replace(plan, strategies=able), notes
 
 
-def load_trained(run: Path, root: Path | None = None, *, allow: Collection[str] = ()) -> TrainedRun:
+def load_run(run: Path, root: Path | None = None, *, allow: Collection[str] = ()) -> LoadedRun:
     """The agent of a run, with its dataset below `root` or where it was; without it, with the tasks kept in the run.
 
     Raises RunError, CheckpointError, PluginError, and DatasetNotFoundError for a run without tasks of its own.
@@ -124,7 +125,7 @@ def load_trained(run: Path, root: Path | None = None, *, allow: Collection[str] 
         data = kept
         notes.append(f"{error.message}: without it, no strategy can look at offline data of the test tasks")
     agent = load_agent(run, allow=allow, dataset=data if isinstance(data, Dataset) else None)
-    return TrainedRun(agent=agent, data=data, notes=tuple(notes))
+    return LoadedRun(agent=agent, data=data, notes=tuple(notes))
 
 
 def _write(out: Path, results: Results, adapted: Adapted) -> None:

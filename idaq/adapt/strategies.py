@@ -21,7 +21,7 @@ from idaq.adapt.strategy import Strategy
 from idaq.core.config import config
 from idaq.core.errors import DatasetError, RunError
 from idaq.core.types import AtLeastOne, Floats
-from idaq.learn.algorithm import EmbeddingAgent
+from idaq.learn.algorithm import EmbeddingAgent, PredictingAgent
 from idaq.loader.transitions import Transitions
 
 Context = Annotated[int, Field(ge=2)]
@@ -164,6 +164,11 @@ def where_calibrated(
 # -- strategies --------------------------------------------------------------------------------------------------
 
 
+def required_by(uncertainty: str) -> type:
+    """The protocol that an agent must fulfil for its episodes to be scored so."""
+    return PredictingAgent if uncertainty in ("prediction-error", "prediction-variance") else object
+
+
 @config
 class Idaq(Strategy):
     """The paper's rule (IDAQ, algorithm 1): calibrate a threshold on the prior, then explore from what it accepts.
@@ -184,6 +189,11 @@ class Idaq(Strategy):
     def role(self) -> Role:
         """The method itself under the uncertainty that the paper reports; a variant under others."""
         return "method" if self.uncertainty == "return" else "variant"
+
+    @property
+    def requires(self) -> type:
+        """An agent that predicts outcomes, where predictions score the episodes."""
+        return required_by(self.uncertainty)
 
     @property
     def reference_stage(self) -> int:
@@ -223,6 +233,11 @@ class IdaqMixture(Strategy):
         return "variant"
 
     @property
+    def requires(self) -> type:
+        """An agent that predicts outcomes, where predictions score the episodes."""
+        return required_by(self.uncertainty)
+
+    @property
     def reference_stage(self) -> int:
         """n_r"""
         return self.reference
@@ -254,6 +269,11 @@ class NearestTrainingTask(Strategy):
     offline_share: Share = 0.0
     """as for idaq-mixture"""
     uncertainty: str = "return"
+
+    @property
+    def requires(self) -> type:
+        """An agent that predicts outcomes, where predictions score the episodes."""
+        return required_by(self.uncertainty)
 
     @property
     def reference_stage(self) -> int:

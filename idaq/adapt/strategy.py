@@ -30,6 +30,11 @@ class Strategy(ABC):
         return "rival"
 
     @property
+    def requires(self) -> type:
+        """The protocol that an agent must fulfil beyond `Agent`, such as `PredictingAgent`."""
+        return object
+
+    @property
     def reference_stage(self) -> int:
         """Episodes at the beginning in which it draws from the prior alone, as best-of-prior does."""
         return 0
@@ -87,7 +92,7 @@ def adaptation_plan(
     *,
     allow: Collection[str] = (),
 ) -> AdaptPlan:
-    """The strategies that a user has named, all built-in and installed ones for None, each with its settings.
+    """The strategies that a user has named, all built-in ones for None, each with its settings.
 
     A setting of the protocol is for all; any other reaches every strategy that has it, or, in a table of a strategy's
     name, that strategy alone. `settings` are the user's and go first; `defaults` come from a document, such as a
@@ -96,8 +101,8 @@ def adaptation_plan(
     """
     from_document = dict(defaults or {})
     check_document(from_document, "the adaptation settings", allow)
-    chosen = {name: STRATEGIES.get(name) for name in (STRATEGIES.names() if names is None else names)}
-    known = {**{name: STRATEGIES.get(name) for name in STRATEGIES.names()}, **chosen}
+    chosen = {name: STRATEGIES.get(name) for name in (STRATEGIES.builtin if names is None else names)}
+    known = {**{name: STRATEGIES.get(name) for name in STRATEGIES.builtin}, **chosen}
     given = merge(from_document, settings or {})
     _check_names(given, known)
     protocol = _names_of(AdaptConfig)

@@ -49,7 +49,7 @@ def _policies_text(record: PolicyRecord) -> str:
     snapshots = table(["snapshot", "steps", "return", "std of tasks", "range of tasks"], rows)
     return f"""## Behaviour policies
 
-{record.algorithm} told the task, one for all tasks; return of the mean action over all tasks, one episode each.
+{record.algorithm} conditioned on the task; return of the mean action over all tasks, one episode each.
 Collected episodes draw from the policy's own Gaussian. `{record.command}` trains them again.
 
 {snapshots}"""
@@ -60,12 +60,12 @@ def _comparison_text(comparison: Comparison) -> str:
         [str(t.task), *(number(x) for x in (t.conditioned.mean, t.conditioned.std, t.single.mean, t.single.std))]
         for t in comparison.tasks
     ]
-    returns = table(["task", "told the task", "std", "trained for it alone", "std"], rows)
+    returns = table(["task", "conditioned", "std", "trained for it alone", "std"], rows)
     means = [
         [name, *(number(float(np.mean([getattr(getattr(t, who), key) for t in comparison.tasks]))) for who in POLICIES)]
         for key, name in CONDUCT.items()
     ]
-    actions = table(["mean over these tasks", "told the task", "trained for it alone"], means)
+    actions = table(["mean over these tasks", "conditioned", "trained for it alone"], means)
     return f"""### Beside one policy a task
 
 Returns of {comparison.episodes} episodes with noise, snapshot `{comparison.snapshot}` of either training; the

@@ -1,12 +1,12 @@
 """The steps of `idaq reproduce`: each looks for what an earlier run of the command has left, and goes on from there."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from idaq.adapt.results import Results
-from idaq.adapt.run import resume_adaptation
+from idaq.adapt.run import LoadedRun, resume_adaptation
 from idaq.adapt.strategy import adaptation_plan
 from idaq.catalogue import suite
 from idaq.catalogue.entries import Entry, catalogue_recipe
@@ -14,7 +14,7 @@ from idaq.catalogue.entry_card import write_entry_card
 from idaq.catalogue.page import write_catalogue_page
 from idaq.catalogue.suite_card import write_suite_card
 from idaq.collect.collect import collect, episode_count
-from idaq.collect.executors import in_processes
+from idaq.collect.executors import EXECUTORS, ExecutorName
 from idaq.core.config import to_mapping
 from idaq.core.errors import RunError
 from idaq.core.files import write_json
@@ -47,6 +47,9 @@ class Study:
     """of the datasets"""
     settings: Sequence[str] = ()
     """changes to every recipe, key=value"""
+    executor: ExecutorName = "joblib"
+    recipes: Mapping[Entry, Recipe] = field(default_factory=dict)
+    """of entries that are not the catalogue's"""
     progress: ShowProgress = show_nothing
 
     def run(self, entries: Sequence[Entry]) -> Iterator[tuple[Entry, Summary]]:
@@ -55,15 +58,18 @@ class Study:
         for first in range(0, len(chosen), self.jobs):
             recipes = {entry: self._collect(entry) for entry in chosen[first : first + self.jobs]}
             for entry, results in self._run_all(recipes).items():
-                summary = summarise(results, [f"idaq reproduce {entry} --seeds {self.seeds}"])
+                summary = summarise(results, [f"idaq reproduce {self._named(entry)} --seeds {self.seeds}"])
                 write_baselines(self.catalogue, entry, self.root, recipes[entry], summary)
                 yield entry, summary
 
+    def _named(self, entry: Entry) -> str:
+        return "--recipe recipe.toml" if entry in self.recipes else str(entry)
+
     def _collect(self, entry: Entry) -> Recipe:
         """Collect the entry's dataset unless it is there; returns its recipe."""
-        recipe = catalogue_recipe(entry.family, entry.quality, self.settings)
+        recipe = self.recipes.get(entry) or catalogue_recipe(entry.family, entry.quality, self.settings)
         with self.progress(f"collecting {recipe.id}", episode_count(recipe), "episodes") as advance:
-            collect(recipe, self.root, workers=self.jobs, progress=advance)
+            collect(recipe, self.root, workers=self.jobs, executor=self.executor, progress=advance)
         write_data(self.catalogue, entry, open_stored(dataset_path(recipe.id, self.root)), self.settings)
         return recipe
 
@@ -77,7 +83,7 @@ class Study:
         results: dict[Entry, list[Results]] = {entry: [] for entry, *_ in calls}
         with self.progress(", ".join(map(str, recipes)), len(calls), "runs") as advance:
             try:
-                for entry, result in in_processes(run_one, calls, self.jobs):
+                for entry, result in EXECUTORS[self.executor](run_one, calls, self.jobs):
                     results[entry].append(result)
                     advance(1)
             except BrokenProcessPool as error:
@@ -94,7 +100,9 @@ def run_one(entry: Entry, recipe: Recipe, seed: int, run: Path, root: Path) -> t
     assert dataset.manifest is not None  # collected by us
     config = training_config({**recipe.train, "seed": seed, "threads": 1})
     trained = train(dataset, config, run)
-    return entry, resume_adaptation(run, trained.agent, dataset, adaptation_plan(settings=recipe.adapt)).run()
+    there = LoadedRun(agent=trained.agent, data=dataset, notes=())
+    plan, _ = there.able(adaptation_plan(settings=recipe.adapt))
+    return entry, resume_adaptation(run, trained.agent, dataset, plan, allow=[recipe.family]).run()
 
 
 def write_data(catalogue: Path, entry: Entry, stored: StoredDataset, settings: Sequence[str]) -> None:

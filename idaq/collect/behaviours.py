@@ -77,7 +77,7 @@ UnitActions = Callable[[Array, int], Array]
 """controller views (B, P), time step -> actions (B, A) in units of the largest action, in [-1, 1]"""
 
 
-class UnitPolicy:
+class UnitPolicy(Policy):
     """A policy that follows from what is seen now and from the time step."""
 
     clipped = 0
@@ -143,7 +143,7 @@ _KINDS: dict[str, Callable[[Batch], UnitActions]] = {
 }
 
 
-class GuardedPolicy:
+class GuardedPolicy(Policy):
     """A policy from outside: its actions are checked, clipped, made noisy and mixed with random ones."""
 
     def __init__(self, batch: Batch, policy: Policy) -> None:

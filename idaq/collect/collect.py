@@ -11,11 +11,12 @@ from pathlib import Path
 import numpy as np
 
 from idaq.collect.cells import collect_cell, finished_cells, is_whole, read_shard
-from idaq.collect.executors import EXECUTORS, Executor, ExecutorName, check_sendable
+from idaq.collect.executors import EXECUTORS, Executor, ExecutorName
 from idaq.collect.plan import (
     Cell,
     Plan,
     behaviours_of,
+    check_sendable,
     content_of,
     entry_point_of,
     env_spec_json,
@@ -76,8 +77,8 @@ def collect(
     """
     plan = make_plan(recipe, family)
     _check_memory(plan)
-    if family is not None and (workers > 1 or executor != "joblib"):
-        check_sendable(family)
+    if workers > 1 or executor != "joblib":
+        check_sendable(plan)
     slug = recipe.id.replace("/", "--")
     with _clear_errors(), locked(root, recipe.id, "collection", _PATIENCE):
         folder = root / ".idaq" / "collect" / f"{slug}-{plan.digest[:12]}"

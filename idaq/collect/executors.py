@@ -13,19 +13,17 @@ from multiprocessing import active_children, resource_tracker
 from typing import Any, Literal, TypeVar
 
 from joblib.externals import loky
-from joblib.externals.loky.backend.reduction import dumps
 
-from idaq.core.errors import CollectError, UsageError
+from idaq.core.errors import UsageError
 from idaq.core.extras import optional
 from idaq.core.interrupts import interrupts_held
 from idaq.core.machine import cores
-from idaq.tasks import Family
 
 T = TypeVar("T")
 _MOST_A_CORE = 32
 """processes"""
 ExecutorName = Literal["joblib", "ray"]
-Executor = Callable[[Callable[..., int], Sequence[tuple[Any, ...]], int], Iterator[int]]
+Executor = Callable[[Callable[..., Any], Sequence[tuple[Any, ...]], int], Iterator[Any]]
 _WATCH = 0.5
 """seconds between a worker's looks for the process that it works for"""
 
@@ -95,7 +93,7 @@ def _sigterm_kept() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def on_ray(function: Callable[..., int], calls: Sequence[tuple[Any, ...]], workers: int) -> Iterator[int]:
+def on_ray(function: Callable[..., T], calls: Sequence[tuple[Any, ...]], workers: int) -> Iterator[T]:
     """The cluster that RAY_ADDRESS names, or a Ray of `workers` CPUs started here for as long as it takes.
 
     All machines must see the datasets' folder under the same path. Raises MissingExtraError without Ray,
@@ -124,26 +122,13 @@ def on_ray(function: Callable[..., int], calls: Sequence[tuple[Any, ...]], worke
             ray.shutdown()
 
 
-def _call_with_path(path: list[str], packed: bytes) -> int:
+def _call_with_path(path: list[str], packed: bytes) -> Any:
     """In a worker on Ray: a call that may need modules which the caller alone knew the folder of."""
     from ray import cloudpickle
 
     sys.path += [folder for folder in path if folder not in sys.path]
     function, call = cloudpickle.loads(packed)
     return function(*call)
-
-
-def check_sendable(family: Family) -> None:
-    """Raise CollectError, naming the part, where a family cannot be sent to another process."""
-    for name, value in vars(family).items():
-        try:
-            dumps(value)
-        except Exception as error:  # what a part raises when it is taken apart is its own affair
-            raise CollectError(
-                f"{name} of the family {family.name} cannot be sent to worker processes: {error}",
-                hint="--workers 1 (in Python workers=1), or put the family into a module, and name it in the recipe:"
-                ' family = "module:family"',
-            ) from None
 
 
 EXECUTORS: dict[ExecutorName, Executor] = {"joblib": in_processes, "ray": on_ray}

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from itertools import product
 
+from joblib.externals.loky.backend.reduction import dumps
+
 from idaq.collect.behaviours import BEHAVIOURS
 from idaq.core.config import canonical_json, to_mapping
 from idaq.core.digest import value_digest
@@ -176,3 +178,19 @@ def _faults(family: Family) -> list[str]:
     except PackageNotFoundError as error:
         faults.append(f"simulators names {error.name}, which is no installed package")
     return faults
+
+
+def check_sendable(plan: Plan) -> None:
+    """Raise CollectError where worker processes cannot get a copy of the plan, naming what they cannot get."""
+    hint = 'put it into a module, which the recipe names: "module:thing"; or --workers 1 (in Python workers=1)'
+    names = (plan.recipe.family, *(behaviour.policy or "" for behaviour in plan.recipe.behaviours))
+    for name in names:
+        if name.startswith("__main__:"):
+            raise CollectError(f"{name} stands in a script, where worker processes do not find it", hint=hint)
+    for name, value in ({} if plan.given is None else vars(plan.given)).items():
+        try:
+            dumps(value)
+        except Exception as error:  # whatever a part raises when it is taken apart
+            raise CollectError(
+                f"{name} of the family {plan.recipe.family} cannot be sent to worker processes: {error}", hint=hint
+            ) from None

@@ -40,7 +40,7 @@ Sha256 = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
 """A digest in lower-case hex."""
 AtLeastOne = Annotated[int, Field(ge=1)]
 """A count that is never 0."""
-Params = dict[str, float | list[float]]
+TaskParams = dict[str, float | list[float]]
 """What differs between the tasks of a family, by name."""
 
 
@@ -100,7 +100,7 @@ class Task:
 
     task_id: Slug
     task_index: Annotated[int, Field(ge=0, lt=2**63)]
-    params: Params
+    params: TaskParams
     split: Slug = "train"
     """a family's tasks are assigned to splits by the recipe"""
     success: Success | None = None

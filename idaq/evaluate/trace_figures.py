@@ -13,7 +13,7 @@ from matplotlib.patches import Circle, Rectangle
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
-from idaq.core.types import Array, Doubles, Params, Success
+from idaq.core.types import Array, Doubles, Success, TaskParams
 from idaq.evaluate.style import GREEN, INK, MUTED, ORANGE, PAPER, RED, blank, entitle, sequence, shown, styled
 
 _GAIT = 10  # steps that a velocity is averaged over: a gait shakes it
@@ -24,7 +24,7 @@ def trajectories(
     trace: Mapping[str, Array],
     task_index: int,
     *,
-    params: Params,
+    params: TaskParams,
     success: Success | None = None,
     offline: Sequence[Array] = (),
 ) -> Figure | None:
@@ -59,7 +59,7 @@ def trajectories(
 
 
 @styled
-def velocities(trace: Mapping[str, Array], task_index: int, params: Params) -> Figure | None:
+def velocities(trace: Mapping[str, Array], task_index: int, params: TaskParams) -> Figure | None:
     """Velocity along one test task's episodes, by stage, and the one asked for; None where observations tell none."""
     if "velocity" not in trace:
         return None
@@ -90,7 +90,7 @@ def _stage_style(episode: int, reference: int, last: int, order: ScalarMappable)
     return {"color": order.to_rgba(np.array([episode + 1.0]))[0], "lw": 1.4, "markersize": 4, "zorder": 4}
 
 
-def _landmarks(axes: Axes, start: Array, params: Params, success: Success | None) -> None:
+def _landmarks(axes: Axes, start: Array, params: TaskParams, success: Success | None) -> None:
     x, y = start.tolist()
     axes.plot(x, y, "s", color=INK, ms=6, zorder=6)
     axes.annotate("start", (x, y), (0, -7), textcoords="offset points", ha="center", va="top", fontsize=9)
@@ -118,7 +118,7 @@ def _stages(axes: Axes, reference: int, last: int, offline: int) -> None:
 
 
 @styled
-def beliefs(trace: Mapping[str, Array], task_index: int, params: Mapping[int, Params]) -> Figure | None:
+def beliefs(trace: Mapping[str, Array], task_index: int, params: Mapping[int, TaskParams]) -> Figure | None:
     """Latents on the first two principal components of the training tasks' beliefs; None if there are no two of them.
 
     Left the reference stage on one test task, its latents numbered in the order tried; right, nearer, the iterative
@@ -168,7 +168,7 @@ def principal_plane(points: Array) -> tuple[Callable[[Array], Doubles], Doubles]
 class _TaskColours:
     """A colour for each task by its parameters; grey for a task whose parameters are not known."""
 
-    def __init__(self, params: Mapping[int, Params]) -> None:
+    def __init__(self, params: Mapping[int, TaskParams]) -> None:
         self._values, self.label = task_values(params)
         ends = Normalize(min(self._values.values(), default=0), max(self._values.values(), default=1))
         self.scale = ScalarMappable(ends, sequence())
@@ -233,7 +233,7 @@ def _belief_legend(figure: Figure) -> None:
     figure.legend(handles=entries, loc="outside lower center", ncols=4)
 
 
-def task_values(params: Mapping[int, Params]) -> tuple[dict[int, float], str]:
+def task_values(params: Mapping[int, TaskParams]) -> tuple[dict[int, float], str]:
     """One number a task to colour it by, and what it is: the only parameter, the angle on a circle, or else the first
     principal component of all parameters."""
     if not params:
@@ -256,7 +256,7 @@ def _row(trace: Mapping[str, Array], task_index: int) -> int:
     return int(np.flatnonzero(trace["test_tasks"] == task_index)[0])
 
 
-def describe(params: Params) -> str:
+def describe(params: TaskParams) -> str:
     """A task's parameters in words: `goal (0.99, 0.16)`."""
 
     def text(value: float | list[float]) -> str:

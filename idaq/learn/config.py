@@ -97,11 +97,16 @@ def training_config(
     """The config of the algorithm that `settings` name, else `defaults`, else focal-td3bc.
 
     `settings` are the user's. `defaults` come from a document, such as a dataset's recipe: they are no reason to import
-    anything, so a `package.module:thing` in them must be among `allow`. Raises PluginError, UnknownNameError,
-    ConfigError.
+    anything, so a `package.module:thing` in them must be among `allow`; those of another algorithm are left out. Raises
+    PluginError, UnknownNameError, ConfigError.
     """
     from_document = dict(defaults or {})
     check_document(from_document, "the training settings", allow)
-    merged = merge(from_document, settings)
-    name = merged.setdefault("algorithm", DEFAULT_ALGORITHM)
-    return from_mapping(ALGORITHMS.get(str(name)), merged, where="training settings")
+    name = str(settings.get("algorithm", algorithm_of(from_document)))
+    merged = merge(from_document if name == algorithm_of(from_document) else {}, {**settings, "algorithm": name})
+    return from_mapping(ALGORITHMS.get(name), merged, where="training settings")
+
+
+def algorithm_of(settings: Mapping[str, Any]) -> str:
+    """The algorithm whose settings these are."""
+    return str(settings.get("algorithm", DEFAULT_ALGORITHM))

@@ -32,11 +32,11 @@ from idaq.format.reader import StoredDataset
 from idaq.share.exporting import count, each_episode, new_folder
 from idaq.share.spaces import count_changed
 
-Rows = Literal["flat", "objects"]
+RowForm = Literal["flat", "objects"]
 
 
 def export_focal_npy(
-    stored: StoredDataset, target: Path, *, rows: Rows = "flat", progress: Advance = ignore_progress
+    stored: StoredDataset, target: Path, *, rows: RowForm = "flat", progress: Advance = ignore_progress
 ) -> Counts:
     """Write the folder `target` atomically; `progress` counts episodes. One episode is in memory at a time.
 
@@ -64,7 +64,7 @@ def export_focal_npy(
     return count(facts)
 
 
-def _about(stored: StoredDataset, rows: Rows, behaviours: list[str]) -> dict[str, object]:
+def _about(stored: StoredDataset, rows: RowForm, behaviours: list[str]) -> dict[str, object]:
     columns = stored.manifest.columns
     return {
         "dataset_id": stored.manifest.dataset_id,

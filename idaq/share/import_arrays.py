@@ -20,7 +20,7 @@ from idaq.core.errors import CorruptDatasetError, DatasetError
 from idaq.core.notes import Notes
 from idaq.core.types import Array
 from idaq.format.guarded import require_readable
-from idaq.share.import_layouts import hdf5_members, layout_hint, summary
+from idaq.share.import_layouts import hdf5_members, layout_hint, name_summary
 from idaq.share.importing import Import, ImportedEpisode, ImportedTask, slug
 from idaq.share.rows import Rows, episodes_of_rows
 from idaq.share.spaces import flat_box
@@ -100,7 +100,7 @@ def _check_size(path: Path, claimed: int) -> None:
 def _import(arrays: Mapping[str, Array], names: Sequence[str], path: Path) -> Import:
     missing = [name for name in ("observations", "actions", "rewards") if name not in arrays]
     if missing or not any(name in arrays for name in ("dones", *_TERMINAL)):
-        said = f"{path} lacks {', '.join(missing) or 'a terminal flag'}; it holds {summary(names)}"
+        said = f"{path} lacks {', '.join(missing) or 'a terminal flag'}; it holds {name_summary(names)}"
         raise DatasetError(said, hint=layout_hint(names))
     arrays = {name: check_numbers(name, value, str(path)) for name, value in arrays.items()}
     size = len(np.atleast_1d(arrays["rewards"]))
@@ -112,7 +112,7 @@ def _import(arrays: Mapping[str, Array], names: Sequence[str], path: Path) -> Im
     result = Import(tasks=[], origin=path.name)
     columns = _columns(arrays, result.notes, path)
     ignored = [name for name in names if name not in columns.used]
-    result.notes.add(path.name, f"members that are not read: {summary(ignored)}", len(ignored))
+    result.notes.add(path.name, f"members that are not read: {name_summary(ignored)}", len(ignored))
     result.action_space = _box(arrays, "action", columns.numbers["actions"], path)
     result.observation_space = _box(arrays, "observation", columns.numbers["observations"], path)
     indices = as_indices("task_index", arrays["task_index"], str(path)) if "task_index" in arrays else None

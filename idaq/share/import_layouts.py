@@ -25,7 +25,7 @@ def _members(group: h5py.Group, prefix: str, deeper: int) -> Iterator[str]:
             yield f"{prefix}{name}"
 
 
-def summary(names: Sequence[str]) -> str:
+def name_summary(names: Sequence[str]) -> str:
     """Names in words, those below one group as one: `data/demo_0/actions and 199 more below data, mask/train`."""
     groups: dict[str, list[str]] = {}
     for name in names:

@@ -11,7 +11,7 @@ from pathlib import Path
 from idaq.core.errors import UsageError
 from idaq.core.ids import datasets_root
 from idaq.core.notes import Notes
-from idaq.core.types import Advance, Params, ignore_progress
+from idaq.core.types import Advance, TaskParams, ignore_progress
 from idaq.format.recipe import join_attribution
 from idaq.format.store import find_dataset
 from idaq.share.importers import MINARI, ReadOptions, importer_of
@@ -60,9 +60,9 @@ def read_sources(
     return read[0] if len(read) == 1 else _together(read)
 
 
-def parse_params(texts: Sequence[str]) -> Params:
+def parse_params(texts: Sequence[str]) -> TaskParams:
     """`goal=0.5,1` and `mass=2` as `{"goal": [0.5, 1.0], "mass": 2.0}`. Raises UsageError."""
-    params: Params = {}
+    params: TaskParams = {}
     for text in texts:
         name, equals, value = text.partition("=")
         try:

@@ -54,7 +54,7 @@ def checked_task(task: object, count: int) -> int:
     return int(task)
 
 
-class SyncEnvs:
+class SyncEnvs(LockstepEnv):
     """Lock-step for a family without a batched form: single environments stepped one after the other.
 
     `make` gives one environment, time limit included, that takes `reset(options={"task": i})` and may say

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from idaq.core.errors import unknown_name
 from idaq.core.seeds import generator
-from idaq.core.types import Array, Params, Success, Task
+from idaq.core.types import Array, Success, Task, TaskParams
 from idaq.tasks import bodies
 from idaq.tasks.bodies import CONTACT, DYNAMICS, HEALTHY, POSITION, VELOCITY, Bodies, Body, Simulation
-from idaq.tasks.family import Family, StepBatch, checked_task
+from idaq.tasks.family import Family, LockstepEnv, StepBatch, checked_task
 from idaq.tasks.rendering import prepare_offscreen
 
 HORIZON = 200
@@ -104,7 +104,7 @@ def runs_forward(goals: Array, motions: Array) -> NDArray[np.bool_]:
 class Tasks:
     """What tells the tasks of a family apart."""
 
-    params: tuple[Params, ...]
+    params: tuple[TaskParams, ...]
     goals: Array
     """(N, P) float64: what the reward depends on"""
     features: Array
@@ -263,7 +263,7 @@ def load_tasks(name: str) -> Tasks:
     return VARIANTS[name].tasks()
 
 
-class LocomotionLockstep:
+class LocomotionLockstep(LockstepEnv):
     """B bodies and what their tasks pay them."""
 
     def __init__(self, name: str, render_mode: str | None = None) -> None:

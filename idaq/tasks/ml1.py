@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from idaq.core.errors import unknown_name
 from idaq.core.extras import optional
 from idaq.core.types import Array, Success, Task
-from idaq.tasks.family import Family, StepBatch, checked_task
+from idaq.tasks.family import Family, LockstepEnv, StepBatch, checked_task
 from idaq.tasks.rendering import prepare_offscreen
 
 # fmt: off
@@ -125,7 +125,7 @@ def hidden(observations: Array) -> Array:
     return seen
 
 
-class ML1Lockstep:
+class ML1Lockstep(LockstepEnv):
     """B arms, stepped one after the other."""
 
     def __init__(self, name: str) -> None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from idaq.core.errors import unknown_name
 from idaq.core.seeds import generator
 from idaq.core.types import Array, Floats, Success, Task
-from idaq.tasks.family import Family, StepBatch, checked_task
+from idaq.tasks.family import Family, LockstepEnv, StepBatch, checked_task
 
 MAX_ACTION = np.float32(0.1)
 GOAL_RADIUS = np.float32(0.2)
@@ -72,7 +72,7 @@ def move(
     return moved, -distances, distances
 
 
-class PointRobotLockstep:
+class PointRobotLockstep(LockstepEnv):
     """B point robots in lock-step."""
 
     def __init__(self, variant_name: str) -> None:

@@ -3,7 +3,7 @@
 Stock `step` spends much of its time outside MuJoCo: forces computed that nobody reads, contacts listed one Python
 object at a time, rotations through SciPy, names looked up at every access, and it simulates a model with everything
 that is only there to be seen. `accelerated(cls)` makes a subclass of an environment class with those replaced; the
-environment's own rules (rewards, resets, observations) are its own code, bound to faster helpers. Nothing of Meta-World
+environment's own rules (rewards, resets, observations) are its own code, with faster helpers. Nothing of Meta-World
 is patched: stock environments in the same process stay stock. What is left is MuJoCo itself; `make bench` prints its
 share for each of the 50.
 """
@@ -21,7 +21,7 @@ from metaworld import sawyer_xyz_env
 from metaworld.policies.policy import Policy
 
 from idaq.core.types import Array
-from idaq.tasks.rebinding import hamacher_product, norm, rebound_class, tolerance
+from idaq.tasks.fast_helpers import hamacher_product, norm, tolerance, with_fast_helpers
 
 mujoco: Any = _mujoco  # its functions come from a compiled module without types
 
@@ -319,10 +319,10 @@ class Stepping:
 @functools.cache
 def accelerated(cls: type) -> type:
     """The faster subclass of a Meta-World environment class."""
-    return rebound_class(cls, sawyer_xyz_env.SawyerXYZEnv, before=Stepping)
+    return with_fast_helpers(cls, sawyer_xyz_env.SawyerXYZEnv, before=Stepping)
 
 
 @functools.cache
 def accelerated_policy(cls: type) -> type:
     """The faster subclass of a scripted policy's class."""
-    return rebound_class(cls, Policy)
+    return with_fast_helpers(cls, Policy)

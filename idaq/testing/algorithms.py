@@ -100,13 +100,10 @@ class AlgorithmContract:
             assert bits(resumed.state()) == bits(straight.state()), f"after step {step}"
 
     def test_anothers_state_is_refused(self, dataset: Dataset, sampler: Sampler[Any]) -> None:
-        algorithm = self.create(dataset, sampler)
-        training_step(algorithm, sampler, 0, 0)
-        state = algorithm.state()
-        for name in [min(state), max(state)]:
-            lacking = {key: value for key, value in state.items() if key != name}
+        state = self.create(dataset, sampler).state()
+        for others in ({}, {f"other.{name}": tensor for name, tensor in state.items()}):
             with pytest.raises((KeyError, ValueError)):
-                self.create(dataset, sampler).load_state(lacking)
+                self.create(dataset, sampler).load_state(others)
 
     def test_an_agent_is_as_the_algorithm_was(self, dataset: Dataset, sampler: Sampler[Any]) -> None:
         algorithm = self.create(dataset, sampler)

@@ -17,7 +17,7 @@ from idaq.core.config import from_mapping, to_mapping
 from idaq.core.errors import IdaqError
 from idaq.core.seeds import generator
 from idaq.core.types import Array, Floats
-from idaq.learn.algorithm import Prior
+from idaq.learn.algorithm import Agent, Prior
 from idaq.learn.algorithms.focal_td3bc_config import FocalTd3BcConfig
 from idaq.learn.config import AgentSpec, TrainConfig
 from idaq.loader.transitions import Transitions
@@ -78,6 +78,10 @@ class StrategyContract:
     def strategy(self) -> Strategy:
         """Yours to give: the strategy."""
         raise NotImplementedError
+
+    def agent(self) -> Agent:
+        """What it adapts: of 2 numbers of observation and 2 of action. Give another where yours needs another kind."""
+        return PointAgent()
 
     def test_its_settings_are_plain_data(self) -> None:
         strategy = self.strategy()
@@ -149,7 +153,7 @@ class StrategyContract:
         """A whole adaptation, the strategy made anew for every episode, with what each deployed policy did."""
         offline = (lambda size: goals.astype(np.float32)) if self.strategy().uses_offline_data else None
         history = AdaptationHistory(
-            agent=PointAgent(), problems=len(goals), budget=BUDGET, rng=generator(seed), offline=offline
+            agent=self.agent(), problems=len(goals), budget=BUDGET, rng=generator(seed), offline=offline
         )
         acted = []
         for _ in range(BUDGET):

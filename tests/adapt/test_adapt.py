@@ -14,13 +14,15 @@ from idaq.adapt.policy import Policy
 from idaq.adapt.results import read_results, write_results
 from idaq.adapt.strategies import in_distribution_return
 from idaq.adapt.strategy import STRATEGIES, AdaptPlan, adaptation_plan
-from idaq.adapt.trace import read_trace, write_trace
+from idaq.adapt.trace import has_trace, read_trace, write_trace
 from idaq.collect.collect import Collected
 from idaq.core.errors import DatasetError, RunError
+from idaq.core.seeds import episode_seed
 from idaq.core.types import Array
 from idaq.format.documents import TaskRecord, mean_random
 from idaq.learn.algorithm import Agent
 from idaq.learn.loop import train
+from idaq.learn.run import task_set
 from idaq.loader import Dataset, open_dataset
 from idaq.tasks import get_family
 from tests.learn.test_loop import small_config
@@ -196,6 +198,102 @@ def test_the_trace_holds_one_adaptation_in_full(adapted: Adapted, tmp_path: Path
     away = np.linalg.norm(trace["observations"][:, :, 1:] - goals[:, None, None], axis=-1)
     np.testing.assert_allclose(-away.sum(-1), trace["returns"], rtol=1e-4)  # the positions are the ones rewarded
     np.testing.assert_array_equal(trace["observations"][:, :, 0], 0)
+
+
+def test_the_trace_tells_beliefs_tasks_and_what_is_where(adapted: Adapted, agent: Agent, tmp_path: Path) -> None:
+    write_trace(tmp_path, adapted)
+    assert has_trace(tmp_path)
+    trace, history = read_trace(tmp_path), adapted.histories["idaq"]
+    assert agent.prior is not None
+    np.testing.assert_array_equal(trace["prior"], agent.prior.beliefs)
+    np.testing.assert_array_equal(trace["prior_tasks"], agent.prior.task_indices)
+    assert trace["test_tasks"].tolist() == [task.task_index for task in adapted.problems.tasks]
+    assert trace["reference"].item() == 3
+    np.testing.assert_array_equal(trace["z"][:, :5], np.stack(history.beliefs, 1)[[0, 2]])  # seed 0 of two tasks
+    best = np.array(adapted.results.strategies["idaq"].explored)[:, :, 0].argmax(0)
+    np.testing.assert_array_equal(trace["z"][:, 5], trace["z"][[0, 1], best])
+    np.testing.assert_array_equal(trace["offline"], adapted.problems.offline_beliefs(400, 0))
+    assert trace["place"].tolist() == list(get_family("point-robot").place or ())
+    assert "velocity" not in trace
+    assert trace["valid"].shape == (2, 6, get_family("point-robot").horizon)
+    assert trace["valid"].all()
+    last = adapted.final["idaq"].transitions
+    np.testing.assert_array_equal(trace["observations"][:, 5, :-1], last.observations[[0, 2]])
+    np.testing.assert_array_equal(trace["observations"][:, 5, -1], last.next_observations[[0, 2], -1])
+
+
+def test_there_is_no_trace_of_other_strategies_or_of_a_policy_without_a_belief(
+    adapted: Adapted, tmp_path: Path
+) -> None:
+    others = replace(adapted, histories={"posterior": adapted.histories["idaq"]})
+    assert not write_trace(tmp_path, others)
+    random_first = replace(adapted, histories={"idaq": adapted.histories["random-first"]})
+    assert not write_trace(tmp_path, random_first)
+    assert not has_trace(tmp_path)
+    (tmp_path / "trace.safetensors").write_bytes(b"half")
+    assert not has_trace(tmp_path)
+    with pytest.raises(RunError, match="cannot be read") as caught:
+        read_trace(tmp_path)
+    assert caught.value.hint == f"idaq adapt {tmp_path} makes it anew"
+
+
+def test_an_agent_of_other_observations_is_refused(agent: Agent, dataset: Dataset) -> None:
+    wide: Any = copy.copy(agent)
+    wide.spec = replace(agent.spec, observation_mean=[0.0] * 3)
+    with pytest.raises(RunError, match="other observations than point-robot gives: 3 numbers, not 2"):
+        adapt(wide, dataset, plan("idaq"))
+
+
+def test_without_a_dataset_there_are_no_offline_beliefs(agent: Agent, dataset: Dataset) -> None:
+    problems = make_problems(agent, task_set(dataset), CONFIG)
+    assert problems.dataset is None
+    with pytest.raises(RunError, match="no dataset at hand"):
+        problems.offline_beliefs(30, 0)
+
+
+def test_a_test_task_without_a_random_reference_cannot_be_scored(agent: Agent, dataset: Dataset) -> None:
+    tasks = task_set(dataset)
+    unmeasured = [replace(task, reference=replace(task.reference, random=None)) for task in tasks.tasks]
+    with pytest.raises(DatasetError, match="has no random reference to score against"):
+        adapt(agent, replace(tasks, tasks=unmeasured), plan("idaq"))
+
+
+def test_each_strategy_is_told_of_as_soon_as_it_is_done(agent: Agent, dataset: Dataset, adapted: Adapted) -> None:
+    told: list[Adapted] = []
+    both = adapt(agent, dataset, plan("posterior", "idaq"), finished=told.append)
+    assert [list(one.results.strategies) for one in told] == [["posterior"], ["idaq"]]
+    for one, name in zip(told, ("posterior", "idaq"), strict=True):
+        assert one.results.strategies[name] == both.results.strategies[name] == adapted.results.strategies[name]
+        assert (list(one.histories), list(one.final)) == ([name], [name])
+        assert one.histories[name].budget == CONFIG.episodes
+        result = both.results.strategies[name]
+        assert result.returns[-1] == both.final[name].returns.reshape(2, 2).tolist()
+        assert result.settings["context"] == 20
+    assert (both.results.train_seed, both.results.train_steps) == (0, 300)
+    assert both.results.content_digest == task_set(dataset).content_digest
+
+
+def test_episodes_of_a_problem_have_seeds_of_its_task_its_seed_and_its_number(
+    agent: Agent, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that they are the same whichever other tasks, seeds and reports there are."""
+    asked, really = list[tuple[list[int], list[int]]](), Rollouts.run
+
+    def noted(self: Rollouts, tasks: Array, seeds: Array, policy: Policy) -> EpisodeBatch:
+        asked.append((tasks.tolist(), seeds.tolist()))
+        return really(self, tasks, seeds, policy)
+
+    monkeypatch.setattr(Rollouts, "run", noted)
+    adapt(agent, dataset, plan("posterior", episodes=2, report_at=[2], seed=5))
+    indices = [task.task_index for task in make_problems(agent, dataset, CONFIG).tasks]
+    expected = [
+        (
+            [task for task in indices for _ in range(2)],
+            [episode_seed(5, task, s, n) for task in indices for s in (0, 1)],
+        )
+        for n in (0, 1, 1_000_001)
+    ]
+    assert asked == expected
 
 
 def test_what_cannot_be_adapted_to_is_refused(agent: Agent, dataset: Dataset) -> None:

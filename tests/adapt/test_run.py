@@ -9,7 +9,7 @@ import pytest
 
 from idaq.adapt.adapt import adapt, blank_results, episodes_to_run
 from idaq.adapt.results import RESULTS, TRACE, Results, read_results, resume_results, write_results
-from idaq.adapt.run import load_trained, resume_adaptation
+from idaq.adapt.run import load_run, resume_adaptation
 from idaq.adapt.strategy import STRATEGIES, AdaptPlan, adaptation_plan
 from idaq.adapt.trace import STRATEGY, has_trace
 from idaq.collect.collect import Collected
@@ -162,21 +162,22 @@ def test_a_run_adapts_without_its_dataset(
 ) -> None:
     run = tmp_path / "run"
     train(dataset, small_config(steps=20), run)
-    there = load_trained(run, collected.path.parents[2])
+    there = load_run(run, collected.path.parents[2])
     assert isinstance(there.data, Dataset)
     assert there.notes == ()
     record = json.loads((run / "run.json").read_text())
     (run / "run.json").write_text(json.dumps({**record, "dataset_path": str(tmp_path / "gone")}))
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "empty"))
-    alone = load_trained(run)
+    alone = load_run(run)
     assert isinstance(alone.data, TaskSet)
     assert "no strategy can look at offline data" in alone.notes[0]
-    able = alone.able(plan(*STRATEGIES.builtin))
+    able, notes = alone.able(plan(*STRATEGIES.builtin))
     assert set(STRATEGIES.builtin) - set(able.strategies) == {"offline-context"}
+    assert notes == ("offline-context is left out: it looks at the test tasks' offline data, and there is no dataset",)
     names = [STRATEGY, "posterior"]
     assert adapt(alone.agent, alone.data, plan(*names)).results == adapt(there.agent, there.data, plan(*names)).results
-    with pytest.raises(RunError, match="offline-context looks at the test tasks' offline data"):
+    with pytest.raises(RunError, match="strategy offline-context cannot run: it looks at"):
         adapt(alone.agent, alone.data, plan("offline-context"))
     (run / "tasks.json").unlink()
     with pytest.raises(DatasetNotFoundError):
-        load_trained(run)
+        load_run(run)

@@ -25,14 +25,16 @@ from idaq.adapt.strategies import (
     everything,
     farthest,
     from_prior,
+    in_distribution_return,
     mixture,
     pooled,
+    where_calibrated,
 )
 from idaq.adapt.strategy import STRATEGIES, Strategy, adaptation_plan
 from idaq.core.errors import ConfigError, PluginError, RunError, UnknownNameError
 from idaq.core.seeds import generator
 from idaq.core.types import Floats
-from idaq.learn.algorithm import Prior
+from idaq.learn.algorithm import EmbeddingAgent, Prior
 from idaq.learn.algorithms.focal_td3bc_config import FocalTd3BcConfig
 from idaq.learn.config import AgentSpec, TrainConfig
 from idaq.loader.transitions import Transitions
@@ -73,6 +75,21 @@ class EchoAgent:
 
     def policy(self, beliefs: Floats) -> BeliefPolicy:
         return BeliefPolicy(respond=lambda observations, z: z, beliefs=beliefs)
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        return {}
+
+
+class InferringAgent:
+    """The same beliefs, of an agent that has no embedding of a single transition."""
+
+    config, spec, prior = EchoAgent.config, SPEC, PRIOR
+
+    def infer(self, context: Transitions) -> Floats:
+        return context.rewards.mean(-1, keepdims=True)
+
+    def policy(self, beliefs: Floats) -> BeliefPolicy:
+        return EchoAgent().policy(beliefs)
 
     def tensors(self) -> dict[str, torch.Tensor]:
         return {}
@@ -179,16 +196,9 @@ def test_a_belief_sees_accepted_episodes_only_and_never_beyond_an_episodes_end(b
 
 @pytest.mark.parametrize("belief", [pooled, mixture])
 def test_an_agent_that_embeds_no_transitions_infers_the_same_from_contexts(belief: Callable[..., Floats]) -> None:
-    class Inferring(EchoAgent):
-        embed = None  # type: ignore[assignment]
-
-        def infer(self, context: Transitions) -> Floats:
-            return context.rewards.mean(-1, keepdims=True)
-
+    assert not isinstance(InferringAgent(), EmbeddingAgent)
     accepted, drawn = np.array([[True, True], [True, False]]), []
-    for agent in (EchoAgent(), Inferring()):
-        if agent.embed is None:
-            del Inferring.embed
+    for agent in (EchoAgent(), InferringAgent()):
         seen = replace(history(problems=2), agent=agent, rng=generator(0), policies=[], episodes=[])
         record(seen, [0, 0], [[1, 2, 4], [8, 16, 777]], lengths=[3, 2])
         record(seen, [1, 1], [[32, 64, 128], [3, 5, 7]])
@@ -411,3 +421,84 @@ def test_a_recipe_that_names_code_is_not_followed() -> None:
         adaptation_plan(["idaq"], {}, {"uncertainty": "os:getcwd"})
     plan = adaptation_plan(["idaq"], {}, {"uncertainty": "os:getcwd"}, allow=["os:getcwd"])
     assert plan.strategies["idaq"] == Idaq(uncertainty="os:getcwd")
+
+
+def test_the_settings_of_the_method_are_the_papers() -> None:
+    """n_r = 10 of 20 episodes, n_c = 20 candidates, the return as uncertainty."""
+    assert Idaq() == Idaq(reference=10, candidates=20, context=100, uncertainty="return")
+    assert IdaqMixture() == IdaqMixture(
+        reference=10, candidates=20, context=100, num_accepted=3, offline_share=0.0, uncertainty="return"
+    )
+    assert NearestTrainingTask() == NearestTrainingTask(
+        reference=10, candidates=20, offline_share=0.0, uncertainty="return"
+    )
+    assert (BestOfPrior(), RandomFirst()) == (BestOfPrior(candidates=20), RandomFirst(context=100))
+    assert Posterior() == Posterior(candidates=20, context=100)
+    assert OfflineContext() == OfflineContext(offline_context=400)
+
+
+def test_roles_and_reference_stages_are_those_of_a_comparison() -> None:
+    roles = {
+        "idaq": ("method", 10),
+        "idaq-prediction-error": ("variant", 10),
+        "idaq-prediction-variance": ("variant", 10),
+        "idaq-mixture": ("variant", 10),
+        "nearest-training-task": ("rival", 10),
+        "nearest-training-task-prediction-error": ("rival", 10),
+        "nearest-training-task-prediction-variance": ("rival", 10),
+        "best-of-prior": ("control", 0),
+        "posterior": ("rival", 0),
+        "random-first": ("rival", 0),
+        "offline-context": ("reference", 0),
+    }
+    found = {name: STRATEGIES.get(name) for name in STRATEGIES.builtin}
+    assert {name: (one.role, one.reference_stage) for name, one in found.items()} == roles
+    assert Idaq(reference=4).reference_stage == 4
+
+
+@pytest.mark.parametrize(("share", "floor"), [(0.0, -np.inf), (0.5, 3.0), (0.75, 5.5), (1.0, 8.0)])
+def test_what_counts_as_in_distribution_lies_between_random_and_offline_returns(share: float, floor: float) -> None:
+    assert in_distribution_return(history(), share) == floor
+
+
+def test_each_problem_is_calibrated_by_its_own_scores() -> None:
+    seen = history(problems=3)
+    record(seen, [0, 0, 0], [[1.0], [1.0], [5.0]])
+    record(seen, [0, 0, 0], [[1.0], [2.0], [7.0]])
+    record(seen, [0, 0, 0], [[1.0], [1.0], [6.0]])
+    drawn, prior = np.full((3, 1), 10, np.float32), np.full((3, 1), 20, np.float32)
+    for floor, expected in ((-np.inf, [20, 10, 10]), (2.0, [20, 10, 10]), (2.5, [20, 20, 10]), (7.5, [20, 20, 20])):
+        assert where_calibrated(seen, "return", floor, drawn, prior)[:, 0].tolist() == expected
+
+
+def test_a_transition_is_embedded_and_an_episode_scored_once_however_often_they_are_asked_for() -> None:
+    embedded, scored = list[int](), list[float]()
+
+    class Noting(EchoAgent):
+        def embed(self, transitions: Transitions) -> Floats:
+            embedded.append(transitions.rewards.size)
+            return super().embed(transitions)
+
+    seen = replace(history(problems=2), agent=Noting())
+    for number in range(3):
+        record(seen, [0, 0], [[1.0, 2.0], [3.0, float(number)]])
+        for _ in range(2):
+            pooled(seen, np.ones((number + 1, 2), bool), 3, 4)
+            scored.append(seen.scores("return")[-1, 1])
+    assert embedded == [4, 4, 4]
+    assert scored == [-3.0, -3.0, -4.0, -4.0, -5.0, -5.0]
+    assert seen.scores("return").shape == (3, 2)
+
+
+def test_an_agent_that_embeds_nothing_says_so() -> None:
+    with pytest.raises(RunError, match="an agent of focal-td3bc does not embed transitions"):
+        _ = replace(history(), agent=InferringAgent()).embeddings
+
+
+def test_random_first_is_random_for_half_the_budget() -> None:
+    for budget, first in ((2, 1), (3, 1), (6, 3), (7, 3)):
+        seen, count = history(budget=budget), 0
+        while isinstance(RandomFirst().explore(seen), RandomPolicy):
+            record(seen, [0], [[1.0]])
+            count += 1
+        assert count == first, budget

@@ -50,7 +50,7 @@ def test_episodes_sets_the_number_of_every_behaviour_and_later_settings_win() ->
     ("setting", "text", "hint"),
     [
         ("sed=3", "sed: there is no such field", "did you mean 'seed'?"),
-        ("behaviours.expert.nois=3", "behaviours.0.nois: there is no such field", "did you mean 'noise'?"),
+        ("behaviours.expert.nois=3", "behaviours.0.nois: there is no such field", "did you mean 'noise' or 'options'?"),
         ("reference.random_episode=3", "there is no such field", "did you mean 'random_episodes'?"),
         ("splits.size.train=3", "splits.size: there is no such field", "did you mean 'sizes' or 'seed'?"),
         ("episodes=0", "behaviours.0.episodes: Input should be greater than or equal to 1 (got 0)", None),
@@ -60,7 +60,7 @@ def test_episodes_sets_the_number_of_every_behaviour_and_later_settings_win() ->
         ("behaviours.0.noise=nan", "behaviours.0.noise: Input should be a finite number (got nan)", None),
         (
             "behaviours.0.kind=clever",
-            "Input should be 'scripted', 'trained', 'random', 'mixture' or 'unknown' (got 'clever')",
+            "Input should be 'scripted', 'trained', 'policy', 'random', 'mixture' or 'unknown' (got 'clever')",
             None,
         ),
         ("behaviours.1.name=expert", "behaviour names must differ, got ['expert', 'expert', 'random']", None),

@@ -1,7 +1,8 @@
-"""README.md and schemas/FORMAT.md are true: their code blocks and commands run, their links lead somewhere."""
+"""What is written for readers is true: code blocks and commands run, links lead somewhere, make targets exist."""
 
 import re
 import shlex
+import shutil
 import sys
 from pathlib import Path
 
@@ -14,7 +15,8 @@ from idaq.loader import open_dataset
 from tests.cli.conftest import BRIEF, QUICK, SMALL, Idaq, settings
 
 CHECKOUT = Path(__file__).parents[2]
-PAGES = [CHECKOUT / "README.md", CHECKOUT / "schemas" / "FORMAT.md"]
+PAGES = [CHECKOUT / "README.md", CHECKOUT / "schemas" / "FORMAT.md", *sorted((CHECKOUT / "docs").glob("*.md"))]
+PAGES += [CHECKOUT / "CONTRIBUTING.md", CHECKOUT / "SECURITY.md"]
 # Full-size commands, cut to a size that a test can wait for. Nothing else about them changes.
 SHORTER = {"collect": list(SMALL), "train": settings(QUICK), "adapt": settings(BRIEF)}
 
@@ -64,10 +66,35 @@ def test_the_readmes_task_family_is_one(idaq: Idaq, monkeypatch: pytest.MonkeyPa
     del sys.modules["cart"]
 
 
-def test_make_targets_named_in_the_readme_exist() -> None:
+def test_every_seam_on_the_page_of_architecture_works(
+    idaq: Idaq, collected: Collected, datasets_root: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Blocks that begin with `# mine.py` are one module; then the others run, and the commands, in their order."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "root"))
+    shutil.copytree(collected.path, tmp_path / "root" / collected.path.relative_to(datasets_root))
+    blocks = re.findall(r"```(python|bash)\n(.*?)```", (CHECKOUT / "docs/architecture.md").read_text(), re.DOTALL)
+    mine = [text for _, text in blocks if text.startswith("# mine.py")]
+    Path("mine.py").write_text("\n\n".join(mine))
+    small = {"train": settings(("steps=20", "threads=1")), "adapt": settings(BRIEF)}
+    for kind, text in blocks:
+        if kind == "python" and text not in mine:
+            exec(compile(text, "docs/architecture.md", "exec"), {})
+        for line in text.splitlines() if kind == "bash" else []:
+            _, command, *arguments = shlex.split(line)
+            done = idaq(command, *arguments, *small.get(command, []))
+            assert done.code == 0, (line, done.err)
+    assert Path("rewards.csv").read_text().count("\n") == 480
+    del sys.modules["mine"]
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "docs/releasing.md", ".github/workflows/ci.yml"])
+def test_make_targets_that_are_named_exist(page: str) -> None:
     targets = set(re.findall(r"^([a-z0-9-]+):", (CHECKOUT / "Makefile").read_text(), re.MULTILINE))
-    named = set(re.findall(r"`?make ([a-z0-9-]+)", PAGES[0].read_text()))
-    assert {"demo", "test"} <= named <= targets
+    named = set(re.findall(r"(?:`|^[- ]*(?:run: )?)make ([a-z0-9-]+)", (CHECKOUT / page).read_text(), re.MULTILINE))
+    assert named
+    assert named <= targets
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

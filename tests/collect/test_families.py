@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from gymnasium.envs.registration import EnvSpec
 
-from idaq.catalogue.entries import load_recipe
+from idaq.catalogue.entries import catalogue_recipe, load_recipe
 from idaq.collect.collect import collect
 from idaq.collect.plan import make_plan
-from idaq.core.errors import CollectError, ConfigError, PluginError, UnknownNameError
+from idaq.core.errors import CollectError, ConfigError, PluginError, UnknownNameError, UsageError
 from idaq.core.types import Array, Task
 from idaq.format.reader import open_stored
 from idaq.format.recipe import Recipe
@@ -127,7 +127,7 @@ SCRIPT = (
 if __name__ == "__main__":
     import sys
     from pathlib import Path
-    from idaq.catalogue.entries import load_recipe
+    from idaq.catalogue.entries import catalogue_recipe, load_recipe
     from idaq.collect.collect import collect
 
     mine = load_recipe(Path("mine.toml"))
@@ -161,6 +161,26 @@ def test_what_cannot_be_sent_to_workers_is_named(recipe: Recipe, tmp_path: Path)
     with pytest.raises(CollectError, match="controller of the family corridor cannot be sent to worker processes"):
         collect(mine, tmp_path, family=stuck, workers=2)
     assert not (tmp_path / "me").exists()
+
+
+@pytest.mark.parametrize("where", ["family", "policy"])
+def test_what_stands_in_a_script_is_not_named_to_workers(recipe: Recipe, tmp_path: Path, where: str) -> None:
+    (mine,) = recipe.behaviours
+    policy = dataclasses.replace(mine, kind="policy", policy="__main__:act")
+    changes = {"family": "__main__:corridor"} if where == "family" else {"behaviours": [policy]}
+    main = sys.modules["__main__"]
+    vars(main).update(corridor=get_family("my_corridor:corridor"), act=print)
+    with pytest.raises(CollectError, match="stands in a script, where worker processes do not find it"):
+        collect(dataclasses.replace(recipe, **changes), tmp_path, workers=2)
+    del main.corridor, main.act  # type: ignore[attr-defined]
+
+
+@pytest.mark.usefixtures("recipe")
+@pytest.mark.parametrize("name", ["my_corridor:corridor"])
+def test_a_family_from_outside_takes_a_recipe_and_the_command_says_which(name: str) -> None:
+    with pytest.raises(UsageError, match="it takes a recipe of your own") as caught:
+        catalogue_recipe(name, "expert")
+    assert caught.value.hint == f'idaq collect --recipe my.toml, in which family = "{name}"'
 
 
 def test_a_family_that_is_given_has_the_name_that_the_recipe_states(recipe: Recipe, tmp_path: Path) -> None:

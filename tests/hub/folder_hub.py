@@ -5,6 +5,8 @@ import shutil
 from contextlib import nullcontext
 from pathlib import Path
 
+from idaq import ShareError
+
 
 class FolderHub:
     login = "nothing is asked for"
@@ -22,6 +24,8 @@ class FolderHub:
         return file.stat().st_size if file.is_file() else None
 
     def read(self, path, start, stop):
+        if stop > (self.size(path) or 0):
+            raise ShareError(f"{self.url}/{path} is missing, or ends before byte {stop}")
         with (self._folder / path).open("rb") as file:
             file.seek(start)
             yield file.read(stop - start)

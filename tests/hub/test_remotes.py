@@ -1,5 +1,6 @@
 """Every hub passes the exported suite: a folder, memory, a web server, S3 as moto plays it, Hugging Face as we do."""
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from idaq.hub.push import push
 from idaq.hub.remote import Remote
 from idaq.testing import ReadOnlyRemoteContract, RemoteContract
 from tests.hub import servers
+from tests.hub.folder_hub import FOLDER_HUB
 
 
 class TestFolder(RemoteContract):
@@ -66,3 +68,15 @@ class TestHuggingFace(RemoteContract):
 
     def interrupt(self, remote: Remote) -> None:
         self.hf.inject(servers.cut(1000), times=1, path="/cdn/")
+
+
+class TestFromOutside(RemoteContract):
+    """What a plug-in brings, opened by its name."""
+
+    @pytest.fixture
+    def remote(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Remote]:
+        (tmp_path / "theirs.py").write_text(FOLDER_HUB)
+        monkeypatch.syspath_prepend(tmp_path)
+        monkeypatch.delitem(sys.modules, "theirs", raising=False)
+        with open_remote(f"folder://{tmp_path / 'hub'}", remote="theirs:FolderHub") as remote:
+            yield remote

@@ -53,7 +53,8 @@ ENVIRONMENTS = {
 
 
 def python_of(folder: Path, name: str) -> Path:
-    return folder / name / "bin" / "python"
+    """The interpreter of an environment."""
+    return folder / name / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
 
 def why_not(folder: Path, name: str) -> str | None:

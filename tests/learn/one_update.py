@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from idaq.learn.algorithms.focal_td3bc import FocalTd3Bc
+from idaq.learn.algorithms.focal_td3bc import FocalAgent, FocalTd3Bc
 from idaq.learn.algorithms.focal_td3bc_config import EnsembleConfig, FocalConfig, FocalTd3BcConfig, Td3BcConfig
 from idaq.learn.config import AgentSpec
 from idaq.loader.sampling import MetaBatch
@@ -44,6 +44,10 @@ class Subject:
         drawn = MetaBatch(tasks=tasks, transitions=batch, context=context)
         info = self.algorithm.update(number, drawn, GivenNoise(noise))
         return {name: float(value) for name, value in info.items()}
+
+    def agent(self) -> FocalAgent:
+        """What adaptation gets of it."""
+        return self.algorithm.agent(None)
 
     def networks(self) -> Networks:
         """Copies of all weights."""

@@ -23,6 +23,7 @@ from tests.learn.reference_update import (
     Row,
     Settings,
     Step,
+    belief,
     critic_terms,
     focal_terms,
     forward,
@@ -248,3 +249,25 @@ def test_the_encoder_learns_from_the_contexts_alone() -> None:
         subject.update(0, batch, context, LABELS, noise)
         learned.append(subject.networks())
     assert [name for name in learned[0] if not changed(learned[0][name], learned[1][name])] == ["encoder"]
+
+
+def test_the_agent_believes_acts_and_predicts_as_its_networks_say(settings: Settings) -> None:
+    subject, reference, given = pair(settings)
+    (batch, context, _), step = given.at(0), given.rows_at(0)
+    agent, networks = subject.agent(), reference.networks
+    beliefs = agent.infer(context)
+    expected = torch.stack([belief(networks, settings, [*first, *second]) for first, second in step.halves])
+    torch.testing.assert_close(torch.as_tensor(beliefs).double(), expected.detach(), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(agent.embed(context).mean(1), beliefs, rtol=1e-6)
+
+    firsts, z = [rows[0] for rows in step.rows], torch.as_tensor(beliefs).double()
+    acted = [forward(networks["actor"], row.s, z[task]).tanh() for task, row in enumerate(firsts)]
+    scale, centre = torch.tensor(settings.action_scale), torch.tensor(settings.action_centre)
+    actions = torch.as_tensor(agent.policy(beliefs).act(batch.observations[:, 0]))
+    torch.testing.assert_close(actions.double(), (torch.stack(acted) * scale + centre).detach(), rtol=1e-4, atol=1e-6)
+
+    predicted, true = agent.predict(batch[:, 0], beliefs)
+    for member in (0, 1):
+        told = [forward(networks[f"predictor_{member}"], row.s, z[task], row.a) for task, row in enumerate(firsts)]
+        np.testing.assert_allclose(predicted[member], torch.stack(told).detach(), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(true, torch.stack([row.outcome for row in firsts]), rtol=1e-4, atol=1e-6)

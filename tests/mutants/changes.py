@@ -30,6 +30,10 @@ _TRIVIAL = ("len", "isinstance")
 """without an argument they raise, whatever the tests"""
 
 
+_INVARIANTS = ("strict",)
+"""keywords that check what we believe, as `assert` does"""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Change:
     """One mutant of a module."""
@@ -82,6 +86,8 @@ def _put(module: cst.Module, node: cst.CSTNode, mutated: cst.CSTNode, content: b
 
 def _nodes(node: cst.CSTNode, statement: cst.CSTNode | None) -> Iterator[tuple[cst.CSTNode, cst.CSTNode | None]]:
     """Each node that may change, with the innermost statement it is part of."""
+    if isinstance(node, cst.Arg) and node.keyword is not None and node.keyword.value in _INVARIANTS:
+        return
     if isinstance(node, _UNTOUCHED) or (statement is None and _is_alias(node)):
         return
     if isinstance(node, (cst.SimpleStatementLine, cst.BaseCompoundStatement)):
@@ -117,6 +123,8 @@ def _calls(node: cst.Call) -> Iterator[cst.Call]:
     """Without each keyword, and with None for each other argument: mutmut does both to all, and twice is no more."""
     for place, argument in enumerate(node.args):
         before, after = node.args[:place], node.args[place + 1 :]
+        if argument.keyword is not None and argument.keyword.value in _INVARIANTS:
+            continue
         if argument.keyword is not None:
             yield node.with_changes(args=[*before, *after])
         elif not argument.star and not (isinstance(argument.value, cst.Name) and argument.value.value == "None"):

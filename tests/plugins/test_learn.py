@@ -41,7 +41,10 @@ def test_a_gradient_learner_without_latents(program: Program, world: Path) -> No
     assert program("report", "maml").code == 0
     refused = program("adapt", "maml", "--strategies", "idaq-prediction-error", *BRIEF)
     assert refused.code == 1
-    assert "an agent of maze-maml predicts no outcomes" in refused.err
+    assert "idaq-prediction-error cannot run: an agent of maze-maml is no PredictingAgent" in refused.err
+    every = program("adapt", "maml", *BRIEF)
+    assert every.code == 0, every.err
+    assert "note: idaq-prediction-error is left out" in every.err
 
 
 @pytest.mark.usefixtures("collected")
@@ -91,6 +94,20 @@ def test_a_run_of_code_that_is_not_installed_is_trusted_only_on_the_users_word(p
     assert not (world / "imported").exists()
     trusted = program("adapt", "mine", *BRIEF, "--strategies", "posterior", "--plugin", "mine:MamlConfig")
     assert trusted.code == 0, trusted.err
+
+
+def test_the_study_runs_on_a_recipe_of_ones_own(program: Program, installed: Path, world: Path) -> None:
+    settings = ["train.algorithm='maze-maml'", "train.steps=20", "train.log_every=10", "adapt.episodes=2",
+                "adapt.report_at=[2]", "adapt.seeds=1", "adapt.reference=1"]  # fmt: skip
+    words = [word for setting in settings for word in ("--set", setting)]
+    done = program("reproduce", "--recipe", installed / "idaq_maze" / "maze.toml", "--catalogue", "mine",
+                   "--seeds", "2", "--jobs", "2", "--out", "study", *words)  # fmt: skip
+    assert done.code == 0, done.err
+    summary = json.loads((world / "mine/two-rooms/mixed/baselines.json").read_text())
+    assert summary["measured"]["train_seeds"] == [0, 1]
+    assert "best-of-prior" in summary["strategies"]
+    assert "idaq-prediction-error" not in summary["strategies"]
+    assert "Baselines" in (world / "mine/two-rooms/mixed/card.md").read_text()
 
 
 def test_they_are_listed(program: Program) -> None:

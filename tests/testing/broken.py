@@ -207,14 +207,6 @@ class Forgetful(Memory):
         return len(self.files.get(path, b""))
 
 
-class TestMemory(RemoteContract):
-    red = ""
-
-    @pytest.fixture
-    def remote(self) -> Remote:
-        return Memory()
-
-
 class TestGreedy(RemoteContract):
     red = "test_a_range_is_exactly_the_bytes_asked_for"
 

@@ -70,4 +70,5 @@ def maze() -> Family:
         env_spec=EnvSpec(id="idaq-maze/Maze-v0", entry_point="idaq_maze.family:Maze", max_episode_steps=HORIZON),
         task_changes_dynamics=False,
         place=(0, 1),
+        simulators=("idaq-maze", "gymnasium"),
     )

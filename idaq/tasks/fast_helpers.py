@@ -1,7 +1,7 @@
-"""Meta-World's own code, bound to faster helpers: the same results to the bit, and nothing of Meta-World is patched.
+"""Faster helpers for Meta-World's own code: the same results to the bit, and nothing of Meta-World is patched.
 
-Its rewards and scripted policies call NumPy and SciPy for numbers of three elements. `rebound_class(cls, stop)` gives
-a class's methods anew, from the same code, looking up those helpers here.
+Its rewards and scripted policies call NumPy and SciPy for vectors of three numbers. `with_fast_helpers(cls, stop)`
+makes a subclass whose methods are the same code, and find the helpers of this file under those names.
 """
 
 import math
@@ -132,8 +132,8 @@ _REWARDS = types.SimpleNamespace(**vars(reward_utils) | {"tolerance": tolerance,
 _HELPERS = {"np": _NUMPY, "reward_utils": _REWARDS, "Rotation": FastRotation, "move": move, "Action": Action}
 
 
-def rebound(function: Callable[..., Any], helpers: dict[str, Any]) -> Callable[..., Any]:
-    """The same code, looking these helpers up by name; a decorator that only asserts is dropped."""
+def _copied(function: Callable[..., Any], helpers: dict[str, Any]) -> Callable[..., Any]:
+    """A function of the same code that finds `helpers` by name; a decorator that only asserts is dropped."""
     while function.__name__ == "inner" and function.__closure__:
         function = next(c.cell_contents for c in function.__closure__ if callable(c.cell_contents))
     names = {name: helper for name, helper in helpers.items() if name in function.__globals__}
@@ -146,9 +146,9 @@ def rebound(function: Callable[..., Any], helpers: dict[str, Any]) -> Callable[.
     return copied
 
 
-def rebound_class(cls: type, stop: type, before: type = object) -> type:
-    """A subclass of `cls`, and of `before`, which comes first: every method and property that `cls` has from itself and
-    its bases up to and including `stop`, rebound, but for what `before` has in place of those bases'."""
+def with_fast_helpers(cls: type, stop: type, before: type = object) -> type:
+    """A subclass of `before` and `cls`: each method and property of `cls` and its bases up to and including `stop`,
+    copied to use the fast helpers, except what `before` has in place of the bases'."""
     line = cls.__mro__[: cls.__mro__.index(stop) + 1]
     fast = type(f"Fast{cls.__name__}", (cls,) if before is object else (before, cls), {})
     helpers = _HELPERS | {cls.__name__: fast}  # some call their own static methods by the class's name
@@ -157,9 +157,9 @@ def rebound_class(cls: type, stop: type, before: type = object) -> type:
             if name.startswith("__") or (name in vars(before) and base is not cls):
                 continue
             if isinstance(member, property) and member.fget:
-                setattr(fast, name, property(rebound(member.fget, helpers), member.fset))
+                setattr(fast, name, property(_copied(member.fget, helpers), member.fset))
             elif isinstance(member, staticmethod):
-                setattr(fast, name, staticmethod(rebound(member.__func__, helpers)))
+                setattr(fast, name, staticmethod(_copied(member.__func__, helpers)))
             elif isinstance(member, types.FunctionType):
-                setattr(fast, name, rebound(member, helpers))
+                setattr(fast, name, _copied(member, helpers))
     return fast
