@@ -15,7 +15,7 @@ from idaq.collect.collect import Collected
 from idaq.core.config import to_mapping
 from idaq.core.errors import CheckpointError, ConfigError, DatasetError, DatasetNotFoundError, PluginError, RunError
 from idaq.core.metrics import METRICS
-from idaq.core.types import Task
+from idaq.core.types import Floats, Task
 from idaq.format.documents import TaskRecord
 from idaq.learn.algorithm import BeliefPolicy, Prior
 from idaq.learn.algorithms.focal_td3bc_config import FocalTd3BcConfig
@@ -27,7 +27,6 @@ from idaq.learn.run import TASKS, differences, read_run, run_dataset, run_tasks,
 from idaq.learn.state import load_modules, load_optimiser, module_state, optimiser_state
 from idaq.loader import Dataset, Transitions, open_dataset
 from idaq.loader.contexts import task_contexts
-from idaq.loader.transitions import Floats
 from tests.learn.test_loop import small_config
 
 MADE = Prior(
