@@ -16,7 +16,7 @@ from idaq.adapt.strategies import in_distribution_return
 from idaq.adapt.strategy import STRATEGIES, AdaptPlan, adaptation_plan
 from idaq.adapt.trace import has_trace, read_trace, write_trace
 from idaq.collect.collect import Collected
-from idaq.core.errors import DatasetError, RunError
+from idaq.core.errors import DatasetError, PluginError, RunError
 from idaq.core.seeds import episode_seed
 from idaq.core.types import Array
 from idaq.format.documents import TaskRecord, mean_random
@@ -256,6 +256,40 @@ def test_a_test_task_without_a_random_reference_cannot_be_scored(agent: Agent, d
     unmeasured = [replace(task, reference=replace(task.reference, random=None)) for task in tasks.tasks]
     with pytest.raises(DatasetError, match="has no random reference to score against"):
         adapt(agent, replace(tasks, tasks=unmeasured), plan("idaq"))
+
+
+POINT = get_family("point-robot")
+HERE = "tests.adapt.test_adapt:POINT"
+
+
+def test_a_family_that_a_dataset_names_is_imported_only_where_the_user_says_so(
+    agent: Agent, dataset: Dataset, adapted: Adapted
+) -> None:
+    tasks = replace(task_set(dataset), family=HERE)
+    for allow in ([], ["tests.adapt.test_adapt:OTHER"]):
+        with pytest.raises(PluginError, match="never imported because a document says so"):
+            adapt(agent, tasks, plan("posterior"), allow=allow)
+    found = adapt(agent, tasks, plan("posterior"), allow=[HERE])
+    assert found.results.strategies["posterior"] == adapted.results.strategies["posterior"]
+    elsewhere = replace(tasks, adapt={"uncertainty": HERE, "episodes": 1, "report_at": [1], "seeds": 1})
+    with pytest.raises(PluginError, match="the adaptation settings"):
+        adapt(agent, elsewhere)
+
+
+def test_without_a_plan_every_strategy_runs_with_the_datasets_defaults(agent: Agent, dataset: Dataset) -> None:
+    assert dataset.manifest is not None
+    told = {"episodes": 2, "report_at": [2], "seeds": 1, "candidates": 2, "context": 4, "offline_context": 6}
+    tasks = replace(task_set(dataset), adapt=told)
+    without_data = adaptation_plan([name for name in STRATEGIES.names() if name != "offline-context"], {}, told)
+    with pytest.raises(RunError, match="offline-context cannot run"):
+        adapt(agent, tasks)
+    recipe = replace(dataset.manifest.recipe, adapt=told)
+    whole = replace(dataset, manifest=replace(dataset.manifest, recipe=recipe))
+    found = adapt(agent, whole).results
+    assert list(found.strategies) == STRATEGIES.names()
+    expected = adapt(agent, tasks, without_data).results
+    for name, result in expected.strategies.items():
+        assert found.strategies[name] == result, name
 
 
 def test_each_strategy_is_told_of_as_soon_as_it_is_done(agent: Agent, dataset: Dataset, adapted: Adapted) -> None:

@@ -33,6 +33,8 @@ class Group:
     tests: list[str]
     sample: int
     """of all their mutants, how many are judged; 0 is all"""
+    leave_out: list[str]
+    """tests that are too slow to run even once"""
 
     def changes(self) -> list[Change]:
         """In an order that is as good as random, so that the first of them are a sample."""
@@ -68,6 +70,7 @@ def groups() -> list[Group]:
             modules=sorted({str(path) for pattern in group["modules"] for path in Path().glob(pattern)}),
             tests=group["tests"],
             sample=group.get("sample", 0),
+            leave_out=group.get("leave_out", []),
         )
         for group in settings
     ]
@@ -82,6 +85,10 @@ class Verdicts:
         self._file = state / "verdicts.jsonl"
         lines = self._file.read_text().splitlines() if self._file.exists() else []
         self._known = {record["key"]: record for record in map(json.loads, lines)}
+
+    def modules(self) -> set[str]:
+        """Those of which something has been judged."""
+        return {record["module"] for record in self._known.values()}
 
     def get(self, change: Change) -> str | None:
         found = self._known.get(change.key)
@@ -121,7 +128,7 @@ def judge_group(group: Group, only: list[str], verdicts: Verdicts, *, by_hand_al
     if not waiting:
         return
     place = verdicts.state / f"survey-{digest_of([*group.modules, *group.tests])}.json"
-    known = survey(group.modules, group.tests, place)
+    known = survey(group.modules, [*group.tests, *(f"--deselect={test}" for test in group.leave_out)], place)
     load(known.loaded)
     check_control(waiting[0].module, known)
     for number, change in enumerate(waiting, 1):
@@ -154,9 +161,10 @@ def main() -> None:
         for group in groups():
             judge_group(group, asked.only, verdicts, by_hand_alone=asked.by_hand)
     finally:
+        begun = [group for group in groups() if verdicts.modules() & set(group.modules)]
         write_table(
             TABLE,
-            [(change, verdicts.get(change)) for group in groups() for change in group.changes()],
+            [(change, verdicts.get(change)) for group in begun for change in group.changes()],
             tomllib.loads(EQUIVALENT.read_text()).get("equivalent", []),
             {name: verdicts.get(change) for name, change in changes_by_hand().items()},
         )

@@ -56,12 +56,11 @@ def changes_of(module: str, source: str) -> list[Change]:
     """All single changes of a module, in order of lines."""
     wrapper = MetadataWrapper(cst.parse_module(source))
     places, spans = wrapper.resolve(PositionProvider), wrapper.resolve(ByteSpanPositionProvider)
-    content, meaning = source.encode(), ast.dump(ast.parse(source))
-    found: dict[str, Change] = {}
+    content, found = source.encode(), dict[str, Change]()
     for node, statement in _nodes(wrapper.module, None):
         for mutated in _mutations(node):
             changed = _put(wrapper.module, node, mutated, content, spans[node])
-            if not _is_another(meaning, changed):
+            if changed == source or not _is_program(changed):
                 continue
             was, now = _difference(source, changed)
             line, last = places[node].start.line, places[node].end.line
@@ -131,12 +130,12 @@ def _calls(node: cst.Call) -> Iterator[cst.Call]:
             yield node.with_changes(args=[*before, argument.with_changes(value=cst.Name("None")), *after])
 
 
-def _is_another(meaning: str, changed: str) -> bool:
-    """Whether it is a program, and not the one of `meaning`."""
+def _is_program(source: str) -> bool:
     try:
-        return ast.dump(ast.parse(changed)) != meaning
+        ast.parse(source)
     except SyntaxError:
         return False
+    return True
 
 
 def _difference(source: str, changed: str) -> tuple[str, str]:

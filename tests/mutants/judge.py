@@ -74,16 +74,14 @@ class Survey:
 def survey(modules: list[str], tests: list[str], place: Path) -> Survey:
     """Run the tests once with their lines traced, and keep what that tells at `place`, or read what is there.
 
-    Tests that fail, take long or are marked slow judge nothing.
-
-    Raises RuntimeError if none is left.
+    Tests that fail or take long judge nothing. Raises RuntimeError if none is left.
     """
 
     def watched() -> int:
         cover = coverage.Coverage(data_file=None, include=[str(Path(module).resolve()) for module in modules])
         watch, before = _Watch(cover), set(sys.modules)
         cover.start()
-        pytest.main([*_OPTIONS, "-m", "not slow", "--maxfail=0", *tests], plugins=[watch])
+        pytest.main([*_OPTIONS, "--maxfail=0", *tests], plugins=[watch])
         cover.stop()
         data = cover.get_data()
         found = Survey(
