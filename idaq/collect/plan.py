@@ -13,6 +13,7 @@ from idaq.collect.behaviours import BEHAVIOURS
 from idaq.core.config import canonical_json, to_mapping
 from idaq.core.digest import value_digest
 from idaq.core.errors import CollectError, ConfigError, PluginError
+from idaq.core.extras import missing_extra
 from idaq.core.seeds import generator
 from idaq.format.recipe import Behaviour, Recipe
 from idaq.tasks import Family, Spaces, get_family
@@ -176,6 +177,9 @@ def _faults(family: Family) -> list[str]:
     try:
         simulator_versions(family)
     except PackageNotFoundError as error:
+        extra = missing_extra(str(error.name))
+        if extra is not None:
+            raise extra from None
         faults.append(f"simulators names {error.name}, which is no installed package")
     return faults
 

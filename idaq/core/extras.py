@@ -52,10 +52,18 @@ def naming_extras() -> Generator[None]:
     except ImportError as error:
         names = [found.name for found in (error, error.__cause__) if isinstance(found, ModuleNotFoundError)]
         name = "".join(str(name) for name in names[:1]).partition(".")[0]
-        if name not in _NEEDS or sys.modules.get(name) is not None:
+        missing = None if sys.modules.get(name) is not None else missing_extra(name)
+        if missing is None:
             raise
-        sentence, install = _NEEDS[name]
-        raise MissingExtraError(sentence, hint=f"pip install {install}") from None
+        raise missing from None
+
+
+def missing_extra(module: str) -> MissingExtraError | None:
+    """The error for an optional library, by the name of its module; None for any other library."""
+    if module not in _NEEDS:
+        return None
+    sentence, install = _NEEDS[module]
+    return MissingExtraError(sentence, hint=f"pip install {install}")
 
 
 def optional(module: str) -> Any:
