@@ -17,6 +17,8 @@ from idaq.core.errors import CheckpointError, ConfigError, DatasetError, Dataset
 from idaq.core.metrics import METRICS
 from idaq.core.types import Floats, Task
 from idaq.format.documents import TaskRecord
+from idaq.format.reader import open_stored
+from idaq.format.zarr.transfer import export_zarr
 from idaq.learn.algorithm import BeliefPolicy, Prior
 from idaq.learn.algorithms.focal_td3bc_config import FocalTd3BcConfig
 from idaq.learn.checkpoint import checkpoints, load_agent, step_of, weights_digest
@@ -71,6 +73,15 @@ def test_a_run_finds_its_dataset_where_it_was_and_where_it_is_now(
     assert run_dataset(finished).path == moved
     with pytest.raises(DatasetNotFoundError):
         run_dataset(finished, tmp_path / "nothing")
+
+
+def test_a_run_on_a_dataset_at_a_url_finds_it_there(own: Path, collected: Collected, tmp_path: Path) -> None:
+    export_zarr(open_stored(collected.path), str(tmp_path / "x.zarr"))
+    document = json.loads((own / "run.json").read_text())
+    document |= {"dataset_id": "idaq/no/such-v0", "dataset_path": f"file://{tmp_path}/x.zarr"}
+    (own / "run.json").write_text(json.dumps(document))
+    found = run_dataset(own)
+    assert (found.path, found.streamed) == (f"file://{tmp_path}/x.zarr", True)
 
 
 def test_a_dataset_that_is_another_by_now_is_refused(own: Path, made: Path) -> None:

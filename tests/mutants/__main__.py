@@ -109,15 +109,16 @@ class Verdicts:
 def digest_of(tests: Iterable[str]) -> str:
     """Of all test files that judge."""
     found = hashlib.sha256()
-    for path in sorted(
-        {file for test in tests for file in ([Path(test)], Path(test).rglob("*.py"))[Path(test).is_dir()]}
-    ):
+    files = {file for test in map(Path, tests) for file in (test.rglob("*.py") if test.is_dir() else [test])}
+    for path in sorted(files):
         found.update(path.read_bytes())
     return found.hexdigest()[:16]
 
 
 def judge_group(group: Group, only: list[str], verdicts: Verdicts, *, by_hand_alone: bool) -> None:
     """Judge what is not yet judged of a group, or of those of its modules that begin with one of `only`."""
+    if only and not any(module.startswith(tuple(only)) for module in group.modules):
+        return
     tests = digest_of(group.tests)
     by_hand = [change for change in changes_by_hand().values() if change.module in group.modules]
     waiting = [
@@ -127,6 +128,7 @@ def judge_group(group: Group, only: list[str], verdicts: Verdicts, *, by_hand_al
     ]
     if not waiting:
         return
+    waiting.sort(key=lambda change: verdicts.get(change) is None)  # what once survived comes first
     place = verdicts.state / f"survey-{digest_of([*group.modules, *group.tests])}.json"
     known = survey(group.modules, [*group.tests, *(f"--deselect={test}" for test in group.leave_out)], place)
     load(known.loaded)
