@@ -48,8 +48,15 @@ class RunRecord:
         return int(self.config.get("seed", 0))
 
     def training(self, allow: Collection[str] = ()) -> TrainConfig:
-        """`config` as the algorithm's own. Raises PluginError for one that is not installed and not in `allow`."""
-        return training_config({}, self.config, allow=allow)
+        """`config` as the algorithm's own.
+
+        Raises PluginError for an algorithm that is neither installed nor in `allow`, RunError for a damaged config.
+        """
+        try:
+            return training_config({}, self.config, allow=allow)
+        except ConfigError as error:
+            hint = "train again into another directory"
+            raise RunError(error.message.replace("training settings: ", f"{RUN}: config."), hint=hint) from None
 
 
 @config
