@@ -8,9 +8,9 @@ import os
 import shutil
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,13 +20,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from idaq.collect.collect import collect
-from idaq.core.digest import dataset_digest
-from idaq.core.errors import DatasetError, DatasetExistsError, DatasetNotFoundError, IdaqError, UsageError
+from idaq.core.errors import DatasetExistsError, DatasetNotFoundError, UsageError
 from idaq.core.types import Advance
 from idaq.format.edit import Labels, relabelled, subset
 from idaq.format.merge import merged
 from idaq.format.reader import Identity, StoredDataset, identity_of, open_stored
-from idaq.format.recipe import Behaviour, Recipe
+from idaq.format.recipe import Recipe
 from idaq.format.store import delete_dataset, find_dataset, list_datasets
 from idaq.format.verify import verify
 from idaq.format.writer import DatasetSource, EpisodeEntry, write_dataset
@@ -35,6 +34,7 @@ from idaq.hub.pull import pull
 from idaq.hub.push import push
 from idaq.hub.tasks import pull_tasks
 from tests.recipes import small_recipe
+from tests.twin import Refused, Row, Twin, joined, rows_of
 
 ORDERS = int(os.environ.get("IDAQ_FUZZ", "30"))
 NAMES = [f"idaq/twin/{name}-v0" for name in ("a", "b", "deeper/c", "d", "e", "f", "g", "h")]
@@ -51,74 +51,6 @@ RECIPES = {
 ONCE = tempfile.TemporaryDirectory()
 ALIKE = ["expert", "other seed", "mixed"]
 TINY = ("episodes=1", "splits.sizes.train=2", "splits.sizes.test=1", "reference.random_episodes=2")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Row:
-    """One episode, as the twin knows it."""
-
-    task: int
-    behaviour: str
-    digest: str
-    total: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Twin:
-    """What a dataset must hold."""
-
-    family: str
-    rows: tuple[Row, ...]
-    splits: dict[int, str]
-    behaviours: dict[str, Behaviour]
-    """by the name they have now; how many episodes they were to give does not matter"""
-    recipe: str | None = None
-    """which of RECIPES it was collected from, if from any"""
-
-    def keep(self, wanted: Callable[[Row], bool]) -> "Twin":
-        """The rows that are wanted, and what they need. Raises Refused if there are none."""
-        rows = tuple(row for row in self.rows if wanted(row))
-        if not rows:
-            raise Refused(DatasetError)
-        tasks, names = {row.task for row in rows}, {row.behaviour for row in rows}
-        return replace(
-            self,
-            rows=rows,
-            splits={task: split for task, split in self.splits.items() if task in tasks},
-            behaviours={name: made for name, made in self.behaviours.items() if name in names},
-            recipe=None,
-        )
-
-    @property
-    def digest(self) -> str:
-        return dataset_digest([row.digest for row in self.rows])
-
-
-class Refused(Exception):
-    """The real thing must refuse it, with this error."""
-
-    @property
-    def kind(self) -> type[IdaqError]:
-        return self.args[0]
-
-
-def joined(parts: Sequence[Twin]) -> Twin:
-    """Task by task, part by part, each episode once. Raises Refused."""
-    splits: dict[int, str] = {}
-    behaviours: dict[str, Behaviour] = {}
-    for part in parts:
-        unlike = any(splits.get(task, split) != split for task, split in part.splits.items())
-        unlike |= any(behaviours.get(name, made) != made for name, made in part.behaviours.items())
-        if unlike or part.family != parts[0].family:
-            raise Refused(DatasetError)
-        splits, behaviours = part.splits | splits, part.behaviours | behaviours
-    once: dict[str, Row] = {}
-    for part in parts:
-        for row in part.rows:
-            once.setdefault(row.digest, row)
-    rows = tuple(sorted(once.values(), key=lambda row: row.task))  # in the order of the parts within a task
-    whole = Twin(family=parts[0].family, rows=rows, splits=splits, behaviours=behaviours)
-    return whole.keep(lambda row: True)
 
 
 def recipe_of(name: str, dataset_id: str) -> Recipe:
@@ -138,15 +70,6 @@ def collected(name: str) -> tuple[StoredDataset, Twin]:
         recipe=name,
     )
     return stored, twin
-
-
-def rows_of(stored: StoredDataset) -> tuple[Row, ...]:
-    table = stored.episodes
-    columns = (table.task_index, table.behaviour, table.digest, table.total_reward)
-    return tuple(
-        Row(task=task, behaviour=behaviour, digest=digest, total=total)
-        for task, behaviour, digest, total in zip(*(column.tolist() for column in columns), strict=True)
-    )
 
 
 @contextmanager

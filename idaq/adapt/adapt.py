@@ -17,14 +17,13 @@ from idaq.adapt.strategy import AdaptPlan, Strategy, adaptation_plan
 from idaq.core.config import to_mapping
 from idaq.core.errors import DatasetError, RunError
 from idaq.core.seeds import episode_seed, generator
-from idaq.core.types import Advance, ignore_progress
+from idaq.core.types import Advance, Floats, ignore_progress
 from idaq.format.documents import TaskRecord
 from idaq.learn.algorithm import Agent
 from idaq.learn.checkpoint import weights_digest
 from idaq.learn.run import TaskSet, task_set
 from idaq.loader import Dataset
 from idaq.loader.contexts import task_contexts
-from idaq.loader.transitions import Floats
 from idaq.tasks import Family, find_family
 
 _FRESH = 1_000_000  # fresh episodes take their seeds from beyond the adaptation episodes
@@ -93,7 +92,8 @@ def adapt(
         if problem:
             raise RunError(f"strategy {name} cannot run: {problem}", hint="--strategies names those that can")
     rollouts = Rollouts(problems.family)
-    histories, results, final = {}, {}, {}
+    histories, results = dict[str, AdaptationHistory](), dict[str, StrategyResult]()
+    final = dict[str, EpisodeBatch]()
     for name, strategy in plan.strategies.items():
         history, result, last = _run(problems, plan.config, strategy, rollouts, progress)
         histories[name], results[name], final[name] = history, result, last

@@ -5,8 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from idaq.core.config import config
-
-AtLeastOne = Annotated[int, Field(ge=1)]
+from idaq.core.types import AtLeastOne
 
 Role = Literal["method", "variant", "rival", "control", "reference"]
 """method: what a report is about. variant: of the method, not compared with it. rival: compared with it. control: the

@@ -11,10 +11,10 @@ from jaxtyping import Float32, Float64
 
 from idaq.adapt.lockstep import EpisodeBatch
 from idaq.adapt.policy import BeliefPolicy, Policy
-from idaq.adapt.uncertainty import UNCERTAINTIES, Scores
+from idaq.adapt.uncertainty import UNCERTAINTIES
 from idaq.core.errors import RunError
+from idaq.core.types import Doubles, Floats
 from idaq.learn.algorithm import Agent, EmbeddingAgent, Prior
-from idaq.loader.transitions import Floats
 
 
 @dataclass(kw_only=True)
@@ -36,7 +36,7 @@ class AdaptationHistory:
     episodes: list[EpisodeBatch] = field(default_factory=list)
     """n x P episodes"""
     _embeddings: list[Floats] = field(default_factory=list)
-    _scores: dict[str, list[Scores]] = field(default_factory=dict)
+    _scores: dict[str, list[Doubles]] = field(default_factory=dict)
 
     def add(self, policy: Policy, episodes: EpisodeBatch) -> None:
         """One more episode of every problem."""

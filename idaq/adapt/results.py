@@ -10,7 +10,7 @@ from idaq.adapt.config import AdaptConfig, Role
 from idaq.core.config import config, from_mapping, to_mapping
 from idaq.core.errors import ConfigError, CorruptDatasetError, RunError
 from idaq.core.files import read_json, write_json
-from idaq.core.types import PlainData
+from idaq.core.types import PlainData, TaskParams
 from idaq.learn.run import differences
 
 RESULTS = "results.json"
@@ -27,7 +27,7 @@ class TestTask:
 
     task_id: str
     task_index: int
-    params: dict[str, float | list[float]]
+    params: TaskParams
     random: float
     """mean return of random actions"""
     behaviour: float

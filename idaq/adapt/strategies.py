@@ -14,14 +14,15 @@ import numpy as np
 from jaxtyping import Bool, Float
 from pydantic import Field
 
-from idaq.adapt.config import AtLeastOne, Role
+from idaq.adapt.config import Role
 from idaq.adapt.history import AdaptationHistory
 from idaq.adapt.policy import Policy, RandomPolicy
 from idaq.adapt.strategy import Strategy
 from idaq.core.config import config
 from idaq.core.errors import DatasetError, RunError
+from idaq.core.types import AtLeastOne, Floats
 from idaq.learn.algorithm import EmbeddingAgent, PredictingAgent
-from idaq.loader.transitions import Floats, Transitions
+from idaq.loader.transitions import Transitions
 
 Context = Annotated[int, Field(ge=2)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -78,9 +79,9 @@ def _infer(history: AdaptationHistory, weights: Float[np.ndarray, "P C n"], cont
     problems, draws, _ = weights.shape
     edges = (weights / weights.sum(-1, keepdims=True)).cumsum(-1)
     episode = (history.rng.random((problems, draws, context, 1)) > edges[:, :, None, :-1]).sum(-1)
-    p = np.arange(problems)[:, None, None]
+    p = np.arange(len(weights))[:, None, None]
     lengths_nP = np.stack([batch.valid.sum(1) for batch in history.episodes])
-    step = (history.rng.random(episode.shape) * lengths_nP[episode, p]).astype(np.int64)
+    step = (history.rng.random((problems, draws, context)) * lengths_nP[episode, p]).astype(np.int64)
     if isinstance(history.agent, EmbeddingAgent):
         return np.stack(history.embeddings)[episode, p, step].mean(2)
     seen = Transitions.stack([batch.transitions for batch in history.episodes])[episode, p, step]
@@ -111,7 +112,7 @@ def best_episodes(
 
     Equal scores (a sparse reward not met) are ranked by the distance of their latents to the best episode's.
     """
-    problem = np.arange(scores_nP.shape[1])
+    problem = np.arange(len(scores_nP.T))
     to_best = ((tried_nPZ - tried_nPZ[scores_nP.argmin(0), problem]) ** 2).sum(-1)
     order = np.lexsort((to_best, scores_nP), axis=0)
     accepted = np.zeros(scores_nP.shape, bool)

@@ -13,27 +13,26 @@ from idaq.adapt.lockstep import EpisodeBatch
 from idaq.adapt.policy import BeliefPolicy, Policy
 from idaq.core.errors import RunError
 from idaq.core.registry import Registry
+from idaq.core.types import Doubles, Floats
 from idaq.learn.algorithm import Agent, PredictingAgent
-from idaq.loader.transitions import Floats
 
-Scores = NDArray[np.float64]
-Uncertainty = Callable[[Agent, EpisodeBatch, Policy], Scores]
+Uncertainty = Callable[[Agent, EpisodeBatch, Policy], Doubles]
 """the agent, one episode of each of P problems, the policy that made them -> (P,)"""
 
 
-def negative_return(_agent: Agent, episodes: EpisodeBatch, _policy: Policy) -> Scores:
+def negative_return(_agent: Agent, episodes: EpisodeBatch, _policy: Policy) -> Doubles:
     """Q = - sum of rewards."""
     return -episodes.returns
 
 
-def prediction_error(agent: Agent, episodes: EpisodeBatch, policy: Policy) -> Scores:
+def prediction_error(agent: Agent, episodes: EpisodeBatch, policy: Policy) -> Doubles:
     """Q = mean over members and steps of (r_e - r)^2 + mean over dimensions of (s'_e - s')^2, normalised units."""
     predicted, actual = _predict(agent, episodes, policy)
     square = (predicted - actual) ** 2
     return _mean_over_steps((square[..., 0] + square[..., 1:].mean(-1)).mean(0), episodes.valid)
 
 
-def prediction_variance(agent: Agent, episodes: EpisodeBatch, policy: Policy) -> Scores:
+def prediction_variance(agent: Agent, episodes: EpisodeBatch, policy: Policy) -> Doubles:
     """Q = mean over steps of std over members of r_e + mean over dimensions of std over members of s'_e."""
     spread = _predict(agent, episodes, policy)[0].std(0)
     return _mean_over_steps(spread[..., 0] + spread[..., 1:].mean(-1), episodes.valid)
@@ -69,5 +68,5 @@ def _predict(agent: Agent, episodes: EpisodeBatch, policy: Policy) -> tuple[Floa
     return predicted.reshape(-1, problems, steps, predicted.shape[-1]), actual.reshape(problems, steps, -1)
 
 
-def _mean_over_steps(values_PT: Floats, valid_PT: NDArray[np.bool_]) -> Scores:
+def _mean_over_steps(values_PT: Floats, valid_PT: NDArray[np.bool_]) -> Doubles:
     return np.where(valid_PT, values_PT, 0).sum(1, dtype=np.float64) / valid_PT.sum(1)

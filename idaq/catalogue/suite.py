@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pydantic import Field
 
 from idaq.core.config import config, from_mapping, to_mapping
 from idaq.core.files import read_json, write_json
+from idaq.core.types import AtLeastOne
 from idaq.evaluate.protocol import Summary
 from idaq.format.documents import mean_random
 from idaq.format.reader import StoredDataset
@@ -24,10 +25,10 @@ class SetData:
     settings: list[str] = Field(default_factory=list)
     """changes to the catalogue's recipe, key=value"""
     content_digest: str
-    tasks: Annotated[int, Field(ge=1)]
-    episodes: Annotated[int, Field(ge=1)]
-    steps: Annotated[int, Field(ge=1)]
-    size: Annotated[int, Field(ge=1)]
+    tasks: AtLeastOne
+    episodes: AtLeastOne
+    steps: AtLeastOne
+    size: AtLeastOne
     """bytes of its HDF5"""
     mean: float
     """of the episodes' returns"""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-from pydantic import Field, StringConstraints
+from pydantic import Field
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
@@ -18,11 +18,9 @@ from idaq.core.config import config, from_mapping, to_mapping
 from idaq.core.errors import CorruptDatasetError, PolicyError, unknown_name
 from idaq.core.files import read_json, write_bytes, write_json
 from idaq.core.reading import LARGEST_TABLE, read_document
-from idaq.core.types import Array, FamilyName, Slug, VersionOne
+from idaq.core.types import Array, AtLeastOne, FamilyName, Sha256, Slug, VersionOne
 
 RECORD, COMPARISON = "record.json", "comparison.json"
-Positive = Annotated[int, Field(ge=1)]
-Sha256 = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
 Tensors = dict[str, Array]
 
 
@@ -30,26 +28,26 @@ Tensors = dict[str, Array]
 class SacConfig:
     """Soft actor-critic (Haarnoja et al., 2018) on all tasks of a family at once, conditioned on the task."""
 
-    steps: Positive = 200_000
+    steps: AtLeastOne = 200_000
     """control steps of all environments together"""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     tasks: list[Annotated[int, Field(ge=0)]] = Field(default_factory=list)
     """task indices to learn; none = all"""
-    hidden: Positive = 256
-    layers: Positive = 2
+    hidden: AtLeastOne = 256
+    layers: AtLeastOne = 2
     lr: Annotated[float, Field(gt=0)] = 7e-4
     gamma: Annotated[float, Field(ge=0, lt=1)] = 0.99
-    batch: Positive = 256
-    envs: Positive = 4
+    batch: AtLeastOne = 256
+    envs: AtLeastOne = 4
     """environments side by side"""
     updates: Annotated[float, Field(gt=0, le=8)] = 0.5
     """gradient steps for each control step"""
-    warmup: Positive = 4000
+    warmup: AtLeastOne = 4000
     """control steps of random actions before the first update"""
     relabelled: Annotated[float, Field(ge=0, le=1)] = 0.5
     """share of each batch that is paid as another task would have paid, where tasks differ in reward alone"""
-    buffer: Positive = 1_000_000
-    evaluate_every: Positive = 10_000
+    buffer: AtLeastOne = 1_000_000
+    evaluate_every: AtLeastOne = 10_000
     """control steps between evaluations; a run that was stopped goes on from the last one"""
     snapshots: dict[Slug, Annotated[float, Field(gt=0, le=1)]] = Field(
         default_factory=lambda: {"medium": 0.5, "late": 0.75, "expert": 1.0}
@@ -92,9 +90,9 @@ class PolicyRecord:
     versions: dict[str, str]
     command: str
     """what trains them again"""
-    observation_size: Positive
+    observation_size: AtLeastOne
     feature_size: Annotated[int, Field(ge=0)]
-    action_size: Positive
+    action_size: AtLeastOne
     config: SacConfig
     curve: list[CurvePoint]
     snapshots: dict[Slug, Snapshot]
@@ -136,7 +134,7 @@ class Comparison:
     family: FamilyName
     snapshot: Slug
     """of either training"""
-    episodes: Positive
+    episodes: AtLeastOne
     """of each policy on each task"""
     tasks: list[ComparedTask]
     commands: list[str]

@@ -3,6 +3,8 @@
 Each raises DatasetError that names the place, the column and the row.
 """
 
+from typing import TypeGuard
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,10 +17,14 @@ def check_numbers(name: str, value: object, where: str) -> Array:
 
     Raises DatasetError for anything else: text, dates, records.
     """
-    if not isinstance(value, np.ndarray) or value.dtype.kind not in "biuf" or value.dtype.itemsize > 8:
-        kind = value.dtype if isinstance(value, np.ndarray) else type(value).__name__
+    if not _is_array(value) or value.dtype.kind not in "biuf" or value.dtype.itemsize > 8:
+        kind = value.dtype if _is_array(value) else type(value).__name__
         raise DatasetError(f"{where}: {name} is no array of numbers of up to 8 bytes but of {kind}")
     return value.astype(value.dtype.newbyteorder("="), copy=False)
+
+
+def _is_array(value: object) -> TypeGuard[Array]:
+    return isinstance(value, np.ndarray)
 
 
 def check_finite(name: str, array: Array, where: str) -> None:

@@ -16,6 +16,7 @@ from pydantic.dataclasses import dataclass as pydantic_dataclass
 
 from idaq.core.errors import ConfigError, CorruptDatasetError, unknown_name
 from idaq.core.files import DEEPEST, check_depth
+from idaq.core.plain import children, is_dict, is_list, is_table
 from idaq.core.reading import read_document
 
 T = TypeVar("T")
@@ -93,12 +94,11 @@ def _parse_toml(text: str) -> dict[str, Any]:
     return value
 
 
-def _check_integers(value: Any) -> None:
-    if isinstance(value, (dict, list)):
-        for inner in value.values() if isinstance(value, dict) else value:
-            _check_integers(inner)
-    elif isinstance(value, int) and not -(2**63) <= value < 2**64:
+def _check_integers(value: object) -> None:
+    if isinstance(value, int) and not -(2**63) <= value < 2**64:
         raise ValueError("an integer does not fit into 64 bits")
+    for inner in children(value):
+        _check_integers(inner)
 
 
 def merge(base: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
@@ -106,7 +106,7 @@ def merge(base: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(base)
     for key, value in extra.items():
         old = merged.get(key)
-        merged[key] = merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+        merged[key] = merge(old, value) if is_table(old) and is_table(value) else value
     return merged
 
 
@@ -128,9 +128,9 @@ def override(mapping: Mapping[str, Any], settings: Iterable[str]) -> dict[str, A
         node: Any = result
         for part in parents:
             node = _child(node, part, setting)
-        if isinstance(node, list):
+        if is_list(node):
             node[_index(node, last, setting)] = _value(text, setting)
-        elif isinstance(node, dict):
+        elif is_dict(node):
             node[last] = _value(text, setting)
         else:
             raise ConfigError(f"--set {setting}: {'.'.join(parents)} is a value, it has no {last!r}")
@@ -138,15 +138,15 @@ def override(mapping: Mapping[str, Any], settings: Iterable[str]) -> dict[str, A
 
 
 def _child(node: Any, part: str, setting: str) -> Any:
-    if isinstance(node, list):
+    if is_list(node):
         return node[_index(node, part, setting)]
-    if isinstance(node, dict):
+    if is_dict(node):
         return node.setdefault(part, {})
     raise ConfigError(f"--set {setting}: nothing lies below a plain value at {part!r}")
 
 
 def _index(items: list[Any], part: str, setting: str) -> int:
-    names = [item.get("name") if isinstance(item, dict) else None for item in items]
+    names = [item.get("name") if is_dict(item) else None for item in items]
     if part in names:
         return names.index(part)
     indices = [str(index) for index in range(len(items))]
@@ -166,7 +166,7 @@ def _value(text: str, setting: str) -> Any:
 
 
 def _explain(cls: type[Any], error: ValidationError, where: str) -> ConfigError:
-    lines, hints = [], []
+    lines, hints = list[str](), list[str]()
     for item in error.errors(include_url=False)[:8]:
         place = ".".join(str(part) for part in item["loc"]) or "(top)"
         if item["type"] in ("unexpected_keyword_argument", "extra_forbidden"):

@@ -5,7 +5,7 @@ with naming_extras():
 """
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
@@ -41,7 +41,7 @@ _NEEDS = {
 
 
 @contextmanager
-def naming_extras() -> Iterator[None]:
+def naming_extras() -> Generator[None]:
     """Within this block a missing optional library raises MissingExtraError, which says what to install.
 
     Where the library is there and something that it needs itself is not, the ImportError is left as it is. fsspec

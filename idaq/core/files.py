@@ -5,13 +5,14 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from idaq.core.errors import CorruptDatasetError, DatasetError
 from idaq.core.machine import flush, has_folder_descriptors, open_flags, wait_for_lock
+from idaq.core.plain import children
 from idaq.core.reading import LARGEST_DOCUMENT, open_plain, read_document
 
 _LONGEST_PATH = 255
@@ -32,7 +33,7 @@ def fsync_tree(folder: Path) -> None:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path) -> Generator[Path]:
     """Yield a temporary path beside `path`; on a clean exit fsync it and rename it into place, else remove it.
 
     The caller writes into that file, rather than renaming another onto it. Its name depends on `path` alone, so that
@@ -53,7 +54,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def replacing_folder(path: Path) -> Iterator[Path]:
+def replacing_folder(path: Path) -> Generator[Path]:
     """The same for a folder: yields an empty one. Raises OSError if `path` is there, unless it is an empty folder."""
     temporary = path.with_name(f".{path.name}.tmp")
     with naming(path, temporary), _claimed(temporary, folder=True):
@@ -70,7 +71,7 @@ def replacing_folder(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def naming(path: Path, temporary: Path | None = None) -> Iterator[None]:
+def naming(path: Path, temporary: Path | None = None) -> Generator[None]:
     """Make an OSError within the block name `path`, where it names no file (a full disk) or only the temporary one."""
     try:
         yield
@@ -81,7 +82,7 @@ def naming(path: Path, temporary: Path | None = None) -> Iterator[None]:
 
 
 @contextmanager
-def _claimed(path: Path, *, folder: bool = False) -> Iterator[None]:
+def _claimed(path: Path, *, folder: bool = False) -> Generator[None]:
     """Create and lock a file or folder. The kernel drops the lock of a killed process."""
     if not has_folder_descriptors():
         path.mkdir(exist_ok=True) if folder else path.touch()
@@ -157,11 +158,16 @@ def parse_json(text: str, where: str) -> Any:
 
     Raises CorruptDatasetError.
     """
-    hooks = {"parse_constant": _no_constant, "parse_float": _finite, "parse_int": _whole}
     try:
         if text.count("[") + text.count("{") > MOST_CONTAINERS:  # each takes some hundred bytes once parsed
             raise ValueError(f"more than {MOST_CONTAINERS} lists and objects")
-        value = json.loads(text, object_pairs_hook=_no_duplicates, **hooks)
+        value = json.loads(
+            text,
+            parse_constant=_no_constant,
+            parse_float=_finite,
+            parse_int=_whole,
+            object_pairs_hook=_no_duplicates,
+        )
         if "\\ud" in text or "\\uD" in text:
             json.dumps(value, ensure_ascii=False).encode()  # half of a surrogate pair is no text
         check_depth(value)
@@ -199,10 +205,9 @@ def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def check_depth(value: object) -> None:
     """Raise ValueError where lists and mappings lie deeper in each other than any document of ours has them."""
-    level: list[Any] = [value] if isinstance(value, (dict, list)) else []
+    level: list[Any] = [value]
     for _ in range(DEEPEST):
-        inner = (container.values() if isinstance(container, dict) else container for container in level)
-        level = [item for items in inner for item in items if isinstance(item, (dict, list))]
+        level = [item for container in level for item in children(container) if isinstance(item, (dict, list))]
         if not level:
             return
     raise ValueError(f"nested more than {DEEPEST} levels deep")

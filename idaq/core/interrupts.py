@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from _thread import interrupt_main
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
@@ -69,7 +69,7 @@ def _raise(number: int) -> NoReturn:
 
 
 @contextmanager
-def interrupts_raised() -> Iterator[None]:
+def interrupts_raised() -> Generator[None]:
     """While this lasts, SIGTERM raises Terminated in the main thread, as Ctrl-C raises KeyboardInterrupt."""
     in_main = threading.current_thread() is threading.main_thread()
     before = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)} if in_main else {}
@@ -87,7 +87,7 @@ def interrupts_raised() -> Iterator[None]:
 
 
 @contextmanager
-def interrupts_held() -> Iterator[Callable[[], bool]]:
+def interrupts_held() -> Generator[Callable[[], bool]]:
     """Hold Ctrl-C and SIGTERM back until the end of the block, which raises them; the second one is raised at once.
 
     Yields a function that says whether one is held.

@@ -12,7 +12,7 @@ METRICS = "metrics.jsonl"
 def truncate_metrics(out: Path, step: int) -> None:
     """Keep the lines before `step`: what a resumed run will not write again."""
     path = out / METRICS
-    kept = []
+    kept = list[str]()
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []:
         try:
             if json.loads(line)["step"] < step:

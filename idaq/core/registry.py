@@ -24,6 +24,7 @@ from typing import Any, Generic, TypeVar, cast
 
 from idaq.core.errors import IdaqError, PluginError, unknown_name
 from idaq.core.extras import naming_extras
+from idaq.core.plain import children
 
 T = TypeVar("T")
 _DOTTED = r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*"
@@ -61,7 +62,7 @@ def references_in(value: object) -> Iterator[str]:
     """Every `package.module:thing` among the values of plain data."""
     if isinstance(value, str) and is_reference(value):
         yield value
-    for inner in value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ():
+    for inner in children(value):
         yield from references_in(inner)
 
 

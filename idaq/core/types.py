@@ -20,6 +20,10 @@ from idaq.core.config import canonical_json, config
 from idaq.core.registry import REFERENCE
 
 Array = NDArray[Any]
+Floats = NDArray[np.float32]
+"""as data is learned from"""
+Doubles = NDArray[np.float64]
+"""as statistics are calculated in"""
 Advance = Callable[[int], None]
 """Progress callback: called with how many units were just finished."""
 ShowProgress = Callable[[str, int, str], AbstractContextManager[Advance]]
@@ -30,10 +34,14 @@ Slug = Annotated[str, StringConstraints(pattern=f"^{_SLUG}$")]
 """Lower-case letters, digits, `.`, `_`, `-`; 1 to 64 characters. Safe as a file name and in a URL."""
 FamilyName = Annotated[str, StringConstraints(max_length=200, pattern=f"^(?:{_SLUG}(?:/{_SLUG})?|{REFERENCE})$")]
 """A slug, suite/slug, or `package.module:thing`, which is text: it is not imported because a document says so."""
-
-
 PolicyName = Annotated[str, StringConstraints(max_length=200, pattern=f"^(?:{_SLUG}|{REFERENCE})$")]
 """A slug, or `package.module:thing`, as text."""
+Sha256 = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
+"""A digest in lower-case hex."""
+AtLeastOne = Annotated[int, Field(ge=1)]
+"""A count that is never 0."""
+TaskParams = dict[str, float | list[float]]
+"""What differs between the tasks of a family, by name."""
 
 
 def _is_plain(value: dict[str, Any]) -> dict[str, Any]:
@@ -92,7 +100,7 @@ class Task:
 
     task_id: Slug
     task_index: Annotated[int, Field(ge=0, lt=2**63)]
-    params: dict[str, float | list[float]]
+    params: TaskParams
     split: Slug = "train"
     """a family's tasks are assigned to splits by the recipe"""
     success: Success | None = None

@@ -6,18 +6,17 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
-from numpy.typing import NDArray
 from scipy.optimize import isotonic_regression
 
 from idaq.adapt.config import Role
 from idaq.adapt.results import Results
 from idaq.core.errors import DatasetError
+from idaq.core.types import Doubles
 from idaq.evaluate.protocol import Summary, headline, number
 from idaq.evaluate.style import BLUE, GRID, INK, MARKERS, MUTED, ORANGE, PALETTE, PAPER, blank, entitle, shown, styled
 from idaq.format.documents import ReturnStatistics, TaskRecord
 from idaq.loader import Dataset
 
-Floats = NDArray[np.float64]
 _APART = (BLUE, ORANGE, *PALETTE[2:5])
 _PLAIN = FuncFormatter(lambda value, _: _minus(f"{value:g}"))
 _LINEAR_SHARE = 0.05  # of the way from the best to random: nearer to the best than this, the axis is linear
@@ -85,10 +84,10 @@ def _curve(axes: Axes, summary: Summary, name: str, i: int) -> None:
 
 
 def _distance_scale(axes: Axes, pivot: float, linear: float) -> None:
-    def forward(y: Floats) -> Floats:
+    def forward(y: Doubles) -> Doubles:
         return np.arcsinh((y - pivot) / linear)
 
-    def inverse(u: Floats) -> Floats:
+    def inverse(u: Doubles) -> Doubles:
         return pivot + linear * np.sinh(u)
 
     axes.set_yscale("function", functions=(forward, inverse))

@@ -10,13 +10,12 @@ from idaq.adapt.config import AdaptConfig, Role
 from idaq.adapt.results import Results
 from idaq.core.config import config, to_mapping
 from idaq.core.errors import RunError
-from idaq.core.types import PlainData
+from idaq.core.types import AtLeastOne, Doubles, PlainData
 from idaq.evaluate.markdown import table
 from idaq.evaluate.statistics import (
     LEVEL,
     RESAMPLES,
     Estimate,
-    Scores,
     estimate,
     interquartile_mean,
     mean,
@@ -32,7 +31,6 @@ REFERENCE_NOTE = (
     f"{REFERENCE_MARK} still in its reference stage: so far the strategy has drawn from the prior alone, the very"
     f" episodes of {PRIOR}; its uncertainty chose which to deploy."
 )
-AtLeastOne = Annotated[int, Field(ge=1)]
 
 
 @config
@@ -139,26 +137,29 @@ def summarise(results: Sequence[Results], commands: Sequence[str] = ()) -> Summa
         reference_stage=max((strategy.reference for strategy in names.values()), default=0),
         strategies={
             name: [
-                Report(
-                    episodes=episodes,
-                    mean=estimate(mean, returns[name][i]),
-                    iqm=estimate(interquartile_mean, returns[name][i]),
-                    success=estimate(mean, success[name][i]),
-                    share=share_of_way(returns[name][i], random, behaviour),
-                    over_prior=_over_prior(returns, name, i),
-                    reference_stage=episodes <= max(r.strategies[name].reference for r in results),
-                )
-                for i, episodes in enumerate(first.config.report_at)
+                _report(results, name, i, returns, success[name][i], share_of_way(returns[name][i], random, behaviour))
+                for i in range(len(first.config.report_at))
             ]
             for name in names
         },
     )
 
 
-def _over_prior(returns: Mapping[str, Scores], name: str, report: int) -> Estimate | None:
-    if name == PRIOR or PRIOR not in returns:
-        return None
-    return estimate(mean_difference, returns[name][report], returns[PRIOR][report])
+def _report(
+    results: Sequence[Results], name: str, i: int, returns: Mapping[str, Doubles], success: Doubles, share: float | None
+) -> Report:
+    """The `i`-th report of a strategy."""
+    scores, episodes = returns[name][i], results[0].config.report_at[i]
+    beside = None if name == PRIOR or PRIOR not in returns else returns[PRIOR][i]
+    return Report(
+        episodes=episodes,
+        mean=estimate(mean, scores),
+        iqm=estimate(interquartile_mean, scores),
+        success=estimate(mean, success),
+        share=share,
+        over_prior=None if beside is None else estimate(mean_difference, scores, beside),
+        reference_stage=episodes <= max(r.strategies[name].reference for r in results),
+    )
 
 
 def summary_columns(summary: Summary) -> list[str]:
@@ -266,7 +267,7 @@ def headline(roles: Mapping[str, Role]) -> str:
     return min(roles, key=lambda name: order[roles[name]])
 
 
-def _lead(last: dict[str, Scores], roles: Mapping[str, Role]) -> Lead | None:
+def _lead(last: dict[str, Doubles], roles: Mapping[str, Role]) -> Lead | None:
     """The headline strategy against the best of its rivals; variants of the method and references are none."""
     strategy = headline(roles)
     rivals = [name for name in last if name != strategy and roles[name] in ("rival", "control")]
@@ -278,7 +279,7 @@ def _lead(last: dict[str, Scores], roles: Mapping[str, Role]) -> Lead | None:
 
 def _scores(
     runs: Sequence[list[list[list[float]]]] | Sequence[list[list[list[bool]]]], of: Results, name: str
-) -> Scores:
+) -> Doubles:
     """(reports, runs, tasks) of one strategy, adaptation seeds averaged."""
     shape = (len(runs), len(of.config.report_at), len(of.tasks), of.config.seeds)
     try:

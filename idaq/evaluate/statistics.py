@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 
 from idaq.core.config import config
 from idaq.core.seeds import generator
+from idaq.core.types import Doubles
 
-Scores = NDArray[np.float64]
-Statistic = Callable[..., Scores]
+Statistic = Callable[..., Doubles]
 """arrays (..., R, N) -> (...)"""
 
 RESAMPLES = 2000
@@ -39,12 +39,12 @@ class Estimate:
     high: float
 
 
-def mean(scores: Scores) -> Scores:
+def mean(scores: Doubles) -> Doubles:
     """Mean over runs and tasks. (..., R, N) -> (...)"""
     return _flat(scores).mean(-1)
 
 
-def interquartile_mean(scores: Scores) -> Scores:
+def interquartile_mean(scores: Doubles) -> Doubles:
     """Mean of the middle half: the 25% trimmed mean over runs and tasks (Agarwal et al., 2021). (..., R, N) -> (...)"""
     flat = _flat(scores)
     count = flat.shape[-1]
@@ -52,12 +52,12 @@ def interquartile_mean(scores: Scores) -> Scores:
     return np.partition(flat, (cut, count - cut - 1), axis=-1)[..., cut : count - cut].mean(-1)
 
 
-def mean_difference(scores: Scores, others: Scores) -> Scores:
+def mean_difference(scores: Doubles, others: Doubles) -> Doubles:
     """Mean of paired differences. (..., R, N) twice -> (...)"""
     return mean(scores - others)
 
 
-def share_of_way(scores: Scores, random: Scores, behaviour: Scores) -> float | None:
+def share_of_way(scores: Doubles, random: Doubles, behaviour: Doubles) -> float | None:
     """How far `scores` (R, N) came from `random` (0) to `behaviour` (1), both (N,) on the same tasks: a ratio of means.
 
     Means are divided, not tasks' scores: a task on which the behaviour hardly beats random would drown the others.
@@ -67,7 +67,7 @@ def share_of_way(scores: Scores, random: Scores, behaviour: Scores) -> float | N
     return float(mean(scores) - random.mean()) / way if way > 0 else None
 
 
-def estimate(statistic: Statistic, *scores: Scores) -> Estimate:
+def estimate(statistic: Statistic, *scores: Doubles) -> Estimate:
     """`statistic` of scores (R, N) with its percentile bootstrap interval; all arrays share each resample.
 
     Deterministic. A sample that cannot vary (all equal, or one run of one task) has an interval of no width.
@@ -78,7 +78,7 @@ def estimate(statistic: Statistic, *scores: Scores) -> Estimate:
     return Estimate(value=float(resampled[0]), low=float(low), high=float(high))
 
 
-def _resampled(statistic: Statistic, *scores: Scores) -> Scores:
+def _resampled(statistic: Statistic, *scores: Doubles) -> Doubles:
     """`statistic` of the sample itself, then of each resample. -> (1 + B,)"""
     runs, tasks = _draws(*scores[0].shape)
     return statistic(*(array[runs, tasks] for array in scores))
@@ -93,5 +93,5 @@ def _draws(runs: int, tasks: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]
     return rows[:, :, None], columns[:, None, :]
 
 
-def _flat(scores: Scores) -> Scores:
+def _flat(scores: Doubles) -> Doubles:
     return scores.reshape(*scores.shape[:-2], -1)

@@ -12,13 +12,10 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Circle, Rectangle
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
-from numpy.typing import NDArray
 
-from idaq.core.types import Array, Success
+from idaq.core.types import Array, Doubles, Success, TaskParams
 from idaq.evaluate.style import GREEN, INK, MUTED, ORANGE, PAPER, RED, blank, entitle, sequence, shown, styled
 
-Params = Mapping[str, float | list[float]]
-Floats = NDArray[np.float64]
 _GAIT = 10  # steps that a velocity is averaged over: a gait shakes it
 
 
@@ -27,7 +24,7 @@ def trajectories(
     trace: Mapping[str, Array],
     task_index: int,
     *,
-    params: Params,
+    params: TaskParams,
     success: Success | None = None,
     offline: Sequence[Array] = (),
 ) -> Figure | None:
@@ -62,7 +59,7 @@ def trajectories(
 
 
 @styled
-def velocities(trace: Mapping[str, Array], task_index: int, params: Params) -> Figure | None:
+def velocities(trace: Mapping[str, Array], task_index: int, params: TaskParams) -> Figure | None:
     """Velocity along one test task's episodes, by stage, and the one asked for; None where observations tell none."""
     if "velocity" not in trace:
         return None
@@ -93,7 +90,7 @@ def _stage_style(episode: int, reference: int, last: int, order: ScalarMappable)
     return {"color": order.to_rgba(np.array([episode + 1.0]))[0], "lw": 1.4, "markersize": 4, "zorder": 4}
 
 
-def _landmarks(axes: Axes, start: Array, params: Params, success: Success | None) -> None:
+def _landmarks(axes: Axes, start: Array, params: TaskParams, success: Success | None) -> None:
     x, y = start.tolist()
     axes.plot(x, y, "s", color=INK, ms=6, zorder=6)
     axes.annotate("start", (x, y), (0, -7), textcoords="offset points", ha="center", va="top", fontsize=9)
@@ -121,7 +118,7 @@ def _stages(axes: Axes, reference: int, last: int, offline: int) -> None:
 
 
 @styled
-def beliefs(trace: Mapping[str, Array], task_index: int, params: Mapping[int, Params]) -> Figure | None:
+def beliefs(trace: Mapping[str, Array], task_index: int, params: Mapping[int, TaskParams]) -> Figure | None:
     """Latents on the first two principal components of the training tasks' beliefs; None if there are no two of them.
 
     Left the reference stage on one test task, its latents numbered in the order tried; right, nearer, the iterative
@@ -159,7 +156,7 @@ def beliefs(trace: Mapping[str, Array], task_index: int, params: Mapping[int, Pa
     return figure
 
 
-def principal_plane(points: Array) -> tuple[Callable[[Array], Floats], Floats]:
+def principal_plane(points: Array) -> tuple[Callable[[Array], Doubles], Doubles]:
     """Projection on the first two principal components of points (M, Z), and the share of variance of each."""
     centre = points.mean(0, dtype=np.float64)
     _, sizes, components = np.linalg.svd(points - centre, full_matrices=False)
@@ -171,7 +168,7 @@ def principal_plane(points: Array) -> tuple[Callable[[Array], Floats], Floats]:
 class _TaskColours:
     """A colour for each task by its parameters; grey for a task whose parameters are not known."""
 
-    def __init__(self, params: Mapping[int, Params]) -> None:
+    def __init__(self, params: Mapping[int, TaskParams]) -> None:
         self._values, self.label = task_values(params)
         ends = Normalize(min(self._values.values(), default=0), max(self._values.values(), default=1))
         self.scale = ScalarMappable(ends, sequence())
@@ -185,11 +182,11 @@ def _tasks_of(trace: Mapping[str, Array]) -> list[int]:
     return [*trace["prior_tasks"].tolist(), *trace["test_tasks"].tolist()]
 
 
-def _numbered(axes: Axes, points: Floats, first: int, close: float) -> None:
+def _numbered(axes: Axes, points: Doubles, first: int, close: float) -> None:
     """A thin path with numbers from `first`; those `close` to an earlier point share its number's place."""
     axes.plot(*points.T, color=MUTED, lw=0.7, alpha=0.55)
     axes.plot(*points.T, "o", color=INK, ms=2.5, zorder=5)
-    places: list[tuple[Floats, list[int]]] = []
+    places: list[tuple[Doubles, list[int]]] = []
     for number, point in enumerate(points, first):
         near = next((there for at, there in places if np.hypot(*(at - point)) < close), None)
         if near is None:
@@ -214,7 +211,7 @@ def ranges(numbers: list[int]) -> str:
     return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
 
 
-def _square(axes: Axes, points: Floats, at_least: float = 1e-6) -> float:
+def _square(axes: Axes, points: Doubles, at_least: float = 1e-6) -> float:
     """Square limits about `points`, both components to one scale; gives half their width."""
     (x, y), half = (points.max(0) + points.min(0)) / 2, max(0.56 * np.ptp(points, axis=0).max(), at_least)
     axes.set(xlim=(x - half, x + half), ylim=(y - half, y + half), box_aspect=1)
@@ -236,7 +233,7 @@ def _belief_legend(figure: Figure) -> None:
     figure.legend(handles=entries, loc="outside lower center", ncols=4)
 
 
-def task_values(params: Mapping[int, Params]) -> tuple[dict[int, float], str]:
+def task_values(params: Mapping[int, TaskParams]) -> tuple[dict[int, float], str]:
     """One number a task to colour it by, and what it is: the only parameter, the angle on a circle, or else the first
     principal component of all parameters."""
     if not params:
@@ -259,7 +256,7 @@ def _row(trace: Mapping[str, Array], task_index: int) -> int:
     return int(np.flatnonzero(trace["test_tasks"] == task_index)[0])
 
 
-def describe(params: Params) -> str:
+def describe(params: TaskParams) -> str:
     """A task's parameters in words: `goal (0.99, 0.16)`."""
 
     def text(value: float | list[float]) -> str:

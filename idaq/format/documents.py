@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Field
 
 from idaq.core.config import config
-from idaq.core.types import FamilyName, PlainData, Slug, Success, Task, VersionOne
+from idaq.core.types import AtLeastOne, FamilyName, PlainData, Sha256, Slug, Success, Task, VersionOne
 from idaq.format.recipe import Recipe
 
-Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 NonNegative = Annotated[int, Field(ge=0, lt=2**63)]
 
 
@@ -20,7 +19,7 @@ class EnvReference:
     id: str
     entry_point: str
     kwargs: PlainData
-    max_episode_steps: Annotated[int, Field(ge=1)] | None
+    max_episode_steps: AtLeastOne | None
 
 
 @config
@@ -29,7 +28,7 @@ class ReturnStatistics:
 
     mean: float
     std: Annotated[float, Field(ge=0)]
-    n: Annotated[int, Field(ge=1)]
+    n: AtLeastOne
     how: str
 
 
@@ -60,7 +59,7 @@ class Column:
 
     dtype: Literal["|b1", "|i1", "|u1", "<i2", "<u2", "<i4", "<u4", "<i8", "<u8", "<f2", "<f4", "<f8"]
     """NumPy notation, little-endian, for example <f4; |b1 is one byte, 0 or 1"""
-    shape: Annotated[list[Annotated[int, Field(ge=1)]], Field(max_length=31)]
+    shape: Annotated[list[AtLeastOne], Field(max_length=31)]
     """shape of one row; [] for a scalar; HDF5 holds 32 dimensions, of which the first are the rows"""
     rows: Literal["T", "T+1"]
 

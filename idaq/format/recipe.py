@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Protocol
 
-from pydantic import Field, StringConstraints, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from idaq.core.config import config
 from idaq.core.errors import UsageError
 from idaq.core.ids import parse_id
 from idaq.core.notes import Notes
 from idaq.core.registry import is_reference
-from idaq.core.types import Line, PlainData, PolicyName, Slug, VersionOne
+from idaq.core.types import Line, PlainData, PolicyName, Sha256, Slug, VersionOne
 
 
 @config
@@ -35,7 +35,7 @@ class Behaviour:
     `idaq.behaviours`, or `package.module:thing`; see `idaq.collect.behaviours.BehaviourFactory`"""
     options: PlainData = Field(default_factory=dict)
     """policy: what its maker gets"""
-    weights: Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")] | None = None
+    weights: Sha256 | None = None
     """trained, and policy where it reads a file: sha256 of its weights, so that the recipe determines the data"""
 
     @model_validator(mode="after")

@@ -13,8 +13,9 @@ from jaxtyping import Float32
 from numpy.typing import NDArray
 
 from idaq.core.policy import Policy
+from idaq.core.types import Floats
 from idaq.learn.config import AgentSpec, TrainConfig
-from idaq.loader.transitions import Floats, Transitions
+from idaq.loader.transitions import Transitions
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -9,10 +9,12 @@ import re
 import struct
 from collections.abc import Collection
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
+from torch import Tensor
 
 from idaq.core.digest import little_endian
 from idaq.core.errors import CheckpointError
@@ -55,10 +57,10 @@ def restore(out: Path, algorithm: Algorithm) -> int:
     files = checkpoints(out)
     for path in reversed(files):
         try:
-            with safe_open(path, framework="pt") as file:
-                if (file.metadata() or {}).get("step") != str(step_of(path)):
+            with cast(Any, safe_open(path, framework="pt")) as file:
+                if (file.metadata() or dict[str, str]()).get("step") != str(step_of(path)):
                     continue  # renamed: it would resume at another step than its own
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+                tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
             algorithm.load_state(tensors)
         except (SafetensorError, OSError, RuntimeError, KeyError, ValueError, struct.error, json.JSONDecodeError):
             continue

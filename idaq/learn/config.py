@@ -12,11 +12,11 @@ from pydantic import Field
 
 from idaq.core.config import config, from_mapping, merge
 from idaq.core.registry import Registry, check_document
+from idaq.core.types import AtLeastOne
 
 if TYPE_CHECKING:
     from idaq.learn.algorithm import Algorithm
 
-Positive = Annotated[int, Field(ge=1)]
 Width = Annotated[int, Field(ge=1, le=2**14)]
 Depth = Annotated[int, Field(ge=1, le=64)]
 Rate = Annotated[float, Field(gt=0)]
@@ -59,7 +59,7 @@ class TrainConfig(ABC):
     """its name: built in, installed, or `package.module:Config`"""
     sampler: str
     """which batches it learns from: the name of a sampler"""
-    steps: Positive = 4000
+    steps: AtLeastOne = 4000
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     split: str = "train"
     """tasks to learn from"""
@@ -67,8 +67,8 @@ class TrainConfig(ABC):
     """megabytes for episodes in memory, renewed as training goes on, for data larger than memory; 0 = all of it"""
     prior_context: Annotated[int, Field(ge=2)] = 400
     """transitions behind each training task's belief in the prior"""
-    checkpoint_every: Positive = 1000
-    log_every: Positive = 100
+    checkpoint_every: AtLeastOne = 1000
+    log_every: AtLeastOne = 100
     threads: Annotated[int, Field(ge=0, le=1024)] = 0
     """CPU threads; 0 = OMP_NUM_THREADS, or without it the cores this process may use, at most 8"""
 

@@ -1,6 +1,8 @@
 """Networks shared by algorithms. Shapes: E members, B rows, I inputs, O outputs."""
 
 import math
+from collections.abc import Generator
+from contextlib import contextmanager
 from itertools import pairwise
 
 import torch
@@ -38,3 +40,14 @@ def mlp(inputs: int, hidden: int, layers: int, outputs: int) -> nn.Sequential:
     for fan_in, fan_out in pairwise(sizes):
         blocks += [nn.Linear(fan_in, fan_out), nn.ReLU(inplace=True)]
     return nn.Sequential(*blocks, nn.Linear(sizes[-1], outputs))
+
+
+@contextmanager
+def weights_drawn_from(seed: int) -> Generator[None]:
+    """Within this block torch draws from `seed`, on CPU; after it, from where it was before."""
+    before = torch.get_rng_state()
+    torch.set_rng_state(torch.Generator().manual_seed(seed).get_state())
+    try:
+        yield
+    finally:
+        torch.set_rng_state(before)

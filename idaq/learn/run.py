@@ -4,7 +4,7 @@ run.json, metrics.jsonl, checkpoint/ and prior.safetensors, tasks.json.
 """
 
 import platform
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Generator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -17,6 +17,7 @@ import idaq
 from idaq.core.config import config, from_mapping, to_mapping
 from idaq.core.errors import ConfigError, CorruptDatasetError, DatasetError, DatasetNotFoundError, RunError
 from idaq.core.files import read_json, write_json
+from idaq.core.plain import is_table
 from idaq.core.registry import references_in
 from idaq.core.types import PlainData
 from idaq.format.documents import TaskRecord
@@ -156,7 +157,7 @@ def start_or_resume(out: Path, record: RunRecord) -> None:
 
 
 @contextmanager
-def claimed(out: Path) -> Iterator[None]:
+def claimed(out: Path) -> Generator[None]:
     """One training of a run directory at a time; the kernel drops the lock of a killed one. Raises RunError."""
     out.mkdir(parents=True, exist_ok=True)
     lock = FileLock(out / LOCK)
@@ -172,10 +173,10 @@ def claimed(out: Path) -> Iterator[None]:
 
 def differences(there: Mapping[str, object], asked: Mapping[str, object], prefix: str = "") -> list[str]:
     """Each dotted key in which plain data differs, with both values, in words."""
-    found = []
+    found = list[str]()
     for key in sorted({*there, *asked}):
         a, b = there.get(key), asked.get(key)
-        if isinstance(a, Mapping) and isinstance(b, Mapping):
+        if is_table(a) and is_table(b):
             found += differences(a, b, f"{prefix}{key}.")
         elif a != b:
             found.append(f"{prefix}{key} is {a}, not {b}")

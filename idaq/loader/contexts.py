@@ -30,7 +30,7 @@ def _streamed(dataset: Dataset, size: int, seed: int) -> tuple[NDArray[np.int64]
     edges = np.append(0, lengths.cumsum())
     indices, starts = np.unique(tasks, return_index=True)
     bounds = edges[np.append(starts, len(tasks))]
-    contexts = []
+    contexts = list[Transitions]()
     for position in range(len(indices)):
         rows = _draw(seed, position, int(bounds[position]), int(bounds[position + 1]), size)
         episode = np.searchsorted(edges, rows, side="right") - 1

@@ -11,17 +11,18 @@ from numpy.typing import NDArray
 
 from idaq.core.errors import DatasetError
 from idaq.core.seeds import generator
+from idaq.core.types import Floats
 from idaq.loader.table import Statistics, TransitionTable
-from idaq.loader.transitions import Floats, Transitions
+from idaq.loader.transitions import Transitions
 
-Batch = TypeVar("Batch", covariant=True)
+BatchT = TypeVar("BatchT", covariant=True)
 
 
 @runtime_checkable
-class Sampler(Protocol[Batch]):
+class Sampler(Protocol[BatchT]):
     """Batches by step."""
 
-    def at(self, step: int) -> Batch:
+    def at(self, step: int) -> BatchT:
         """The batch of a step: the same whenever, in whatever order and however often it is asked for."""
         ...
 
@@ -132,7 +133,7 @@ class SupportQueryBatches:
         """`size` transitions of some episodes, each transition as likely as any other."""
         starts, ends = self._table.episodes[episodes].T
         edges = np.append(0, (ends - starts).cumsum())
-        drawn = (rng.random(size) * edges[-1]).astype(np.int64)
+        drawn: NDArray[np.int64] = (rng.random(size) * edges[-1]).astype(np.int64)
         episode = np.searchsorted(edges, drawn, side="right") - 1
         return starts[episode] + drawn - edges[episode]
 

@@ -24,11 +24,11 @@ from numpy.typing import NDArray
 
 from idaq.core.errors import DatasetError
 from idaq.core.seeds import generator
-from idaq.core.types import Episode
+from idaq.core.types import Episode, Floats
 from idaq.loader.dataset import Dataset
 from idaq.loader.sampling import MetaBatch
 from idaq.loader.table import Statistics, check_learnable, statistics_of
-from idaq.loader.transitions import Floats, Transitions
+from idaq.loader.transitions import Transitions
 
 _ORDER_STREAM = 2
 _READING_COPIES = 3

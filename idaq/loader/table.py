@@ -11,10 +11,10 @@ from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from idaq.core.errors import DatasetError
-from idaq.core.types import Array
+from idaq.core.types import Array, Floats
 from idaq.format.columns import Columns, FlatColumn
 from idaq.format.reader import EpisodeTable
-from idaq.loader.transitions import Floats, Transitions
+from idaq.loader.transitions import Transitions
 
 _CHUNK = 1 << 16
 _USED = ("observations", "actions", "rewards", "terminated")
@@ -115,7 +115,7 @@ class TransitionTable:
 
     def of_task(self, position: int) -> NDArray[np.int64]:
         """Transition numbers of the `position`-th task."""
-        return np.arange(*self.ranges[position])
+        return np.arange(*self.ranges[position], dtype=np.int64)
 
     def statistics(self) -> Statistics:
         """Normalisation statistics over all transitions of the table, read in chunks.

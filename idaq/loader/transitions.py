@@ -6,9 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from idaq.core.types import Episode
-
-Floats = NDArray[np.float32]
+from idaq.core.types import Episode, Floats
 
 
 @dataclass(frozen=True, kw_only=True)

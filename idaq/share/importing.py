@@ -13,7 +13,7 @@ from idaq.core.errors import DatasetError
 from idaq.core.ids import parse_id
 from idaq.core.notes import Notes
 from idaq.core.text import printable
-from idaq.core.types import Episode, FamilyName
+from idaq.core.types import Episode, FamilyName, TaskParams
 from idaq.format.documents import EnvReference, References, ReturnStatistics, TaskRecord
 from idaq.format.recipe import Behaviour, Recipe, Splits
 from idaq.format.writer import DatasetSource, EpisodeEntry
@@ -41,7 +41,7 @@ class ImportedTask:
     episodes: list[ImportedEpisode]
     index: int | None = None
     """its place among the tasks, where the format gives one"""
-    params: dict[str, float | list[float]] = field(default_factory=dict)
+    params: TaskParams = field(default_factory=dict)
     env: EnvReference = UNKNOWN_ENV
 
 

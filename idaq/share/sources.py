@@ -11,14 +11,12 @@ from pathlib import Path
 from idaq.core.errors import UsageError
 from idaq.core.ids import datasets_root
 from idaq.core.notes import Notes
-from idaq.core.types import Advance, ignore_progress
+from idaq.core.types import Advance, TaskParams, ignore_progress
 from idaq.format.recipe import join_attribution
 from idaq.format.store import find_dataset
 from idaq.share.importers import MINARI, ReadOptions, importer_of
 from idaq.share.importing import Import, ImportedTask, slug
 from idaq.share.spaces import joint_box
-
-TaskParams = dict[str, float | list[float]]
 
 
 def read_sources(

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from idaq.core.errors import unknown_name
 from idaq.core.seeds import generator
-from idaq.core.types import Array, Success, Task
+from idaq.core.types import Array, Success, Task, TaskParams
 from idaq.tasks import bodies
 from idaq.tasks.bodies import CONTACT, DYNAMICS, HEALTHY, POSITION, VELOCITY, Bodies, Body, Simulation
 from idaq.tasks.family import Family, LockstepEnv, StepBatch, checked_task
@@ -104,7 +104,7 @@ def runs_forward(goals: Array, motions: Array) -> NDArray[np.bool_]:
 class Tasks:
     """What tells the tasks of a family apart."""
 
-    params: tuple[dict[str, float | list[float]], ...]
+    params: tuple[TaskParams, ...]
     goals: Array
     """(N, P) float64: what the reward depends on"""
     features: Array

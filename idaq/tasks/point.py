@@ -15,12 +15,11 @@ from numpy.typing import NDArray
 
 from idaq.core.errors import unknown_name
 from idaq.core.seeds import generator
-from idaq.core.types import Array, Success, Task
+from idaq.core.types import Array, Floats, Success, Task
 from idaq.tasks.family import Family, LockstepEnv, StepBatch, checked_task
 
 MAX_ACTION = np.float32(0.1)
 GOAL_RADIUS = np.float32(0.2)
-Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,11 +16,11 @@ from idaq.adapt.strategy import Strategy
 from idaq.core.config import from_mapping, to_mapping
 from idaq.core.errors import IdaqError
 from idaq.core.seeds import generator
-from idaq.core.types import Array
+from idaq.core.types import Array, Floats
 from idaq.learn.algorithm import Agent, Prior
 from idaq.learn.algorithms.focal_td3bc_config import FocalTd3BcConfig
 from idaq.learn.config import AgentSpec, TrainConfig
-from idaq.loader.transitions import Floats, Transitions
+from idaq.loader.transitions import Transitions
 
 STEPS, BUDGET = 5, 6
 GOALS = np.array([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.2], [0.3, -1.0]], np.float32)

@@ -33,10 +33,11 @@ from idaq.adapt.strategies import (
 from idaq.adapt.strategy import STRATEGIES, Strategy, adaptation_plan
 from idaq.core.errors import ConfigError, PluginError, RunError, UnknownNameError
 from idaq.core.seeds import generator
+from idaq.core.types import Floats
 from idaq.learn.algorithm import EmbeddingAgent, Prior
 from idaq.learn.algorithms.focal_td3bc_config import FocalTd3BcConfig
 from idaq.learn.config import AgentSpec, TrainConfig
-from idaq.loader.transitions import Floats, Transitions
+from idaq.loader.transitions import Transitions
 
 SPEC = AgentSpec(
     observation_mean=[0.0],

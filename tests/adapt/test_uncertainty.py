@@ -8,7 +8,8 @@ from idaq.adapt.policy import BeliefPolicy, RandomPolicy
 from idaq.adapt.uncertainty import negative_return, prediction_error, prediction_variance
 from idaq.core.errors import RunError
 from idaq.core.seeds import generator
-from idaq.loader.transitions import Floats, Transitions
+from idaq.core.types import Floats
+from idaq.loader.transitions import Transitions
 from tests.adapt.test_strategies import SPEC, EchoAgent, episodes
 
 

@@ -21,9 +21,9 @@ from zarr.storage import MemoryStore
 
 from idaq.core.config import config
 from idaq.core.digest import value_digest
-from idaq.core.types import PlainData, Slug, VersionOne
+from idaq.core.types import PlainData, Sha256, Slug, VersionOne
 from idaq.format import layout
-from idaq.format.documents import Column, Manifest, NonNegative, Sha256, TaskRecord
+from idaq.format.documents import Column, Manifest, NonNegative, TaskRecord
 from idaq.format.reader import EpisodeTable
 
 GROUP = "zarr.json"

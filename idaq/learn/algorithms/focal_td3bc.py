@@ -16,16 +16,18 @@ import torch.nn.functional as F
 from jaxtyping import Float, Float32, Int, Shaped
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from idaq.core.policy import Policy
+from idaq.core.types import Floats
 from idaq.learn.algorithm import BeliefPolicy, Prior, Respond
 from idaq.learn.algorithms.focal_td3bc_config import EnsembleConfig, FocalConfig, FocalTd3BcConfig, Td3BcConfig
 from idaq.learn.config import AgentSpec
-from idaq.learn.networks import EnsembleMLP, mlp
+from idaq.learn.networks import EnsembleMLP, mlp, weights_drawn_from
 from idaq.learn.state import load_modules, load_optimiser, module_state, optimiser_state
 from idaq.learn.units import Units
 from idaq.loader.sampling import MetaBatch
-from idaq.loader.transitions import Floats, Transitions
+from idaq.loader.transitions import Transitions
 
 Metrics = dict[str, Tensor]
 
@@ -162,7 +164,7 @@ class PredictorEnsemble(nn.Module):
     def split(self, rows: Shaped[Tensor, "R *rest"]) -> Shaped[Tensor, "E S *rest"]:
         """Deal rows out to the members like cards: (R, ...) -> (E, R // E, ...)"""
         share = len(rows) // self.members
-        return rows[: share * self.members].unflatten(0, (share, self.members)).transpose(0, 1)
+        return torch.unflatten(rows[: share * self.members], 0, (share, self.members)).transpose(0, 1)
 
     def loss(self, x_RI: Float[Tensor, "R I"], target_RQ: Float[Tensor, "R Q"]) -> tuple[Float[Tensor, ""], Metrics]:
         """Every member's loss on its own share of the rows."""
@@ -194,8 +196,7 @@ class FocalTd3Bc:
 
     def __init__(self, config: FocalTd3BcConfig, spec: AgentSpec, device: str) -> None:
         self.config, self.spec = config, spec
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(config.seed)
+        with weights_drawn_from(config.seed):
             self.networks = Networks(config, spec).to(device)
         self.units = Units(spec).to(device)
         groups = [
@@ -203,8 +204,10 @@ class FocalTd3Bc:
             {"params": list(self.networks.policy.critic.parameters()), "lr": config.learner.lr},
             {"params": list(self.networks.ensemble.parameters()), "lr": config.ensemble.lr},
         ]
-        self.main = torch.optim.Adam(groups, fused=True)
-        self.actor = torch.optim.Adam(self.networks.policy.actor.parameters(), lr=config.learner.lr, fused=True)
+        self.main: Optimizer = torch.optim.Adam(groups, fused=True)
+        self.actor: Optimizer = torch.optim.Adam(
+            self.networks.policy.actor.parameters(), lr=config.learner.lr, fused=True
+        )
         self._optimisers = {"main": self.main, "actor": self.actor}
         self._rates = {name: [group["lr"] for group in o.param_groups] for name, o in self._optimisers.items()}
 
@@ -219,7 +222,7 @@ class FocalTd3Bc:
             rng.standard_normal((batch.transitions.rewards.size, self.spec.action_size), np.float32)
         )
         self._set_rates(step)
-        halves = networks.context_rows(self.units.columns(batch.context)).unflatten(1, (2, -1))
+        halves = torch.unflatten(networks.context_rows(self.units.columns(batch.context)), 1, (2, -1))
         z_halves = networks.encoder(halves)
         labels = torch.as_tensor(batch.tasks).repeat_interleave(2).to(z_halves.device)
         loss_focal, info = focal_loss(z_halves.flatten(0, 1), labels)
@@ -231,7 +234,7 @@ class FocalTd3Bc:
         loss_critic, info_critic = critic_loss(policy.q(policy.critic, x, data["action"]), target)
         loss_predict, info_predict = networks.ensemble.loss(torch.cat([x, data["action"]], -1), data["outcome"])
         self.main.zero_grad()
-        (loss_focal + loss_critic + loss_predict).backward()
+        torch.autograd.backward(loss_focal + loss_critic + loss_predict)
         self.main.step()
         info |= info_critic | info_predict
 

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field, model_validator
 
 from idaq.core.config import config
-from idaq.learn.config import AgentSpec, Depth, Positive, Rate, TrainConfig, Width
+from idaq.core.types import AtLeastOne
+from idaq.learn.config import AgentSpec, Depth, Rate, TrainConfig, Width
 
 if TYPE_CHECKING:
     from idaq.learn.algorithms.focal_td3bc import FocalTd3Bc
@@ -36,7 +37,7 @@ class Td3BcConfig:
     """weight of Q against cloning; 0 is cloning alone"""
     policy_noise: Annotated[float, Field(ge=0)] = 0.2
     noise_clip: Annotated[float, Field(ge=0)] = 0.5
-    policy_delay: Positive = 2
+    policy_delay: AtLeastOne = 2
 
 
 @config
@@ -57,7 +58,7 @@ class FocalTd3BcConfig(TrainConfig):
     sampler: str = "meta-batches"
     meta_batch: Annotated[int, Field(ge=2)] = 16
     """tasks in a batch, drawn with replacement"""
-    batch: Positive = 64
+    batch: AtLeastOne = 64
     """transitions for each task"""
     context: Annotated[int, Field(ge=2, multiple_of=2)] = 100
     """context transitions for each task; even, since each task is encoded twice, from either half"""

@@ -1,0 +1,86 @@
+"""What datasets must hold, in memory: the twins of `test_state_machine`."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from idaq.core.digest import dataset_digest
+from idaq.core.errors import DatasetError, IdaqError
+from idaq.format.reader import StoredDataset
+from idaq.format.recipe import Behaviour
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One episode, as the twin knows it."""
+
+    task: int
+    behaviour: str
+    digest: str
+    total: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Twin:
+    """What a dataset must hold."""
+
+    family: str
+    rows: tuple[Row, ...]
+    splits: dict[int, str]
+    behaviours: dict[str, Behaviour]
+    """by the name they have now; how many episodes they were to give does not matter"""
+    recipe: str | None = None
+    """which recipe it was collected from, if from any"""
+
+    def keep(self, wanted: Callable[[Row], bool]) -> "Twin":
+        """The rows that are wanted, and what they need. Raises Refused if there are none."""
+        rows = tuple(row for row in self.rows if wanted(row))
+        if not rows:
+            raise Refused(DatasetError)
+        tasks, names = {row.task for row in rows}, {row.behaviour for row in rows}
+        return replace(
+            self,
+            rows=rows,
+            splits={task: split for task, split in self.splits.items() if task in tasks},
+            behaviours={name: made for name, made in self.behaviours.items() if name in names},
+            recipe=None,
+        )
+
+    @property
+    def digest(self) -> str:
+        return dataset_digest([row.digest for row in self.rows])
+
+
+class Refused(Exception):
+    """The real thing must refuse it, with this error."""
+
+    @property
+    def kind(self) -> type[IdaqError]:
+        return self.args[0]
+
+
+def joined(parts: Sequence[Twin]) -> Twin:
+    """Task by task, part by part, each episode once. Raises Refused."""
+    splits: dict[int, str] = {}
+    behaviours: dict[str, Behaviour] = {}
+    for part in parts:
+        unlike = any(splits.get(task, split) != split for task, split in part.splits.items())
+        unlike |= any(behaviours.get(name, made) != made for name, made in part.behaviours.items())
+        if unlike or part.family != parts[0].family:
+            raise Refused(DatasetError)
+        splits, behaviours = part.splits | splits, part.behaviours | behaviours
+    once: dict[str, Row] = {}
+    for part in parts:
+        for row in part.rows:
+            once.setdefault(row.digest, row)
+    rows = tuple(sorted(once.values(), key=lambda row: row.task))  # in the order of the parts within a task
+    whole = Twin(family=parts[0].family, rows=rows, splits=splits, behaviours=behaviours)
+    return whole.keep(lambda row: True)
+
+
+def rows_of(stored: StoredDataset) -> tuple[Row, ...]:
+    table = stored.episodes
+    columns = (table.task_index, table.behaviour, table.digest, table.total_reward)
+    return tuple(
+        Row(task=task, behaviour=behaviour, digest=digest, total=total)
+        for task, behaviour, digest, total in zip(*(column.tolist() for column in columns), strict=True)
+    )
