@@ -84,7 +84,7 @@ def test_bad_requests_for_policies_are_told_what_to_do(
 ) -> None:
     for arguments, code, text in (
         (("train", "cheeta-vel", "--out", "x"), 2, "did you mean 'cheetah-vel'"),
-        (("train", "point-robot", "--out", "x"), 1, "does not say what a trained policy would be told"),
+        (("train", "point-robot", "--out", "x"), 1, "has no task_features, which a trained policy is conditioned on"),
         (("train", "cheetah-vel", "--out", "x", "--set", "step=3"), 2, "did you mean 'steps'"),
         (("show", "point-robot"), 1, "no trained behaviour policies"),
     ):
