@@ -164,6 +164,8 @@ def test_training_steps_and_repeated_seeds_are_refused() -> None:
         summarise([make_results(), replace(make_results(train_seed=1), train_steps=41)])
     with pytest.raises(RunError, match="a seed stands twice"):
         summarise([make_results(), make_results()])
+    with pytest.raises(RunError, match="hold no strategy"):
+        summarise([replace(make_results(), strategies={})])
     with pytest.raises(RunError, match="no results"):
         summarise([])
 
