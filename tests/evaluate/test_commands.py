@@ -79,6 +79,9 @@ def test_a_recipe_with_a_value_for_a_strategys_table_is_taken_for_one_without(re
     recipe = catalogue_recipe("point-robot", "expert")
     odd = replace(recipe, adapt={**recipe.adapt, "idaq": 3})
     assert reproduce([record], make_results(), odd)[-2] == reproduce([record], make_results(), recipe)[-2]
+    odd = replace(recipe, adapt={"report_at": 3})
+    bare = replace(recipe, adapt={})
+    assert reproduce([record], make_results(), odd)[-2] == reproduce([record], make_results(), bare)[-2]
 
 
 def test_hostile_names_are_one_word(record: RunRecord) -> None:
