@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -157,6 +158,14 @@ def test_the_headline_strategy(names: list[str], chosen: str) -> None:
 def test_mixtures_are_refused(changes: dict[str, object], said: str) -> None:
     with pytest.raises(IdaqError, match=f"seeds 0 and 1 differ in .*{said}"):
         summarise([make_results(), make_results(train_seed=1, **changes)])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("changes", [{"settings": {"context": 7}}, {"role": "variant"}])
+def test_strategies_of_other_settings_or_roles_are_refused(changes: dict[str, Any]) -> None:
+    other = make_results(train_seed=1)
+    strategies = {**other.strategies, "idaq": replace(other.strategies["idaq"], **changes)}
+    with pytest.raises(RunError, match="differ in strategies"):
+        summarise([make_results(), replace(other, strategies=strategies)])
 
 
 def test_training_steps_and_repeated_seeds_are_refused() -> None:

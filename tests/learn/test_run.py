@@ -105,7 +105,7 @@ def test_a_run_directory_holds_what_its_documents_say(finished: Path) -> None:
 
 def test_the_tasks_of_a_run_are_those_of_its_dataset(finished: Path, dataset: Dataset, own: Path) -> None:
     found = run_tasks(finished)
-    assert found == task_set(dataset)
+    assert found == task_set(dataset) == task_set(dataset.select(split="train"))
     assert found is not None
     assert found.tasks == list(dataset.all_tasks)
     assert (found.dataset_id, found.family) == (dataset.dataset_id, "point-robot")
