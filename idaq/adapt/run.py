@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
 from idaq.adapt.adapt import Adapted, adapt, blank_results, why_not
 from idaq.adapt.results import TRACE, Results, StrategyResult, resume_results, write_results
 from idaq.adapt.strategy import AdaptPlan
@@ -16,6 +18,9 @@ from idaq.learn.algorithm import Agent
 from idaq.learn.checkpoint import load_agent
 from idaq.learn.run import TaskSet, run_dataset, run_tasks, task_set
 from idaq.loader import Dataset
+
+LOCK = ".adapt.lock"
+"""held while a strategy joins the results: of two processes, neither loses what the other has added"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,9 +50,11 @@ class Adaptation:
 
         def keep(adapted: Adapted) -> None:
             nonlocal results
-            beside = self._beside(adapted.results)
-            results = replace(results, strategies={**beside, **results.strategies, **adapted.results.strategies})
-            _write(self.out, results, adapted)
+            self.out.mkdir(parents=True, exist_ok=True)
+            with FileLock(self.out / LOCK):
+                beside = self._beside(adapted.results)
+                results = replace(results, strategies={**beside, **results.strategies, **adapted.results.strategies})
+                _write(self.out, results, adapted)
             for name in adapted.results.strategies:
                 finished(name)
 
@@ -130,7 +137,6 @@ def load_run(run: Path, root: Path | None = None, *, allow: Collection[str] = ()
 
 def _write(out: Path, results: Results, adapted: Adapted) -> None:
     """The trace first: whoever sees its strategy in the results finds it."""
-    out.mkdir(parents=True, exist_ok=True)
     if not write_trace(out, adapted) and STRATEGY not in results.strategies:
         (out / TRACE).unlink(missing_ok=True)  # of results that are replaced now
     write_results(out, results)

@@ -121,7 +121,8 @@ def configured(name: str, strategy: Strategy, tables: Iterable[Mapping[str, Any]
     mapping = to_mapping(strategy)
     for table in tables:
         mapping |= {key: value for key, value in table.items() if key in mapping and not isinstance(value, Mapping)}
-        mapping |= table.get(name, {})
+        own = table.get(name)
+        mapping |= own if isinstance(own, Mapping) else {}
     return from_mapping(type(strategy), mapping, where=f"settings of strategy {name}")
 
 

@@ -71,6 +71,32 @@ def has_trace(run: Path) -> bool:
 def read_trace(run: Path) -> dict[str, Array]:
     """The tensors by name. Raises RunError if the file is missing or damaged."""
     try:
-        return load(read_document(run / TRACE, LARGEST_TABLE))
-    except (CorruptDatasetError, SafetensorError) as error:
+        tensors = load(read_document(run / TRACE, LARGEST_TABLE))
+        _check(tensors)
+    except (CorruptDatasetError, SafetensorError, KeyError, TypeError, ValueError, IndexError) as error:
         raise RunError(f"{run / TRACE} cannot be read: {error}", hint=f"idaq adapt {run} makes it anew") from None
+    return tensors
+
+
+def _check(tensors: dict[str, Array]) -> None:
+    (tasks, played, steps), training = tensors["valid"].shape, len(tensors["prior_tasks"])
+    numbers, latent = tensors["observations"].shape[-1], tensors["prior"].shape[-1]
+    shapes = {
+        "observations": (tasks, played, steps + 1, numbers),
+        "returns": (tasks, played),
+        "z": (tasks, played, latent),
+        "prior": (training, latent),
+        "prior_tasks": (training,),
+        "test_tasks": (tasks,),
+        "reference": (1,),
+        "offline": (tasks, latent),
+        "place": (2,),
+        "velocity": (1,),
+    }
+    for name, tensor in tensors.items():
+        if name in shapes and tensor.shape != shapes.pop(name):
+            raise ValueError(f"{name} has shape {tensor.shape}")
+    missing = shapes.keys() - {"offline", "place", "velocity"}
+    columns = [column for name in ("place", "velocity") for column in tensors.get(name, np.array([], int)).tolist()]
+    if missing or tensors["reference"].item() < 0 or not all(0 <= column < numbers for column in columns):
+        raise ValueError("a tensor is missing or out of range")

@@ -54,7 +54,7 @@ def check_document(value: object, what: str, allow: Collection[str] = ()) -> Non
     Raises PluginError naming `what` it was found in.
     """
     for name in references_in(value):
-        if name not in allow:
+        if not _is_among(name, allow):
             raise _untrusted(f"{what} of a document name {name!r}", name)
 
 
@@ -64,6 +64,11 @@ def references_in(value: object) -> Iterator[str]:
         yield value
     for inner in children(value):
         yield from references_in(inner)
+
+
+def _is_among(name: str, allow: Collection[str]) -> bool:
+    """Whether a user has written this very name; a text in place of a collection is one name, not its parts."""
+    return name in ([allow] if isinstance(allow, str) else allow)
 
 
 def _untrusted(said: str, name: str) -> PluginError:
@@ -111,7 +116,7 @@ class Registry(Generic[T]):
 
         Raises PluginError for another `package.module:thing`, which is not imported; else as `get` does.
         """
-        if is_reference(name) and name not in allow:
+        if is_reference(name) and not _is_among(name, allow):
             raise _untrusted(f"a document names the {self.kind} {name!r}", name)
         return self.get(name)
 

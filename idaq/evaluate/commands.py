@@ -34,9 +34,7 @@ def reproduce(records: Sequence[RunRecord], results: Results, recipe: Recipe | N
 def adapt_command(outs: Sequence[str], results: Results, recipe: Recipe | None) -> str:
     """What adapts the runs `outs` as `results` were made; a setting that all strategies share is given once."""
     defaults, made = (recipe.adapt if recipe else {}), results.strategies
-    known = {field.name for field in fields(AdaptConfig)}
-    protocol = from_mapping(AdaptConfig, {k: v for k, v in defaults.items() if k in known}, where="the recipe's adapt")
-    changed = settings(to_mapping(results.config), to_mapping(protocol))
+    changed = settings(to_mapping(results.config), to_mapping(_protocol_defaults(defaults)))
     by_key: dict[str, dict[str, str]] = {}
     for name, strategy in made.items():
         for setting in settings(strategy.settings, _strategy_defaults(name, defaults)):
@@ -48,6 +46,15 @@ def adapt_command(outs: Sequence[str], results: Results, recipe: Recipe | None) 
         changed += [f"{name}{key}={value}" for name, value in zip(names, values.values(), strict=False)]
     words = [] if set(made) == set(STRATEGIES.names()) else ["--strategies", ",".join(made)]
     return _command("adapt", *outs, *words, changed=changed)
+
+
+def _protocol_defaults(table: dict[str, Any]) -> AdaptConfig:
+    """The protocol by the recipe's table; the library's where the table makes none."""
+    known = {field.name for field in fields(AdaptConfig)}
+    try:
+        return from_mapping(AdaptConfig, {k: v for k, v in table.items() if k in known}, where="the recipe's adapt")
+    except ConfigError:
+        return AdaptConfig()
 
 
 def _strategy_defaults(name: str, table: dict[str, Any]) -> dict[str, Any]:

@@ -304,6 +304,8 @@ def _check_alike(results: Sequence[Results]) -> None:
             f"training seeds {seeds}: a seed stands twice, and the same run twice tells nothing new",
             hint="idaq train --set seed=N makes another run",
         )
+    if not results[0].strategies:
+        raise RunError(f"results of {results[0].dataset_id} hold no strategy", hint="idaq adapt RUN adds strategies")
     first = _common(results[0])
     for other in results[1:]:
         differing = [name for name, value in _common(other).items() if value != first[name]]

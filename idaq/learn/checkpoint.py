@@ -20,7 +20,7 @@ from idaq.core.digest import little_endian
 from idaq.core.errors import CheckpointError
 from idaq.core.files import write_bytes
 from idaq.learn.algorithm import Agent, Algorithm
-from idaq.learn.prior import infer_prior, read_prior
+from idaq.learn.prior import check_fits, infer_prior, read_prior
 from idaq.learn.run import CHECKPOINTS, read_run
 from idaq.loader import Dataset
 
@@ -61,6 +61,8 @@ def restore(out: Path, algorithm: Algorithm) -> int:
                 if (file.metadata() or dict[str, str]()).get("step") != str(step_of(path)):
                     continue  # renamed: it would resume at another step than its own
                 tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+            if not all(torch.isfinite(value).all() for value in tensors.values()):
+                continue  # none is written with NaN or infinity
             algorithm.load_state(tensors)
         except (SafetensorError, OSError, RuntimeError, KeyError, ValueError, struct.error, json.JSONDecodeError):
             continue
@@ -103,6 +105,8 @@ def load_agent(
     if step == 0:
         raise CheckpointError(f"{out} has no checkpoint yet", hint="let idaq train run to its first checkpoint")
     prior = read_prior(out, step)
-    if prior is None and dataset is not None:
+    if prior is not None:
+        check_fits(out, prior, algorithm.agent(None))
+    elif dataset is not None:
         prior = infer_prior(algorithm.agent(None), dataset.select(split=config.split))
     return algorithm.agent(prior)

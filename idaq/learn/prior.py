@@ -13,6 +13,7 @@ from idaq.format.documents import TaskRecord, mean_random
 from idaq.learn.algorithm import Agent, Prior
 from idaq.loader import Dataset
 from idaq.loader.contexts import task_contexts
+from idaq.loader.transitions import Transitions
 
 PRIOR = "prior.safetensors"
 _SEED = 0
@@ -58,9 +59,25 @@ def read_prior(out: Path, step: int) -> Prior | None:
         )
         mine = int(tensors["step"].item()) == step
         _check(prior)
-    except (CorruptDatasetError, SafetensorError, KeyError, TypeError, ValueError) as error:
+    except (CorruptDatasetError, SafetensorError, KeyError, TypeError, ValueError, OverflowError) as error:
         raise RunError(f"{out / PRIOR} cannot be read: {error}", hint=f"remove it: rm {out / PRIOR}") from None
     return prior if mine else None
+
+
+def check_fits(out: Path, prior: Prior, agent: Agent) -> None:
+    """Raise RunError for a prior of other beliefs than the agent infers."""
+    leading, spec = (1, 2), agent.spec
+    observations = np.zeros((*leading, spec.observation_size), np.float32)
+    nothing = Transitions(
+        observations=observations,
+        actions=np.zeros((*leading, spec.action_size), np.float32),
+        rewards=np.zeros(leading, np.float32),
+        next_observations=observations,
+        terminated=np.zeros(leading, bool),
+    )
+    there, wanted = prior.beliefs.shape[1], agent.infer(nothing).shape[1]
+    if there != wanted:
+        raise RunError(f"{out / PRIOR} holds beliefs of {there} numbers, not of {wanted}", hint=f"rm {out / PRIOR}")
 
 
 def _check(prior: Prior) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from filelock import FileLock, Timeout
+from pydantic import model_validator
 
 import idaq
 from idaq.core.config import config, from_mapping, to_mapping
@@ -45,7 +46,14 @@ class RunRecord:
     @property
     def seed(self) -> int:
         """Of weights and batches."""
-        return int(self.config.get("seed", 0))
+        return self.config.get("seed", 0)
+
+    @model_validator(mode="after")
+    def _seed_is_an_integer(self) -> "RunRecord":
+        seed = self.config.get("seed", 0)
+        if type(seed) is not int:
+            raise ValueError(f"config.seed must be an integer, got {seed!r}")
+        return self
 
     def training(self, allow: Collection[str] = ()) -> TrainConfig:
         """`config` as the algorithm's own.
@@ -72,6 +80,13 @@ class TaskSet:
     adapt: PlainData
     """the recipe's defaults of adaptation"""
     tasks: list[TaskRecord]
+
+    @model_validator(mode="after")
+    def _each_task_stands_once(self) -> "TaskSet":
+        for name in ("task_id", "task_index"):
+            if len({getattr(task, name) for task in self.tasks}) != len(self.tasks):
+                raise ValueError(f"a {name} stands twice")
+        return self
 
 
 def new_record(
@@ -117,13 +132,20 @@ def task_set(dataset: Dataset) -> TaskSet:
 
 
 def run_tasks(run: Path) -> TaskSet | None:
-    """tasks.json of a run; None where none was written: on another maker's dataset. Raises RunError if damaged."""
+    """tasks.json of a run; None where none was written: on another maker's dataset.
+
+    Raises RunError if it is damaged, or of another dataset than the run.
+    """
     if not (run / TASKS).is_file():
         return None
+    hint, record = f"remove it and run the same idaq train again: rm {run / TASKS}", read_run(run)
     try:
-        return from_mapping(TaskSet, read_json(run / TASKS), where=str(run / TASKS))
+        tasks = from_mapping(TaskSet, read_json(run / TASKS), where=str(run / TASKS))
     except (ConfigError, CorruptDatasetError) as error:
-        raise RunError(error.message, hint=f"remove it and run the same idaq train again: rm {run / TASKS}") from None
+        raise RunError(error.message, hint=hint) from None
+    if (tasks.dataset_id, tasks.content_digest) != (record.dataset_id, record.content_digest):
+        raise RunError(f"{run / TASKS} is of another dataset than {RUN}", hint=hint)
+    return tasks
 
 
 def run_dataset(run: Path, root: Path | None = None) -> Dataset:

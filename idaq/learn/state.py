@@ -30,10 +30,20 @@ def optimiser_state(prefix: str, optimiser: torch.optim.Optimizer) -> dict[str, 
 
 
 def load_optimiser(state: Mapping[str, Tensor], prefix: str, optimiser: torch.optim.Optimizer) -> None:
-    """Take over what `optimiser_state` gave."""
+    """Take over what `optimiser_state` gave.
+
+    Raises ValueError where the parameters do not have the same moments, each of its parameter's shape or a scalar.
+    """
     moments: dict[int, dict[str, Tensor]] = {}
     for name, value in state.items():
         if name.startswith(prefix):
             index, key = name.removeprefix(prefix).split(".")
             moments.setdefault(int(index), {})[key] = value
+    parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
+    for index, of_parameter in moments.items():
+        if index >= len(parameters) or of_parameter.keys() != next(iter(moments.values())).keys():
+            raise ValueError(f"parameter {index} of {prefix} has other moments than the first")
+        for key, value in of_parameter.items():
+            if value.shape not in (torch.Size(), parameters[index].shape):
+                raise ValueError(f"{prefix}{index}.{key} has shape {tuple(value.shape)}")
     optimiser.load_state_dict({"state": moments, "param_groups": optimiser.state_dict()["param_groups"]})

@@ -1,17 +1,19 @@
 """The protocol on a really trained agent and real environments."""
 
 import copy
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
-from idaq.adapt.adapt import Adapted, adapt, episodes_to_run, make_problems
+from idaq.adapt.adapt import Adapted, adapt, episodes_to_run, make_problems, new_history
 from idaq.adapt.lockstep import EpisodeBatch, Rollouts
 from idaq.adapt.policy import Policy
-from idaq.adapt.results import read_results, write_results
+from idaq.adapt.results import TRACE, read_results, write_results
 from idaq.adapt.strategies import in_distribution_return
 from idaq.adapt.strategy import STRATEGIES, AdaptPlan, adaptation_plan
 from idaq.adapt.trace import has_trace, read_trace, write_trace
@@ -222,6 +224,32 @@ def test_the_trace_tells_beliefs_tasks_and_what_is_where(adapted: Adapted, agent
     np.testing.assert_array_equal(trace["observations"][:, 5, -1], last.next_observations[[0, 2], -1])
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param(lambda trace: {"z": trace["z"][..., :1]}, id="beliefs narrower than the prior's"),
+        pytest.param(lambda trace: {"observations": trace["observations"][..., 0]}, id="flat observations"),
+        pytest.param(lambda trace: {"prior_tasks": trace["prior_tasks"][1:]}, id="a training task too few"),
+        pytest.param(lambda trace: {"place": np.array([0, 2])}, id="a column too far right"),
+        pytest.param(lambda trace: {"velocity": np.array([-1])}, id="a column too far left"),
+        pytest.param(lambda trace: {"reference": np.array([-1])}, id="a negative reference stage"),
+        pytest.param(lambda trace: {"returns": None}, id="no returns"),
+        pytest.param(lambda trace: {"valid": None}, id="no steps"),
+    ],
+)
+def test_a_damaged_trace_is_refused(
+    adapted: Adapted, tmp_path: Path, damage: Callable[[Any], dict[str, np.ndarray | None]]
+) -> None:
+    write_trace(tmp_path, adapted)
+    trace = read_trace(tmp_path)
+    changed = {
+        name: np.ascontiguousarray(value) for name, value in (trace | damage(trace)).items() if value is not None
+    }
+    save_file(changed, tmp_path / TRACE)
+    with pytest.raises(RunError, match="cannot be read"):
+        read_trace(tmp_path)
+
+
 def test_there_is_no_trace_of_other_strategies_or_of_a_policy_without_a_belief(
     adapted: Adapted, tmp_path: Path
 ) -> None:
@@ -249,6 +277,12 @@ def test_without_a_dataset_there_are_no_offline_beliefs(agent: Agent, dataset: D
     assert problems.dataset is None
     with pytest.raises(RunError, match="no dataset at hand"):
         problems.offline_beliefs(30, 0)
+
+
+def test_no_strategy_is_given_offline_data_that_it_does_not_declare(agent: Agent, dataset: Dataset) -> None:
+    problems = make_problems(agent, dataset, CONFIG)
+    given = {name for name, one in plan().strategies.items() if new_history(problems, CONFIG, one).offline is not None}
+    assert given == {"offline-context"}
 
 
 def test_a_test_task_without_a_random_reference_cannot_be_scored(agent: Agent, dataset: Dataset) -> None:

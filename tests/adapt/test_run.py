@@ -1,15 +1,17 @@
 """Results are kept: strategies join results.json one by one, and only those of one agent, dataset and protocol."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock, Timeout
 
 from idaq.adapt.adapt import adapt, blank_results, episodes_to_run
 from idaq.adapt.results import RESULTS, TRACE, Results, read_results, resume_results, write_results
-from idaq.adapt.run import load_run, resume_adaptation
+from idaq.adapt.run import LOCK, load_run, resume_adaptation
 from idaq.adapt.strategy import STRATEGIES, AdaptPlan, adaptation_plan
 from idaq.adapt.trace import STRATEGY, has_trace
 from idaq.collect.collect import Collected
@@ -70,6 +72,28 @@ def test_two_adaptations_of_one_run_at_once_keep_each_others_strategies(
     one.run()
     other.run()
     assert read_results(tmp_path).strategies == whole.strategies
+
+
+def test_a_strategy_joins_the_results_while_no_other_process_writes_them(
+    agent: Agent, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = list[str]()
+
+    def locked(function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            with pytest.raises(Timeout), FileLock(tmp_path / LOCK, timeout=0):
+                pass
+            seen.append(function.__name__)
+            assert function is not write_results or has_trace(tmp_path)  # whoever sees the results finds it
+            return function(*args, **kwargs)
+
+        return call
+
+    planned = resume_adaptation(tmp_path, agent, dataset, plan(STRATEGY))
+    for function in (resume_results, write_results):
+        monkeypatch.setattr(f"idaq.adapt.run.{function.__name__}", locked(function))
+    planned.run()
+    assert seen == ["resume_results", "write_results"]
 
 
 def test_a_stopped_adaptation_runs_the_rest(agent: Agent, dataset: Dataset, whole: Results, tmp_path: Path) -> None:

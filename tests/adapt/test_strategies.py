@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+from idaq.adapt.adapt import why_not
 from idaq.adapt.history import AdaptationHistory
 from idaq.adapt.lockstep import EpisodeBatch
-from idaq.adapt.policy import BeliefPolicy, RandomPolicy
+from idaq.adapt.policy import BeliefPolicy, Policy, RandomPolicy
 from idaq.adapt.strategies import (
     BestOfPrior,
     Idaq,
@@ -33,8 +34,8 @@ from idaq.adapt.strategies import (
 from idaq.adapt.strategy import STRATEGIES, Strategy, adaptation_plan
 from idaq.core.errors import ConfigError, PluginError, RunError, UnknownNameError
 from idaq.core.seeds import generator
-from idaq.core.types import Floats
-from idaq.learn.algorithm import EmbeddingAgent, Prior
+from idaq.core.types import Doubles, Floats
+from idaq.learn.algorithm import Agent, EmbeddingAgent, Prior
 from idaq.learn.algorithms.focal_td3bc_config import FocalTd3BcConfig
 from idaq.learn.config import AgentSpec, TrainConfig
 from idaq.loader.transitions import Transitions
@@ -379,8 +380,8 @@ def test_reports_must_lie_within_the_budget() -> None:
 def test_a_setting_reaches_every_strategy_that_has_it_or_one_by_its_name() -> None:
     names = ["idaq", "best-of-prior", "posterior", "idaq-prediction-error"]
     told = {"candidates": 7, "idaq": {"context": 9}, "seeds": 2}
-    plan = adaptation_plan(names, told, {"candidates": 3, "context": 50})
-    assert plan.config.seeds == 2
+    plan = adaptation_plan(names, told, {"candidates": 3, "context": 50, "seeds": 3, "seed": 5})
+    assert (plan.config.seeds, plan.config.seed) == (2, 5)
     assert list(plan.strategies) == names
     assert plan.strategies["idaq"] == Idaq(candidates=7, context=9)
     assert plan.strategies["best-of-prior"] == BestOfPrior(candidates=7)
@@ -471,6 +472,10 @@ def test_each_problem_is_calibrated_by_its_own_scores() -> None:
         assert where_calibrated(seen, "return", floor, drawn, prior)[:, 0].tolist() == expected
 
 
+def negated(_agent: Agent, episodes: EpisodeBatch, _policy: Policy) -> Doubles:
+    return episodes.returns
+
+
 def test_a_transition_is_embedded_and_an_episode_scored_once_however_often_they_are_asked_for() -> None:
     embedded, scored = list[int](), list[float]()
 
@@ -488,11 +493,20 @@ def test_a_transition_is_embedded_and_an_episode_scored_once_however_often_they_
     assert embedded == [4, 4, 4]
     assert scored == [-3.0, -3.0, -4.0, -4.0, -5.0, -5.0]
     assert seen.scores("return").shape == (3, 2)
+    negated = seen.scores("tests.adapt.test_strategies:negated")
+    np.testing.assert_array_equal(negated, -seen.scores("return"), "each uncertainty has scores of its own")
 
 
 def test_an_agent_that_embeds_nothing_says_so() -> None:
     with pytest.raises(RunError, match="an agent of focal-td3bc does not embed transitions"):
         _ = replace(history(), agent=InferringAgent()).embeddings
+
+
+def test_what_an_agent_cannot_do_is_told_before_anything_runs() -> None:
+    predicts = STRATEGIES.get("idaq-prediction-error")
+    told = why_not(predicts, InferringAgent(), has_data=True)
+    assert told == "an agent of focal-td3bc is no PredictingAgent"
+    assert why_not(STRATEGIES.get("idaq"), InferringAgent(), has_data=False) is None
 
 
 def test_random_first_is_random_for_half_the_budget() -> None:

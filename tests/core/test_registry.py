@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from idaq.core.errors import PluginError, UnknownNameError
-from idaq.core.registry import Registry, is_reference
+from idaq.core.registry import Registry, check_document, is_reference
 
 
 def accept(_name: str, thing: object) -> int:
@@ -89,6 +89,10 @@ def test_a_document_never_causes_an_import(tmp_path: Path) -> None:
     assert "--plugin hostile_numbers:three" in str(caught.value)
     with pytest.raises(PluginError):
         NUMBERS.find("hostile_numbers:three", allow=["hostile_numbers:other"])
+    with pytest.raises(PluginError):
+        NUMBERS.find("hostile_numbers:three", allow="not_hostile_numbers:three")  # a text is one name, not its parts
+    with pytest.raises(PluginError):
+        check_document({"a": [{"b": ["hostile_numbers:three"]}]}, "settings", allow="not_hostile_numbers:three")
     assert "hostile_numbers" not in sys.modules
     assert not (tmp_path / "imported").exists()
     assert NUMBERS.find("hostile_numbers:three", allow=["hostile_numbers:three"]) == 3

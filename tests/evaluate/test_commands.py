@@ -75,6 +75,15 @@ def test_train_and_adapt_settings_are_told_against_the_recipe(record: RunRecord)
     ]
 
 
+def test_a_recipe_with_a_value_for_a_strategys_table_is_taken_for_one_without(record: RunRecord) -> None:
+    recipe = catalogue_recipe("point-robot", "expert")
+    odd = replace(recipe, adapt={**recipe.adapt, "idaq": 3})
+    assert reproduce([record], make_results(), odd)[-2] == reproduce([record], make_results(), recipe)[-2]
+    odd = replace(recipe, adapt={"report_at": 3})
+    bare = replace(recipe, adapt={})
+    assert reproduce([record], make_results(), odd)[-2] == reproduce([record], make_results(), bare)[-2]
+
+
 def test_hostile_names_are_one_word(record: RunRecord) -> None:
     hostile = replace(record, dataset_id="idaq/$(reboot); 'x'-v0")
     for command in reproduce([hostile], make_results(), None):

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -159,11 +160,21 @@ def test_mixtures_are_refused(changes: dict[str, object], said: str) -> None:
         summarise([make_results(), make_results(train_seed=1, **changes)])  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("changes", [{"settings": {"context": 7}}, {"role": "variant"}])
+def test_strategies_of_other_settings_or_roles_are_refused(changes: dict[str, Any]) -> None:
+    other = make_results(train_seed=1)
+    strategies = {**other.strategies, "idaq": replace(other.strategies["idaq"], **changes)}
+    with pytest.raises(RunError, match="differ in strategies"):
+        summarise([make_results(), replace(other, strategies=strategies)])
+
+
 def test_training_steps_and_repeated_seeds_are_refused() -> None:
     with pytest.raises(RunError, match="training steps"):
         summarise([make_results(), replace(make_results(train_seed=1), train_steps=41)])
     with pytest.raises(RunError, match="a seed stands twice"):
         summarise([make_results(), make_results()])
+    with pytest.raises(RunError, match="hold no strategy"):
+        summarise([replace(make_results(), strategies={})])
     with pytest.raises(RunError, match="no results"):
         summarise([])
 

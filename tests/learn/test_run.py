@@ -3,13 +3,17 @@
 import hashlib
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from safetensors.numpy import load_file, save_file
+from safetensors.torch import load_file as load_tensors
+from safetensors.torch import save_file as save_tensors
 
 from idaq.collect.collect import Collected
 from idaq.core.config import to_mapping
@@ -37,6 +41,9 @@ MADE = Prior(
     offline_return=-3.0,
     random_return=-40.0,
 )
+
+
+ACTOR = "agent.policy.actor.0.bias"
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +116,7 @@ def test_a_run_directory_holds_what_its_documents_say(finished: Path) -> None:
 
 def test_the_tasks_of_a_run_are_those_of_its_dataset(finished: Path, dataset: Dataset, own: Path) -> None:
     found = run_tasks(finished)
-    assert found == task_set(dataset)
+    assert found == task_set(dataset) == task_set(dataset.select(split="train"))
     assert found is not None
     assert found.tasks == list(dataset.all_tasks)
     assert (found.dataset_id, found.family) == (dataset.dataset_id, "point-robot")
@@ -119,6 +126,32 @@ def test_the_tasks_of_a_run_are_those_of_its_dataset(finished: Path, dataset: Da
     assert str(caught.value.hint).endswith(f"rm {own / TASKS}")
     (own / TASKS).unlink()
     assert run_tasks(own) is None
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"dataset_id": "me/other/some-v0"}, "is of another dataset than run.json"),
+        ({"content_digest": "0" * 64}, "is of another dataset than run.json"),
+        ({"tasks": 2}, "a task_id stands twice"),
+    ],
+)
+def test_tasks_that_are_not_the_runs_are_refused(own: Path, change: dict[str, Any], words: str) -> None:
+    tasks = json.loads((own / TASKS).read_text())
+    if "tasks" in change:
+        change = {"tasks": tasks["tasks"] * 2}
+    (own / TASKS).write_text(json.dumps(tasks | change))
+    with pytest.raises(RunError, match=words) as caught:
+        run_tasks(own)
+    assert str(caught.value.hint).endswith(f"rm {own / TASKS}")
+
+
+@pytest.mark.parametrize("seed", ["abc", None, [1], True])
+def test_a_record_whose_seed_is_no_integer_is_refused(own: Path, seed: object) -> None:
+    record = json.loads((own / "run.json").read_text())
+    (own / "run.json").write_text(json.dumps({**record, "config": {**record["config"], "seed": seed}}))
+    with pytest.raises(RunError, match=r"config\.seed must be an integer"):
+        read_run(own)
 
 
 def test_a_dataset_of_another_maker_does_not_say_its_tasks(dataset: Dataset) -> None:
@@ -230,6 +263,7 @@ DAMAGES = {
     "an endless return": {"offline_return": np.array(np.inf)},
     "an endless random return": {"random_return": np.array(-np.inf)},
     "two returns": {"offline_return": np.array([1.0, 2.0])},
+    "an endless step": {"step": np.array(np.inf)},
 }
 
 
@@ -246,6 +280,12 @@ def test_a_file_that_is_no_prior_is_refused(tmp_path: Path) -> None:
     (tmp_path / PRIOR).write_bytes(b"not safetensors")
     with pytest.raises(RunError, match="cannot be read"):
         read_prior(tmp_path, 8)
+
+
+def test_a_prior_of_other_beliefs_than_the_agents_is_refused(own: Path) -> None:
+    write_prior(own, MADE, 8)
+    with pytest.raises(RunError, match="holds beliefs of 2 numbers, not of 4"):
+        load_agent(own)
 
 
 def test_a_finished_run_keeps_its_prior_and_a_stopped_one_infers_it(
@@ -278,7 +318,9 @@ def test_the_last_two_checkpoints_are_kept_and_the_newest_is_loaded(finished: Pa
     assert [path.name for path in checkpoints(finished)] == ["step-00000006.safetensors", "step-00000008.safetensors"]
     newest = weights_digest(load_agent(finished))
     checkpoints(own)[-1].unlink()
-    assert weights_digest(load_agent(own)) != newest
+    older = load_agent(own)
+    assert weights_digest(older) != newest
+    assert older.prior is None, "the prior is of the newest"
 
 
 def test_a_checkpoint_under_another_name_is_not_taken(own: Path) -> None:
@@ -291,6 +333,30 @@ def test_a_checkpoint_under_another_name_is_not_taken(own: Path) -> None:
     six.unlink()
     with pytest.raises(CheckpointError, match="none of the 1 checkpoints"):
         load_agent(own)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param(lambda state: {ACTOR: torch.full_like(state[ACTOR], torch.nan)}, id="a NaN"),
+        pytest.param(lambda state: {"optimiser.main.0.exp_avg": torch.ones(3, 9)}, id="a moment of another shape"),
+        pytest.param(lambda state: {"optimiser.main.0.exp_avg": None}, id="a moment is missing"),
+        pytest.param(lambda state: {"optimiser.main.0.none": torch.zeros(())}, id="a moment too many"),
+        pytest.param(
+            lambda state: {name.replace("main.0.", "main.999."): value.clone() for name, value in state.items()},
+            id="moments of a parameter too many",
+        ),
+    ],
+)
+def test_a_damaged_checkpoint_is_not_taken(own: Path, damage: Callable[[Any], dict[str, torch.Tensor | None]]) -> None:
+    six, eight = checkpoints(own)
+    state = load_tensors(eight)
+    changed = {name: value for name, value in (state | damage(state)).items() if value is not None}
+    save_tensors(changed, eight, metadata={"step": "8"})
+    found = weights_digest(load_agent(own))
+    eight.unlink()
+    assert weights_digest(load_agent(own)) == found
+    assert six.is_file()
 
 
 def test_files_that_are_no_checkpoints_are_passed_over(own: Path) -> None:

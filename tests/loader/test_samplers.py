@@ -48,7 +48,7 @@ def support_query(table: TransitionTable, seed: int = 0) -> SupportQueryBatches:
 
 def test_support_and_query_are_of_one_task_and_of_different_episodes(table: TransitionTable) -> None:
     rows, returns = row_of(table), returns_to_go(table, 0.9)
-    seen: set[int] = set()
+    seen: tuple[set[int], set[int]] = set(), set()
     for step in range(50):
         batch = support_query(table).at(step)
         assert (batch.support.rewards.shape, batch.query.rewards.shape) == ((3, 5), (3, 4))
@@ -56,11 +56,13 @@ def test_support_and_query_are_of_one_task_and_of_different_episodes(table: Tran
             assert set(task_of(support)) == set(task_of(query)) == {task}
             apart = [set(table.episode_of(np.array([rows[r] for r in part.tolist()]))) for part in (support, query)]
             assert not apart[0] & apart[1]
-            seen |= apart[0] | apart[1]
+            for of_part, episodes in zip(seen, apart, strict=True):
+                of_part |= episodes
         for transitions, given in ((batch.support, batch.support_returns), (batch.query, batch.query_returns)):
             there = [[returns[rows[r]] for r in part] for part in transitions.rewards.tolist()]
             np.testing.assert_array_equal(given, np.array(there))
-    assert seen == set(range(len(table.episodes))), "every episode has its turn"
+    every = set(range(len(table.episodes)))
+    assert seen == (every, every), "every episode has its turn in both"
     assert_bitwise(support_query(table).at(7).support, support_query(table).at(7).support)
     assert support_query(table).at(7).query.rewards.tobytes() != support_query(table, 1).at(7).query.rewards.tobytes()
 
