@@ -5,6 +5,7 @@ Shapes: P = N * S problems (N test tasks x S adaptation seeds, task-major), E ad
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,16 +13,19 @@ from numpy.typing import NDArray
 from idaq.adapt.config import AdaptConfig
 from idaq.adapt.history import AdaptationHistory
 from idaq.adapt.lockstep import EpisodeBatch, Rollouts
+from idaq.adapt.policy import BeliefPolicy, Policy
 from idaq.adapt.results import Results, StrategyResult, TestTask
 from idaq.adapt.strategy import AdaptPlan, Strategy, adaptation_plan
 from idaq.core.config import to_mapping
-from idaq.core.errors import DatasetError, RunError
+from idaq.core.errors import DatasetError, PluginError, RunError
+from idaq.core.outside import raised_as
+from idaq.core.registry import check_members
 from idaq.core.seeds import episode_seed, generator
 from idaq.core.types import Advance, Floats, ignore_progress
 from idaq.format.documents import TaskRecord
 from idaq.learn.algorithm import Agent
 from idaq.learn.checkpoint import weights_digest
-from idaq.learn.run import TaskSet, task_set
+from idaq.learn.run import TaskSet, differences, task_set
 from idaq.loader import Dataset
 from idaq.loader.contexts import task_contexts
 from idaq.tasks import Family, find_family
@@ -81,7 +85,8 @@ def adapt(
     packages that the dataset's family may be.
 
     Raises UnknownNameError for a strategy, DatasetError for a dataset without test tasks or whose tasks are not the
-    installed family's, RunError for an agent that a strategy cannot use.
+    installed family's, RunError for an agent that a strategy cannot use and for code from
+    outside that fails, PluginError for a policy or a score that is none.
     """
     tasks = data if isinstance(data, TaskSet) else task_set(data)
     plan = plan or adaptation_plan(defaults=tasks.adapt, allow=allow)
@@ -95,7 +100,8 @@ def adapt(
     histories, results = dict[str, AdaptationHistory](), dict[str, StrategyResult]()
     final = dict[str, EpisodeBatch]()
     for name, strategy in plan.strategies.items():
-        history, result, last = _run(problems, plan.config, strategy, rollouts, progress)
+        with raised_as(RunError, f"strategy {name}"):
+            history, result, last = _run(problems, plan.config, name, strategy, rollouts, progress)
         histories[name], results[name], final[name] = history, result, last
         if finished is not None:
             alone = replace(blank, strategies={name: result})
@@ -175,27 +181,46 @@ def new_history(problems: Problems, config: AdaptConfig, strategy: Strategy) -> 
 
 
 def _run(
-    problems: Problems, config: AdaptConfig, strategy: Strategy, rollouts: Rollouts, progress: Advance
+    problems: Problems, config: AdaptConfig, name: str, strategy: Strategy, rollouts: Rollouts, progress: Advance
 ) -> tuple[AdaptationHistory, StrategyResult, EpisodeBatch]:
-    history, tasks = new_history(problems, config, strategy), problems.task_indices
+    settings, history = to_mapping(strategy), new_history(problems, config, strategy)
+    tasks = problems.task_indices
     fresh: list[EpisodeBatch] = []
     for number in range(config.episodes):
-        policy = strategy.explore(history)
-        history.add(policy, rollouts.run(tasks, _seeds(problems, config, number), policy))
+        policy = _checked(strategy.explore(history), f"explore of strategy {name}", history.problems)
+        history.add(policy, rollouts.run(tasks, _seeds(problems, config, number), policy, f"the policy of {name}"))
         progress(1)
         if number + 1 in config.report_at:
-            fresh.append(rollouts.run(tasks, _seeds(problems, config, _FRESH + number), strategy.deploy(history)))
+            deployed = _checked(strategy.deploy(history), f"deploy of strategy {name}", history.problems)
+            seeds = _seeds(problems, config, _FRESH + number)
+            fresh.append(rollouts.run(tasks, seeds, deployed, f"the policy that {name} deploys"))
             progress(1)
+    if changed := differences(settings, to_mapping(strategy)):
+        raise PluginError(
+            f"strategy {name} changed its own settings while it ran: {', '.join(changed)}",
+            hint="all that a strategy may remember is in the history",
+        )
     shape = (-1, len(problems.tasks), config.seeds)
     result = StrategyResult(
         role=strategy.role,
-        settings=to_mapping(strategy),
+        settings=settings,
         returns=np.stack([batch.returns for batch in fresh]).reshape(shape).tolist(),
         success=np.stack([batch.success for batch in fresh]).reshape(shape).tolist(),
         explored=np.stack([batch.returns for batch in history.episodes]).reshape(shape).tolist(),
         reference=strategy.reference_stage,
     )
     return history, result, fresh[-1]
+
+
+def _checked(policy: object, what: str, problems: int) -> Policy:
+    """The policy that a strategy gave. Raises PluginError for what is none, or is of another number of problems."""
+    check_members(Policy, policy, what)
+    if isinstance(policy, BeliefPolicy) and np.shape(policy.beliefs)[:1] != (problems,):
+        raise PluginError(
+            f"{what} gave a policy of beliefs {np.shape(policy.beliefs)}; there are {problems} problems",
+            hint="a row for each problem: history.problems of them",
+        )
+    return cast(Policy, policy)
 
 
 def _seeds(problems: Problems, config: AdaptConfig, number: int) -> NDArray[np.uint64]:

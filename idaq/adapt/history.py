@@ -12,7 +12,7 @@ from jaxtyping import Float32, Float64
 from idaq.adapt.lockstep import EpisodeBatch
 from idaq.adapt.policy import BeliefPolicy, Policy
 from idaq.adapt.uncertainty import UNCERTAINTIES
-from idaq.core.errors import RunError
+from idaq.core.errors import PluginError, RunError
 from idaq.core.types import Doubles, Floats
 from idaq.learn.algorithm import Agent, EmbeddingAgent, Prior
 
@@ -75,5 +75,19 @@ class AdaptationHistory:
         """How in-distribution each episode was by an uncertainty that the strategy names; lower is better."""
         score, known = UNCERTAINTIES.get(uncertainty), self._scores.setdefault(uncertainty, [])
         for policy, episodes in list(zip(self.policies, self.episodes, strict=True))[len(known) :]:
-            known.append(np.asarray(score(self.agent, episodes, policy), np.float64))
+            known.append(self._checked(uncertainty, score(self.agent, episodes, policy)))
         return np.stack(known)
+
+    def _checked(self, uncertainty: str, scores: object) -> Doubles:
+        """(P,) as numbers that can be compared. Raises PluginError."""
+        given = np.asarray(scores)
+        if given.shape != (self.problems,) or given.dtype.kind not in "fiu":
+            raise PluginError(
+                f"uncertainty {uncertainty} gave {given.dtype} {given.shape}; numbers ({self.problems},) were expected"
+            )
+        if np.isnan(given).any():
+            raise PluginError(
+                f"uncertainty {uncertainty} gave NaN for {np.isnan(given).sum()} of {self.problems} problems",
+                hint="leave out the steps after an episode's end (episodes.valid); inf is the worst score",
+            )
+        return given.astype(np.float64)

@@ -10,9 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from idaq.adapt.policy import BeliefPolicy, Policy
+from idaq.core.errors import PluginError
 from idaq.core.types import Array
 from idaq.loader.transitions import Transitions, concatenate
 from idaq.tasks import Family
+
+_SLACK = 1e-4  # of the width of the action space, for what rounding does
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,22 +43,29 @@ class Rollouts:
 
     def __init__(self, family: Family) -> None:
         self.family = family
-        self._env = family.lockstep()
+        self._env, self._space = family.lockstep(), family.spaces().actions
+        slack = _SLACK * (self._space.high - self._space.low)
+        self._low, self._high = self._space.low - slack, self._space.high + slack
         self._known: dict[tuple[int, bytes], tuple[EpisodeBatch, int]] = {}
 
-    def run(self, tasks_P: NDArray[np.int64], seeds_P: NDArray[np.uint64], policy: Policy) -> EpisodeBatch:
-        """One episode of every problem to its end or the time limit; T is the horizon, zeros follow an early end."""
+    def run(
+        self, tasks_P: NDArray[np.int64], seeds_P: NDArray[np.uint64], policy: Policy, what: str = "the policy"
+    ) -> EpisodeBatch:
+        """One episode of every problem to its end or the time limit; T is the horizon, zeros follow an early end.
+
+        Raises PluginError for actions that the environment does not take; `what` says whose they are.
+        """
         if not (self.family.deterministic and isinstance(policy, BeliefPolicy)):
-            return self._play(tasks_P, seeds_P, policy)
+            return self._play(tasks_P, seeds_P, policy, what)
         keys = [(task, z.tobytes()) for task, z in zip(tasks_P.tolist(), policy.beliefs, strict=True)]
         new = {key: problem for problem, key in enumerate(keys) if key not in self._known}
         if new:
             rows = np.array(list(new.values()))
-            batch = self._play(tasks_P[rows], seeds_P[rows], policy.of_problems(rows))
+            batch = self._play(tasks_P[rows], seeds_P[rows], policy.of_problems(rows), what)
             self._known |= {key: (batch, row) for row, key in enumerate(new)}
         return stack([self._known[key] for key in keys])
 
-    def _play(self, tasks_P: NDArray[np.int64], seeds_P: NDArray[np.uint64], policy: Policy) -> EpisodeBatch:
+    def _play(self, tasks_P: NDArray[np.int64], seeds_P: NDArray[np.uint64], policy: Policy, what: str) -> EpisodeBatch:
         env, problems, horizon = self._env, len(tasks_P), self.family.horizon
         observations = env.reset(tasks_P, seeds_P)
         policy.reset()
@@ -66,7 +76,7 @@ class Rollouts:
         alive = np.ones(problems, bool)
         seen[:, 0] = observations
         for step in range(horizon):
-            actions.append(policy.act(observations))
+            actions.append(self._checked(policy.act(observations), alive, f"{what} at step {step}"))
             result = env.step(actions[-1])
             observations = result.observations
             seen[:, step + 1], rewards[:, step] = observations, result.rewards
@@ -86,6 +96,21 @@ class Rollouts:
             terminated=terminated,
         )
         return EpisodeBatch(transitions=columns, valid=valid, success=_solved(self.family, tasks_P, success, valid))
+
+    def _checked(self, actions: object, alive_P: NDArray[np.bool_], what: str) -> Array:
+        """(P, A) that the environment takes; those of ended episodes are not looked at. Raises PluginError."""
+        given, shape = np.asarray(actions), (len(alive_P), *self._space.shape)
+        if given.shape != shape or given.dtype.kind not in "fiu":
+            raise PluginError(f"{what} gave actions of {given.dtype} {given.shape}; numbers {shape} were expected")
+        inside = ((given >= self._low) & (given <= self._high)).all(1)  # NaN is not
+        if (alive_P & ~inside).any():
+            wrong = given[alive_P & ~inside][0]
+            raise PluginError(
+                f"{what} gave the action {wrong.tolist()}, outside"
+                f" {self._space.low.tolist()} to {self._space.high.tolist()}",
+                hint="clip actions to the action space, in the environment's units; look for NaN",
+            )
+        return given
 
 
 def stack(rows: Sequence[tuple[EpisodeBatch, int]]) -> EpisodeBatch:

@@ -8,7 +8,6 @@ import hashlib
 import io
 import json
 import os
-import traceback
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from idaq.core.digest import EPISODE_FIELDS
 from idaq.core.errors import CollectError, IdaqError
 from idaq.core.files import write_bytes
 from idaq.core.machine import open_flags
+from idaq.core.outside import place
 from idaq.core.seeds import episode_seed
 from idaq.core.types import Episode
 
@@ -56,7 +56,7 @@ def collect_cell(plan: Plan, cell: Cell, folder: Path) -> int:
         raise CollectError(
             f"behaviour {behaviour.name!r} on task {cell.task_index} of {recipe.family}: {type(error).__name__}:"
             f" {error}",
-            details=[_place(error)],
+            details=[place(error)],
         ) from error
     _check_ends(recipe.family, done.episodes)
     unstable = len(seeds) - len(done.kept)
@@ -71,11 +71,6 @@ def collect_cell(plan: Plan, cell: Cell, folder: Path) -> int:
     write_bytes(folder / cell.shard, content)
     _note(folder, {"shard": cell.shard, "sha256": hashlib.sha256(content).hexdigest(), "episodes": len(seeds)})
     return len(seeds)
-
-
-def _place(error: Exception) -> str:
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    return f"raised by {frame.name}, line {frame.lineno} of {frame.filename}"
 
 
 def _check_ends(family: str, episodes: list[Episode]) -> None:

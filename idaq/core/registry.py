@@ -24,6 +24,7 @@ from typing import Any, Generic, TypeVar, cast
 
 from idaq.core.errors import IdaqError, PluginError, unknown_name
 from idaq.core.extras import naming_extras
+from idaq.core.outside import place
 from idaq.core.plain import children
 
 T = TypeVar("T")
@@ -166,6 +167,12 @@ def missing_members(protocol: type[Any], thing: object) -> list[str]:
     return [name for name in vars(protocol) if not name.startswith("_") and not hasattr(thing, name)]
 
 
+def check_members(protocol: type[Any], thing: object, what: str) -> None:
+    """Raise PluginError where a thing lacks public members of a Protocol; `what` says what gave it."""
+    if lacking := missing_members(protocol, thing):
+        raise PluginError(f"{what} gave {thing!r:.80}, which lacks {', '.join(lacking)}")
+
+
 def load_built_in(reference: str) -> Any:
     """What ships as `package.module:thing`, imported. Raises PluginError where that fails."""
     return _load(reference)
@@ -190,7 +197,9 @@ def _load(reference: str, here: bool = False) -> object:
     except AttributeError as error:
         raise PluginError(f"{reference}: {error}", hint=_near(module, path)) from None
     except (Exception, SystemExit) as error:
-        raise PluginError(f"{reference}: importing {module} raised {type(error).__name__}: {error}") from error
+        raise PluginError(
+            f"{reference}: importing {module} raised {type(error).__name__}: {error}", details=[place(error)]
+        ) from error
 
 
 def search_current_folder() -> None:

@@ -12,7 +12,10 @@ import numpy as np
 from jaxtyping import Float32
 from numpy.typing import NDArray
 
+from idaq.core.errors import PluginError
+from idaq.core.outside import raised_as
 from idaq.core.policy import Policy
+from idaq.core.registry import check_members
 from idaq.core.types import Floats
 from idaq.learn.config import AgentSpec, TrainConfig
 from idaq.loader.transitions import Transitions
@@ -114,6 +117,22 @@ class Algorithm(Protocol):
     def agent(self, prior: Prior | None) -> Agent:
         """The agent as it is now, on its own copy of the weights."""
         ...
+
+
+def create_algorithm(config: TrainConfig, spec: AgentSpec, device: str) -> Algorithm:
+    """What a config creates. Raises PluginError where that fails, or is no algorithm."""
+    with raised_as(PluginError, f"creating {config.algorithm}"):
+        made = config.create(spec, device)
+    check_members(Algorithm, made, f"create of {config.algorithm}")
+    return made
+
+
+def create_agent(algorithm: Algorithm, config: TrainConfig, prior: Prior | None) -> Agent:
+    """The agent of an algorithm. Raises PluginError where that fails, or is no agent."""
+    with raised_as(PluginError, f"agent of {config.algorithm}"):
+        made = algorithm.agent(prior)
+    check_members(Agent, made, f"agent of {config.algorithm}")
+    return made
 
 
 @dataclass(frozen=True, kw_only=True)

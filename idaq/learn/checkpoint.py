@@ -7,7 +7,7 @@ import hashlib
 import json
 import re
 import struct
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,14 +17,19 @@ from safetensors.torch import save
 from torch import Tensor
 
 from idaq.core.digest import little_endian
-from idaq.core.errors import CheckpointError
+from idaq.core.errors import CheckpointError, PluginError, RunError
 from idaq.core.files import write_bytes
-from idaq.learn.algorithm import Agent, Algorithm
+from idaq.core.outside import raised_as
+from idaq.learn.algorithm import Agent, Algorithm, create_agent, create_algorithm
 from idaq.learn.prior import check_fits, infer_prior, read_prior
 from idaq.learn.run import CHECKPOINTS, read_run
 from idaq.loader import Dataset
 
 KEEP = 2
+_UNREADABLE = (
+    *(SafetensorError, OSError, struct.error, json.JSONDecodeError),
+    *(AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError),
+)
 _NAME = re.compile(r"step-[0-9]{8,18}\.safetensors")
 
 
@@ -54,7 +59,7 @@ def restore(out: Path, algorithm: Algorithm) -> int:
 
     Raises CheckpointError if there are checkpoints but none can be read.
     """
-    files = checkpoints(out)
+    files, reasons = checkpoints(out), list[str]()
     for path in reversed(files):
         try:
             with cast(Any, safe_open(path, framework="pt")) as file:
@@ -64,21 +69,37 @@ def restore(out: Path, algorithm: Algorithm) -> int:
             if not all(torch.isfinite(value).all() for value in tensors.values()):
                 continue  # none is written with NaN or infinity
             algorithm.load_state(tensors)
-        except (SafetensorError, OSError, RuntimeError, KeyError, ValueError, struct.error, json.JSONDecodeError):
+        except _UNREADABLE as error:
+            reasons.append(f"{path.name}: {type(error).__name__}: {error}")
             continue
         return step_of(path)
     if files:
         raise CheckpointError(
             f"none of the {len(files)} checkpoints in {out / CHECKPOINTS} can be read",
             hint=f"remove {out} and train again",
+            details=reasons,
         )
     return 0
 
 
+def check_tensors(tensors: object, what: str) -> None:
+    """Raise PluginError for what is no table of tensors by name; `what` says what gave it."""
+    table = cast("Mapping[str, object]", tensors) if isinstance(tensors, Mapping) else {"all of it": tensors}
+    for name, value in table.items():
+        if not isinstance(value, Tensor):
+            raise PluginError(
+                f"{what}: {name} is of type {type(value).__name__}; tensors by name were expected",
+                hint="torch.as_tensor makes one of a number or an array",
+            )
+
+
 def weights_digest(agent: Agent) -> str:
     """SHA-256 of all that an agent has learned: each tensor's name, dtype, shape and bytes, by name."""
+    with raised_as(RunError, f"tensors of {agent.config.algorithm}"):
+        tensors = agent.tensors()
+    check_tensors(tensors, f"tensors of {agent.config.algorithm}")
     state = hashlib.sha256()
-    for name, tensor in sorted(agent.tensors().items()):
+    for name, tensor in sorted(tensors.items()):
         array = little_endian(tensor.cpu().numpy())
         state.update(f"{name}:{array.dtype.str}:{','.join(map(str, array.shape))};".encode())
         state.update(array.tobytes())
@@ -100,13 +121,13 @@ def load_agent(
     """
     record = read_run(out)
     config = record.training(allow)
-    algorithm = config.create(record.spec, str(device))
+    algorithm = create_algorithm(config, record.spec, str(device))
     step = restore(out, algorithm)
     if step == 0:
         raise CheckpointError(f"{out} has no checkpoint yet", hint="let idaq train run to its first checkpoint")
     prior = read_prior(out, step)
     if prior is not None:
-        check_fits(out, prior, algorithm.agent(None))
+        check_fits(out, prior, create_agent(algorithm, config, None))
     elif dataset is not None:
-        prior = infer_prior(algorithm.agent(None), dataset.select(split=config.split))
-    return algorithm.agent(prior)
+        prior = infer_prior(create_agent(algorithm, config, None), dataset.select(split=config.split))
+    return create_agent(algorithm, config, prior)

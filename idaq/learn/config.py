@@ -80,6 +80,8 @@ class TrainConfig(ABC):
 def _accept(name: str, thing: object) -> type[TrainConfig]:
     if not (isinstance(thing, type) and issubclass(thing, TrainConfig)):
         raise TypeError(f"{thing!r} is not a class that extends idaq.learn.config.TrainConfig")
+    if lacking := sorted(thing.__abstractmethods__):
+        raise TypeError(f"it does not define {', '.join(lacking)}")
     return thing
 
 

@@ -11,15 +11,16 @@ import torch
 from torch import Tensor
 
 from idaq.core.config import to_mapping
-from idaq.core.errors import DatasetError, NonFiniteError
+from idaq.core.errors import DatasetError, NonFiniteError, PluginError, RunError
 from idaq.core.files import write_json
 from idaq.core.interrupts import interrupts_held
 from idaq.core.machine import default_threads
 from idaq.core.metrics import append_metrics, truncate_metrics
+from idaq.core.outside import raised_as
 from idaq.core.seeds import generator
 from idaq.core.types import Advance, ignore_progress
-from idaq.learn.algorithm import Agent, Algorithm, Prior
-from idaq.learn.checkpoint import checkpoints, restore, save_checkpoint
+from idaq.learn.algorithm import Agent, Algorithm, Prior, create_agent, create_algorithm
+from idaq.learn.checkpoint import check_tensors, checkpoints, restore, save_checkpoint
 from idaq.learn.config import AgentSpec, TrainConfig
 from idaq.learn.prior import infer_prior, read_prior, write_prior
 from idaq.learn.run import CHECKPOINTS, TASKS, claimed, new_record, start_or_resume, task_set
@@ -45,25 +46,27 @@ def train(
 
     Bit-exact on CPU: 2k steps equal k steps, an interruption at any moment, and the rest. Ctrl-C and SIGTERM let the
     step under way end, and write its checkpoint; the second one stops at once. Raises RunError if `out` holds another
-    run or another training writes it, NonFiniteError (the last good checkpoint is kept) when a loss or a weight is NaN
-    or infinite.
+    run, another training writes it, or code from outside fails, PluginError for what is no sampler or algorithm,
+    NonFiniteError (the last good checkpoint is kept) when a loss or a weight is NaN or infinite.
     """
     use_threads(config.threads)
     training = dataset.select(split=config.split)
     sampler = make_sampler(config.sampler, training, config)
-    spec = agent_spec(dataset, sampler.statistics())
+    with raised_as(RunError, f"statistics of {config.sampler}"):
+        statistics = sampler.statistics()
+    spec = agent_spec(dataset, statistics)
     digest = dataset.manifest.content_digest if dataset.manifest else ""
     with claimed(out):
         start_or_resume(out, new_record(dataset.dataset_id, digest, dataset.path, config, spec))
         if dataset.manifest:
             write_json(out / TASKS, to_mapping(task_set(dataset)))
-        algorithm = config.create(spec, device or default_device())
+        algorithm = create_algorithm(config, spec, device or default_device())
         first = restore(out, algorithm)
         truncate_metrics(out, first)
         progress(first)
         _run(out, first, algorithm, config, sampler, progress)
         prior = _keep_prior(out, algorithm, config, training)
-    return Trained(agent=algorithm.agent(prior), resumed_at=first)
+    return Trained(agent=create_agent(algorithm, config, prior), resumed_at=first)
 
 
 def _run(
@@ -72,14 +75,15 @@ def _run(
     """Steps from `first` on, metrics and checkpoints; an interruption comes out after a step and its checkpoint."""
     with interrupts_held() as interrupted:
         for step in range(first, config.steps):
-            info = training_step(algorithm, sampler, config.seed, step)
+            with raised_as(RunError, f"step {step} of {config.algorithm} on {config.sampler}"):
+                info = training_step(algorithm, sampler, config.seed, step)
             if step % config.log_every == 0:
-                values = {name: float(value) for name, value in info.items()}
+                values = _scalars(config, info)
                 _check_losses(out, step, values)
                 append_metrics(out, step, values)
             stop = interrupted() or step + 1 == config.steps
             if stop or (step + 1) % config.checkpoint_every == 0:
-                _check_weights(out, step, algorithm)
+                _check_weights(out, step, algorithm, config)
                 save_checkpoint(out, step + 1, algorithm)
             progress(1)
             if stop:
@@ -95,7 +99,7 @@ def _keep_prior(out: Path, algorithm: Algorithm, config: TrainConfig, training: 
     """The prior of the finished agent, inferred once."""
     there = read_prior(out, config.steps)
     if there is None:
-        there = infer_prior(algorithm.agent(None), training)
+        there = infer_prior(create_agent(algorithm, config, None), training)
         write_prior(out, there, config.steps)
     return there
 
@@ -140,8 +144,21 @@ def _check_losses(out: Path, step: int, values: dict[str, float]) -> None:
         raise NonFiniteError(f"step {step}: {bad}{_last_good(out)}", hint=_MEND)
 
 
-def _check_weights(out: Path, step: int, algorithm: Algorithm) -> None:
-    bad = [name for name, value in algorithm.state().items() if not torch.isfinite(value).all()]
+def _scalars(config: TrainConfig, info: Any) -> dict[str, float]:
+    try:
+        return {name: float(value) for name, value in info.items()}
+    except (AttributeError, RuntimeError, TypeError, ValueError):
+        raise PluginError(
+            f"update of {config.algorithm} gave {info!r:.80}; numbers to log, by name, were expected",
+            hint='such as return {"loss": loss.detach()}',
+        ) from None
+
+
+def _check_weights(out: Path, step: int, algorithm: Algorithm, config: TrainConfig) -> None:
+    with raised_as(RunError, f"state of {config.algorithm}"):
+        state = algorithm.state()
+    check_tensors(state, f"state of {config.algorithm}")
+    bad = [name for name, value in state.items() if not torch.isfinite(value).all()]
     if bad:
         raise NonFiniteError(f"step {step}: NaN or infinity in weights {bad[:3]}{_last_good(out)}", hint=_MEND)
 

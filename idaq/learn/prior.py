@@ -1,14 +1,18 @@
 """The prior of a run: beliefs of the training tasks, kept in prior.safetensors, so that an agent needs no dataset."""
 
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from idaq.core.errors import CorruptDatasetError, RunError
 from idaq.core.files import write_bytes
+from idaq.core.outside import raised_as
 from idaq.core.reading import LARGEST_TABLE, read_document
+from idaq.core.types import Floats
 from idaq.format.documents import TaskRecord, mean_random
 from idaq.learn.algorithm import Agent, Prior
 from idaq.loader import Dataset
@@ -21,14 +25,34 @@ _SEED = 0
 
 
 def infer_prior(agent: Agent, training: Dataset) -> Prior:
-    """Beliefs of the tasks that an agent was trained on, each from `config.prior_context` offline transitions."""
+    """Beliefs of the tasks that an agent was trained on, each from `config.prior_context` offline transitions.
+
+    Raises RunError for beliefs that are none, or not finite.
+    """
     indices, contexts = task_contexts(training, agent.config.prior_context, _SEED)
     records = [task for task in training.tasks if isinstance(task, TaskRecord)]
+    name = agent.config.algorithm
+    with raised_as(RunError, f"infer of {name}"):
+        beliefs: object = agent.infer(contexts)
     return Prior(
-        beliefs=agent.infer(contexts),
+        beliefs=_beliefs(beliefs, len(indices), f"infer of {name}"),
         task_indices=indices,
         offline_return=float(training.episodes.total_reward[training.numbers].mean()),
         random_return=mean_random(records) if records else None,
+    )
+
+
+def _beliefs(given: object, tasks: int, what: str) -> Floats:
+    """(tasks, Z) as an agent gave them. Raises RunError."""
+    found = f"a {type(given).__name__}"
+    if isinstance(given, np.ndarray):
+        array = cast(NDArray[Any], given)
+        if array.dtype == np.float32 and array.ndim == 2 and len(array) == tasks and np.isfinite(array).all():
+            return array
+        found = f"beliefs of {array.dtype} {array.shape}, or NaN"
+    raise RunError(
+        f"{what} gave {found} for contexts of {tasks} tasks",
+        hint=f"a float32 NumPy array of {tasks} rows, all of it finite",
     )
 
 

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from idaq.core.errors import ConfigError, PluginError
-from idaq.core.registry import Registry
+from idaq.core.outside import raised_as
+from idaq.core.registry import Registry, check_members
 from idaq.loader.dataset import Dataset
 from idaq.loader.sampling import MetaBatches, Sampler, SegmentBatches, SupportQueryBatches
 from idaq.loader.streaming import StreamedBatches
@@ -66,12 +67,18 @@ SAMPLERS: Registry[MakeSampler] = Registry(
 
 
 def make_sampler(name: str, dataset: Dataset, config: Any) -> Sampler[Any]:
-    """The sampler that a user or a built-in config has named. Raises PluginError where the config lacks a setting."""
+    """The sampler that a user or a built-in config has named.
+
+    Raises PluginError where the config lacks a setting, where making it fails, or where what is made is no sampler.
+    """
     make = SAMPLERS.get(name)
-    try:
-        return make(dataset, config)
-    except AttributeError as error:
-        if error.obj is not config:
-            raise
-        said = f"sampler {name!r} reads the setting {error.name!r}, which {type(config).__name__} does not have"
-        raise PluginError(said, hint="name another sampler, or give the algorithm's config that setting") from None
+    with raised_as(PluginError, f"making the sampler {name!r}"):
+        try:
+            sampler = make(dataset, config)
+        except AttributeError as error:
+            if error.obj is not config:
+                raise
+            said = f"sampler {name!r} reads the setting {error.name!r}, which {type(config).__name__} does not have"
+            raise PluginError(said, hint="name another sampler, or give the algorithm's config that setting") from None
+    check_members(Sampler, sampler, f"sampler {name!r}")
+    return sampler

@@ -133,9 +133,9 @@ def test_fresh_episodes_have_seeds_of_their_own(
 ) -> None:
     seen, really = list[int](), Rollouts.run
 
-    def noted(self: Rollouts, tasks: Array, seeds: Array, policy: Policy) -> EpisodeBatch:
+    def noted(self: Rollouts, tasks: Array, seeds: Array, policy: Policy, what: str) -> EpisodeBatch:
         seen.extend(seeds.tolist())
-        return really(self, tasks, seeds, policy)
+        return really(self, tasks, seeds, policy, what)
 
     monkeypatch.setattr(Rollouts, "run", noted)
     adapt(agent, dataset, plan("best-of-prior"))
@@ -347,9 +347,9 @@ def test_episodes_of_a_problem_have_seeds_of_its_task_its_seed_and_its_number(
     """So that they are the same whichever other tasks, seeds and reports there are."""
     asked, really = list[tuple[list[int], list[int]]](), Rollouts.run
 
-    def noted(self: Rollouts, tasks: Array, seeds: Array, policy: Policy) -> EpisodeBatch:
+    def noted(self: Rollouts, tasks: Array, seeds: Array, policy: Policy, what: str) -> EpisodeBatch:
         asked.append((tasks.tolist(), seeds.tolist()))
-        return really(self, tasks, seeds, policy)
+        return really(self, tasks, seeds, policy, what)
 
     monkeypatch.setattr(Rollouts, "run", noted)
     adapt(agent, dataset, plan("posterior", episodes=2, report_at=[2], seed=5))

@@ -1,17 +1,20 @@
 """Lock-step episodes of unlike lengths by value, in an environment in which every number tells where it belongs."""
 
-from dataclasses import replace
+from typing import Any
 
+import gymnasium as gym
 import numpy as np
+import pytest
+from gymnasium.envs.registration import EnvSpec
 from numpy.typing import NDArray
 
 from idaq.adapt.lockstep import EpisodeBatch, Rollouts, stack
 from idaq.adapt.policy import RandomPolicy
+from idaq.core.errors import PluginError
 from idaq.core.seeds import generator
 from idaq.core.types import Array, Success, Task
 from idaq.learn.algorithm import BeliefPolicy
 from idaq.learn.config import AgentSpec
-from idaq.tasks import get_family
 from idaq.tasks.family import Family, StepBatch
 
 HORIZON = 4
@@ -53,12 +56,27 @@ class Tagged:
         return np.stack([self._tasks, np.full(len(self._tasks), self._step)], 1).astype(np.float32)
 
 
+class Alone(gym.Env[Array, Array]):
+    """The spaces of `Tagged`."""
+
+    observation_space, action_space = gym.spaces.Box(0, 9, (2,)), gym.spaces.Box(0, 9, (1,))
+
+    def __init__(self, task: int = 0, render_mode: str | None = None) -> None:
+        pass
+
+
 def tagged(when: str | None = "any-step", *, deterministic: bool = False, env: Tagged | None = None) -> Family:
     success = None if when is None else Success(metric="m", op=">=", threshold=0.5, unit="m", when=when)  # type: ignore[arg-type]
     tasks = tuple(Task(task_id=f"t-{number}", task_index=number, params={}, success=success) for number in range(3))
     made = env or Tagged()
-    return replace(
-        get_family("point-robot"), tasks=tasks, horizon=HORIZON, batched=lambda: made, deterministic=deterministic
+    return Family(
+        name="tagged",
+        description="every number tells where it belongs",
+        tasks=tasks,
+        horizon=HORIZON,
+        env_spec=EnvSpec(id="tagged-v0", entry_point=f"{__name__}:Alone"),
+        batched=lambda: made,
+        deterministic=deterministic,
     )
 
 
@@ -181,3 +199,31 @@ def test_random_actions_are_uniform_between_the_bounds() -> None:
     np.testing.assert_allclose(actions.mean(0), [1.0, -2.0], atol=0.1)
     np.testing.assert_allclose(actions.std(0), np.array([0.5, 4.0]) / np.sqrt(3), rtol=0.05)
     assert (policy.act(np.zeros((5000, 1))) != actions).any()
+
+
+@pytest.mark.parametrize(
+    ("action", "told"),
+    [
+        ([[1.0, 1.0]], r"mine at step 0 gave actions of float64 \(1, 2\); numbers \(1, 1\) were expected"),
+        (None, r"mine at step 0 gave actions of object \(\)"),
+        ([[float("nan")]], r"mine at step 0 gave the action \[nan\], outside \[0.0\] to \[9.0\]"),
+        ([[9.1]], r"mine at step 0 gave the action \[9.1\], outside"),
+    ],
+)
+def test_actions_that_the_environment_does_not_take_are_told(action: object, told: str) -> None:
+    class Wrong(Counting):
+        def act(self, observations: Array) -> Any:
+            return action
+
+    with pytest.raises(PluginError, match=told):
+        Rollouts(tagged()).run(np.array([0]), np.zeros(1, np.uint64), Wrong(), "mine")
+
+
+def test_the_actions_of_an_ended_episode_are_not_looked_at() -> None:
+    def respond(observations: Array, _z: Array) -> Array:
+        ended = (observations[:, 0] == 0) & (observations[:, 1] >= LENGTHS[0])
+        return np.where(ended, np.nan, 1)[:, None]
+
+    policy = BeliefPolicy(respond=respond, beliefs=np.zeros((2, 0), np.float32))
+    batch = Rollouts(tagged()).run(np.array([0, 2]), np.zeros(2, np.uint64), policy)
+    assert batch.valid.sum(1).tolist() == [2, 4]
