@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from idaq.core.errors import ShareError, TransferError
+from idaq.core.outside import raised_as
 from idaq.core.reading import LARGEST_DOCUMENT
 from idaq.core.types import Advance
 from idaq.hub.remote import RESUME_HINT, Remote
@@ -16,10 +17,11 @@ PAUSES = (0.5, 1.0, 2.0, 4.0)
 
 
 def retry(call: Callable[[], T]) -> T:
-    """`call()`, tried again where that may help. Raises what the last try raised."""
+    """`call()`, tried again where that may help. Raises what the last try raised, ShareError where code fails."""
     for pause in PAUSES:
         try:
-            return call()
+            with raised_as(ShareError, "the hub"):
+                return call()
         except TransferError:
             time.sleep(pause)
     return call()

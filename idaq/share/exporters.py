@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from idaq.core.errors import UsageError, unknown_name
+from idaq.core.errors import ShareError, UsageError, unknown_name
+from idaq.core.outside import raised_as
 from idaq.core.registry import Registry, accept_like, load_built_in
 from idaq.core.types import Advance, ShowProgress, show_nothing
 
@@ -144,7 +145,8 @@ def export(
     if "://" in place and not exporter.takes_urls:
         raise UsageError(f"{place} is a URL, which {name} does not write to", hint="idaq hub push sends a dataset")
     stored = dataset if isinstance(dataset, StoredDataset) else open_stored(find_dataset(dataset, root))
-    with show(f"exporting {stored.manifest.dataset_id}", len(stored.episodes), "episodes") as advance:
+    showing = show(f"exporting {stored.manifest.dataset_id}", len(stored.episodes), "episodes")
+    with raised_as(ShareError, f"exporter {name}"), showing as advance:
         exporter.write(stored, place, advance)
     return Exported(out=place, to=name, counts=stored.manifest.counts)
 

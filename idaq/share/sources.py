@@ -8,9 +8,10 @@ from functools import partial
 from itertools import count
 from pathlib import Path
 
-from idaq.core.errors import UsageError
+from idaq.core.errors import PluginError, ShareError, UsageError
 from idaq.core.ids import datasets_root
 from idaq.core.notes import Notes
+from idaq.core.outside import raised_as
 from idaq.core.types import Advance, TaskParams, ignore_progress
 from idaq.format.recipe import join_attribution
 from idaq.format.store import find_dataset
@@ -49,9 +50,13 @@ def read_sources(
         )
     if params and len(sources) > 1:
         raise UsageError("--param is for one source", hint="import each on its own, then idaq dataset merge")
-    read = []
+    read = list[Import]()
     for source, its_importer in zip(sources, importers, strict=True):
-        read.append(its_importer.read(source, options))
+        with raised_as(ShareError, f"reading {source}"):
+            imported: object = its_importer.read(source, options)
+        if not isinstance(imported, Import):
+            raise PluginError(f"reading {source} gave {imported!r:.80}; an idaq.Import was expected")
+        read.append(imported)
         progress(1)
     for name, imported in zip(tasks, read, strict=False):
         _only_task(imported, "--task").name = _task_id(name)
