@@ -6,6 +6,7 @@ concatenation), so the code that gathers rows serves both.
 
 import math
 import mmap
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,14 +60,15 @@ def map_columns(stored: StoredDataset) -> Columns:
     another; DatasetReplacedError if the file is not the one that was opened.
     """
     try:
-        size = stored.hdf5.stat().st_size
+        opened = stored.hdf5.open("rb")
     except FileNotFoundError:
         raise DatasetReplacedError(f"{stored.path} was deleted while it was read") from None
-    check_columns(stored.manifest.columns, str(layout.data_folder(stored.path) / layout.MANIFEST), size)
-    for name in layout.COLUMNS:
-        _check_offsets(stored, name, stored.manifest.columns[name], size)
-    _check_overlaps(stored)
-    with stored.hdf5.open("rb") as file:
+    with opened as file:
+        size = os.fstat(file.fileno()).st_size
+        check_columns(stored.manifest.columns, str(layout.data_folder(stored.path) / layout.MANIFEST), size)
+        for name in layout.COLUMNS:
+            _check_offsets(stored, name, stored.manifest.columns[name], size)
+        _check_overlaps(stored)
         if stored.identity is not None and identity_of(file.fileno()) != stored.identity:
             raise DatasetReplacedError(f"{stored.path} was replaced while it was read", hint="run the command again")
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
