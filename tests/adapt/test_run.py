@@ -205,3 +205,38 @@ def test_a_run_adapts_without_its_dataset(
     (run / "tasks.json").unlink()
     with pytest.raises(DatasetNotFoundError):
         load_run(run)
+
+
+def test_a_run_without_a_prior_has_it_inferred_from_the_dataset(
+    collected: Collected, dataset: Dataset, tmp_path: Path
+) -> None:
+    """As of a training that was stopped."""
+    run = tmp_path / "run"
+    train(dataset, small_config(steps=20), run)
+    root = collected.path.parents[2]
+    kept = load_run(run, root).agent.prior
+    (run / "prior.safetensors").unlink()
+    inferred = load_run(run, root).agent.prior
+    assert kept is not None
+    assert inferred is not None
+    assert inferred.beliefs.tobytes() == kept.beliefs.tobytes()
+    assert (inferred.offline_return, inferred.random_return) == (kept.offline_return, kept.random_return)
+
+
+def test_results_go_into_a_folder_that_is_made_for_them(
+    agent: Agent, dataset: Dataset, whole: Results, tmp_path: Path
+) -> None:
+    out = tmp_path / "a" / "b"
+    assert resume_adaptation(out, agent, dataset, plan(OTHERS[0])).run().strategies == {
+        OTHERS[0]: whole.strategies[OTHERS[0]]
+    }
+    assert read_results(out).strategies.keys() == {OTHERS[0]}
+
+
+def test_a_trace_of_results_that_are_replaced_goes_with_them(
+    agent: Agent, dataset: Dataset, whole: Results, tmp_path: Path
+) -> None:
+    write_results(tmp_path, replace(whole, train_seed=7))
+    (tmp_path / TRACE).write_bytes(b"of the other results")
+    resume_adaptation(tmp_path, agent, dataset, plan(OTHERS[0]), force=True).run()
+    assert not (tmp_path / TRACE).exists()

@@ -101,3 +101,10 @@ def test_an_agent_or_a_policy_that_predicts_nothing_is_told() -> None:
         with pytest.raises(RunError, match="predicts no outcomes") as caught:
             prediction_error(agent, episodes([[1.0]]), policy)
         assert "--set uncertainty=return" in str(caught.value)
+
+
+def test_each_episode_is_averaged_over_its_own_steps() -> None:
+    agent = oracle([[3, 0], [3, 0]], [0, 0])
+    batch = episodes([[0.0, 0.0, 0.0], [0.0, 0.0, 0.0]], lengths=[1, 3])
+    policy = under(np.zeros((2, 1), np.float32))
+    assert prediction_error(agent, batch, policy).tolist() == pytest.approx([9.0, 9.0])
