@@ -32,14 +32,14 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 def farthest(
-    candidates_PCZ: Float[np.ndarray, "P C Z"], tried: list[Float[np.ndarray, "P Z"]]
+    candidates_PCZ: Float[np.ndarray, "P C Z"], played: list[Float[np.ndarray, "P Z"]]
 ) -> Float[np.ndarray, "P Z"]:
-    """Of each problem's candidates, the one whose nearest tried latent is farthest (max-min distance). -> (P, Z)"""
+    """Of each problem's candidates, the one whose nearest played one is farthest (max-min distance). -> (P, Z)"""
     rows = np.arange(len(candidates_PCZ))
-    if not tried:
+    if not played:
         return candidates_PCZ[:, 0]
-    tried_PnZ = np.stack(tried, 1)
-    squares = ((candidates_PCZ[:, :, None] - tried_PnZ[:, None]) ** 2).sum(-1)
+    played_PnZ = np.stack(played, 1)
+    squares = ((candidates_PCZ[:, :, None] - played_PnZ[:, None]) ** 2).sum(-1)
     return candidates_PCZ[rows, squares.min(-1).argmax(-1)]
 
 
@@ -106,14 +106,14 @@ def accepted_by_idaq(scores_nP: Float[np.ndarray, "n P"], reference: int) -> Boo
 
 
 def best_episodes(
-    scores_nP: Float[np.ndarray, "n P"], tried_nPZ: Float[np.ndarray, "n P Z"], count: int
+    scores_nP: Float[np.ndarray, "n P"], played_nPZ: Float[np.ndarray, "n P Z"], count: int
 ) -> Bool[np.ndarray, "n P"]:
     """The `count` episodes with the lowest Q.
 
     Equal scores (a sparse reward not met) are ranked by the distance of their latents to the best episode's.
     """
     problem = np.arange(len(scores_nP.T))
-    to_best = ((tried_nPZ - tried_nPZ[scores_nP.argmin(0), problem]) ** 2).sum(-1)
+    to_best = ((played_nPZ - played_nPZ[scores_nP.argmin(0), problem]) ** 2).sum(-1)
     order = np.lexsort((to_best, scores_nP), axis=0)
     accepted = np.zeros(scores_nP.shape, bool)
     np.put_along_axis(accepted, order[:count], True, axis=0)
@@ -126,7 +126,7 @@ def best_belief(history: AdaptationHistory, uncertainty: str) -> Float[np.ndarra
     return np.stack(history.beliefs)[best, np.arange(history.problems)]
 
 
-def everything(history: AdaptationHistory, context: int) -> Float[np.ndarray, "P Z"]:
+def belief_of_all(history: AdaptationHistory, context: int) -> Float[np.ndarray, "P Z"]:
     """One belief from all episodes so far, in-distribution or not: FOCAL online, but for a draw of episode weights."""
     return mixture(history, np.ones((len(history.episodes), history.problems), bool), 1, context)[:, 0]
 
@@ -285,11 +285,11 @@ class NearestTrainingTask(Strategy):
         prior, floor = from_prior(history, self.candidates), in_distribution_return(history, self.offline_share)
         if len(history.episodes) < self.reference:
             return history.agent.policy(prior)
-        best_PZ, tried_nPZ = best_belief(history, self.uncertainty), np.stack(history.beliefs)
+        best_PZ, played_nPZ = best_belief(history, self.uncertainty), np.stack(history.beliefs)
         known_MZ = history.prior.beliefs
         distances_PM = ((known_MZ - best_PZ[:, None]) ** 2).sum(-1)
-        was_tried_PM = (known_MZ == tried_nPZ[:, :, None]).all(-1).any(0)
-        nearest = known_MZ[np.where(was_tried_PM, np.inf, distances_PM).argmin(-1)]
+        was_played_PM = (known_MZ == played_nPZ[:, :, None]).all(-1).any(0)
+        nearest = known_MZ[np.where(was_played_PM, np.inf, distances_PM).argmin(-1)]
         return history.agent.policy(where_calibrated(history, self.uncertainty, floor, nearest, prior))
 
     def deploy(self, history: AdaptationHistory) -> Policy:
@@ -329,12 +329,12 @@ class Posterior(Strategy):
 
     def explore(self, history: AdaptationHistory) -> Policy:
         """The prior first, then the belief of everything."""
-        drawn = everything(history, self.context) if history.episodes else from_prior(history, self.candidates)
+        drawn = belief_of_all(history, self.context) if history.episodes else from_prior(history, self.candidates)
         return history.agent.policy(drawn)
 
     def deploy(self, history: AdaptationHistory) -> Policy:
         """The belief of everything."""
-        return history.agent.policy(everything(history, self.context))
+        return history.agent.policy(belief_of_all(history, self.context))
 
 
 @config
@@ -347,11 +347,11 @@ class RandomFirst(Strategy):
         """Random actions, then the belief of everything."""
         if len(history.episodes) < max(1, history.budget // 2):
             return RandomPolicy(history.agent.spec, history.problems, history.rng)
-        return history.agent.policy(everything(history, self.context))
+        return history.agent.policy(belief_of_all(history, self.context))
 
     def deploy(self, history: AdaptationHistory) -> Policy:
         """The belief of everything."""
-        return history.agent.policy(everything(history, self.context))
+        return history.agent.policy(belief_of_all(history, self.context))
 
 
 @config

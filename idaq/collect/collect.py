@@ -241,7 +241,7 @@ def _clear_errors() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        told = explain(error)
-        raise CollectError(told.message, hint=f"{told.hint}; finished cells are kept") from error
+        explained = explain(error)
+        raise CollectError(explained.message, hint=f"{explained.hint}; finished cells are kept") from error
     except BrokenProcessPool as error:
         raise CollectError(f"a worker was lost: {error}", hint=kept) from error

@@ -73,8 +73,8 @@ def collect_command(dataset_id: str, recipe: Recipe | None) -> str:
     if recipe is None:
         suites = {path.parent.parent.name for path in recipes}
         suite, dash, member = family.partition("-")
-        told = f"{suite}/{member}" if dash and suite in suites and family not in suites else family
-        return _command("collect", told, "--quality", quality)
+        named = f"{suite}/{member}" if dash and suite in suites and family not in suites else family
+        return _command("collect", named, "--quality", quality)
     found = [path for path in recipes if path.parent.parent.name == recipe.family.partition("/")[0]]
     for path in sorted(found, key=lambda path: (path.parent.name != quality, path)):
         there = for_family(read_toml(path), recipe.family)

@@ -47,8 +47,8 @@ def film(
     chosen = {0: "reference", min(reference, last - 1): "iterative", last: "final"}
     scenes = []
     for episode, stage in chosen.items():
-        told = "fresh episode" if episode == last else f"episode {episode + 1}"
-        title = f"{stage}, {told}: return {returns[episode]:.0f}"
+        which = "fresh episode" if episode == last else f"episode {episode + 1}"
+        title = f"{stage}, {which}: return {returns[episode]:.0f}"
         scenes.append(Scene(title=title, frames=play(agent, family, task, z_EZ[episode])))
         progress(1)
     return scenes

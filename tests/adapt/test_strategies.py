@@ -21,9 +21,9 @@ from idaq.adapt.strategies import (
     Posterior,
     RandomFirst,
     accepted_by_idaq,
+    belief_of_all,
     best_belief,
     best_episodes,
-    everything,
     farthest,
     from_prior,
     in_distribution_return,
@@ -312,7 +312,7 @@ def test_posterior_believes_everything_and_random_first_acts_at_random_for_half_
     assert explored(posterior, seen)[0, 0] == 4.0
     record(seen, [0], [[4.0, 4.0]])
     assert explored(random_first, seen) == np.array([[4.0]])
-    assert everything(seen, 100)[0, 0] == 4.0
+    assert belief_of_all(seen, 100)[0, 0] == 4.0
 
 
 def test_a_budget_of_one_episode_leaves_random_first_one_random_episode() -> None:
