@@ -164,41 +164,43 @@ def where_calibrated(
 # -- strategies --------------------------------------------------------------------------------------------------
 
 
-def required_by(uncertainty: str) -> type:
-    """The protocol that an agent must fulfil for its episodes to be scored so."""
-    return PredictingAgent if uncertainty in ("prediction-error", "prediction-variance") else object
-
-
 @config
-class Idaq(Strategy):
-    """The paper's rule (IDAQ, algorithm 1): calibrate a threshold on the prior, then explore from what it accepts.
-
-    Deploys the belief of the most in-distribution episode.
-    """
+class SearchingStrategy(Strategy):
+    """Draws from the prior for a reference stage, and deploys the belief of the most in-distribution episode."""
 
     reference: AtLeastOne = 10
     """n_r: episodes of the reference stage"""
     candidates: AtLeastOne = 20
     """n_c: beliefs drawn for each choice of the farthest"""
-    context: Context = 100
-    """transitions drawn from the accepted episodes for each belief"""
     uncertainty: str = "return"
     """what scores an episode: return, prediction-error, prediction-variance, or one of yours"""
 
     @property
-    def role(self) -> Role:
-        """The method itself under the uncertainty that the paper reports; a variant under others."""
-        return "method" if self.uncertainty == "return" else "variant"
-
-    @property
     def requires(self) -> type:
         """An agent that predicts outcomes, where predictions score the episodes."""
-        return required_by(self.uncertainty)
+        return PredictingAgent if self.uncertainty in ("prediction-error", "prediction-variance") else object
 
     @property
     def reference_stage(self) -> int:
         """n_r"""
         return self.reference
+
+    def deploy(self, history: AdaptationHistory) -> Policy:
+        """The most in-distribution episode's belief."""
+        return history.agent.policy(best_belief(history, self.uncertainty))
+
+
+@config
+class Idaq(SearchingStrategy):
+    """The paper's rule (IDAQ, algorithm 1): calibrate a threshold on the prior, then explore from what it accepts."""
+
+    context: Context = 100
+    """transitions drawn from the accepted episodes for each belief"""
+
+    @property
+    def role(self) -> Role:
+        """The method itself under the uncertainty that the paper reports; a variant under others."""
+        return "method" if self.uncertainty == "return" else "variant"
 
     def explore(self, history: AdaptationHistory) -> Policy:
         """Reference stage: spread over the prior. Iterative stage: spread over beliefs of the accepted episodes."""
@@ -208,39 +210,23 @@ class Idaq(Strategy):
         drawn = pooled(history, accepted, self.candidates, self.context)
         return history.agent.policy(farthest(drawn, history.beliefs))
 
-    def deploy(self, history: AdaptationHistory) -> Policy:
-        """The most in-distribution episode's belief."""
-        return history.agent.policy(best_belief(history, self.uncertainty))
-
 
 @config
-class IdaqMixture(Strategy):
+class IdaqMixture(SearchingStrategy):
     """Our variant of idaq: after the reference stage, mixtures of the `num_accepted` best episodes."""
 
-    reference: AtLeastOne = 10
-    candidates: AtLeastOne = 20
     context: Context = 100
+    """transitions drawn from the best episodes for each belief"""
     num_accepted: AtLeastOne = 3
     """how many of the best episodes are mixed"""
     offline_share: Share = 0.0
     """an episode counts as in-distribution only with a return of at least this share of the way from random actions to
     what the training tasks' offline episodes earn; until one does, the reference stage goes on. 0: no such floor"""
-    uncertainty: str = "return"
 
     @property
     def role(self) -> Role:
         """A variant of the method."""
         return "variant"
-
-    @property
-    def requires(self) -> type:
-        """An agent that predicts outcomes, where predictions score the episodes."""
-        return required_by(self.uncertainty)
-
-    @property
-    def reference_stage(self) -> int:
-        """n_r"""
-        return self.reference
 
     def explore(self, history: AdaptationHistory) -> Policy:
         """Reference stage: spread over the prior. Then: spread over mixtures of the best episodes."""
@@ -251,34 +237,17 @@ class IdaqMixture(Strategy):
         drawn = farthest(mixture(history, accepted, self.candidates, self.context), history.beliefs)
         return history.agent.policy(where_calibrated(history, self.uncertainty, floor, drawn, prior))
 
-    def deploy(self, history: AdaptationHistory) -> Policy:
-        """The most in-distribution episode's belief."""
-        return history.agent.policy(best_belief(history, self.uncertainty))
-
 
 @config
-class NearestTrainingTask(Strategy):
-    """After the reference stage: of the training tasks' beliefs not tried yet, the nearest to the best episode's.
+class NearestTrainingTask(SearchingStrategy):
+    """After the reference stage: of the training tasks' beliefs not played yet, the nearest to the best episode's.
 
     No belief is inferred: of the online data only the scores are used, not the transitions. The policy has been trained
     under these beliefs, and never under those between them.
     """
 
-    reference: AtLeastOne = 10
-    candidates: AtLeastOne = 20
     offline_share: Share = 0.0
     """as for idaq-mixture"""
-    uncertainty: str = "return"
-
-    @property
-    def requires(self) -> type:
-        """An agent that predicts outcomes, where predictions score the episodes."""
-        return required_by(self.uncertainty)
-
-    @property
-    def reference_stage(self) -> int:
-        """n_r"""
-        return self.reference
 
     def explore(self, history: AdaptationHistory) -> Policy:
         """Reference stage: spread over the prior. Then: the nearest training task's belief."""
@@ -291,10 +260,6 @@ class NearestTrainingTask(Strategy):
         was_played_PM = (known_MZ == played_nPZ[:, :, None]).all(-1).any(0)
         nearest = known_MZ[np.where(was_played_PM, np.inf, distances_PM).argmin(-1)]
         return history.agent.policy(where_calibrated(history, self.uncertainty, floor, nearest, prior))
-
-    def deploy(self, history: AdaptationHistory) -> Policy:
-        """The most in-distribution episode's belief."""
-        return history.agent.policy(best_belief(history, self.uncertainty))
 
 
 @config
