@@ -74,6 +74,19 @@ def test_a_task_of_a_single_episode_has_no_query_set(dataset: Dataset) -> None:
         support_query(one.transitions("map"))
 
 
+def test_two_episodes_are_one_for_support_and_one_for_query_and_each_step_is_drawn(dataset: Dataset) -> None:
+    of_task = dataset.select(tasks=[9])
+    two = Dataset(**{**of_task.__dict__, "numbers": of_task.numbers[:2]}).transitions("map")
+    rows, seen = row_of(two), set[int]()
+    for step in range(200):
+        batch = support_query(two).at(step)
+        for part in (batch.support, batch.query):
+            drawn = np.array([[rows[reward] for reward in line] for line in part.rewards.tolist()])
+            assert (np.ptp(two.episode_of(drawn), axis=1) == 0).all()
+            seen |= set(drawn.ravel().tolist())
+    assert seen == set(range(len(two)))
+
+
 @pytest.mark.parametrize("length", [1, 2, 5, 100])
 @pytest.mark.parametrize("across", [False, True])
 def test_segments_are_contiguous_steps(table: TransitionTable, length: int, across: bool) -> None:
