@@ -42,7 +42,7 @@ ENVIRONMENTS = {
     "minari-newest": Environment(requirements=(*_MINARI, "pydantic>=2.10")),
     "light": Environment(requirements=(), idaq="", pinned=True),
     "mujoco-newest": Environment(requirements=("mujoco>=4",), idaq="[bodies]"),
-    "d3rlpy": Environment(requirements=(_TORCH, "d3rlpy==2.8.1"), idaq=""),
+    "d3rlpy": Environment(requirements=(_TORCH, "d3rlpy==2.8.1", "pillow"), idaq=""),  # its own reader is plain Minari
     "torchrl": Environment(requirements=(_TORCH, "torchrl==0.14.1", *_READS_IDAQ)),
     "torchrl-0.10.1": Environment(requirements=(_TORCH, "torchrl==0.10.1", *_READS_IDAQ)),
     "agilerl": Environment(requirements=(_TORCH, "agilerl==2.58.0", *_MINARI)),
