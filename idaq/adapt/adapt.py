@@ -3,6 +3,7 @@
 Shapes: P = N * S problems (N test tasks x S adaptation seeds, task-major), E adaptation episodes, Z belief.
 """
 
+import warnings
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import cast
@@ -80,16 +81,19 @@ def adapt(
     """Run every strategy of a plan on every task of its split; `progress` counts lock-step episodes.
 
     `data` is the dataset, or its tasks alone (`idaq.learn.run.run_tasks`): then no strategy can look at offline data.
-    Without a plan, all strategies run, with the defaults of the dataset's recipe. All strategies draw from the
-    same random numbers. `finished` is given each by itself, as soon as it is done. `allow` names code outside installed
-    packages that the dataset's family may be.
+    Without a plan, all built-in strategies run that can, with the defaults of the dataset's recipe; a warning names the
+    others. All strategies draw from the same random numbers. `finished` is given each by itself, as soon as it is done.
+    `allow` names code outside installed packages that the dataset's family may be.
 
     Raises UnknownNameError for a strategy, DatasetError for a dataset without test tasks or whose tasks are not the
-    installed family's, RunError for an agent that a strategy cannot use and for code from
-    outside that fails, PluginError for a policy or a score that is none.
+    installed family's, RunError for an agent that a strategy cannot use and for code from outside that fails,
+    PluginError for a policy or a score that is none.
     """
     tasks = data if isinstance(data, TaskSet) else task_set(data)
-    plan = plan or adaptation_plan(defaults=tasks.adapt, allow=allow)
+    if plan is None:
+        plan, left_out = able(adaptation_plan(defaults=tasks.adapt, allow=allow), agent, isinstance(data, Dataset))
+        for note in left_out:
+            warnings.warn(note, stacklevel=2)
     blank = blank_results(agent, tasks, plan.config)
     problems = make_problems(agent, data, plan.config, allow=allow)
     for name, strategy in plan.strategies.items():
@@ -116,6 +120,13 @@ def why_not(strategy: Strategy, agent: Agent, *, has_data: bool) -> str | None:
     if not isinstance(agent, strategy.requires):
         return f"an agent of {agent.config.algorithm} is no {strategy.requires.__name__}"
     return None
+
+
+def able(plan: AdaptPlan, agent: Agent, has_data: bool) -> tuple[AdaptPlan, tuple[str, ...]]:
+    """The strategies of a plan that can run with an agent and what is at hand, and why the others cannot."""
+    reasons = {name: why_not(one, agent, has_data=has_data) for name, one in plan.strategies.items()}
+    notes = tuple(f"{name} is left out: {reason}" for name, reason in reasons.items() if reason)
+    return replace(plan, strategies={name: plan.strategies[name] for name in reasons if reasons[name] is None}), notes
 
 
 def blank_results(agent: Agent, tasks: TaskSet, config: AdaptConfig) -> Results:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from idaq.adapt.policy import BeliefPolicy, Policy
 from idaq.core.errors import PluginError
 from idaq.core.types import Array
+from idaq.learn.algorithm import Respond
 from idaq.loader.transitions import Transitions, concatenate
 from idaq.tasks import Family
 
@@ -38,7 +39,8 @@ class EpisodeBatch:
 class Rollouts:
     """Runs episodes of a family; its environments are made once.
 
-    Where the family is deterministic, what a belief does on a task is known once it has been seen: it is not run again.
+    Where the family is deterministic, what a function of observation and belief does on a task under a belief is known
+    once it has been seen: it is not run again.
     """
 
     def __init__(self, family: Family) -> None:
@@ -46,7 +48,8 @@ class Rollouts:
         self._env, self._space = family.lockstep(), family.spaces().actions
         slack = _SLACK * (self._space.high - self._space.low)
         self._low, self._high = self._space.low - slack, self._space.high + slack
-        self._known: dict[tuple[int, bytes], tuple[EpisodeBatch, int]] = {}
+        self._responses: list[Respond] = []
+        self._known: dict[tuple[int, int, bytes], tuple[EpisodeBatch, int]] = {}
 
     def run(
         self, tasks_P: NDArray[np.int64], seeds_P: NDArray[np.uint64], policy: Policy, what: str = "the policy"
@@ -57,7 +60,10 @@ class Rollouts:
         """
         if not (self.family.deterministic and isinstance(policy, BeliefPolicy)):
             return self._play(tasks_P, seeds_P, policy, what)
-        keys = [(task, z.tobytes()) for task, z in zip(tasks_P.tolist(), policy.beliefs, strict=True)]
+        if policy.respond not in self._responses:
+            self._responses.append(policy.respond)
+        response = self._responses.index(policy.respond)
+        keys = [(response, task, z.tobytes()) for task, z in zip(tasks_P.tolist(), policy.beliefs, strict=True)]
         new = {key: problem for problem, key in enumerate(keys) if key not in self._known}
         if new:
             rows = np.array(list(new.values()))

@@ -7,7 +7,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from idaq.adapt.adapt import Adapted, adapt, blank_results, why_not
+from idaq.adapt.adapt import Adapted, able, adapt, blank_results
 from idaq.adapt.results import TRACE, Results, StrategyResult, resume_results, write_results
 from idaq.adapt.strategy import AdaptPlan
 from idaq.adapt.trace import STRATEGY, write_trace
@@ -110,11 +110,7 @@ class LoadedRun:
 
     def able(self, plan: AdaptPlan) -> tuple[AdaptPlan, tuple[str, ...]]:
         """The strategies of a plan that can run with this agent and data, and why the others cannot."""
-        has_data = isinstance(self.data, Dataset)
-        reasons = {name: why_not(one, self.agent, has_data=has_data) for name, one in plan.strategies.items()}
-        able = {name: one for name, one in plan.strategies.items() if reasons[name] is None}
-        notes = tuple(f"{name} is left out: {reason}" for name, reason in reasons.items() if reason)
-        return replace(plan, strategies=able), notes
+        return able(plan, self.agent, isinstance(self.data, Dataset))
 
 
 def load_run(run: Path, root: Path | None = None, *, allow: Collection[str] = ()) -> LoadedRun:

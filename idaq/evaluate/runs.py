@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from idaq.adapt.results import Results, read_results
-from idaq.core.errors import RunError
+from idaq.core.config import to_mapping
+from idaq.core.errors import RunError, UsageError
 from idaq.evaluate.commands import reproduce
 from idaq.evaluate.protocol import Summary, summarise
 from idaq.format.recipe import Recipe
@@ -48,4 +49,9 @@ def summarise_runs(runs: Sequence[Run], recipe: Recipe | None = None) -> Summary
 
 
 def _settings(run: Run) -> dict[str, object]:
-    return {**run.record.config, **_NO_MATTER}
+    """The training settings that runs of one summary share, with the defaults of what an older run.json leaves out."""
+    try:
+        settings = to_mapping(run.record.training())
+    except (UsageError, RunError):  # an algorithm that is not installed, or other settings than it has here
+        settings = run.record.config
+    return {**settings, **_NO_MATTER}

@@ -141,7 +141,7 @@ def default_device() -> str:
 def _check_losses(out: Path, step: int, values: dict[str, float]) -> None:
     bad = {name: value for name, value in values.items() if not math.isfinite(value)}
     if bad:
-        raise NonFiniteError(f"step {step}: {bad}{_last_good(out)}", hint=_MEND)
+        raise NonFiniteError(f"step {step}: {bad}{_last_good(out)}", hint=_FIX)
 
 
 def _scalars(config: TrainConfig, info: Any) -> dict[str, float]:
@@ -160,11 +160,12 @@ def _check_weights(out: Path, step: int, algorithm: Algorithm, config: TrainConf
     check_tensors(state, f"state of {config.algorithm}")
     bad = [name for name, value in state.items() if not torch.isfinite(value).all()]
     if bad:
-        raise NonFiniteError(f"step {step}: NaN or infinity in weights {bad[:3]}{_last_good(out)}", hint=_MEND)
+        raise NonFiniteError(f"step {step}: NaN or infinity in weights {bad[:3]}{_last_good(out)}", hint=_FIX)
 
 
-_MEND = (
-    "train into another --out with lower learning rates (--set learner.lr=1e-4) or check the data: idaq dataset verify"
+_FIX = (
+    "train into another --out with lower learning rates (focal-td3bc: --set learner.lr=1e-4), or check the data: idaq"
+    " dataset verify"
 )
 
 

@@ -146,9 +146,13 @@ def test_every_problem_gets_its_own_seed() -> None:
     assert env.seeds == [5, 2**64 - 1]
 
 
+def echo(_observations: Array, beliefs: Array) -> Array:
+    return beliefs
+
+
 def beliefs(*values: float) -> BeliefPolicy:
     """A policy that acts with its belief."""
-    return BeliefPolicy(respond=lambda observations, z: z, beliefs=np.array(values, np.float32)[:, None])
+    return BeliefPolicy(respond=echo, beliefs=np.array(values, np.float32)[:, None])
 
 
 def test_what_a_belief_does_on_a_task_is_known_by_both() -> None:
@@ -227,3 +231,19 @@ def test_the_actions_of_an_ended_episode_are_not_looked_at() -> None:
     policy = BeliefPolicy(respond=respond, beliefs=np.zeros((2, 0), np.float32))
     batch = Rollouts(tagged()).run(np.array([0, 2]), np.zeros(2, np.uint64), policy)
     assert batch.valid.sum(1).tolist() == [2, 4]
+
+
+def test_a_known_episode_is_of_the_function_that_acted_not_of_its_belief_alone() -> None:
+    """Two policies of one belief that act unlike each other, as a strategy from outside may mix them."""
+    rollouts = Rollouts(tagged(deterministic=True))
+    tasks, seeds, beliefs = np.array([0, 2]), np.zeros(2, np.uint64), np.zeros((2, 1), np.float32)
+    for action in (1.0, 2.0, 1.0):
+        policy = BeliefPolicy(respond=RESPONSES[action], beliefs=beliefs)
+        acted = rollouts.run(tasks, seeds, policy)
+        assert set(acted.transitions.actions[acted.valid].ravel().tolist()) == {action}
+
+
+RESPONSES = {
+    action: lambda observations, _z, action=action: np.full((len(observations), 1), action, np.float32)
+    for action in (1.0, 2.0)
+}

@@ -268,6 +268,15 @@ def test_runs_are_loaded_by_seed_and_must_be_trained_alike(tmp_path: Path) -> No
         load_runs(paths)
 
 
+def test_a_run_of_before_algorithms_had_names_is_reported_beside_one_of_now(tmp_path: Path) -> None:
+    paths = [make_run(tmp_path / str(seed), make_results(train_seed=seed)) for seed in (0, 1)]
+    document = json.loads((paths[0] / "run.json").read_text())
+    for name in ("algorithm", "sampler", "prior_context"):
+        del document["config"][name]
+    (paths[0] / "run.json").write_text(json.dumps(document))
+    assert [run.record.seed for run in load_runs(paths)] == [0, 1]
+
+
 def test_results_of_another_dataset_than_the_run_are_refused(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", make_results())
     document = json.loads((run / "run.json").read_text())
