@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def adapt(
     runs: Annotated[list[Path], typer.Argument(help="Run directories of one dataset.")],
-    strategies: Annotated[str | None, typer.Option(help="Comma-separated names. \\[default: all]")] = None,
+    strategies: Annotated[str | None, typer.Option(help="Comma-separated names. \\[default: all built-in]")] = None,
     settings: Settings = [],  # noqa: B006 - Typer copies it
     video: Annotated[bool, typer.Option("--video", help="Film one task's adaptation: video.gif, stills.png.")] = False,
     out: Annotated[Path | None, typer.Option(help="Where to write, for one run. \\[default: the run]")] = None,

@@ -49,6 +49,7 @@ def reproduce(
       idaq reproduce "ml1/*/expert" --seeds 0          collect all 50 sets and describe their data
       idaq reproduce "ml1/*/expert" --seeds 0 --set episodes=2 --root small --catalogue sample   the same on a sample
     """
+    from idaq.adapt.strategy import STRATEGIES
     from idaq.catalogue.entries import matching
     from idaq.catalogue.study import KEPT, Study
     from idaq.core.config import to_mapping
@@ -61,6 +62,8 @@ def reproduce(
             "--set makes other data and agents than the catalogue speaks of: its results are not replaced by theirs",
             hint="--catalogue FOLDER writes them elsewhere",
         )
+    if recipe is not None and entries != EXPERTS:
+        raise UsageError(f"{' '.join(entries)} beside --recipe: which one?", hint="give entries or a recipe")
     if recipe is not None and catalogue is None:
         raise UsageError("a recipe of your own is no entry of the catalogue", hint="--catalogue FOLDER for its results")
     own = _own(recipe, settings) if recipe else {}
@@ -80,6 +83,9 @@ def reproduce(
         named = list(own) or [entry for pattern in entries for entry in matching(pattern)]
         for entry, summary in study.run(named):
             summaries[str(entry)] = to_mapping(summary)
+            left_out = [name for name in STRATEGIES.builtin if name not in summary.strategies]
+            if left_out:
+                say(f"note: {', '.join(left_out)} left out: agents of this algorithm cannot run them", err=True)
             if not as_json:
                 print_table(f"{entry}: {seeds} training seeds", summary_columns(summary), summary_rows(summary))
                 say(*summary_notes(summary))

@@ -107,6 +107,9 @@ def test_the_study_runs_on_a_recipe_of_ones_own(program: Program, installed: Pat
     assert summary["measured"]["train_seeds"] == [0, 1]
     assert "best-of-prior" in summary["strategies"]
     assert "idaq-prediction-error" not in summary["strategies"]
+    assert "note: idaq-prediction-error, " in done.err
+    both = program("reproduce", "point-robot/expert", "--recipe", "maze.toml", "--catalogue", "mine")
+    assert (both.code, "give entries or a recipe" in both.err) == (2, True)
     assert "Baselines" in (world / "mine/two-rooms/mixed/card.md").read_text()
 
 
