@@ -178,6 +178,11 @@ def load_built_in(reference: str) -> Any:
     return _load(reference)
 
 
+def load_reference(reference: str) -> object:
+    """What a user has named as `package.module:thing`, imported. Raises PluginError where that fails."""
+    return _load(reference, here=True)
+
+
 def _distribution(point: EntryPoint) -> str:
     return "unknown" if point.dist is None else f"{point.dist.name} {point.dist.version}"
 

@@ -1,0 +1,104 @@
+"""One system stepped from outside: how it is named, and an episode on it."""
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+from idaq.core.errors import NonFiniteError, PluginError, UsageError
+from idaq.tasks.systems import make_env, run_episode
+
+
+class Counter(gym.Env):
+    """Counts its steps; ends after `length`, and gives what `fault` says at step 2."""
+
+    observation_space = gym.spaces.Box(-np.inf, np.inf, (1,))
+    action_space = gym.spaces.Box(-1, 1, (1,))
+
+    def __init__(self, length=3, fault=None):
+        self.length, self.fault, self.step_count = length, fault, 0
+
+    def reset(self, seed=None, options=None):
+        self.step_count = 0
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action):
+        self.step_count += 1
+        given = self.fault if self.fault is not None and self.step_count == 2 else self.step_count
+        done = self.step_count == self.length
+        return np.array([given], np.float32), float(given), done, False, {"success": done}
+
+
+class Remembering:
+    def __init__(self):
+        self.told = []
+
+    def reset(self):
+        self.told.append("reset")
+
+    def act(self, observation):
+        return np.array([observation[0] / 10], np.float32)
+
+    def observe(self, action, reward, next_observation, ended):
+        self.told.append((round(float(action[0]), 3), reward, float(next_observation[0]), ended))
+
+
+def test_an_episode_has_one_more_observation_than_actions_and_ends_where_the_environment_says():
+    episode = run_episode(Counter(), Remembering(), seed=7)
+    assert episode.observations.ravel().tolist() == [0, 1, 2, 3]
+    assert episode.actions.ravel() == pytest.approx([0, 0.1, 0.2])
+    assert episode.rewards.tolist() == [1, 2, 3]
+    assert episode.terminated.tolist() == [False, False, True]
+    assert not episode.truncated.any()
+    assert (episode.success, episode.seed) == (True, 7)
+
+
+def test_a_limit_truncates_and_does_not_terminate():
+    episode = run_episode(Counter(length=9), Remembering(), max_steps=2)
+    assert (len(episode), episode.terminated.tolist(), episode.truncated.tolist()) == (2, [False] * 2, [False, True])
+    at_the_end = run_episode(Counter(length=2), Remembering(), max_steps=2)
+    assert (at_the_end.terminated.tolist(), at_the_end.truncated.tolist()) == ([False, True], [False, False])
+
+
+def test_a_policy_with_memory_is_told_each_step_and_one_without_needs_act_alone():
+    policy = Remembering()
+    run_episode(Counter(), policy)
+    assert policy.told == ["reset", (0, 1, 1, False), (0.1, 2, 2, False), (0.2, 3, 3, True)]
+
+    class Plain:
+        def act(self, observation):
+            return np.zeros(1)
+
+    assert len(run_episode(Counter(), Plain())) == 3
+
+
+def test_nan_is_refused_with_the_step_that_gave_it():
+    with pytest.raises(NonFiniteError, match="step 2"):
+        run_episode(Counter(fault=np.nan), Remembering())
+
+
+def test_success_is_unknown_where_the_environment_never_says():
+    assert run_episode(make_env("Pendulum-v1"), _zero, max_steps=3).success is None
+
+
+def test_an_environment_is_a_gymnasium_id_or_a_function_of_the_users():
+    assert make_env("Pendulum-v1", {"g": 9.0}).unwrapped.g == 9.0
+    assert make_env("tests.tasks.test_systems:Counter", {"length": 5}).length == 5
+
+
+def test_what_names_no_environment_is_told_in_words():
+    with pytest.raises(UsageError, match="Pendulum-v9"):
+        make_env("Pendulum-v9")
+    with pytest.raises(PluginError, match="no module 'nowhere'"):
+        make_env("nowhere:make")
+    with pytest.raises(PluginError, match=r"which is no gymnasium\.Env"):
+        make_env("builtins:list")
+    with pytest.raises(PluginError, match="unexpected keyword"):
+        make_env("tests.tasks.test_systems:Counter", {"width": 5})
+
+
+class _Zero:
+    def act(self, observation):
+        return np.zeros(1, np.float32)
+
+
+_zero = _Zero()
