@@ -10,7 +10,6 @@ An importer says itself which sources are its own. Those that ship are imported 
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -19,8 +18,7 @@ from idaq.core.registry import Registry, accept_like
 from idaq.core.types import ShowProgress, show_nothing
 
 if TYPE_CHECKING:
-    from idaq.format.writer import DatasetSource
-    from idaq.share.importing import Import
+    from idaq.format.importing import Import
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,7 +189,7 @@ def import_dataset(
     """
     from idaq.core.ids import datasets_root, parse_id
     from idaq.core.notes import refuse_notes
-    from idaq.share.importing import dataset_source, state_attribution
+    from idaq.format.importing import dataset_source, state_attribution, write_source
     from idaq.share.sources import read_sources
 
     texts, base = [str(source) for source in sources], datasets_root(root)
@@ -217,19 +215,8 @@ def import_dataset(
     source = dataset_source(read, new_id, family, description or f"Imported from {read.origin}.")
     if strict:
         refuse_notes(source.notes)
-    return _imported(_write(source, sum(len(task.episodes) for task in read.tasks), base, show), source.notes)
-
-
-def _write(source: "DatasetSource", episodes: int, root: Path, show: ShowProgress) -> Path:
-    """Write and verify the dataset; it appears only if nothing is wrong with it."""
-    from idaq.format.card import dataset_card
-    from idaq.format.verify import check_valid
-    from idaq.format.writer import write_dataset
-
-    card = dataset_card(source.recipe, source.tasks, f"Made by {source.operation}.")
-    with show(f"writing {source.recipe.id}", 3 * episodes, "episodes") as advance:
-        check = partial(check_valid, otherwise="what was imported makes a corrupt dataset", progress=advance)
-        return write_dataset(source, root, card, advance, check)
+    episodes = sum(len(task.episodes) for task in read.tasks)
+    return _imported(write_source(source, episodes, base, show), source.notes)
 
 
 def _import_zarr(url: str, root: Path, show: ShowProgress) -> Path:
