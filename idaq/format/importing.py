@@ -131,7 +131,7 @@ def dataset_source(imported: Import, new_id: str, family: str, description: str)
     ConfigError for a name that is none.
     """
     observation_space, action_space = unify(imported)
-    tasks = _in_order(imported)
+    tasks = in_order(imported)
     sizes = Counter(check_name(Slug, task.split, "split") for task in tasks.values())
     behaviours = sorted({episode.behaviour for task in tasks.values() for episode in task.episodes})
     most = max(len(task.episodes) for task in tasks.values())
@@ -169,7 +169,7 @@ def write_source(source: DatasetSource, episodes: int, root: Path, show: ShowPro
         return write_dataset(source, root, card, advance, check)
 
 
-def _in_order(imported: Import) -> dict[int, ImportedTask]:
+def in_order(imported: Import) -> dict[int, ImportedTask]:
     """Tasks by index, as episodes are written. Raises DatasetError where two have one index or id."""
     indices = [number if task.index is None else task.index for number, task in enumerate(imported.tasks)]
     for what, values in (("index", map(str, indices)), ("id", (task.name for task in imported.tasks))):

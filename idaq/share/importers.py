@@ -11,7 +11,7 @@ An importer says itself which sources are its own. Those that ship are imported 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from idaq.core.errors import UsageError
 from idaq.core.registry import Registry, accept_like
@@ -169,7 +169,12 @@ def import_dataset(
     importer: str | None = None,
     tasks: Sequence[str] = (),
     params: Mapping[str, float | list[float]] | None = None,
-    family: str = "imported",
+    family: str | None = None,
+    task_indices: Sequence[int] = (),
+    env: str | None = None,
+    env_settings: Mapping[str, Any] | None = None,
+    splits: Mapping[str, str] | None = None,
+    test_tasks: int | None = None,
     description: str | None = None,
     authors: Sequence[str] = (),
     license: str | None = None,
@@ -181,8 +186,10 @@ def import_dataset(
     """Make a verified dataset of other people's data; several sources become several tasks, in the order given.
 
     `importer` names the importer of all sources, which are else recognised one by one. `tasks` names the tasks, one a
-    source; `params` are those of the only one. `strict` writes nothing if there is anything to note. A .zarr is an idaq
-    dataset: it comes alone and keeps its id.
+    source; `params` are those of the only one. `family` makes them tasks of a family, by `task_indices` or parameters;
+    `env` is an environment of your own, made with `env_settings` and each task's parameters: see `idaq.share.links`.
+    `splits` names the tasks of each split, `test_tasks` draws so many into `test`; the others are in `train`. `strict`
+    writes nothing if there is anything to note. A .zarr is an idaq dataset: it comes alone and keeps its id.
 
     Raises UsageError for sources, names or an id that cannot be, DatasetError for data that cannot be or notes under
     `strict`, DatasetExistsError if the id is taken, CorruptDatasetError for what is damaged.
@@ -190,11 +197,13 @@ def import_dataset(
     from idaq.core.ids import datasets_root, parse_id
     from idaq.core.notes import refuse_notes
     from idaq.format.importing import dataset_source, state_attribution, write_source
+    from idaq.share.links import assign_splits, link
     from idaq.share.sources import read_sources
 
     texts, base = [str(source) for source in sources], datasets_root(root)
     if importer is None and any(text.rstrip("/").endswith(ZARR) for text in texts):
-        if len(texts) > 1 or new_id or family != "imported" or description or authors or license or tasks or params:
+        stated = (new_id, family, env, splits, test_tasks, description, authors, license, tasks, params)
+        if len(texts) > 1 or any(stated):
             said = "a .zarr is an idaq dataset: it comes alone and states its id, tasks, authors and licence itself"
             raise UsageError(said, hint="idaq dataset relabel changes id, description, authors and licence")
         return _imported(_import_zarr(texts[0], base, show), ())
@@ -211,8 +220,12 @@ def import_dataset(
             root=base,
             progress=advance,
         )
+    link(read, family, task_indices, env, env_settings or {})
+    assign_splits(read, splits or {}, test_tasks)
     state_attribution(read, authors, license)
-    source = dataset_source(read, new_id, family, description or f"Imported from {read.origin}.")
+    source = dataset_source(
+        read, new_id, "imported" if family is None else family, description or f"Imported from {read.origin}."
+    )
     if strict:
         refuse_notes(source.notes)
     episodes = sum(len(task.episodes) for task in read.tasks)
