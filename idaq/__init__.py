@@ -49,6 +49,9 @@ if TYPE_CHECKING:
     from idaq.core.types import Episode as Episode
     from idaq.core.types import Success as Success
     from idaq.core.types import Task as Task
+    from idaq.format.importing import Import as Import
+    from idaq.format.importing import ImportedEpisode as ImportedEpisode
+    from idaq.format.importing import ImportedTask as ImportedTask
     from idaq.hub.lookup import open_remote as open_remote
     from idaq.hub.remote import Remote as Remote
     from idaq.learn.algorithm import Agent as Agent
@@ -80,9 +83,6 @@ if TYPE_CHECKING:
     from idaq.share.importers import Importer as Importer
     from idaq.share.importers import ReadOptions as ReadOptions
     from idaq.share.importers import import_dataset as import_dataset
-    from idaq.share.importing import Import as Import
-    from idaq.share.importing import ImportedEpisode as ImportedEpisode
-    from idaq.share.importing import ImportedTask as ImportedTask
     from idaq.tasks.family import Family as Family
     from idaq.tasks.systems import make_env as make_env
     from idaq.tasks.systems import run_episode as run_episode
@@ -127,9 +127,9 @@ _FACE = {
     "AdaptationHistory": "idaq.adapt.history",
     "EpisodeBatch": "idaq.adapt.lockstep",
     "RandomPolicy": "idaq.adapt.policy",
-    "Import": "idaq.share.importing",
-    "ImportedTask": "idaq.share.importing",
-    "ImportedEpisode": "idaq.share.importing",
+    "Import": "idaq.format.importing",
+    "ImportedTask": "idaq.format.importing",
+    "ImportedEpisode": "idaq.format.importing",
     "Importer": "idaq.share.importers",
     "ReadOptions": "idaq.share.importers",
     "import_dataset": "idaq.share.importers",
