@@ -7,7 +7,8 @@ import typer
 
 from idaq.core.errors import CorruptDatasetError
 
-from .output import Json, Root, print_json, print_table, progress, say, working
+from .completion import datasets
+from .output import Json, Root, path_option, print_json, print_table, progress, say, say_path, working
 
 if TYPE_CHECKING:
     from idaq.format.reader import StoredDataset
@@ -22,7 +23,9 @@ app = typer.Typer(
       idaq dataset show idaq/point-robot/expert-v0
       idaq dataset verify idaq/point-robot/expert-v0""",
 )
-Id = Annotated[str, typer.Argument(metavar="ID", help="A dataset id, or the path of its folder.")]
+Id = Annotated[
+    str, typer.Argument(metavar="ID", help="A dataset id, or the path of its folder.", autocompletion=datasets)
+]
 
 
 @app.command("list")
@@ -113,8 +116,9 @@ def verify(dataset: Id, root: Root = None, as_json: Json = False) -> None:
 @app.command()
 def plot(
     dataset: Id,
-    out: Annotated[Path | None, typer.Option(help="PNG or SVG file. \\[default: <name>-returns.png]")] = None,
+    out: Annotated[Path | None, path_option(help="PNG or SVG file. \\[default: <name>-returns.png]")] = None,
     root: Root = None,
+    as_json: Json = False,
 ) -> None:
     """Draw the returns of every task.
 
@@ -130,14 +134,15 @@ def plot(
     target = out or Path(opened.dataset_id.replace("/", "-") + "-returns.png")
     with working(f"drawing {target}"):
         save(dataset_returns(opened), target)
-    say(str(target))
+    say_path(target, as_json)
 
 
 @app.command()
 def explore(
     dataset: Id,
-    out: Annotated[Path | None, typer.Option(help="HTML file. \\[default: <name>.html]")] = None,
+    out: Annotated[Path | None, path_option(help="HTML file. \\[default: <name>.html]")] = None,
     root: Root = None,
+    as_json: Json = False,
 ) -> None:
     """Write one HTML file to look into a dataset: tasks, returns, every episode. It needs no server.
 
@@ -152,11 +157,11 @@ def explore(
     target = out or Path(opened.dataset_id.replace("/", "-") + ".html")
     with working(f"writing {target}"):
         write_explorer(opened, target)
-    say(str(target))
+    say_path(target, as_json)
 
 
 @app.command()
-def card(dataset: Id, root: Root = None) -> None:
+def card(dataset: Id, root: Root = None, as_json: Json = False) -> None:
     """Print a dataset's card: the README.md that a hub shows, with front matter and figures.
 
     [bold]Example[/bold]
@@ -167,7 +172,12 @@ def card(dataset: Id, root: Root = None) -> None:
     from idaq.format.reader import open_stored
     from idaq.format.store import find_dataset
 
-    say(*stored_card(open_stored(find_dataset(dataset, root))).removesuffix("\n").split("\n"))
+    stored = open_stored(find_dataset(dataset, root))
+    text = stored_card(stored)
+    if as_json:
+        print_json({"id": stored.manifest.dataset_id, "card": text})
+    else:
+        say(*text.removesuffix("\n").split("\n"))
 
 
 def _episodes(path: Path) -> int:
