@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from idaq.core.errors import DatasetLockedError as DatasetLockedError
     from idaq.core.errors import DatasetNotFoundError as DatasetNotFoundError
     from idaq.core.errors import DatasetReplacedError as DatasetReplacedError
+    from idaq.core.errors import DeployError as DeployError
     from idaq.core.errors import DiskError as DiskError
     from idaq.core.errors import FormatVersionError as FormatVersionError
     from idaq.core.errors import IdaqError as IdaqError
@@ -47,16 +48,22 @@ if TYPE_CHECKING:
     from idaq.core.types import Episode as Episode
     from idaq.core.types import Success as Success
     from idaq.core.types import Task as Task
+    from idaq.deploy.read import SavedPolicy as SavedPolicy
+    from idaq.deploy.read import read_policy as read_policy
+    from idaq.deploy.save import save_policy as save_policy
     from idaq.hub.lookup import open_remote as open_remote
     from idaq.hub.remote import Remote as Remote
     from idaq.learn.algorithm import Agent as Agent
     from idaq.learn.algorithm import Algorithm as Algorithm
     from idaq.learn.algorithm import BeliefPolicy as BeliefPolicy
+    from idaq.learn.algorithm import ExportingAgent as ExportingAgent
     from idaq.learn.algorithm import Prior as Prior
     from idaq.learn.checkpoint import load_agent as load_agent
     from idaq.learn.config import AgentSpec as AgentSpec
     from idaq.learn.config import TrainConfig as TrainConfig
     from idaq.learn.config import training_config as training_config
+    from idaq.learn.dense import DenseLayer as DenseLayer
+    from idaq.learn.dense import DensePolicy as DensePolicy
     from idaq.learn.loop import train as train
     from idaq.learn.state import load_modules as load_modules
     from idaq.learn.state import load_optimiser as load_optimiser
@@ -108,6 +115,9 @@ _FACE = {
     "Agent": "idaq.learn.algorithm",
     "Prior": "idaq.learn.algorithm",
     "BeliefPolicy": "idaq.learn.algorithm",
+    "ExportingAgent": "idaq.learn.algorithm",
+    "DensePolicy": "idaq.learn.dense",
+    "DenseLayer": "idaq.learn.dense",
     "Units": "idaq.learn.units",
     "module_state": "idaq.learn.state",
     "load_modules": "idaq.learn.state",
@@ -119,6 +129,9 @@ _FACE = {
     "AdaptationHistory": "idaq.adapt.history",
     "EpisodeBatch": "idaq.adapt.lockstep",
     "RandomPolicy": "idaq.adapt.policy",
+    "save_policy": "idaq.deploy.save",
+    "read_policy": "idaq.deploy.read",
+    "SavedPolicy": "idaq.deploy.read",
     "Import": "idaq.share.importing",
     "ImportedTask": "idaq.share.importing",
     "ImportedEpisode": "idaq.share.importing",
@@ -149,6 +162,7 @@ _FACE = {
     "PolicyError": "idaq.core.errors",
     "ShareError": "idaq.core.errors",
     "TransferError": "idaq.core.errors",
+    "DeployError": "idaq.core.errors",
     "DiskError": "idaq.core.errors",
     "RunError": "idaq.core.errors",
     "CheckpointError": "idaq.core.errors",
