@@ -9,6 +9,7 @@ from typing import Any
 
 from idaq.adapt.config import AdaptConfig
 from idaq.adapt.results import Results
+from idaq.adapt.session_file import SessionRecord
 from idaq.adapt.strategy import STRATEGIES
 from idaq.catalogue.suite import SuiteBaselines, SuiteData
 from idaq.collect.policy_record import Comparison, PolicyRecord
@@ -39,6 +40,7 @@ DOCUMENTS: dict[str, Any] = {
     "run": RunRecord,
     "policy": PolicyDocument,
     "results": Results,
+    "session": SessionRecord,
     "baselines": Summary,
     "suite-baselines": SuiteBaselines,
     "suite-data": SuiteData,

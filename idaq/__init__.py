@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from idaq.adapt.history import AdaptationHistory as AdaptationHistory
     from idaq.adapt.lockstep import EpisodeBatch as EpisodeBatch
     from idaq.adapt.policy import RandomPolicy as RandomPolicy
+    from idaq.adapt.session import Session as Session
     from idaq.adapt.strategy import Strategy as Strategy
     from idaq.adapt.strategy import adaptation_plan as adaptation_plan
+    from idaq.adapt.system import SystemPolicy as SystemPolicy
     from idaq.collect.collect import collect as collect
     from idaq.core.config import config as config
     from idaq.core.errors import CheckpointError as CheckpointError
@@ -89,6 +91,8 @@ if TYPE_CHECKING:
     from idaq.share.importing import ImportedEpisode as ImportedEpisode
     from idaq.share.importing import ImportedTask as ImportedTask
     from idaq.tasks.family import Family as Family
+    from idaq.tasks.systems import make_env as make_env
+    from idaq.tasks.systems import run_episode as run_episode
 
 _FACE = {
     "open_dataset": "idaq.loader.dataset",
@@ -124,6 +128,10 @@ _FACE = {
     "optimiser_state": "idaq.learn.state",
     "load_optimiser": "idaq.learn.state",
     "adapt": "idaq.adapt",
+    "Session": "idaq.adapt.session",
+    "SystemPolicy": "idaq.adapt.system",
+    "make_env": "idaq.tasks.systems",
+    "run_episode": "idaq.tasks.systems",
     "Strategy": "idaq.adapt.strategy",
     "adaptation_plan": "idaq.adapt.strategy",
     "AdaptationHistory": "idaq.adapt.history",
