@@ -78,7 +78,7 @@ def film_system(env: Env, policy: Acts, max_steps: int | None = None) -> Scene:
     """
     drawn: list[NDArray[np.uint8]] = []
     episode = run_episode(
-        env, policy, seed=0, max_steps=max_steps, on_step=lambda *_: drawn.append(_square(env.render()))
+        env, policy, seed=0, max_steps=max_steps, on_step=lambda *_: drawn.append(square(env.render()))
     )
     env.close()
     chosen = np.unique(np.linspace(0, len(drawn) - 1, FRAMES).astype(int))
