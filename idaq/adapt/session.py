@@ -23,6 +23,7 @@ from idaq.core.errors import PluginError, RunError, UsageError
 from idaq.core.outside import raised_as
 from idaq.core.registry import check_document
 from idaq.core.seeds import generator, rng_state, set_rng_state
+from idaq.deploy.document import PolicySource
 from idaq.learn.algorithm import Agent
 from idaq.learn.checkpoint import weights_digest
 from idaq.learn.run import differences
@@ -140,7 +141,8 @@ class Session:
         with raised_as(RunError, f"strategy {self.name}"):
             policy = checked_policy(self.strategy.deploy(self._history), f"deploy of strategy {self.name}", 1)
         set_rng_state(self._history.rng, state)
-        return SystemPolicy(policy, self.agent)
+        words = f"that {self.name} deploys after {len(self._played)} episodes on one system"
+        return SystemPolicy(policy, self.agent, PolicySource(belief=words))
 
     def save(self, path: str | Path, *, force: bool = False) -> None:
         """Write everything to one file, whole or not at all; an episode that is under way is not part of it.
