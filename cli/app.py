@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from . import adapt, behavior, collect, dataset, edit, hub, own, plugins, report, reproduce, train, transfer
+from . import adapt, behavior, collect, dataset, edit, hub, own, plugins, policy, report, reproduce, train, transfer
 from .output import fail, prepare_streams, say
 
 INTERRUPTED, TERMINATED = 130, 143
@@ -39,6 +39,7 @@ app.add_typer(hub.app, name="hub")
 app.add_typer(behavior.app, name="behavior")
 app.command("train")(train.train)
 app.command("adapt")(adapt.adapt)
+app.add_typer(policy.app, name="policy")
 app.command("report")(report.report)
 app.command("reproduce")(reproduce.reproduce)
 app.command("plugins")(plugins.plugins)
