@@ -18,6 +18,7 @@ from idaq.core.resources import resource_root
 from idaq.evaluate.protocol import Summary
 from idaq.format.documents import Manifest, MetadataIdaq, TaskRecord
 from idaq.format.recipe import Recipe
+from idaq.format.recording import Recording
 from idaq.learn.config import ALGORITHMS
 from idaq.learn.run import RunRecord
 
@@ -31,6 +32,7 @@ DOCUMENTS: dict[str, Any] = {
     "recipe": Recipe,
     "manifest": Manifest,
     "metadata-idaq": MetadataIdaq,
+    "recording": Recording,
     "task": TaskRecord,
     "train-config": _any_of(ALGORITHMS.get(name) for name in ALGORITHMS.builtin),
     "adapt-config": AdaptConfig,
