@@ -32,6 +32,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "dataset diff": (ID, CUT),
     "dataset export": (ID, "x.npz"),
     "dataset import": ("x.npz", "--id", "me/point/x-v0"),
+    "dataset append": (CUT, ID),
     "hub push": (ID, "file://{world}/hub"),
     "hub list": ("file://{world}/hub",),
     "hub show": (ID, "file://{world}/hub"),
