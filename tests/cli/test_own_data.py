@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import QUICK, Idaq, settings
-from tests.share.pendulums import SOURCE
+from tests.cli.conftest import BRIEF, QUICK, Idaq, settings
+from tests.share.pendulums import FAMILY, SOURCE
 
 pytestmark = pytest.mark.usefixtures("in_world")
 ENV = ("--env", "my_three:pendulum")
@@ -67,3 +67,28 @@ def test_more_episodes_and_another_task_are_appended(idaq: Idaq) -> None:
     assert shown["tasks"][3]["env"]["kwargs"] == {"mass": 4.0}
     assert shown["tasks"][3]["reference"]["random"] is None
     assert shown["tasks"][0]["reference"]["random"]["n"] == 3
+
+
+def test_with_a_family_of_ones_own_the_way_leads_to_adaptation(idaq: Idaq, world: Path) -> None:
+    """The same recordings, found in the family by their masses; nothing of it is named twice in vain."""
+    (world / "my_family.py").write_text(FAMILY)
+    named = ("--family", "my_family:family")
+    folders = [f"recorded/{task}" for task in TASKS]
+    done = idaq("dataset", "import", *folders, "--id", "me/pendulum/family-v0", *named, "--split", "test=heavy")
+    assert done.code == 0, done.err
+    assert done.out.splitlines()[-1] == (
+        "can be adapted to by idaq adapt: no: "
+        "no random reference (idaq dataset reference me/pendulum/family-v0 --family my_family:family)"
+    )
+    done = idaq("dataset", "reference", "me/pendulum/family-v0", *named, "--episodes", "3")
+    assert done.code == 0, done.err
+    assert done.out.splitlines()[-1] == "can be adapted to by idaq adapt: yes, with --family my_family:family"
+    short = settings((*QUICK, "meta_batch=2", "steps=4", "log_every=2"))
+    done = idaq("train", "--dataset", "me/pendulum/family-v1", "--out", "own", *short)
+    assert done.code == 0, done.err
+    assert "can be adapted" not in done.err
+    done = idaq("adapt", "own", *named, "--strategies", "posterior", *settings(BRIEF), "--json")
+    assert done.code == 0, done.err
+    results = json.loads((world / "own/results.json").read_text())
+    assert [task["task_id"] for task in results["tasks"]] == ["heavy"]
+    assert len(results["strategies"]["posterior"]["returns"]) == 2
