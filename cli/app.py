@@ -13,7 +13,7 @@ INTERRUPTED, TERMINATED = 130, 143
 app = typer.Typer(
     name="idaq",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     help="""Datasets for learning to adapt: collect them, check them, learn from them, adapt online.
@@ -27,6 +27,7 @@ app = typer.Typer(
   idaq report runs/point
 
 Datasets live below $MINARI_DATASETS_PATH (default ~/.minari/datasets), where plain Minari finds them too.
+idaq --install-completion lets Tab complete commands, datasets, families and strategies.
 Exit codes: 0 done, 1 failed, 2 the request was not understood, 130 interrupted, 143 terminated.""",
 )
 app.command("collect")(collect.collect)
@@ -63,6 +64,8 @@ def main() -> None:
     prepare_streams()
     command = typer.main.get_command(app)
     code = None
+    if "_IDAQ_COMPLETE" in os.environ:  # a shell asks what may follow
+        command.main(prog_name="idaq")
     try:
         with interrupts_raised(), naming_extras(), command.make_context("idaq", sys.argv[1:]) as context:
             code = command.invoke(context)

@@ -212,6 +212,7 @@ def delete(
     dataset: Id,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     root: Root = None,
+    as_json: Json = False,
 ) -> None:
     """Delete a dataset. The recipe in its manifest can collect it again, to the same digest.
 
@@ -224,9 +225,12 @@ def delete(
     path = find_dataset(dataset, root)
     link, target = path.is_symlink(), path.resolve()
     if not yes:
-        typer.confirm(printable(f"remove the link {path}?" if link else f"delete {path}?"), abort=True)
+        typer.confirm(printable(f"remove the link {path}?" if link else f"delete {path}?"), abort=True, err=True)
     delete_dataset(path, root)
-    say(f"removed the link {path}; {target} is as it was" if link else f"deleted {path}")
+    if as_json:
+        print_json({"path": str(path), "was_link": link})
+    else:
+        say(f"removed the link {path}; {target} is as it was" if link else f"deleted {path}")
 
 
 def opened(dataset: str, root: Path | None) -> "StoredDataset":

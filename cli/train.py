@@ -7,14 +7,15 @@ from typing import Annotated
 
 import typer
 
-from .output import Json, Plugin, Root, Settings, if_interrupted, print_json, progress, say
+from .completion import datasets
+from .output import Json, Plugin, Root, Settings, if_interrupted, path_option, print_json, progress, say
 
 
 def train(
-    dataset: Annotated[str, typer.Option(help="A dataset id, or the path of its folder.")],
-    out: Annotated[Path | None, typer.Option(help="Run directory. \\[default: runs/<dataset>-seed<seed>]")] = None,
+    dataset: Annotated[str, typer.Option(help="A dataset id, or the path of its folder.", autocompletion=datasets)],
+    out: Annotated[Path | None, path_option(help="Run directory. \\[default: runs/<dataset>-seed<seed>]")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of weights and batches.")] = 0,
-    config: Annotated[Path | None, typer.Option(help="A TOML file with settings.")] = None,
+    config: Annotated[Path | None, path_option(help="A TOML file with settings.")] = None,
     settings: Settings = [],  # noqa: B006 - Typer copies it
     plugin: Plugin = [],  # noqa: B006
     device: Annotated[str | None, typer.Option(help="cpu or cuda. \\[default: cuda when present]")] = None,

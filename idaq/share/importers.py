@@ -8,6 +8,7 @@
 An importer says itself which sources are its own. Those that ship are imported when they read.
 """
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -221,7 +222,7 @@ def import_dataset(
         if len(texts) > 1 or any(stated):
             said = "a .zarr is an idaq dataset: it comes alone and states its id, tasks, authors and licence itself"
             raise UsageError(said, hint="idaq dataset relabel changes id, description, authors and licence")
-        return _imported(_import_zarr(texts[0], base, show), ())
+        return _imported(_import_zarr(os.path.expanduser(texts[0]), base, show), ())
     if new_id is None:
         raise UsageError("the new dataset needs an id", hint="--id me/family/name-v0")
     parse_id(new_id)
