@@ -8,7 +8,7 @@ import typer
 
 from idaq.core.errors import UsageError
 
-from .output import Json, Plugin, Root, listing, print_json, print_table, say, working
+from .output import Json, Plugin, Root, listing, path_argument, path_option, print_json, print_table, say, working
 
 if TYPE_CHECKING:
     from idaq.core.registry import Registry
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from idaq.learn.algorithm import Agent
 
 app = typer.Typer(no_args_is_help=True, help="Take a policy out of a run, look at it, serve it to a system.")
-Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="A policy folder, as idaq policy export writes it.")]
+Folder = Annotated[Path, path_argument(metavar="FOLDER", help="A policy folder, as idaq policy export writes it.")]
 
 
 def _formats() -> "Registry[Any]":
@@ -28,11 +28,11 @@ def _formats() -> "Registry[Any]":
 
 @app.command(cls=listing(_formats))
 def export(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")],
-    out: Annotated[Path, typer.Option(metavar="FOLDER", help="The new folder.")],
+    run: Annotated[Path, path_argument(metavar="RUN", help="A run directory.")],
+    out: Annotated[Path, path_option(metavar="FOLDER", help="The new folder.")],
     to: Annotated[str, typer.Option(metavar="NAMES", help="Comma-separated: what it is to run in.")] = "npz",
     session: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The policy that this session deploys now.")
+        Path | None, path_option(metavar="FILE", help="The policy that this session deploys now.")
     ] = None,
     task: Annotated[
         str | None, typer.Option(metavar="TASK", help="The belief of a task's offline data, by task id or index.")
@@ -154,7 +154,7 @@ def serve(
     host: Annotated[str, typer.Option(help="Where it listens; beyond 127.0.0.1 anybody may ask it.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
     socket: Annotated[
-        Path | None, typer.Option(metavar="PATH", help="A Unix socket in place of host and port, of this user alone.")
+        Path | None, path_option(metavar="PATH", help="A Unix socket in place of host and port, of this user alone.")
     ] = None,
     as_json: Json = False,
 ) -> None:
