@@ -8,7 +8,7 @@ import typer
 
 from idaq.core.errors import UsageError
 
-from .output import Json, Plugin, Root, listing, print_json, print_table, say, working
+from .output import Json, Plugin, Root, listing, path_argument, path_option, print_json, print_table, say, working
 
 if TYPE_CHECKING:
     from idaq.core.registry import Registry
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from idaq.learn.algorithm import Agent
 
 app = typer.Typer(no_args_is_help=True, help="Take a policy out of a run, look at it, serve it to a system.")
-Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="A policy folder, as idaq policy export writes it.")]
+Folder = Annotated[Path, path_argument(metavar="FOLDER", help="A policy folder, as idaq policy export writes it.")]
 
 
 def _formats() -> "Registry[Any]":
@@ -28,12 +28,10 @@ def _formats() -> "Registry[Any]":
 
 @app.command(cls=listing(_formats))
 def export(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")],
-    out: Annotated[Path, typer.Option(metavar="FOLDER", help="The new folder.")],
+    run: Annotated[Path, path_argument(metavar="RUN", help="A run directory.")],
+    out: Annotated[Path, path_option(help="The new folder.")],
     to: Annotated[str, typer.Option(metavar="NAMES", help="Comma-separated: what it is to run in.")] = "npz",
-    session: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The policy that this session deploys now.")
-    ] = None,
+    session: Annotated[Path | None, path_option(help="The file of a session: the policy that it deploys now.")] = None,
     task: Annotated[
         str | None, typer.Option(metavar="TASK", help="The belief of a task's offline data, by task id or index.")
     ] = None,
@@ -69,10 +67,10 @@ def export(
     from idaq.deploy.save import save_policy
     from idaq.learn.checkpoint import load_agent
 
-    run, names = run.expanduser(), [name.strip() for name in to.split(",") if name.strip()]
+    names = [name.strip() for name in to.split(",") if name.strip()]
     if sum(given is not None for given in (session, task, latent)) != 1:
         raise UsageError(
-            "which belief is the policy to act under?", hint="exactly one of --session FILE, --task TASK, --latent N"
+            "which belief is the policy to act under?", hint="exactly one of --session PATH, --task TASK, --latent N"
         )
     with working(f"exporting {run}"):
         agent = load_agent(run, allow=plugin)
@@ -93,7 +91,7 @@ def _of_session(run: Path, agent: "Agent", session: Path, allow: list[str]) -> t
     from idaq.deploy.beliefs import source_of
 
     deployed = Session.load(session, agent, allow=allow).deploy()
-    return deployed.policy, source_of(run, deployed.source.belief if deployed.source else "of a session")
+    return deployed.policy, source_of(run, deployed.origin or "of a session")
 
 
 def _of_belief(
@@ -154,7 +152,7 @@ def serve(
     host: Annotated[str, typer.Option(help="Where it listens; beyond 127.0.0.1 anybody may ask it.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
     socket: Annotated[
-        Path | None, typer.Option(metavar="PATH", help="A Unix socket in place of host and port, of this user alone.")
+        Path | None, path_option(help="A Unix socket in place of host and port, of this user alone.")
     ] = None,
     as_json: Json = False,
 ) -> None:

@@ -11,6 +11,7 @@ from idaq.adapt.config import AdaptConfig
 from idaq.adapt.results import Results
 from idaq.adapt.session_file import SessionRecord
 from idaq.adapt.strategy import STRATEGIES
+from idaq.adapt.system_run import SystemRecord
 from idaq.catalogue.suite import SuiteBaselines, SuiteData
 from idaq.collect.policy_record import Comparison, PolicyRecord
 from idaq.core.config import json_schema
@@ -41,6 +42,7 @@ DOCUMENTS: dict[str, Any] = {
     "policy": PolicyDocument,
     "results": Results,
     "session": SessionRecord,
+    "system": SystemRecord,
     "baselines": Summary,
     "suite-baselines": SuiteBaselines,
     "suite-data": SuiteData,

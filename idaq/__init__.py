@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from idaq.adapt.strategy import Strategy as Strategy
     from idaq.adapt.strategy import adaptation_plan as adaptation_plan
     from idaq.adapt.system import SystemPolicy as SystemPolicy
+    from idaq.catalogue.entries import catalogue_recipe as catalogue_recipe
+    from idaq.catalogue.entries import load_recipe as load_recipe
     from idaq.collect.collect import collect as collect
     from idaq.core.config import config as config
     from idaq.core.errors import CheckpointError as CheckpointError
@@ -53,6 +55,10 @@ if TYPE_CHECKING:
     from idaq.deploy.read import SavedPolicy as SavedPolicy
     from idaq.deploy.read import read_policy as read_policy
     from idaq.deploy.save import save_policy as save_policy
+    from idaq.format.importing import Import as Import
+    from idaq.format.importing import ImportedEpisode as ImportedEpisode
+    from idaq.format.importing import ImportedTask as ImportedTask
+    from idaq.format.recipe import Recipe as Recipe
     from idaq.hub.lookup import open_remote as open_remote
     from idaq.hub.remote import Remote as Remote
     from idaq.learn.algorithm import Agent as Agent
@@ -87,9 +93,6 @@ if TYPE_CHECKING:
     from idaq.share.importers import Importer as Importer
     from idaq.share.importers import ReadOptions as ReadOptions
     from idaq.share.importers import import_dataset as import_dataset
-    from idaq.share.importing import Import as Import
-    from idaq.share.importing import ImportedEpisode as ImportedEpisode
-    from idaq.share.importing import ImportedTask as ImportedTask
     from idaq.tasks.family import Family as Family
     from idaq.tasks.systems import make_env as make_env
     from idaq.tasks.systems import run_episode as run_episode
@@ -103,6 +106,9 @@ _FACE = {
     "SupportQueryBatch": "idaq.loader.sampling",
     "SegmentBatch": "idaq.loader.sampling",
     "collect": "idaq.collect",
+    "catalogue_recipe": "idaq.catalogue.entries",
+    "load_recipe": "idaq.catalogue.entries",
+    "Recipe": "idaq.format.recipe",
     "Family": "idaq.tasks.family",
     "Task": "idaq.core.types",
     "Success": "idaq.core.types",
@@ -137,12 +143,12 @@ _FACE = {
     "AdaptationHistory": "idaq.adapt.history",
     "EpisodeBatch": "idaq.adapt.lockstep",
     "RandomPolicy": "idaq.adapt.policy",
+    "Import": "idaq.format.importing",
+    "ImportedTask": "idaq.format.importing",
+    "ImportedEpisode": "idaq.format.importing",
     "save_policy": "idaq.deploy.save",
     "read_policy": "idaq.deploy.read",
     "SavedPolicy": "idaq.deploy.read",
-    "Import": "idaq.share.importing",
-    "ImportedTask": "idaq.share.importing",
-    "ImportedEpisode": "idaq.share.importing",
     "Importer": "idaq.share.importers",
     "ReadOptions": "idaq.share.importers",
     "import_dataset": "idaq.share.importers",
