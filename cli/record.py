@@ -7,14 +7,14 @@ from typing import Annotated
 
 import typer
 
-from .output import EnvArg, Json, Root, if_interrupted, print_json, progress, say
+from .output import EnvArg, Json, Root, if_interrupted, path_option, print_json, progress, say
 from .own import MaxSteps
 
 
 def record(
     env: Annotated[str, typer.Option(help="Environment: a Gymnasium id or package.module:function.")],
     task: Annotated[str, typer.Option(metavar="NAME", help="Its id in a dataset: letters, digits, - and _.")],
-    out: Annotated[Path, typer.Option(help="Folder of the recording, one for each task.")],
+    out: Annotated[Path, path_option(help="Folder of the recording, one for each task.")],
     policy: Annotated[str, typer.Option(help="random, human, or package.module:thing: a function or what has act.")],
     episodes: Annotated[int, typer.Option(min=1, help="Episodes that the folder shall hold.")] = 10,
     env_arg: EnvArg = [],  # noqa: B006 - Typer copies it
@@ -82,7 +82,6 @@ def record(
 def _kept(out: Path, episodes: int) -> str:
     from idaq.format.recording import Folder
 
-    folder = out.expanduser()
-    there = len(Folder(folder).numbers()) if folder.is_dir() else 0
+    there = len(Folder(out).numbers()) if out.is_dir() else 0
     command = shlex.join(["idaq", *sys.argv[1:]])
     return f"{out} holds {there} of {episodes} episodes; this records the others: {command}"

@@ -61,7 +61,14 @@ def test_the_command_that_is_given_adapts_to_one_of_the_systems(idaq: Idaq) -> N
     (fix,) = [obstacle["fix"] for obstacle in shown["uses"]["adapt"]]
     _, _, command = fix.partition("one system at a time: idaq ")
     given = ["run" if word == "RUN" else word for word in shlex.split(command)]
-    done = idaq(*given, "--strategies", "posterior", *settings(("episodes=2", "reference=1", "report_at=[1, 2]")), "--fresh", "1")
+    done = idaq(
+        *given,
+        "--strategies",
+        "posterior",
+        *settings(("episodes=2", "reference=1", "report_at=[1, 2]")),
+        "--fresh",
+        "1",
+    )
     assert done.code == 0, done.err
 
 
