@@ -7,15 +7,16 @@ import typer
 
 from idaq.core.errors import IdaqError
 
-from .output import Root, say, working
+from .output import Json, Root, print_json, say, working
 
 
 def report(
     runs: Annotated[list[Path], typer.Argument(help="Run directories, adapted.")],
     out: Annotated[Path | None, typer.Option(help="HTML file. \\[default: report.html in the first run]")] = None,
     root: Root = None,
+    as_json: Json = False,
 ) -> None:
-    """Write one self-contained HTML file: table, figures, data, settings and how to do it again.
+    """Write one self-contained HTML file: table, figures with their numbers, data, settings and how to do it again.
 
     [bold]Examples[/bold]
 
@@ -33,4 +34,7 @@ def report(
     target = out or runs[0] / "report.html"
     with working(f"drawing {target}"):
         write_report(runs, dataset, target)
-    say(str(target))
+    if as_json:
+        print_json({"path": str(target), "bytes": target.stat().st_size, "with_dataset": dataset is not None})
+    else:
+        say(str(target))

@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "dataset list": (),
     "dataset show": (ID,),
     "dataset verify": (ID,),
+    "dataset explore": (ID, "--episodes", "1", "--film", "1"),
     "dataset subset": (ID, CUT, "--split", "train"),
     "dataset merge": ("idaq/point-robot/all-v0", ID, CUT),
     "dataset relabel": (ID, "idaq/point-robot/new-v0", "--split", "test=:"),
@@ -38,6 +39,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "behavior compare": ("cheetah-vel", "single", "--snapshot", "expert"),
     "train": ("--dataset", ID, "--out", "run", *settings((*QUICK, "steps=4", "log_every=2"))),
     "adapt": ("run", *settings(BRIEF)),
+    "report": ("run",),
     "reproduce": ("point-robot/expert", *STUDY, *SMALL),
 }
 
