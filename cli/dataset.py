@@ -7,7 +7,8 @@ import typer
 
 from idaq.core.errors import CorruptDatasetError, UsageError
 
-from .output import Json, Plugin, Root, print_json, print_table, progress, say, working
+from .completion import datasets
+from .output import Json, Plugin, Root, path_option, print_json, print_table, progress, say, say_path, working
 
 if TYPE_CHECKING:
     from idaq.format.reader import StoredDataset
@@ -22,7 +23,9 @@ app = typer.Typer(
       idaq dataset show idaq/point-robot/expert-v0
       idaq dataset verify idaq/point-robot/expert-v0""",
 )
-Id = Annotated[str, typer.Argument(metavar="ID", help="A dataset id, or the path of its folder.")]
+Id = Annotated[
+    str, typer.Argument(metavar="ID", help="A dataset id, or the path of its folder.", autocompletion=datasets)
+]
 
 
 @app.command("list")
@@ -47,13 +50,14 @@ def list_(root: Root = None, as_json: Json = False) -> None:
 
 @app.command()
 def show(dataset: Id, root: Root = None, as_json: Json = False) -> None:
-    """Show what a dataset holds: tasks, splits, behaviours, returns, digest.
+    """Show what a dataset holds, tasks, splits, behaviours, returns, digest, and what can be done with it.
 
     [bold]Examples[/bold]
 
       idaq dataset show idaq/point-robot/expert-v0
       idaq dataset show idaq/point-robot/expert-v0 --json | jq .content_digest
     """
+    from idaq.adapt.uses import uses_of
     from idaq.format.reader import is_idaq_dataset, open_stored, read_metadata
     from idaq.format.store import find_dataset
 
@@ -69,9 +73,11 @@ def show(dataset: Id, root: Root = None, as_json: Json = False) -> None:
     if as_json:
         from idaq.core.config import to_mapping
 
-        print_json({**to_mapping(stored.manifest), "path": str(path), "tasks": [to_mapping(t) for t in stored.tasks]})
+        facts = {"path": str(path), "uses": to_mapping(uses_of(path)), "tasks": [to_mapping(t) for t in stored.tasks]}
+        print_json({**to_mapping(stored.manifest), **facts})
         return
     _show(stored)
+    say(*uses_of(path).lines())
 
 
 @app.command()
@@ -110,8 +116,9 @@ def verify(dataset: Id, root: Root = None, as_json: Json = False) -> None:
 @app.command()
 def plot(
     dataset: Id,
-    out: Annotated[Path | None, typer.Option(help="PNG or SVG file. \\[default: <name>-returns.png]")] = None,
+    out: Annotated[Path | None, path_option(help="PNG or SVG file. \\[default: <name>-returns.png]")] = None,
     root: Root = None,
+    as_json: Json = False,
 ) -> None:
     """Draw the returns of every task.
 
@@ -127,13 +134,13 @@ def plot(
     target = out or Path(opened.dataset_id.replace("/", "-") + "-returns.png")
     with working(f"drawing {target}"):
         save(dataset_returns(opened), target)
-    say(str(target))
+    say_path(target, as_json)
 
 
 @app.command()
 def explore(
     dataset: Id,
-    out: Annotated[Path | None, typer.Option(help="HTML file. \\[default: <name>.html]")] = None,
+    out: Annotated[Path | None, path_option(help="HTML file. \\[default: <name>.html]")] = None,
     episodes: Annotated[
         str, typer.Option(metavar="auto|all|N", help="Which to draw as curves: what fits near 15 MB, all, N a task.")
     ] = "auto",
@@ -178,7 +185,7 @@ def _wanted(episodes: str) -> Literal["auto", "all"] | int:
 
 
 @app.command()
-def card(dataset: Id, root: Root = None) -> None:
+def card(dataset: Id, root: Root = None, as_json: Json = False) -> None:
     """Print a dataset's card: the README.md that a hub shows, with front matter and figures.
 
     [bold]Example[/bold]
@@ -189,7 +196,12 @@ def card(dataset: Id, root: Root = None) -> None:
     from idaq.format.reader import open_stored
     from idaq.format.store import find_dataset
 
-    say(*stored_card(open_stored(find_dataset(dataset, root))).removesuffix("\n").split("\n"))
+    stored = open_stored(find_dataset(dataset, root))
+    text = stored_card(stored)
+    if as_json:
+        print_json({"id": stored.manifest.dataset_id, "card": text})
+    else:
+        say(*text.removesuffix("\n").split("\n"))
 
 
 def _episodes(path: Path) -> int:

@@ -3,16 +3,14 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from idaq.core.errors import IdaqError
 
-from .output import Json, Root, print_json, say, working
+from .output import Json, Root, path_argument, path_option, say, say_path, working
 
 
 def report(
-    runs: Annotated[list[Path], typer.Argument(help="Run directories, adapted.")],
-    out: Annotated[Path | None, typer.Option(help="HTML file. \\[default: report.html in the first run]")] = None,
+    runs: Annotated[list[Path], path_argument(help="Run directories, adapted.")],
+    out: Annotated[Path | None, path_option(help="HTML file. \\[default: report.html in the first run]")] = None,
     root: Root = None,
     as_json: Json = False,
 ) -> None:
@@ -34,7 +32,4 @@ def report(
     target = out or runs[0] / "report.html"
     with working(f"drawing {target}"):
         write_report(runs, dataset, target)
-    if as_json:
-        print_json({"path": str(target), "bytes": target.stat().st_size, "with_dataset": dataset is not None})
-    else:
-        say(str(target))
+    say_path(target, as_json)

@@ -18,7 +18,7 @@ from idaq.collect.plan import (
     behaviours_of,
     check_sendable,
     content_of,
-    entry_point_of,
+    env_reference,
     env_spec_json,
     environment_notes,
     make_plan,
@@ -26,11 +26,12 @@ from idaq.collect.plan import (
 )
 from idaq.core.disk import explain
 from idaq.core.errors import CollectError, DatasetExistsError
+from idaq.core.ids import datasets_root
 from idaq.core.machine import total_memory
 from idaq.core.notes import Notes
 from idaq.core.types import Advance, ignore_progress
 from idaq.format.card import dataset_card
-from idaq.format.documents import EnvReference, References, ReturnStatistics, TaskRecord
+from idaq.format.documents import References, ReturnStatistics, TaskRecord
 from idaq.format.lock import locked
 from idaq.format.reader import open_stored
 from idaq.format.recipe import Recipe, attribution_notes
@@ -61,7 +62,7 @@ class Collected:
 
 def collect(
     recipe: Recipe,
-    root: Path,
+    root: str | Path | None = None,
     *,
     family: Family | None = None,
     workers: int = 1,
@@ -70,11 +71,14 @@ def collect(
 ) -> Collected:
     """Collect `recipe` into `<root>/<recipe.id>` with `workers` processes; `progress` counts episodes.
 
+    `root` is by default where datasets live: $MINARI_DATASETS_PATH, or Minari's own default.
+
     The recipe's family is looked up by its name, which may be `package.module:thing`; `family` takes its place, where
     it was built in a script. Raises ConfigError or PluginError for a recipe or family that cannot be used,
     DatasetExistsError if another recipe's dataset has the id, DatasetLockedError while another process writes it,
     CollectError where the disk refuses to be written, a worker is lost or the family's code fails.
     """
+    root = datasets_root(root)
     plan = make_plan(recipe, family)
     _check_memory(plan)
     if workers > 1 or executor != "joblib":
@@ -208,18 +212,13 @@ def _task_record(plan: Plan, index: int, folder: Path) -> TaskRecord:
     numbers = range(len(plan.behaviours))
     shards = [read_shard(folder, Cell(task_index=index, behaviour_index=number)) for number in numbers]
     returns = [[episode.total_reward for episode in shard.episodes] for shard in shards]
-    family, spec = plan.family, plan.family.env_spec
+    family = plan.family
     task = {key: value for key, value in asdict(family.tasks[index]).items() if key not in ("split", "success")}
     return TaskRecord(
         **task,
         split=plan.splits[index],
         success=family.tasks[index].success,
-        env=EnvReference(
-            id=spec.id,
-            entry_point=entry_point_of(family),
-            kwargs=dict(spec.kwargs),
-            max_episode_steps=spec.max_episode_steps,
-        ),
+        env=env_reference(family),
         reset_options={"task": index},
         reference=References(
             random=_statistics(returns[-1], "uniform random actions, measured at collection; not in the dataset"),

@@ -107,7 +107,7 @@ def weights_digest(agent: Agent) -> str:
 
 
 def load_agent(
-    out: Path,
+    out: str | Path,
     device: str | torch.device = "cpu",
     *,
     allow: Collection[str] = (),
@@ -119,6 +119,7 @@ def load_agent(
     names code outside installed packages (`package.module:thing`) that the run may be of. Raises RunError,
     CheckpointError or PluginError.
     """
+    out = Path(out).expanduser()
     record = read_run(out)
     config = record.training(allow)
     algorithm = create_algorithm(config, record.spec, str(device))

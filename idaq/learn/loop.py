@@ -40,7 +40,12 @@ class Trained:
 
 
 def train(
-    dataset: Dataset, config: TrainConfig, out: Path, *, progress: Advance = ignore_progress, device: str | None = None
+    dataset: Dataset,
+    config: TrainConfig,
+    out: str | Path,
+    *,
+    progress: Advance = ignore_progress,
+    device: str | None = None,
 ) -> Trained:
     """Meta-train an agent into the run directory `out`, resuming what is there; `progress` counts steps.
 
@@ -49,6 +54,7 @@ def train(
     run, another training writes it, or code from outside fails, PluginError for what is no sampler or algorithm,
     NonFiniteError (the last good checkpoint is kept) when a loss or a weight is NaN or infinite.
     """
+    out = Path(out).expanduser()
     use_threads(config.threads)
     training = dataset.select(split=config.split)
     sampler = make_sampler(config.sampler, training, config)
