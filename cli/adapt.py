@@ -8,8 +8,21 @@ import typer
 
 from idaq.core.errors import UsageError
 
+from . import completion
 from .adapt_env import EnvAsked, adapt_env
-from .output import Json, Plugin, Root, Settings, if_interrupted, print_json, print_table, progress, say
+from .output import (
+    Json,
+    Plugin,
+    Root,
+    Settings,
+    if_interrupted,
+    path_argument,
+    path_option,
+    print_json,
+    print_table,
+    progress,
+    say,
+)
 
 if TYPE_CHECKING:
     from idaq.adapt.results import Results
@@ -17,11 +30,14 @@ if TYPE_CHECKING:
 
 
 def adapt(
-    runs: Annotated[list[Path], typer.Argument(help="Run directories of one dataset.")],
-    strategies: Annotated[str | None, typer.Option(help="Comma-separated names. \\[default: all built-in]")] = None,
+    runs: Annotated[list[Path], path_argument(help="Run directories of one dataset.")],
+    strategies: Annotated[
+        str | None,
+        typer.Option(help="Comma-separated names. \\[default: all built-in]", autocompletion=completion.strategies),
+    ] = None,
     settings: Settings = [],  # noqa: B006 - Typer copies it
     video: Annotated[bool, typer.Option("--video", help="Film one task's adaptation: video.gif, stills.png.")] = False,
-    out: Annotated[Path | None, typer.Option(help="Where to write, for one run. \\[default: the run]")] = None,
+    out: Annotated[Path | None, path_option(help="Where to write, for one run. \\[default: the run]")] = None,
     force: Annotated[bool, typer.Option("--force", help="Run again what is there; replace other results.")] = False,
     family: Annotated[
         str | None, typer.Option(metavar="PACKAGE.MODULE:THING", help="The dataset's task family, where it is yours.")

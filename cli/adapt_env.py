@@ -36,6 +36,7 @@ class EnvAsked:
 
 def adapt_env(run: Path, out: Path | None, asked: EnvAsked, as_json: bool) -> None:
     """Adapt a run's agent to an environment; print returns, write the policy and the report."""
+    from idaq.adapt.system_run import POLICY_FOLDER
     from idaq.core.config import to_mapping
     from idaq.evaluate.system_report import episode_rows, system_verdict, write_system_report
 
@@ -47,7 +48,8 @@ def adapt_env(run: Path, out: Path | None, asked: EnvAsked, as_json: bool) -> No
     )
     with if_interrupted(lambda: _kept(planned)):
         record = _played(planned, asked.env)
-        written = [write_system_report(record, target / "report.html", _command())]
+        written = [path for path in (target / POLICY_FOLDER,) if path.is_dir()]
+        written.append(write_system_report(record, target / "report.html", _command()))
         if asked.video:
             written.append(_film(planned, target))
     if as_json:

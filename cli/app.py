@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from . import adapt, behavior, collect, dataset, edit, hub, plugins, report, reproduce, train, transfer
+from . import adapt, behavior, collect, dataset, edit, hub, own, plugins, report, reproduce, train, transfer
 from .output import fail, prepare_streams, say
 
 INTERRUPTED, TERMINATED = 130, 143
@@ -13,7 +13,7 @@ INTERRUPTED, TERMINATED = 130, 143
 app = typer.Typer(
     name="idaq",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     help="""Datasets for learning to adapt: collect them, check them, learn from them, adapt online.
@@ -27,11 +27,13 @@ app = typer.Typer(
   idaq report runs/point
 
 Datasets live below $MINARI_DATASETS_PATH (default ~/.minari/datasets), where plain Minari finds them too.
+idaq --install-completion lets Tab complete commands, datasets, families and strategies.
 Exit codes: 0 done, 1 failed, 2 the request was not understood, 130 interrupted, 143 terminated.""",
 )
 app.command("collect")(collect.collect)
 edit.register(dataset.app)
 transfer.register(dataset.app)
+own.register(dataset.app)
 app.add_typer(dataset.app, name="dataset")
 app.add_typer(hub.app, name="hub")
 app.add_typer(behavior.app, name="behavior")
@@ -61,6 +63,8 @@ def main() -> None:
     prepare_streams()
     command = typer.main.get_command(app)
     code = None
+    if "_IDAQ_COMPLETE" in os.environ:  # a shell asks what may follow
+        command.main(prog_name="idaq")
     try:
         with interrupts_raised(), naming_extras(), command.make_context("idaq", sys.argv[1:]) as context:
             code = command.invoke(context)

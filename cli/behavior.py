@@ -5,7 +5,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .output import Json, Settings, if_interrupted, print_json, print_table, progress, say, working
+from . import completion
+from .output import (
+    Json,
+    Settings,
+    if_interrupted,
+    path_argument,
+    path_option,
+    print_json,
+    print_table,
+    progress,
+    say,
+    working,
+)
 
 if TYPE_CHECKING:
     from idaq.collect.policy_record import PolicyRecord
@@ -15,8 +27,10 @@ app = typer.Typer(no_args_is_help=True, help="Trained behaviour policies: those 
 
 @app.command()
 def train(
-    family: Annotated[str, typer.Argument(help="A locomotion family, for example cheetah-vel.")],
-    out: Annotated[Path, typer.Option(help="Folder of the training; one that was stopped resumes.")],
+    family: Annotated[
+        str, typer.Argument(help="A locomotion family, for example cheetah-vel.", autocompletion=completion.families)
+    ],
+    out: Annotated[Path, path_option(help="Folder of the training; one that was stopped resumes.")],
     settings: Settings = [],  # noqa: B006 - Typer copies it
     as_json: Json = False,
 ) -> None:
@@ -60,8 +74,10 @@ def train(
 
 @app.command()
 def show(
-    family: Annotated[str, typer.Argument(help="A locomotion family, for example cheetah-vel.")],
-    folder: Annotated[Path | None, typer.Option(help="A training's folder. \\[default: the catalogue's]")] = None,
+    family: Annotated[
+        str, typer.Argument(help="A locomotion family, for example cheetah-vel.", autocompletion=completion.families)
+    ],
+    folder: Annotated[Path | None, path_option(help="A training's folder. \\[default: the catalogue's]")] = None,
     as_json: Json = False,
 ) -> None:
     """What a family's trained policies are worth, and how they were made.
@@ -85,10 +101,12 @@ def show(
 
 @app.command()
 def compare(
-    family: Annotated[str, typer.Argument(help="A locomotion family, for example cheetah-vel.")],
-    singles: Annotated[list[Path], typer.Argument(help="Folders of trainings of one task each.")],
+    family: Annotated[
+        str, typer.Argument(help="A locomotion family, for example cheetah-vel.", autocompletion=completion.families)
+    ],
+    singles: Annotated[list[Path], path_argument(help="Folders of trainings of one task each.")],
     snapshot: Annotated[str, typer.Option(help="Which snapshot of each.")] = "medium",
-    folder: Annotated[Path | None, typer.Option(help="The conditioned policy. \\[default: the catalogue's]")] = None,
+    folder: Annotated[Path | None, path_option(help="The conditioned policy. \\[default: the catalogue's]")] = None,
     as_json: Json = False,
 ) -> None:
     """Compare the policy that is conditioned on the task with policies trained for one task alone: returns and actions.

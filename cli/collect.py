@@ -8,7 +8,8 @@ import typer
 from idaq.core.errors import UsageError
 from idaq.core.machine import cores
 
-from .output import Json, Root, Settings, if_interrupted, print_json, progress, say
+from . import completion
+from .output import Json, Root, Settings, if_interrupted, path_option, print_json, progress, say
 
 if TYPE_CHECKING:
     from idaq.collect.collect import Collected
@@ -16,10 +17,16 @@ if TYPE_CHECKING:
 
 def collect(
     family: Annotated[
-        str | None, typer.Argument(help="A task family of the catalogue, for example point-robot or ml1/reach.")
+        str | None,
+        typer.Argument(
+            help="A task family of the catalogue, for example point-robot or ml1/reach.",
+            autocompletion=completion.families,
+        ),
     ] = None,
-    quality: Annotated[str, typer.Option(help="expert, medium or mixed.")] = "expert",
-    recipe: Annotated[Path | None, typer.Option(help="A recipe file of your own instead of the catalogue's.")] = None,
+    quality: Annotated[
+        str, typer.Option(help="expert, medium or mixed.", autocompletion=completion.words("expert", "medium", "mixed"))
+    ] = "expert",
+    recipe: Annotated[Path | None, path_option(help="A recipe file of your own instead of the catalogue's.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Worker processes.")] = cores(),
     executor: Annotated[
         Literal["joblib", "ray"], typer.Option(help="joblib: processes here. ray: the cluster of RAY_ADDRESS, or here.")

@@ -1,13 +1,14 @@
 """idaq dataset list | show | verify | plot | explore | card"""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from idaq.core.errors import CorruptDatasetError
+from idaq.core.errors import CorruptDatasetError, UsageError
 
-from .output import Json, Root, print_json, print_table, progress, say, working
+from .completion import datasets
+from .output import Json, Plugin, Root, path_option, print_json, print_table, progress, say, say_path, working
 
 if TYPE_CHECKING:
     from idaq.format.reader import StoredDataset
@@ -22,7 +23,9 @@ app = typer.Typer(
       idaq dataset show idaq/point-robot/expert-v0
       idaq dataset verify idaq/point-robot/expert-v0""",
 )
-Id = Annotated[str, typer.Argument(metavar="ID", help="A dataset id, or the path of its folder.")]
+Id = Annotated[
+    str, typer.Argument(metavar="ID", help="A dataset id, or the path of its folder.", autocompletion=datasets)
+]
 
 
 @app.command("list")
@@ -47,13 +50,14 @@ def list_(root: Root = None, as_json: Json = False) -> None:
 
 @app.command()
 def show(dataset: Id, root: Root = None, as_json: Json = False) -> None:
-    """Show what a dataset holds: tasks, splits, behaviours, returns, digest.
+    """Show what a dataset holds, tasks, splits, behaviours, returns, digest, and what can be done with it.
 
     [bold]Examples[/bold]
 
       idaq dataset show idaq/point-robot/expert-v0
       idaq dataset show idaq/point-robot/expert-v0 --json | jq .content_digest
     """
+    from idaq.adapt.uses import uses_of
     from idaq.format.reader import is_idaq_dataset, open_stored, read_metadata
     from idaq.format.store import find_dataset
 
@@ -69,9 +73,11 @@ def show(dataset: Id, root: Root = None, as_json: Json = False) -> None:
     if as_json:
         from idaq.core.config import to_mapping
 
-        print_json({**to_mapping(stored.manifest), "path": str(path), "tasks": [to_mapping(t) for t in stored.tasks]})
+        facts = {"path": str(path), "uses": to_mapping(uses_of(path)), "tasks": [to_mapping(t) for t in stored.tasks]}
+        print_json({**to_mapping(stored.manifest), **facts})
         return
     _show(stored)
+    say(*uses_of(path).lines())
 
 
 @app.command()
@@ -110,8 +116,9 @@ def verify(dataset: Id, root: Root = None, as_json: Json = False) -> None:
 @app.command()
 def plot(
     dataset: Id,
-    out: Annotated[Path | None, typer.Option(help="PNG or SVG file. \\[default: <name>-returns.png]")] = None,
+    out: Annotated[Path | None, path_option(help="PNG or SVG file. \\[default: <name>-returns.png]")] = None,
     root: Root = None,
+    as_json: Json = False,
 ) -> None:
     """Draw the returns of every task.
 
@@ -127,33 +134,58 @@ def plot(
     target = out or Path(opened.dataset_id.replace("/", "-") + "-returns.png")
     with working(f"drawing {target}"):
         save(dataset_returns(opened), target)
-    say(str(target))
+    say_path(target, as_json)
 
 
 @app.command()
 def explore(
     dataset: Id,
-    out: Annotated[Path | None, typer.Option(help="HTML file. \\[default: <name>.html]")] = None,
+    out: Annotated[Path | None, path_option(help="HTML file. \\[default: <name>.html]")] = None,
+    episodes: Annotated[
+        str, typer.Option(metavar="auto|all|N", help="Which to draw as curves: what fits near 15 MB, all, N a task.")
+    ] = "auto",
+    film: Annotated[int, typer.Option(min=0, metavar="N", help="Play N episodes again and film them.")] = 0,
+    plugin: Plugin = [],  # noqa: B006 - Typer copies it
     root: Root = None,
+    as_json: Json = False,
 ) -> None:
-    """Write one HTML file to look into a dataset: tasks, returns, every episode. It needs no server.
+    """Write one HTML file to look into a dataset: filter, sort and search its episodes, open one as curves, path, film.
 
-    [bold]Example[/bold]
+    It needs no server and no network. Every episode is listed; where a dataset is large, some can be opened, and the
+    page says which.
+
+    [bold]Examples[/bold]
 
       idaq dataset explore idaq/point-robot/expert-v0 --out point.html
+      idaq dataset explore idaq/ml1-reach/expert-v0 --episodes 2 --film 4
     """
     from idaq.evaluate.explorer import write_explorer
     from idaq.loader import open_dataset
 
+    wanted = _wanted(episodes)
     opened = open_dataset(dataset, root)
     target = out or Path(opened.dataset_id.replace("/", "-") + ".html")
-    with working(f"writing {target}"):
-        write_explorer(opened, target)
-    say(str(target))
+    made = write_explorer(opened, target, episodes=wanted, films=film, allow=plugin, show=progress)
+    if as_json:
+        print_json({**vars(made), "path": str(made.path), "bytes": made.path.stat().st_size})
+        return
+    say(*made.notes)
+    films = f", {made.films} filmed" if film else ""
+    size = f"{made.path.stat().st_size / 1e6:.1f} MB"
+    say(f"{made.path} ({size}; {made.episodes} episodes, {made.curves} as curves{films})")
+
+
+def _wanted(episodes: str) -> Literal["auto", "all"] | int:
+    """The value of --episodes. Raises UsageError."""
+    if episodes == "auto" or episodes == "all":
+        return episodes
+    if not (episodes.isascii() and episodes.isdecimal() and 0 < len(episodes) < 10 and int(episodes)):
+        raise UsageError(f"--episodes {episodes}", hint="auto, all, or how many of each task, such as 3")
+    return int(episodes)
 
 
 @app.command()
-def card(dataset: Id, root: Root = None) -> None:
+def card(dataset: Id, root: Root = None, as_json: Json = False) -> None:
     """Print a dataset's card: the README.md that a hub shows, with front matter and figures.
 
     [bold]Example[/bold]
@@ -164,7 +196,12 @@ def card(dataset: Id, root: Root = None) -> None:
     from idaq.format.reader import open_stored
     from idaq.format.store import find_dataset
 
-    say(*stored_card(open_stored(find_dataset(dataset, root))).removesuffix("\n").split("\n"))
+    stored = open_stored(find_dataset(dataset, root))
+    text = stored_card(stored)
+    if as_json:
+        print_json({"id": stored.manifest.dataset_id, "card": text})
+    else:
+        say(*text.removesuffix("\n").split("\n"))
 
 
 def _episodes(path: Path) -> int:

@@ -1,4 +1,4 @@
-"""idaq dataset subset | merge | relabel | diff | delete"""
+"""idaq dataset subset | merge | relabel | split | diff | delete"""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,10 +17,14 @@ if TYPE_CHECKING:
 
 New = Annotated[str, typer.Argument(metavar="NEW", help="The id of the new dataset.")]
 
+NewVersion = Annotated[
+    str | None, typer.Option("--id", metavar="NEW", help="The new dataset's id. \\[default: the next version]")
+]
+
 
 def register(app: typer.Typer) -> None:
     """Add these commands to `idaq dataset`."""
-    for command in (subset, merge, relabel, diff, delete):
+    for command in (subset, merge, relabel, split, diff, delete):
         app.command()(command)
 
 
@@ -46,7 +50,7 @@ def subset(
     from idaq.format.edit import subset as cut
     from idaq.format.selection import Selection, parse_tasks, select
 
-    stored = _open(dataset, root)
+    stored = opened(dataset, root)
     selection = Selection(
         split=split,
         tasks=None if tasks is None else parse_tasks(tasks, stored.tasks),
@@ -58,7 +62,7 @@ def subset(
     if not words:
         raise UsageError("nothing is asked of the episodes", hint="--tasks, --split, --behaviour or --quantiles")
     keep = select(stored.episodes, stored.tasks, selection)
-    _write(cut(stored, new, keep, f"subset: {words}"), root, as_json, int(keep.sum()))
+    write(cut(stored, new, keep, f"subset: {words}"), root, as_json, int(keep.sum()))
 
 
 def merge(
@@ -91,12 +95,12 @@ def merge(
         raise UsageError("a merge needs two datasets or more", hint="idaq dataset merge NEW ID ID")
     if renumber and same_tasks:
         raise UsageError("--renumber and --same-tasks say opposite things of tasks of unknown parameters")
-    parents = [_open(dataset, root) for dataset in datasets]
+    parents = [opened(dataset, root) for dataset in datasets]
     source, duplicates = merged(parents, new, "renumber" if renumber else "same" if same_tasks else "refuse")
     if strict:
         refuse_notes(source.notes)
     total = sum(len(parent.episodes) for parent in parents) - duplicates
-    _write(source, root, as_json, total, {"duplicates": duplicates})
+    write(source, root, as_json, total, {"duplicates": duplicates})
 
 
 def relabel(
@@ -123,11 +127,11 @@ def relabel(
     from idaq.format.edit import Labels, relabelled
     from idaq.format.selection import parse_tasks
 
-    stored = _open(dataset, root)
-    splits = {name: parse_tasks(text, stored.tasks) for name, text in _pairs(split, "--split").items()}
+    stored = opened(dataset, root)
+    splits = {name: parse_tasks(text, stored.tasks) for name, text in pairs(split, "--split").items()}
     labels = Labels(
         splits=splits,
-        behaviours=_pairs(behaviour, "--behaviour"),
+        behaviours=pairs(behaviour, "--behaviour"),
         description=description,
         authors=author or None,
         license=license,
@@ -136,7 +140,44 @@ def relabel(
         raise UsageError(
             "nothing is to be relabelled", hint="--split, --behaviour, --description, --author or --license"
         )
-    _write(relabelled(stored, new, labels), root, as_json, len(stored.episodes))
+    write(relabelled(stored, new, labels), root, as_json, len(stored.episodes))
+
+
+def split(
+    dataset: Id,
+    test: Annotated[str | None, typer.Option(metavar="LIST", help="Tasks to adapt to: c or 0:2,task-031.")] = None,
+    train: Annotated[str | None, typer.Option(metavar="LIST", help="Tasks to learn from: all others then too.")] = None,
+    validation: Annotated[str | None, typer.Option(metavar="LIST", help="Tasks to make choices by.")] = None,
+    test_tasks: Annotated[
+        int | None, typer.Option(metavar="N", help="So many tasks, drawn at random, as test tasks.")
+    ] = None,
+    new: NewVersion = None,
+    root: Root = None,
+    as_json: Json = False,
+) -> None:
+    """Choose which tasks are learned from and which are adapted to, as a new version; the episodes stay the same.
+
+    Tasks that no list names stay in their split. idaq dataset relabel makes splits of any name.
+
+    [bold]Examples[/bold]
+
+      idaq dataset split me/pendulum/swings-v0 --test heavy
+      idaq dataset split me/goals/all-v0 --train 0:8 --validation 8 --test 9 --id me/goals/chosen-v0
+    """
+    from idaq.format.edit import Labels, relabelled
+    from idaq.format.selection import chosen_splits
+    from idaq.format.store import next_version
+
+    stored = opened(dataset, root)
+    given = {"train": train, "validation": validation, "test": test}
+    lists = {name: text for name, text in given.items() if text is not None}
+    if not lists and test_tasks is None:
+        raise UsageError("no task is put into a split", hint="--test, --train, --validation or --test-tasks")
+    splits: dict[str, list[int | str]] = {}
+    for index, name in chosen_splits(stored.tasks, lists, test_tasks).items():
+        splits.setdefault(name, []).append(index)
+    target = new or next_version(stored.manifest.dataset_id, root)
+    write(relabelled(stored, target, Labels(splits=splits, behaviours={})), root, as_json, len(stored.episodes))
 
 
 def diff(
@@ -155,7 +196,7 @@ def diff(
     """
     from idaq.format.difference import differences
 
-    found = differences(_open(first, root), _open(second, root))
+    found = differences(opened(first, root), opened(second, root))
     if as_json:
         print_json([vars(difference) for difference in found])
     elif not found:
@@ -171,6 +212,7 @@ def delete(
     dataset: Id,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     root: Root = None,
+    as_json: Json = False,
 ) -> None:
     """Delete a dataset. The recipe in its manifest can collect it again, to the same digest.
 
@@ -183,21 +225,28 @@ def delete(
     path = find_dataset(dataset, root)
     link, target = path.is_symlink(), path.resolve()
     if not yes:
-        typer.confirm(printable(f"remove the link {path}?" if link else f"delete {path}?"), abort=True)
+        typer.confirm(printable(f"remove the link {path}?" if link else f"delete {path}?"), abort=True, err=True)
     delete_dataset(path, root)
-    say(f"removed the link {path}; {target} is as it was" if link else f"deleted {path}")
+    if as_json:
+        print_json({"path": str(path), "was_link": link})
+    else:
+        say(f"removed the link {path}; {target} is as it was" if link else f"deleted {path}")
 
 
-def _open(dataset: str, root: Path | None) -> "StoredDataset":
+def opened(dataset: str, root: Path | None) -> "StoredDataset":
+    """The dataset of an id or a path."""
     from idaq.format.reader import open_stored
     from idaq.format.store import find_dataset
 
     return open_stored(find_dataset(dataset, root))
 
 
-def _write(
+def write(
     source: "DatasetSource", root: Path | None, as_json: bool, episodes: int, more: dict[str, Any] | None = None
 ) -> None:
+    """Write an edited dataset and tell what came of it."""
+    from idaq.adapt.uses import uses_of
+    from idaq.core.config import to_mapping
     from idaq.core.ids import datasets_root
     from idaq.format.card import dataset_card
     from idaq.format.reader import open_stored
@@ -209,13 +258,14 @@ def _write(
     with progress(f"writing {source.recipe.id}", episodes, "episodes") as advance:
         path = write_dataset(source, datasets_root(root), card, advance)
     digest = open_stored(path).manifest.content_digest
-    notes = [*source.notes, *attribution_notes(source.recipe)]
+    notes, known = [*source.notes, *attribution_notes(source.recipe)], uses_of(path)
     if as_json:
-        facts = {"path": str(path), "content_digest": digest, "episodes": episodes, **(more or {})}
-        print_json({**facts, "notes": notes})
+        facts = {"id": source.recipe.id, "path": str(path), "content_digest": digest, "episodes": episodes}
+        print_json({**facts, **(more or {}), "notes": notes, "uses": to_mapping(known)})
         return
     say(*(f"note: {note}" for note in notes))
     say(f"{source.recipe.id}: {len(source.tasks)} tasks, {episodes} episodes", str(path), f"content digest {digest}")
+    say(*known.lines())
 
 
 def _quantiles(text: str) -> tuple[float, float]:
@@ -226,7 +276,8 @@ def _quantiles(text: str) -> tuple[float, float]:
     return low, high
 
 
-def _pairs(texts: list[str], option: str) -> dict[str, str]:
+def pairs(texts: list[str], option: str) -> dict[str, str]:
+    """`NAME=VALUE` options by name. Raises UsageError."""
     split = [text.partition("=") for text in texts]
     pairs = {name: value for name, _, value in split}
     if len(pairs) < len(texts) or not all(pairs.values()):

@@ -8,6 +8,7 @@ import typer
 
 from idaq.core.errors import UsageError
 
+from .dataset import Id as LocalId
 from .dataset import summary, summary_rows
 from .output import Json, Root, if_interrupted, print_json, print_table, progress, say, working
 
@@ -40,7 +41,7 @@ Timeout = Annotated[float, typer.Option(min=0.1, help="Seconds of silence after 
 
 @app.command()
 def push(
-    dataset: Annotated[str, typer.Argument(metavar="ID", help="A dataset id, or the path of its folder.")],
+    dataset: LocalId,
     hub: Url = None,
     remote: RemoteName = None,
     timeout: Timeout = 30.0,

@@ -7,9 +7,11 @@ the command line prints.
 import io
 import json
 import sys
+import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -20,7 +22,25 @@ from idaq.core.text import printable
 
 if TYPE_CHECKING:
     from idaq.core.registry import Registry
-    from idaq.core.types import Advance
+
+_FIRST, _OFTEN, _SELDOM = 1.0, 5.0, 25.0
+"""seconds to the first line of a command's progress, and between two: first, and after a while"""
+
+
+def user_path(text: str) -> Path:
+    """A path as a user writes it: `~` is the home folder, also where no shell has put that in its place."""
+    return Path(text).expanduser()
+
+
+def path_option(*names: str, **more: Any) -> Any:
+    """An option that is a path; every one is made here, as every argument by `path_argument`."""
+    return typer.Option(*names, parser=user_path, metavar="PATH", **more)
+
+
+def path_argument(**more: Any) -> Any:
+    """An argument that is a path."""
+    return typer.Argument(parser=user_path, **{"metavar": "PATH", **more})
+
 
 Settings = Annotated[
     list[str], typer.Option("--set", metavar="KEY=VALUE", help="Change a setting; dots go deeper. May be repeated.")
@@ -30,9 +50,17 @@ Plugin = Annotated[
     typer.Option(metavar="PACKAGE.MODULE:THING", help="Code that a recipe or run may name; you trust it. Repeatable."),
 ]
 Root = Annotated[
-    Path | None, typer.Option(help="Folder of datasets. \\[default: $MINARI_DATASETS_PATH or ~/.minari/datasets]")
+    Path | None, path_option(help="Folder of datasets. \\[default: $MINARI_DATASETS_PATH or ~/.minari/datasets]")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout, nothing else.")]
+
+EnvName = Annotated[
+    str | None,
+    typer.Option("--env", metavar="ENV", help="Environment: a Gymnasium id or package.module:function."),
+]
+EnvArg = Annotated[
+    list[str], typer.Option("--env-arg", metavar="KEY=VALUE", help="A keyword argument of --env. May be repeated.")
+]
 
 
 def prepare_streams() -> None:
@@ -47,6 +75,14 @@ def say(*lines: str, err: bool = False) -> None:
     """Print each argument on one line, whatever it holds."""
     for line in lines:
         print(printable(line), file=sys.stderr if err else sys.stdout)
+
+
+def say_path(path: Path, as_json: bool) -> None:
+    """Print what was written."""
+    if as_json:
+        print_json({"path": str(path)})
+    else:
+        say(str(path))
 
 
 def fail(message: str, code: int, hint: str | None = None, details: Sequence[str] = ()) -> NoReturn:
@@ -121,32 +157,125 @@ def listing(registry: Callable[[], "Registry[Any]"]) -> type[TyperCommand]:
     return Listing
 
 
+class Progress:
+    """How far a command is: called with what was just finished, as an `Advance` is."""
+
+    def __init__(self, label: str, total: int, unit: str) -> None:
+        self.label, self.total, self.unit = label, total, unit
+        self.done, self.words = 0, ""
+        self.changed: Callable[[], object] = lambda: None
+        self._start = time.monotonic()
+        self._first: tuple[float, int] | None = None
+
+    def __call__(self, count: int) -> None:
+        self.done += count
+        if self._first is None:  # what an earlier run has done comes with the first call: it says nothing of the rate
+            self._first = time.monotonic(), self.done
+        self.changed()
+
+    def tell(self, words: str) -> None:
+        """What else there is to say now, such as losses."""
+        self.words = words
+        self.changed()
+
+    @property
+    def rate(self) -> float:
+        """Units a second since the first were done; 0 before that."""
+        since, before = self._first or (time.monotonic(), self.done)
+        return (self.done - before) / max(time.monotonic() - since, 1e-9)
+
+    def line(self) -> str:
+        """One line for a log: count, total, rate, time left, words."""
+        parts = [f"{self.label}: {self.done:,} of {self.total:,} {self.unit}"]
+        rate, spent = self.rate, time.monotonic() - self._start
+        parts += [f"{_per_second(rate)} {self.unit}/s"] if rate else []
+        to_do = self.total - self.done
+        if rate and to_do > 0:
+            parts.append(f"{_time(to_do / rate)} left")
+        else:
+            parts.append(f"{_time(spent)} so far" if to_do > 0 else f"took {_time(spent)}")
+        return ", ".join(parts) + (f"; {self.words}" if self.words else "")
+
+
 @contextmanager
-def progress(label: str, total: int, unit: str) -> Iterator["Advance"]:
-    """A progress bar with rate and time left, on stderr."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
-    from rich.text import Text
-
-    class Rate(ProgressColumn):
-        def render(self, task: object) -> Text:
-            speed = getattr(task, "finished_speed", None) or getattr(task, "speed", None)
-            if not speed:
-                return Text(f"- {unit}/s")
-            return Text(f"{speed:,.0f} {unit}/s" if speed >= 10 else f"{speed:.2g} {unit}/s")
-
-    label_column = TextColumn("{task.description}", markup=False)  # paths may hold brackets
-    columns = (label_column, BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        job = bar.add_task(printable(label), total=total)
-        yield lambda count: bar.advance(job, count)
+def progress(label: str, total: int, unit: str) -> Iterator[Progress]:
+    """How far a command is, on stderr: a bar on a terminal, else a line every few seconds."""
+    counted = Progress(label, total, unit)
+    if sys.stderr.isatty():
+        with _bar(counted):
+            yield counted
+        return
+    try:
+        with _lines(counted.line):
+            yield counted
+    finally:
+        say(counted.line(), err=True)
 
 
 @contextmanager
 def working(label: str) -> Iterator[None]:
-    """A spinner on stderr for what takes seconds but cannot be counted."""
+    """On stderr for what takes seconds but cannot be counted: a spinner on a terminal, else a line now and then."""
+    if not sys.stderr.isatty():
+        start = time.monotonic()
+        with _lines(lambda: f"{label}: {_time(time.monotonic() - start)}"):
+            yield
+        return
     from rich.console import Console
     from rich.text import Text
 
     with Console(stderr=True).status(Text(printable(label))):
         yield
+
+
+@contextmanager
+def _lines(line: Callable[[], str]) -> Iterator[None]:
+    """Print a line soon, then every few seconds, then less often, whatever the work between is doing."""
+    ended, start = threading.Event(), time.monotonic()
+
+    def speak() -> None:
+        pause = _FIRST
+        while not ended.wait(pause):
+            with suppress(OSError, ValueError):  # nobody reads stderr any more
+                say(line(), err=True)
+            pause = min(_SELDOM, max(_OFTEN, (time.monotonic() - start) / 4))
+
+    thread = threading.Thread(target=speak, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+@contextmanager
+def _bar(counted: Progress) -> Iterator[None]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        def render(self, task: object) -> Text:
+            return Text(f"{_per_second(counted.rate) if counted.rate else '-'} {counted.unit}/s")
+
+    label = TextColumn("{task.description}", markup=False)  # paths may hold brackets
+    words = TextColumn("{task.fields[words]}", markup=False)
+    with Bar(
+        label, BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn(), words, console=Console(stderr=True)
+    ) as bar:
+        job = bar.add_task(printable(counted.label), total=counted.total, words="")
+        counted.changed = lambda: bar.update(job, completed=counted.done, words=printable(counted.words))
+        yield
+
+
+def _per_second(rate: float) -> str:
+    return f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}"
+
+
+def _time(seconds: float) -> str:
+    """Seconds as a person says them."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes, hours = int(seconds) // 60, int(seconds) // 3600
+    return f"{minutes} min {int(seconds) % 60} s" if not hours else f"{hours} h {minutes % 60} min"

@@ -3,17 +3,16 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from idaq.core.errors import IdaqError
 
-from .output import Root, say, working
+from .output import Json, Root, path_argument, path_option, say, say_path, working
 
 
 def report(
-    runs: Annotated[list[Path], typer.Argument(help="Run directories, adapted.")],
-    out: Annotated[Path | None, typer.Option(help="HTML file. \\[default: report.html in the first run]")] = None,
+    runs: Annotated[list[Path], path_argument(help="Run directories, adapted.")],
+    out: Annotated[Path | None, path_option(help="HTML file. \\[default: report.html in the first run]")] = None,
     root: Root = None,
+    as_json: Json = False,
 ) -> None:
     """Write one self-contained HTML file: table, figures, data, settings and how to do it again.
 
@@ -33,4 +32,4 @@ def report(
     target = out or runs[0] / "report.html"
     with working(f"drawing {target}"):
         write_report(runs, dataset, target)
-    say(str(target))
+    say_path(target, as_json)

@@ -7,7 +7,8 @@ import typer
 
 from idaq.core.errors import UsageError
 
-from .output import Json, Root, Settings, if_interrupted, print_json, print_table, progress, say
+from . import completion
+from .output import Json, Root, Settings, if_interrupted, path_option, print_json, print_table, progress, say
 
 if TYPE_CHECKING:
     from idaq.catalogue.entries import Entry
@@ -18,19 +19,22 @@ _CATALOGUE = "Where to write; recipes are always of the installed catalogue. \\[
 
 
 def reproduce(
-    entries: Annotated[list[str], typer.Argument(help="Catalogue entries, family/quality; * is any.")] = EXPERTS,
+    entries: Annotated[
+        list[str],
+        typer.Argument(help="Catalogue entries, family/quality; * is any.", autocompletion=completion.entries),
+    ] = EXPERTS,
     seeds: Annotated[int, typer.Option(min=0, help="Training seeds for each entry; 0 describes the data only.")] = 6,
-    out: Annotated[Path, typer.Option(help="Folder of run directories; finished ones are not run again.")] = Path(
+    out: Annotated[Path, path_option(help="Folder of run directories; finished ones are not run again.")] = Path(
         "runs/reproduce"
     ),
     recipe: Annotated[
-        Path | None, typer.Option(help="A recipe file of your own, in place of entries. Needs --catalogue.")
+        Path | None, path_option(help="A recipe file of your own, in place of entries. Needs --catalogue.")
     ] = None,
     executor: Annotated[
         Literal["joblib", "ray"], typer.Option(help="joblib: processes here. ray: the cluster of RAY_ADDRESS, or here.")
     ] = "joblib",
     jobs: Annotated[int, typer.Option(min=1, help="Runs at the same time, one CPU thread each.")] = 2,
-    catalogue: Annotated[Path | None, typer.Option(help=_CATALOGUE)] = None,
+    catalogue: Annotated[Path | None, path_option(help=_CATALOGUE)] = None,
     settings: Settings = [],  # noqa: B006 - Typer copies it
     root: Root = None,
     as_json: Json = False,

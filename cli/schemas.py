@@ -17,6 +17,7 @@ from idaq.collect.policy_record import Comparison, PolicyRecord
 from idaq.core.config import json_schema
 from idaq.core.files import write_text
 from idaq.core.resources import resource_root
+from idaq.deploy.document import PolicyDocument
 from idaq.evaluate.protocol import Summary
 from idaq.format.documents import Manifest, MetadataIdaq, TaskRecord
 from idaq.format.recipe import Recipe
@@ -38,6 +39,7 @@ DOCUMENTS: dict[str, Any] = {
     "adapt-config": AdaptConfig,
     "strategy-config": _any_of(type(STRATEGIES.get(name)) for name in STRATEGIES.builtin),
     "run": RunRecord,
+    "policy": PolicyDocument,
     "results": Results,
     "session": SessionRecord,
     "system": SystemRecord,

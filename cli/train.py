@@ -7,14 +7,15 @@ from typing import Annotated
 
 import typer
 
-from .output import Json, Plugin, Root, Settings, if_interrupted, print_json, progress, say
+from .completion import datasets
+from .output import Json, Plugin, Root, Settings, if_interrupted, path_option, print_json, progress, say
 
 
 def train(
-    dataset: Annotated[str, typer.Option(help="A dataset id, or the path of its folder.")],
-    out: Annotated[Path | None, typer.Option(help="Run directory. \\[default: runs/<dataset>-seed<seed>]")] = None,
+    dataset: Annotated[str, typer.Option(help="A dataset id, or the path of its folder.", autocompletion=datasets)],
+    out: Annotated[Path | None, path_option(help="Run directory. \\[default: runs/<dataset>-seed<seed>]")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of weights and batches.")] = 0,
-    config: Annotated[Path | None, typer.Option(help="A TOML file with settings.")] = None,
+    config: Annotated[Path | None, path_option(help="A TOML file with settings.")] = None,
     settings: Settings = [],  # noqa: B006 - Typer copies it
     plugin: Plugin = [],  # noqa: B006
     device: Annotated[str | None, typer.Option(help="cpu or cuda. \\[default: cuda when present]")] = None,
@@ -34,9 +35,11 @@ def train(
 
     idaq plugins lists the algorithms that are installed.
     """
+    from idaq.adapt.uses import uses
     from idaq.core.config import merge, override, read_toml
     from idaq.learn.config import algorithm_of, training_config
     from idaq.learn.loop import train as run
+    from idaq.learn.run import task_set
     from idaq.loader import open_dataset
 
     opened = open_dataset(dataset, root)
@@ -46,6 +49,8 @@ def train(
     if defaults and chosen.algorithm != algorithm_of(defaults):
         said = f"the recipe's training settings are of {algorithm_of(defaults)}: {chosen.algorithm} takes none of them"
         say(f"note: {said}", err=True)
+    if opened.manifest and (known := uses(opened.dataset_id, opened.manifest.family, task_set(opened).tasks)).adapt:
+        say(f"note: {opened.dataset_id} {known.adapt_line()}", err=True)
     target = out or Path("runs") / f"{opened.dataset_id.replace('/', '-')}-seed{seed}"
     kept = if_interrupted(lambda: _kept(target, chosen.steps))
     with kept, progress(f"training {target}", chosen.steps, "steps") as advance:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from idaq.core.errors import DatasetLockedError as DatasetLockedError
     from idaq.core.errors import DatasetNotFoundError as DatasetNotFoundError
     from idaq.core.errors import DatasetReplacedError as DatasetReplacedError
+    from idaq.core.errors import DeployError as DeployError
     from idaq.core.errors import DiskError as DiskError
     from idaq.core.errors import FormatVersionError as FormatVersionError
     from idaq.core.errors import IdaqError as IdaqError
@@ -52,6 +53,12 @@ if TYPE_CHECKING:
     from idaq.core.types import Episode as Episode
     from idaq.core.types import Success as Success
     from idaq.core.types import Task as Task
+    from idaq.deploy.read import SavedPolicy as SavedPolicy
+    from idaq.deploy.read import read_policy as read_policy
+    from idaq.deploy.save import save_policy as save_policy
+    from idaq.format.importing import Import as Import
+    from idaq.format.importing import ImportedEpisode as ImportedEpisode
+    from idaq.format.importing import ImportedTask as ImportedTask
     from idaq.format.recipe import Recipe as Recipe
     from idaq.hub.lookup import look_up as look_up
     from idaq.hub.lookup import open_remote as open_remote
@@ -62,11 +69,14 @@ if TYPE_CHECKING:
     from idaq.learn.algorithm import Agent as Agent
     from idaq.learn.algorithm import Algorithm as Algorithm
     from idaq.learn.algorithm import BeliefPolicy as BeliefPolicy
+    from idaq.learn.algorithm import ExportingAgent as ExportingAgent
     from idaq.learn.algorithm import Prior as Prior
     from idaq.learn.checkpoint import load_agent as load_agent
     from idaq.learn.config import AgentSpec as AgentSpec
     from idaq.learn.config import TrainConfig as TrainConfig
     from idaq.learn.config import training_config as training_config
+    from idaq.learn.dense import DenseLayer as DenseLayer
+    from idaq.learn.dense import DensePolicy as DensePolicy
     from idaq.learn.loop import train as train
     from idaq.learn.state import load_modules as load_modules
     from idaq.learn.state import load_optimiser as load_optimiser
@@ -88,9 +98,6 @@ if TYPE_CHECKING:
     from idaq.share.importers import Importer as Importer
     from idaq.share.importers import ReadOptions as ReadOptions
     from idaq.share.importers import import_dataset as import_dataset
-    from idaq.share.importing import Import as Import
-    from idaq.share.importing import ImportedEpisode as ImportedEpisode
-    from idaq.share.importing import ImportedTask as ImportedTask
     from idaq.tasks.family import Family as Family
     from idaq.tasks.systems import make_env as make_env
     from idaq.tasks.systems import run_episode as run_episode
@@ -123,6 +130,9 @@ _FACE = {
     "Agent": "idaq.learn.algorithm",
     "Prior": "idaq.learn.algorithm",
     "BeliefPolicy": "idaq.learn.algorithm",
+    "ExportingAgent": "idaq.learn.algorithm",
+    "DensePolicy": "idaq.learn.dense",
+    "DenseLayer": "idaq.learn.dense",
     "Units": "idaq.learn.units",
     "module_state": "idaq.learn.state",
     "load_modules": "idaq.learn.state",
@@ -139,9 +149,12 @@ _FACE = {
     "AdaptationHistory": "idaq.adapt.history",
     "EpisodeBatch": "idaq.adapt.lockstep",
     "RandomPolicy": "idaq.adapt.policy",
-    "Import": "idaq.share.importing",
-    "ImportedTask": "idaq.share.importing",
-    "ImportedEpisode": "idaq.share.importing",
+    "Import": "idaq.format.importing",
+    "ImportedTask": "idaq.format.importing",
+    "ImportedEpisode": "idaq.format.importing",
+    "save_policy": "idaq.deploy.save",
+    "read_policy": "idaq.deploy.read",
+    "SavedPolicy": "idaq.deploy.read",
     "Importer": "idaq.share.importers",
     "ReadOptions": "idaq.share.importers",
     "import_dataset": "idaq.share.importers",
@@ -173,6 +186,7 @@ _FACE = {
     "PolicyError": "idaq.core.errors",
     "ShareError": "idaq.core.errors",
     "TransferError": "idaq.core.errors",
+    "DeployError": "idaq.core.errors",
     "DiskError": "idaq.core.errors",
     "RunError": "idaq.core.errors",
     "CheckpointError": "idaq.core.errors",

@@ -167,7 +167,12 @@ def make_problems(
 def _tests(tasks: TaskSet, config: AdaptConfig) -> tuple[TaskRecord, ...]:
     tests = tuple(task for task in tasks.tasks if task.split == config.split)
     if not tests:
-        raise DatasetError(f"{tasks.dataset_id} has no tasks in split {config.split!r}")
+        raise DatasetError(
+            f"{tasks.dataset_id} has no tasks in split {config.split!r}",
+            hint=f"idaq dataset split {tasks.dataset_id} --{config.split} TASKS, then train on that version"
+            if config.split in ("train", "validation", "test")
+            else "--set split=test",
+        )
     return tests
 
 
@@ -254,7 +259,8 @@ def _check_same(family: Family, task: TaskRecord, simulators: Mapping[str, str])
 def _test_task(task: TaskRecord) -> TestTask:
     if task.reference.random is None:
         raise DatasetError(
-            f"task {task.task_id} has no random reference to score against", hint="collect one with idaq"
+            f"task {task.task_id} has no random reference to score against",
+            hint="idaq dataset reference ID --family NAME (or --env ENV) measures it, as a new version",
         )
     return TestTask(
         task_id=task.task_id,

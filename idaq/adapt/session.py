@@ -23,6 +23,11 @@ from idaq.core.errors import PluginError, RunError, UsageError
 from idaq.core.outside import raised_as
 from idaq.core.registry import check_document
 from idaq.core.seeds import generator, rng_state, set_rng_state
+from idaq.core.text import printable
+from idaq.core.types import TaskParams
+from idaq.format.additions import Written, write_episodes
+from idaq.format.reader import open_stored
+from idaq.format.store import find_dataset
 from idaq.learn.algorithm import Agent
 from idaq.learn.checkpoint import weights_digest
 from idaq.learn.run import differences
@@ -56,7 +61,7 @@ class Session:
         if budget < 1:
             raise UsageError(f"a budget of {budget} episodes was asked for", hint="1 or more")
         self.agent, self.budget, self.seed = agent, budget, seed
-        self.name = strategy if isinstance(strategy, str) else f"{type(strategy).__module__}:{type(strategy).__name__}"
+        self.name = strategy if isinstance(strategy, str) else _reference(strategy)
         chosen = STRATEGIES.get(strategy) if isinstance(strategy, str) else strategy
         self.strategy: Strategy = from_mapping(
             type(chosen), {**to_mapping(chosen), **(settings or {})}, where=f"settings of strategy {self.name}"
@@ -140,7 +145,7 @@ class Session:
         with raised_as(RunError, f"strategy {self.name}"):
             policy = checked_policy(self.strategy.deploy(self._history), f"deploy of strategy {self.name}", 1)
         set_rng_state(self._history.rng, state)
-        return SystemPolicy(policy, self.agent)
+        return SystemPolicy(policy, self.agent, f"deployed by {self.name} after {len(self._played)} episodes")
 
     def save(self, path: str | Path, *, force: bool = False) -> None:
         """Write everything to one file, whole or not at all; an episode that is under way is not part of it.
@@ -150,6 +155,34 @@ class Session:
         target = Path(path).expanduser()
         known = self._file[1] if self._file is not None and self._file[0] == target.resolve() else None
         self._file = target.resolve(), write_session(target, self._stored(), known, force=force)
+
+    def to_dataset(
+        self,
+        new_id: str,
+        *,
+        task: str,
+        params: TaskParams | None = None,
+        like: str | Path | None = None,
+        split: str = "train",
+        root: str | Path | None = None,
+    ) -> Written:
+        """Write the recorded episodes as a verified dataset of one task, with its name and what is known of it.
+
+        `like` is the training set, by id below `root` or by path: the dataset then has its family and spaces, and
+        `idaq dataset merge` makes one of both. Raises as `idaq.format.additions.write_episodes`.
+        """
+        stored = None if like is None else open_stored(find_dataset(like, root))
+        return write_episodes(
+            new_id,
+            self._played,
+            task=task,
+            params=params,
+            like=stored,
+            split=split,
+            behaviour="adaptation",
+            description=f"Episodes of {task}, played by {printable(self.name)} while it adapted.",
+            root=root,
+        )
 
     @classmethod
     def load(cls, path: str | Path, agent: Agent, *, allow: Collection[str] = ()) -> "Session":
@@ -238,6 +271,10 @@ class Session:
             if note not in self.notes:
                 self.notes.append(note)
                 warnings.warn(note, stacklevel=3)
+
+
+def _reference(strategy: Strategy) -> str:
+    return f"{type(strategy).__module__}:{type(strategy).__qualname__}"
 
 
 def _assumptions(episode: PlayedEpisode, policy: SystemPolicy) -> list[str]:

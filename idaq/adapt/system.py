@@ -5,6 +5,7 @@ Shapes: T steps, D observation, A action; of a batch, P = 1 problem.
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -14,6 +15,8 @@ from idaq.adapt.lockstep import EpisodeBatch
 from idaq.adapt.policy import Policy
 from idaq.core.errors import NonFiniteError, UsageError
 from idaq.core.types import Array, Episode
+from idaq.deploy.document import PolicySource
+from idaq.deploy.save import save_policy
 from idaq.learn.algorithm import Agent
 from idaq.learn.config import AgentSpec
 from idaq.loader.transitions import from_episode
@@ -27,11 +30,12 @@ _NAMES = {"terminated": ("terminated", "terminations"), "truncated": ("truncated
 class SystemPolicy:
     """A policy as one system steps it: an observation (D,) in, an action (A,) out, both in the system's units.
 
-    `reset` begins an episode; a policy with a memory also needs `observe` after every action.
+    `reset` begins an episode; a policy with a memory also needs `observe` after every action. `origin` says in one line
+    where the policy came from.
     """
 
-    def __init__(self, policy: Policy, agent: Agent) -> None:
-        self.policy, self.agent = policy, agent
+    def __init__(self, policy: Policy, agent: Agent, origin: str | None = None) -> None:
+        self.policy, self.agent, self.origin = policy, agent, origin
         self.acted: list[Array] = []
         """the actions given since `reset`"""
 
@@ -58,6 +62,11 @@ class SystemPolicy:
         """What the action led to, and whether the episode is over."""
         following = np.asarray(next_observation).reshape(1, -1)
         self.policy.observe(np.asarray(action).reshape(1, -1), np.array([reward]), following, np.array([ended]))
+
+    def save(self, folder: str | Path, *, formats: Sequence[str] = ("npz",), force: bool = False) -> None:
+        """Write the policy into a folder that runs without idaq. Raises as `idaq.save_policy`."""
+        source = None if self.origin is None else PolicySource(belief=self.origin)
+        save_policy(folder, self.agent, self.policy, formats=formats, source=source, force=force)
 
 
 def as_episode(given: object, spec: AgentSpec) -> PlayedEpisode:

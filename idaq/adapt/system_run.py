@@ -16,7 +16,7 @@ from pydantic import Field
 from idaq.adapt.session import Session
 from idaq.adapt.strategy import Strategy
 from idaq.core.config import config, from_mapping, to_mapping
-from idaq.core.errors import ConfigError, CorruptDatasetError, RunError, UsageError
+from idaq.core.errors import ConfigError, CorruptDatasetError, DeployError, RunError, UsageError
 from idaq.core.files import read_json, write_json
 from idaq.core.outside import raised_as
 from idaq.core.seeds import episode_seed
@@ -27,7 +27,7 @@ from idaq.learn.config import AgentSpec
 from idaq.learn.run import differences
 from idaq.tasks.systems import Env, PlayedEpisode, make_env, run_episode
 
-SESSION, SYSTEM, LOCK = "adaptation.session", "system.json", ".system.lock"
+SESSION, SYSTEM, POLICY_FOLDER, LOCK = "adaptation.session", "system.json", "policy", ".system.lock"
 _FRESH = 1_000_000  # fresh episodes take their seeds from beyond the adaptation episodes
 _AMONG_TASKS = (0, 0)  # a system is one task with one seed
 
@@ -114,6 +114,7 @@ class SystemRun:
                 self.session.save(self.out / SESSION)
                 each("adapt", episode)
             fresh = [self._fresh(number, each) for number in range(self.settings.fresh)]
+            self._save_policy()
         record = self.record(fresh)
         write_json(self.out / SYSTEM, to_mapping(record))
         return record
@@ -129,6 +130,13 @@ class SystemRun:
             episodes=[_outcome(episode) for episode in self.session.episodes],
             fresh=[_outcome(episode) for episode in fresh],
         )
+
+    def _save_policy(self) -> None:
+        """The deployed policy, where it can leave; why it cannot is noted."""
+        try:
+            self.session.deploy().save(self.out / POLICY_FOLDER, force=True)
+        except DeployError as error:
+            self.notes.append(f"no policy folder is written: {error.message}")
 
     def _fresh(self, number: int, each: Callable[[str, PlayedEpisode], object]) -> PlayedEpisode:
         episode = self._play(self.session.deploy(), _FRESH + number)

@@ -1,6 +1,7 @@
 """Open a dataset by id or path; filter by task, split, behaviour or return without touching the data."""
 
 import math
+import os
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -130,7 +131,7 @@ def open_dataset(id_or_path: str | Path, root: str | Path | None = None) -> Data
     FormatVersionError, CorruptDatasetError, and DatasetError for another maker's NaN.
     """
     if _is_zarr(str(id_or_path)):
-        return _open_streamed(str(id_or_path))
+        return _open_streamed(os.path.expanduser(id_or_path))
     path = find_dataset(id_or_path, root)
     return _open_mapped(path) if is_idaq_dataset(path) else _open_foreign(path)
 

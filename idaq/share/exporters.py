@@ -8,6 +8,7 @@
 Those that ship are declared here and imported when they write, so that names, endings and help need no other library.
 """
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -139,7 +140,7 @@ def export(
     from idaq.format.reader import StoredDataset, open_stored
     from idaq.format.store import find_dataset
 
-    place = str(out)
+    place = os.path.expanduser(out)
     name = to or _name_by_ending(place)
     exporter = EXPORTERS.get(name)
     if "://" in place and not exporter.takes_urls:

@@ -18,6 +18,10 @@ from idaq.catalogue.entries import catalogue_recipe
 from idaq.collect.collect import Collected, collect
 from idaq.core.errors import NonFiniteError, PluginError, RunError, UsageError
 from idaq.core.seeds import episode_seed
+from idaq.deploy.read import read_policy
+from idaq.format.merge import merged
+from idaq.format.reader import open_stored
+from idaq.format.verify import verify
 from idaq.learn.algorithm import Agent
 from idaq.learn.checkpoint import load_agent
 from idaq.learn.loop import train
@@ -394,3 +398,32 @@ def test_a_strategy_from_outside_is_looked_up_only_if_the_user_names_it_again(ag
     scored.save(tmp_path / "two.session")
     with pytest.raises(PluginError, match="never imported"):
         Session.load(tmp_path / "two.session", agent)
+
+
+def test_the_deployed_policy_leaves_and_acts_the_same(agent: Agent, robot: Robot, tmp_path: Path) -> None:
+    deployed = played(agent, robot).deploy()
+    deployed.save(tmp_path / "policy")
+    saved = read_policy(tmp_path / "policy")
+    rng = np.random.default_rng(0)
+    for observation in rng.normal(size=(50, 2)):
+        np.testing.assert_allclose(saved.act(observation), deployed.act(observation), atol=1e-6)
+    assert saved.document.source is not None
+    assert saved.document.source.belief == "deployed by best-of-prior after 2 episodes"
+
+
+def test_its_episodes_become_a_task_of_the_training_set(
+    agent: Agent, robot: Robot, own_copy: Path, tmp_path: Path
+) -> None:
+    session = played(agent, robot)
+    root = tmp_path / "datasets"
+    written = session.to_dataset(
+        "me/point-robot/tuesday-v0", task="robot-7", params={"goal": [0.1, 0.9]}, like=own_copy, root=root
+    )
+    assert verify(written.path) == []
+    alone = open_dataset(written.path)
+    assert [task.task_id for task in alone.tasks] == ["robot-7"]
+    for number, episode in enumerate(session.episodes):
+        np.testing.assert_array_equal(alone.episode(number).rewards, episode.rewards)
+    both, duplicates = merged([open_stored(path) for path in (own_copy, written.path)], "me/point-robot/both-v0")
+    assert duplicates == 0
+    assert {task.task_id for task in both.tasks} == {t.task_id for t in open_dataset(own_copy).all_tasks} | {"robot-7"}

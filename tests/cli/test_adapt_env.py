@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from idaq.collect.collect import Collected
+from idaq.deploy.read import read_policy
 from idaq.learn.loop import train
 from idaq.loader import open_dataset
 from tests.learn.test_loop import small_config
@@ -79,6 +80,9 @@ def test_from_a_run_to_a_policy_a_report_and_a_film(run: Path, tmp_path: Path) -
     assert ARM in page
     assert f"{best:.2f}" in page
     assert (out / "video.gif").read_bytes().startswith(b"GIF89a")
+    policy = read_policy(out / "policy")
+    assert policy.act(np.zeros(2)).shape == (2,)
+    assert told["written"] == [str(out / name) for name in ("policy", "report.html", "video.gif")]
 
 
 def test_it_reads_as_a_table_and_the_same_command_plays_no_episode_twice(run: Path, tmp_path: Path) -> None:
