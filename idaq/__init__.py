@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from idaq.adapt.policy import RandomPolicy as RandomPolicy
     from idaq.adapt.strategy import Strategy as Strategy
     from idaq.adapt.strategy import adaptation_plan as adaptation_plan
+    from idaq.adapt.validation import validator as validator
     from idaq.collect.collect import collect as collect
     from idaq.core.config import config as config
     from idaq.core.errors import CheckpointError as CheckpointError
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
     from idaq.learn.config import AgentSpec as AgentSpec
     from idaq.learn.config import TrainConfig as TrainConfig
     from idaq.learn.config import training_config as training_config
+    from idaq.learn.loggers import MetricLogger as MetricLogger
     from idaq.learn.loop import train as train
     from idaq.learn.state import load_modules as load_modules
     from idaq.learn.state import load_optimiser as load_optimiser
@@ -100,6 +102,8 @@ _FACE = {
     "config": "idaq.core.config",
     "generator": "idaq.core.seeds",
     "train": "idaq.learn.loop",
+    "validator": "idaq.adapt.validation",
+    "MetricLogger": "idaq.learn.loggers",
     "load_agent": "idaq.learn.checkpoint",
     "TrainConfig": "idaq.learn.config",
     "AgentSpec": "idaq.learn.config",

@@ -14,9 +14,9 @@ from idaq.catalogue.entry_card import write_entry_card
 from idaq.catalogue.page import write_catalogue_page
 from idaq.catalogue.suite_card import write_suite_card
 from idaq.collect.collect import collect, episode_count
-from idaq.collect.executors import EXECUTORS, ExecutorName
 from idaq.core.config import to_mapping
 from idaq.core.errors import RunError
+from idaq.core.executors import EXECUTORS, ExecutorName
 from idaq.core.files import write_json
 from idaq.core.ids import dataset_path
 from idaq.core.types import ShowProgress, show_nothing
