@@ -4,7 +4,7 @@ BIN := .venv/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 EXTRAS ?= all,dev
 export MINARI_DATASETS_PATH ?= $(CURDIR)/data
 
-.PHONY: setup demo test quick slow test-interop test-light test-lowest mutants check bench reproduce reproduce-ml1 reproduce-locomotion schemas clean
+.PHONY: setup demo test quick slow docs test-interop test-light test-lowest mutants check bench reproduce reproduce-ml1 reproduce-locomotion schemas clean
 
 setup: .venv/installed
 
@@ -64,6 +64,10 @@ check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/basedpyright
 	$(BIN)/lint-imports
+
+# The site, into site/: open site/index.html. Any warning fails.
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 bench: setup
 	$(BIN)/pip install --quiet -c constraints.txt -e '.[all,bench]'

@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from idaq.core.errors import UsageError
 
 from . import completion
+from .adapt_env import EnvAsked, adapt_env
 from .output import (
     Json,
     Plugin,
@@ -41,6 +42,14 @@ def adapt(
     family: Annotated[
         str | None, typer.Option(metavar="PACKAGE.MODULE:THING", help="The dataset's task family, where it is yours.")
     ] = None,
+    env: Annotated[
+        str | None, typer.Option(metavar="ENV", help="Your own system: a Gymnasium id, or package.module:function.")
+    ] = None,
+    env_arg: Annotated[
+        list[str], typer.Option("--env-arg", metavar="KEY=VALUE", help="An argument of --env. Repeatable.")
+    ] = [],  # noqa: B006
+    max_steps: Annotated[int | None, typer.Option(min=1, help="Cut an episode of --env here.")] = None,
+    fresh: Annotated[int, typer.Option(min=0, help="Episodes of the deployed policy on --env.")] = 3,
     plugin: Plugin = [],  # noqa: B006
     root: Root = None,
     as_json: Json = False,
@@ -51,20 +60,34 @@ def adapt(
     already, of the same agent, dataset and settings, are kept; each is kept as soon as it is done, so that the same
     command resumes. --video films the trace that is there; without one, it adapts with the filmed strategy alone.
 
+    --env adapts to one system of your own instead, with one strategy: no family, test tasks or references are needed.
+    Each episode is kept when it ends; the folder gets the deployed policy and a report.
+
     [bold]Examples[/bold]
 
       idaq adapt runs/point
       idaq adapt runs/push --video
       idaq adapt runs/point-seed* --strategies idaq,best-of-prior,posterior --set seeds=8
       idaq adapt runs/point --strategies my_module:MyStrategy --set idaq.uncertainty=my_module:surprise
+      idaq adapt runs/pendulum --env Pendulum-v1 --env-arg g=9.5 --set episodes=10 --set reference=5
+      idaq adapt runs/arm --env my_lab.arm:make_env --strategies best-of-prior --out runs/arm-tuesday
       idaq adapt runs/point --out runs/point-brief --set episodes=10 --set reference=5 --set "report_at=[1, 2, 5, 10]"
     """
     from idaq.evaluate.protocol import summarise, summary_columns, summary_notes, summary_rows
 
     if out is not None and len(runs) > 1:
         raise UsageError("--out takes the results of one run", hint="adapt the runs one by one")
-    names = _names(strategies, video)
     trusted = [*plugin, *([family] if family else [])]
+    _check_together(env, {"--family": family, "--root": root}, {"--env-arg": env_arg, "--max-steps": max_steps})
+    if env is not None:
+        if len(runs) > 1:
+            raise UsageError("one system is adapted to with one run", hint="adapt the runs one by one")
+        own = EnvAsked(
+            env=env, env_args=env_arg, max_steps=max_steps, fresh=fresh, names=_names(strategies, False),
+            settings=settings, force=force, video=video, trusted=trusted,
+        )  # fmt: skip
+        return adapt_env(runs[0], out, own, as_json)
+    names = _names(strategies, video)
     asked = _Asked(names=names, settings=settings, root=root, video=video, force=force, trusted=trusted)
     plans = [asked.plan(run, out or run) for run in runs]
     kept = {planned.out: [name for name in planned.there.strategies if name not in planned.to_run] for planned in plans}
@@ -81,6 +104,14 @@ def adapt(
         return
     print_table(f"Return of fresh episodes on {results[0].dataset_id}", summary_columns(summary), summary_rows(summary))
     say(*summary_notes(summary))
+
+
+def _check_together(env: str | None, of_tasks: dict[str, Any], of_env: dict[str, Any]) -> None:
+    """Options that mean nothing beside the others are refused, not ignored."""
+    idle = [name for name, value in (of_env if env is None else of_tasks).items() if value]
+    if idle:
+        beside = "without --env" if env is None else "with --env, which has no test tasks"
+        raise UsageError(f"{', '.join(idle)} says nothing {beside}", hint="leave it out")
 
 
 def _names(strategies: str | None, video: bool) -> list[str] | None:

@@ -50,13 +50,14 @@ def list_(root: Root = None, as_json: Json = False) -> None:
 
 @app.command()
 def show(dataset: Id, root: Root = None, as_json: Json = False) -> None:
-    """Show what a dataset holds: tasks, splits, behaviours, returns, digest.
+    """Show what a dataset holds, tasks, splits, behaviours, returns, digest, and what can be done with it.
 
     [bold]Examples[/bold]
 
       idaq dataset show idaq/point-robot/expert-v0
       idaq dataset show idaq/point-robot/expert-v0 --json | jq .content_digest
     """
+    from idaq.adapt.uses import uses_of
     from idaq.format.reader import is_idaq_dataset, open_stored, read_metadata
     from idaq.format.store import find_dataset
 
@@ -72,9 +73,11 @@ def show(dataset: Id, root: Root = None, as_json: Json = False) -> None:
     if as_json:
         from idaq.core.config import to_mapping
 
-        print_json({**to_mapping(stored.manifest), "path": str(path), "tasks": [to_mapping(t) for t in stored.tasks]})
+        facts = {"path": str(path), "uses": to_mapping(uses_of(path)), "tasks": [to_mapping(t) for t in stored.tasks]}
+        print_json({**to_mapping(stored.manifest), **facts})
         return
     _show(stored)
+    say(*uses_of(path).lines())
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""idaq dataset subset | merge | relabel | diff | delete"""
+"""idaq dataset subset | merge | relabel | split | diff | delete"""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,10 +17,14 @@ if TYPE_CHECKING:
 
 New = Annotated[str, typer.Argument(metavar="NEW", help="The id of the new dataset.")]
 
+NewVersion = Annotated[
+    str | None, typer.Option("--id", metavar="NEW", help="The new dataset's id. \\[default: the next version]")
+]
+
 
 def register(app: typer.Typer) -> None:
     """Add these commands to `idaq dataset`."""
-    for command in (subset, merge, relabel, diff, delete):
+    for command in (subset, merge, relabel, split, diff, delete):
         app.command()(command)
 
 
@@ -124,10 +128,10 @@ def relabel(
     from idaq.format.selection import parse_tasks
 
     stored = _open(dataset, root)
-    splits = {name: parse_tasks(text, stored.tasks) for name, text in _pairs(split, "--split").items()}
+    splits = {name: parse_tasks(text, stored.tasks) for name, text in pairs(split, "--split").items()}
     labels = Labels(
         splits=splits,
-        behaviours=_pairs(behaviour, "--behaviour"),
+        behaviours=pairs(behaviour, "--behaviour"),
         description=description,
         authors=author or None,
         license=license,
@@ -137,6 +141,43 @@ def relabel(
             "nothing is to be relabelled", hint="--split, --behaviour, --description, --author or --license"
         )
     _write(relabelled(stored, new, labels), root, as_json, len(stored.episodes))
+
+
+def split(
+    dataset: Id,
+    test: Annotated[str | None, typer.Option(metavar="LIST", help="Tasks to adapt to: c or 0:2,task-031.")] = None,
+    train: Annotated[str | None, typer.Option(metavar="LIST", help="Tasks to learn from: all others then too.")] = None,
+    validation: Annotated[str | None, typer.Option(metavar="LIST", help="Tasks to make choices by.")] = None,
+    test_tasks: Annotated[
+        int | None, typer.Option(metavar="N", help="So many tasks, drawn at random, as test tasks.")
+    ] = None,
+    new: NewVersion = None,
+    root: Root = None,
+    as_json: Json = False,
+) -> None:
+    """Choose which tasks are learned from and which are adapted to, as a new version; the episodes stay the same.
+
+    Tasks that no list names stay in their split. idaq dataset relabel makes splits of any name.
+
+    [bold]Examples[/bold]
+
+      idaq dataset split me/pendulum/swings-v0 --test heavy
+      idaq dataset split me/goals/all-v0 --train 0:8 --validation 8 --test 9 --id me/goals/chosen-v0
+    """
+    from idaq.format.edit import Labels, relabelled
+    from idaq.format.selection import chosen_splits
+    from idaq.format.store import next_version
+
+    stored = _open(dataset, root)
+    given = {"train": train, "validation": validation, "test": test}
+    lists = {name: text for name, text in given.items() if text is not None}
+    if not lists and test_tasks is None:
+        raise UsageError("no task is put into a split", hint="--test, --train, --validation or --test-tasks")
+    splits: dict[str, list[int | str]] = {}
+    for index, name in chosen_splits(stored.tasks, lists, test_tasks).items():
+        splits.setdefault(name, []).append(index)
+    target = new or next_version(stored.manifest.dataset_id, root)
+    _write(relabelled(stored, target, Labels(splits=splits, behaviours={})), root, as_json, len(stored.episodes))
 
 
 def diff(
@@ -202,6 +243,8 @@ def _open(dataset: str, root: Path | None) -> "StoredDataset":
 def _write(
     source: "DatasetSource", root: Path | None, as_json: bool, episodes: int, more: dict[str, Any] | None = None
 ) -> None:
+    from idaq.adapt.uses import uses_of
+    from idaq.core.config import to_mapping
     from idaq.core.ids import datasets_root
     from idaq.format.card import dataset_card
     from idaq.format.reader import open_stored
@@ -213,13 +256,14 @@ def _write(
     with progress(f"writing {source.recipe.id}", episodes, "episodes") as advance:
         path = write_dataset(source, datasets_root(root), card, advance)
     digest = open_stored(path).manifest.content_digest
-    notes = [*source.notes, *attribution_notes(source.recipe)]
+    notes, known = [*source.notes, *attribution_notes(source.recipe)], uses_of(path)
     if as_json:
-        facts = {"path": str(path), "content_digest": digest, "episodes": episodes, **(more or {})}
-        print_json({**facts, "notes": notes})
+        facts = {"id": source.recipe.id, "path": str(path), "content_digest": digest, "episodes": episodes}
+        print_json({**facts, **(more or {}), "notes": notes, "uses": to_mapping(known)})
         return
     say(*(f"note: {note}" for note in notes))
     say(f"{source.recipe.id}: {len(source.tasks)} tasks, {episodes} episodes", str(path), f"content digest {digest}")
+    say(*known.lines())
 
 
 def _quantiles(text: str) -> tuple[float, float]:
@@ -230,7 +274,8 @@ def _quantiles(text: str) -> tuple[float, float]:
     return low, high
 
 
-def _pairs(texts: list[str], option: str) -> dict[str, str]:
+def pairs(texts: list[str], option: str) -> dict[str, str]:
+    """`NAME=VALUE` options by name. Raises UsageError."""
     split = [text.partition("=") for text in texts]
     pairs = {name: value for name, _, value in split}
     if len(pairs) < len(texts) or not all(pairs.values()):

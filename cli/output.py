@@ -57,6 +57,14 @@ Executor = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout, nothing else.")]
 
+EnvName = Annotated[
+    str | None,
+    typer.Option("--env", metavar="ENV", help="Environment: a Gymnasium id or package.module:function."),
+]
+EnvArg = Annotated[
+    list[str], typer.Option("--env-arg", metavar="KEY=VALUE", help="A keyword argument of --env. May be repeated.")
+]
+
 
 def prepare_streams() -> None:
     """Escape what a terminal cannot encode, and print warnings as errors are printed."""

@@ -9,12 +9,15 @@ from typing import Any
 
 from idaq.adapt.config import AdaptConfig
 from idaq.adapt.results import Results
+from idaq.adapt.session_file import SessionRecord
 from idaq.adapt.strategy import STRATEGIES
+from idaq.adapt.system_run import SystemRecord
 from idaq.catalogue.suite import SuiteBaselines, SuiteData
 from idaq.collect.policy_record import Comparison, PolicyRecord
 from idaq.core.config import json_schema
 from idaq.core.files import write_text
 from idaq.core.resources import resource_root
+from idaq.deploy.document import PolicyDocument
 from idaq.evaluate.protocol import Summary
 from idaq.format.documents import Manifest, MetadataIdaq, TaskRecord
 from idaq.format.recipe import Recipe
@@ -36,7 +39,10 @@ DOCUMENTS: dict[str, Any] = {
     "adapt-config": AdaptConfig,
     "strategy-config": _any_of(type(STRATEGIES.get(name)) for name in STRATEGIES.builtin),
     "run": RunRecord,
+    "policy": PolicyDocument,
     "results": Results,
+    "session": SessionRecord,
+    "system": SystemRecord,
     "baselines": Summary,
     "suite-baselines": SuiteBaselines,
     "suite-data": SuiteData,

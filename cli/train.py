@@ -106,8 +106,7 @@ def train(
             for number in ([first] if seeds == 1 else range(first, first + seeds))
         ]
         trainings = [job.open() for job in asked]
-    if trainings[0].note:
-        say(f"note: {trainings[0].note}", err=True)
+    say(*(f"note: {note}" for note in trainings[0].notes), err=True)
     with if_interrupted(lambda: "; ".join(_kept(training.out, training.config.steps) for training in trainings)):
         done = _one(trainings[0]) if seeds == 1 else _several(trainings, jobs, executor)
     _tell(done, as_json)

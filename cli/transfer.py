@@ -4,8 +4,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from idaq.core.errors import UsageError
+
 from .dataset import Id
-from .output import Json, Root, listing, print_json, progress, say
+from .edit import pairs
+from .output import EnvArg, EnvName, Json, Root, listing, print_json, progress, say
 
 if TYPE_CHECKING:
     from idaq.core.registry import Registry
@@ -63,7 +66,20 @@ def import_(
     importer: Annotated[
         str | None, typer.Option("--from", metavar="NAME", help="An importer. \\[default: by the kind of the source]")
     ] = None,
-    family: Annotated[str, typer.Option(help="The task family it belongs to, if idaq knows it.")] = "imported",
+    family: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Its task family: built in, installed, or package.module:thing.")
+    ] = None,
+    task_index: Annotated[
+        str | None, typer.Option(metavar="LIST", help="Which of the family's tasks they are, one each: 3,7.")
+    ] = None,
+    env: EnvName = None,
+    env_arg: EnvArg = [],  # noqa: B006
+    split: Annotated[
+        list[str], typer.Option(metavar="NAME=LIST", help="Tasks of a split: test=c. Repeatable. \\[default: train]")
+    ] = [],  # noqa: B006
+    test_tasks: Annotated[
+        int | None, typer.Option(metavar="N", help="So many tasks, drawn at random, in the split test.")
+    ] = None,
     description: Annotated[str | None, typer.Option(help="One sentence.")] = None,
     author: Annotated[list[str], typer.Option(help="Whose data it is. May be repeated.")] = [],  # noqa: B006
     license: Annotated[str | None, typer.Option(help="Its licence: an SPDX identifier, or words.")] = None,
@@ -85,6 +101,9 @@ def import_(
     Several sources become several tasks, in the order given. Each cut, cast, drop and assumption is counted and
     reported; --strict makes each an error. A .zarr folder or URL is an idaq dataset and keeps its id.
 
+    --family makes tasks those of a family: by --task-index, else by their parameters, else by their id. --env is an
+    environment of your own: each parameter of a task (--param) is a keyword argument of it.
+
     [bold]Importers[/bold]
 
     NAMES
@@ -96,8 +115,13 @@ def import_(
       idaq dataset import data/sparse-point-robot --id me/point/focal-v0 --allow-pickle
       idaq dataset import hopper-medium.hdf5 --id me/hopper/medium-v0 --task normal --param mass=1
       idaq dataset import goal-a.npz goal-b.npz --id me/goals/both-v0 --task a --task b
+      idaq dataset import a.npz b.npz c.npz --id me/goals/all-v0 --test-tasks 1
+      idaq dataset import a.npz --id me/point/a-v0 --family point-robot --task-index 31
+      idaq dataset import light heavy --id me/pendulum/both-v0 --env my_envs:pendulum --split test=heavy
       idaq dataset import https://example.org/point.zarr
     """
+    from idaq.adapt.uses import uses_of
+    from idaq.core.config import override, to_mapping
     from idaq.share.importers import import_dataset
     from idaq.share.sources import parse_params
 
@@ -108,6 +132,11 @@ def import_(
         tasks=task or [],
         params=parse_params(param or []),
         family=family,
+        task_indices=_indices(task_index),
+        env=env,
+        env_settings=override({}, env_arg),
+        splits=pairs(split, "--split"),
+        test_tasks=test_tasks,
         description=description,
         authors=author,
         license=license,
@@ -116,12 +145,20 @@ def import_(
         root=root,
         show=progress,
     )
+    uses = uses_of(done.path, [] if family is None else [family])
     if as_json:
-        print_json({"id": done.dataset_id, **vars(done), "path": str(done.path)})
+        print_json({"id": done.dataset_id, **vars(done), "path": str(done.path), "uses": to_mapping(uses)})
         return
     say(*(f"note: {note}" for note in done.notes), *(f"warning: {warning}" for warning in done.warnings))
     say(f"{done.dataset_id}: {done.tasks} tasks, {done.episodes} episodes", str(done.path))
-    say(f"content digest {done.content_digest}")
+    say(f"content digest {done.content_digest}", *uses.lines())
+
+
+def _indices(text: str | None) -> list[int]:
+    try:
+        return [] if text is None else [int(part) for part in text.split(",")]
+    except ValueError:
+        raise UsageError(f"--task-index {text} is not understood", hint="--task-index 3,7: one for each task") from None
 
 
 def _exporters() -> "Registry[Any]":

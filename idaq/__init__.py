@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from idaq.adapt.history import AdaptationHistory as AdaptationHistory
     from idaq.adapt.lockstep import EpisodeBatch as EpisodeBatch
     from idaq.adapt.policy import RandomPolicy as RandomPolicy
+    from idaq.adapt.session import Session as Session
     from idaq.adapt.strategy import Strategy as Strategy
     from idaq.adapt.strategy import adaptation_plan as adaptation_plan
+    from idaq.adapt.system import SystemPolicy as SystemPolicy
     from idaq.adapt.validation import validator as validator
     from idaq.collect.collect import collect as collect
     from idaq.core.config import config as config
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from idaq.core.errors import DatasetLockedError as DatasetLockedError
     from idaq.core.errors import DatasetNotFoundError as DatasetNotFoundError
     from idaq.core.errors import DatasetReplacedError as DatasetReplacedError
+    from idaq.core.errors import DeployError as DeployError
     from idaq.core.errors import DiskError as DiskError
     from idaq.core.errors import FormatVersionError as FormatVersionError
     from idaq.core.errors import IdaqError as IdaqError
@@ -48,16 +51,25 @@ if TYPE_CHECKING:
     from idaq.core.types import Episode as Episode
     from idaq.core.types import Success as Success
     from idaq.core.types import Task as Task
+    from idaq.deploy.read import SavedPolicy as SavedPolicy
+    from idaq.deploy.read import read_policy as read_policy
+    from idaq.deploy.save import save_policy as save_policy
+    from idaq.format.importing import Import as Import
+    from idaq.format.importing import ImportedEpisode as ImportedEpisode
+    from idaq.format.importing import ImportedTask as ImportedTask
     from idaq.hub.lookup import open_remote as open_remote
     from idaq.hub.remote import Remote as Remote
     from idaq.learn.algorithm import Agent as Agent
     from idaq.learn.algorithm import Algorithm as Algorithm
     from idaq.learn.algorithm import BeliefPolicy as BeliefPolicy
+    from idaq.learn.algorithm import ExportingAgent as ExportingAgent
     from idaq.learn.algorithm import Prior as Prior
     from idaq.learn.checkpoint import load_agent as load_agent
     from idaq.learn.config import AgentSpec as AgentSpec
     from idaq.learn.config import TrainConfig as TrainConfig
     from idaq.learn.config import training_config as training_config
+    from idaq.learn.dense import DenseLayer as DenseLayer
+    from idaq.learn.dense import DensePolicy as DensePolicy
     from idaq.learn.loggers import MetricLogger as MetricLogger
     from idaq.learn.loop import train as train
     from idaq.learn.state import load_modules as load_modules
@@ -80,10 +92,9 @@ if TYPE_CHECKING:
     from idaq.share.importers import Importer as Importer
     from idaq.share.importers import ReadOptions as ReadOptions
     from idaq.share.importers import import_dataset as import_dataset
-    from idaq.share.importing import Import as Import
-    from idaq.share.importing import ImportedEpisode as ImportedEpisode
-    from idaq.share.importing import ImportedTask as ImportedTask
     from idaq.tasks.family import Family as Family
+    from idaq.tasks.systems import make_env as make_env
+    from idaq.tasks.systems import run_episode as run_episode
 
 _FACE = {
     "open_dataset": "idaq.loader.dataset",
@@ -112,20 +123,30 @@ _FACE = {
     "Agent": "idaq.learn.algorithm",
     "Prior": "idaq.learn.algorithm",
     "BeliefPolicy": "idaq.learn.algorithm",
+    "ExportingAgent": "idaq.learn.algorithm",
+    "DensePolicy": "idaq.learn.dense",
+    "DenseLayer": "idaq.learn.dense",
     "Units": "idaq.learn.units",
     "module_state": "idaq.learn.state",
     "load_modules": "idaq.learn.state",
     "optimiser_state": "idaq.learn.state",
     "load_optimiser": "idaq.learn.state",
     "adapt": "idaq.adapt",
+    "Session": "idaq.adapt.session",
+    "SystemPolicy": "idaq.adapt.system",
+    "make_env": "idaq.tasks.systems",
+    "run_episode": "idaq.tasks.systems",
     "Strategy": "idaq.adapt.strategy",
     "adaptation_plan": "idaq.adapt.strategy",
     "AdaptationHistory": "idaq.adapt.history",
     "EpisodeBatch": "idaq.adapt.lockstep",
     "RandomPolicy": "idaq.adapt.policy",
-    "Import": "idaq.share.importing",
-    "ImportedTask": "idaq.share.importing",
-    "ImportedEpisode": "idaq.share.importing",
+    "Import": "idaq.format.importing",
+    "ImportedTask": "idaq.format.importing",
+    "ImportedEpisode": "idaq.format.importing",
+    "save_policy": "idaq.deploy.save",
+    "read_policy": "idaq.deploy.read",
+    "SavedPolicy": "idaq.deploy.read",
     "Importer": "idaq.share.importers",
     "ReadOptions": "idaq.share.importers",
     "import_dataset": "idaq.share.importers",
@@ -153,6 +174,7 @@ _FACE = {
     "PolicyError": "idaq.core.errors",
     "ShareError": "idaq.core.errors",
     "TransferError": "idaq.core.errors",
+    "DeployError": "idaq.core.errors",
     "DiskError": "idaq.core.errors",
     "RunError": "idaq.core.errors",
     "CheckpointError": "idaq.core.errors",

@@ -14,6 +14,7 @@ REGISTRIES = (
     "idaq.loader.samplers:SAMPLERS",
     "idaq.learn.config:ALGORITHMS",
     "idaq.learn.loggers:LOGGERS",
+    "idaq.deploy.formats:POLICY_FORMATS",
     "idaq.adapt.strategy:STRATEGIES",
     "idaq.adapt.uncertainty:UNCERTAINTIES",
     "idaq.share.importers:IMPORTERS",

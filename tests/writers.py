@@ -24,6 +24,7 @@ import numpy as np
 from idaq.collect.collect import collect
 from idaq.core.errors import IdaqError
 from idaq.format.edit import Labels, relabelled, subset
+from idaq.format.importing import dataset_source
 from idaq.format.merge import merged
 from idaq.format.reader import open_stored
 from idaq.format.store import delete_dataset, find_dataset, list_datasets
@@ -35,7 +36,6 @@ from idaq.hub.pull import pull
 from idaq.hub.push import push
 from idaq.hub.tasks import pull_tasks
 from idaq.share.import_arrays import read_npz
-from idaq.share.importing import dataset_source
 from idaq.share.npz import export_npz
 from tests.format.made import left_in, made_recipe, made_source
 from tests.recipes import small_recipe

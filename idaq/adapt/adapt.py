@@ -167,7 +167,12 @@ def make_problems(
 def _tests(tasks: TaskSet, config: AdaptConfig) -> tuple[TaskRecord, ...]:
     tests = tuple(task for task in tasks.tasks if task.split == config.split)
     if not tests:
-        raise DatasetError(f"{tasks.dataset_id} has no tasks in split {config.split!r}")
+        raise DatasetError(
+            f"{tasks.dataset_id} has no tasks in split {config.split!r}",
+            hint=f"idaq dataset split {tasks.dataset_id} --{config.split} TASKS, then train on that version"
+            if config.split in ("train", "validation", "test")
+            else "--set split=test",
+        )
     return tests
 
 
@@ -198,11 +203,11 @@ def _run(
     tasks = problems.task_indices
     fresh: list[EpisodeBatch] = []
     for number in range(config.episodes):
-        policy = _checked(strategy.explore(history), f"explore of strategy {name}", history.problems)
+        policy = checked_policy(strategy.explore(history), f"explore of strategy {name}", history.problems)
         history.add(policy, rollouts.run(tasks, _seeds(problems, config, number), policy, f"the policy of {name}"))
         progress(1)
         if number + 1 in config.report_at:
-            deployed = _checked(strategy.deploy(history), f"deploy of strategy {name}", history.problems)
+            deployed = checked_policy(strategy.deploy(history), f"deploy of strategy {name}", history.problems)
             seeds = _seeds(problems, config, _FRESH + number)
             fresh.append(rollouts.run(tasks, seeds, deployed, f"the policy that {name} deploys"))
             progress(1)
@@ -223,7 +228,7 @@ def _run(
     return history, result, fresh[-1]
 
 
-def _checked(policy: object, what: str, problems: int) -> Policy:
+def checked_policy(policy: object, what: str, problems: int) -> Policy:
     """The policy that a strategy gave. Raises PluginError for what is none, or is of another number of problems."""
     check_members(Policy, policy, what)
     if isinstance(policy, BeliefPolicy) and np.shape(policy.beliefs)[:1] != (problems,):
@@ -254,7 +259,8 @@ def _check_same(family: Family, task: TaskRecord, simulators: Mapping[str, str])
 def _test_task(task: TaskRecord) -> TestTask:
     if task.reference.random is None:
         raise DatasetError(
-            f"task {task.task_id} has no random reference to score against", hint="collect one with idaq"
+            f"task {task.task_id} has no random reference to score against",
+            hint="idaq dataset reference ID --family NAME (or --env ENV) measures it, as a new version",
         )
     return TestTask(
         task_id=task.task_id,

@@ -34,14 +34,15 @@ class AdaptationHistory:
     policies: list[Policy] = field(default_factory=list)
     """n, of each episode"""
     episodes: list[EpisodeBatch] = field(default_factory=list)
-    """n x P episodes"""
+    """n x P episodes, all of them of the T of the longest"""
     _embeddings: list[Floats] = field(default_factory=list)
     _scores: dict[str, list[Doubles]] = field(default_factory=dict)
 
     def add(self, policy: Policy, episodes: EpisodeBatch) -> None:
-        """One more episode of every problem."""
+        """One more episode of every problem; where it is longer than those before, they are filled up to its T."""
+        steps = max(batch.valid.shape[1] for batch in [episodes, *self.episodes])
         self.policies.append(policy)
-        self.episodes.append(episodes)
+        self.episodes[:] = [batch.of_length(steps) for batch in [*self.episodes, episodes]]
 
     @property
     def prior(self) -> Prior:
@@ -68,14 +69,15 @@ class AdaptationHistory:
         if not isinstance(self.agent, EmbeddingAgent):
             raise RunError(f"an agent of {self.agent.config.algorithm} does not embed transitions")
         missing = self.episodes[len(self._embeddings) :]
-        self._embeddings += [self.agent.embed(batch.transitions) for batch in missing]
-        return self._embeddings
+        self._embeddings += [self.agent.embed(batch.trimmed.transitions) for batch in missing]
+        steps = self.episodes[0].valid.shape[1] if self.episodes else 0
+        return [np.pad(z_PTZ, ((0, 0), (0, steps - z_PTZ.shape[1]), (0, 0))) for z_PTZ in self._embeddings]
 
     def scores(self, uncertainty: str) -> Float64[np.ndarray, "n P"]:
         """How in-distribution each episode was by an uncertainty that the strategy names; lower is better."""
         score, known = UNCERTAINTIES.get(uncertainty), self._scores.setdefault(uncertainty, [])
         for policy, episodes in list(zip(self.policies, self.episodes, strict=True))[len(known) :]:
-            known.append(self._checked(uncertainty, score(self.agent, episodes, policy)))
+            known.append(self._checked(uncertainty, score(self.agent, episodes.trimmed, policy)))
         return np.stack(known)
 
     def _checked(self, uncertainty: str, scores: object) -> Doubles:

@@ -4,7 +4,7 @@ Shapes: P problems, T steps, D observation, A action, Z latent.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,24 @@ class EpisodeBatch:
     def returns(self) -> NDArray[np.float64]:
         """(P,) undiscounted"""
         return np.where(self.valid, self.transitions.rewards, 0).sum(1, dtype=np.float64)
+
+    @property
+    def trimmed(self) -> "EpisodeBatch":
+        """The same as far as the longest episode goes: what is calculated of it does not depend on a time limit."""
+        return self.of_length(int(self.valid.sum(1).max()))
+
+    def of_length(self, steps: int) -> "EpisodeBatch":
+        """The same with T = `steps`: cut, or followed by steps of zeros that are not valid."""
+        if steps == self.valid.shape[1]:
+            return self
+        columns = {f.name: _of_length(getattr(self.transitions, f.name), steps) for f in fields(Transitions)}
+        return replace(self, transitions=Transitions(**columns), valid=_of_length(self.valid, steps))
+
+
+def _of_length(column: Array, steps: int) -> Array:
+    """(P, T, ...) -> (P, steps, ...)"""
+    missing = max(0, steps - column.shape[1])
+    return np.pad(column[:, :steps], [(0, 0), (0, missing), *[(0, 0)] * (column.ndim - 2)])
 
 
 class Rollouts:

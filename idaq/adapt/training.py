@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from idaq.adapt.uses import uses
 from idaq.adapt.validation import validator
 from idaq.core.metrics import steps_logged
 from idaq.core.types import Advance, ignore_progress
@@ -12,6 +13,7 @@ from idaq.learn.checkpoint import checkpoints, step_of
 from idaq.learn.config import TrainConfig, algorithm_of, training_config
 from idaq.learn.loggers import OnMetrics
 from idaq.learn.loop import train
+from idaq.learn.run import task_set
 from idaq.learn.validation import Validate
 from idaq.loader import Dataset, open_dataset
 
@@ -50,18 +52,20 @@ class TrainJob:
         dataset = open_dataset(self.dataset, self.root)
         defaults = dataset.manifest.recipe.train if dataset.manifest else {}
         config = training_config(self.settings, defaults, allow=self.allow)
-        note = None
+        notes = list[str]()
         if defaults and config.algorithm != algorithm_of(defaults):
-            note = (
-                f"the recipe's training settings are of {algorithm_of(defaults)}: {config.algorithm} takes none of them"
-            )
+            theirs = algorithm_of(defaults)
+            notes.append(f"the recipe's training settings are of {theirs}: {config.algorithm} takes none of them")
+        if dataset.manifest:
+            known = uses(dataset.dataset_id, dataset.manifest.family, task_set(dataset).tasks)
+            notes += [f"{dataset.dataset_id} {known.adapt_line()}"] if known.adapt else []
         return Training(
             job=self,
             out=self.out or Path("runs") / f"{dataset.dataset_id.replace('/', '-')}-seed{config.seed}",
             dataset=dataset,
             config=config,
             validate=validator(dataset, config, allow=self.allow),
-            note=note,
+            notes=tuple(notes),
         )
 
     def run(self) -> TrainedRun:
@@ -78,8 +82,8 @@ class Training:
     dataset: Dataset
     config: TrainConfig
     validate: Validate | None
-    note: str | None
-    """what of the recipe is not taken"""
+    notes: tuple[str, ...]
+    """what of the recipe is not taken, and what the agent cannot be used for"""
 
     def run(
         self, progress: Advance = ignore_progress, on_metrics: OnMetrics = lambda _step, _values: None

@@ -17,7 +17,7 @@ from idaq.collect.plan import (
     behaviours_of,
     check_sendable,
     content_of,
-    entry_point_of,
+    env_reference,
     env_spec_json,
     environment_notes,
     make_plan,
@@ -30,7 +30,7 @@ from idaq.core.machine import total_memory
 from idaq.core.notes import Notes
 from idaq.core.types import Advance, ignore_progress
 from idaq.format.card import dataset_card
-from idaq.format.documents import EnvReference, References, ReturnStatistics, TaskRecord
+from idaq.format.documents import References, ReturnStatistics, TaskRecord
 from idaq.format.lock import locked
 from idaq.format.reader import open_stored
 from idaq.format.recipe import Recipe, attribution_notes
@@ -208,18 +208,13 @@ def _task_record(plan: Plan, index: int, folder: Path) -> TaskRecord:
     numbers = range(len(plan.behaviours))
     shards = [read_shard(folder, Cell(task_index=index, behaviour_index=number)) for number in numbers]
     returns = [[episode.total_reward for episode in shard.episodes] for shard in shards]
-    family, spec = plan.family, plan.family.env_spec
+    family = plan.family
     task = {key: value for key, value in asdict(family.tasks[index]).items() if key not in ("split", "success")}
     return TaskRecord(
         **task,
         split=plan.splits[index],
         success=family.tasks[index].success,
-        env=EnvReference(
-            id=spec.id,
-            entry_point=entry_point_of(family),
-            kwargs=dict(spec.kwargs),
-            max_episode_steps=spec.max_episode_steps,
-        ),
+        env=env_reference(family),
         reset_options={"task": index},
         reference=References(
             random=_statistics(returns[-1], "uniform random actions, measured at collection; not in the dataset"),

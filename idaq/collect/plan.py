@@ -15,6 +15,7 @@ from idaq.core.digest import value_digest
 from idaq.core.errors import CollectError, ConfigError, PluginError
 from idaq.core.extras import missing_extra
 from idaq.core.seeds import generator
+from idaq.format.documents import EnvReference
 from idaq.format.recipe import Behaviour, Recipe
 from idaq.tasks import Family, Spaces, get_family
 
@@ -148,6 +149,17 @@ def entry_point_of(family: Family) -> str:
     """`package.module:thing` of the environment, also where the family holds the class itself."""
     entry = family.env_spec.entry_point
     return entry if isinstance(entry, str) else f"{entry.__module__}:{entry.__qualname__}"  # type: ignore[union-attr]
+
+
+def env_reference(family: Family) -> EnvReference:
+    """The environment as each task of a dataset states it."""
+    spec = family.env_spec
+    return EnvReference(
+        id=spec.id,
+        entry_point=entry_point_of(family),
+        kwargs=dict(spec.kwargs),
+        max_episode_steps=spec.max_episode_steps,
+    )
 
 
 def environment_notes(family: Family) -> list[str]:

@@ -17,6 +17,7 @@ IdaqError
 │   └── PolicyError             weights of a behaviour policy are missing, damaged, or not those asked for
 ├── ShareError                  a hub cannot be used, or what it sends is not what it states
 │   └── TransferError           a connection broke or stalled: trying again may help
+├── DeployError                 a policy cannot leave, or a policy folder cannot be used
 ├── DiskError                   the system cannot read or write a file: full, read-only, no permission, ...
 └── RunError                    a run directory or a training run cannot be used
     ├── CheckpointError
@@ -117,6 +118,10 @@ class ShareError(IdaqError):
 
 class TransferError(ShareError):
     """A connection broke or stalled: trying again may help."""
+
+
+class DeployError(IdaqError):
+    """A policy cannot leave, or a policy folder cannot be used."""
 
 
 class DiskError(IdaqError):

@@ -16,6 +16,7 @@ from idaq.core.errors import UsageError
 from idaq.core.files import replacing
 from idaq.core.types import Advance, Array, ignore_progress
 from idaq.tasks import Family
+from idaq.tasks.systems import Acts, Env, run_episode
 
 if TYPE_CHECKING:
     from idaq.learn.algorithm import Agent  # imports torch
@@ -70,6 +71,21 @@ def play(agent: "Agent", family: Family, task: int, z_Z: Array) -> NDArray[np.ui
     return np.stack(frames)
 
 
+def film_system(env: Env, policy: Acts, max_steps: int | None = None) -> Scene:
+    """A fresh episode of a policy on an environment that renders: at most FRAMES pictures, evenly spaced.
+
+    Raises UsageError for one that does not draw itself.
+    """
+    drawn: list[NDArray[np.uint8]] = []
+    episode = run_episode(
+        env, policy, seed=0, max_steps=max_steps, on_step=lambda *_: drawn.append(_square(env.render()))
+    )
+    env.close()
+    chosen = np.unique(np.linspace(0, len(drawn) - 1, FRAMES).astype(int))
+    title = f"deployed policy: return {episode.total_reward:.0f}"
+    return Scene(title=title, frames=np.stack([drawn[frame] for frame in chosen]))
+
+
 def write_video(scenes: Sequence[Scene], path: Path) -> None:
     """The scenes side by side as an animated GIF, the shorter ones waiting at their end."""
     length = max(len(scene.frames) for scene in scenes)
@@ -93,7 +109,7 @@ def write_stills(scenes: Sequence[Scene], path: Path) -> None:
 
 def _square(rendered: object) -> NDArray[np.uint8]:
     if not isinstance(rendered, np.ndarray):
-        raise UsageError("this family's environment does not draw itself")
+        raise UsageError("the environment does not draw itself")
     return np.asarray(Image.fromarray(rendered).resize((SIDE, SIDE), Image.Resampling.BILINEAR))
 
 

@@ -1,13 +1,15 @@
 """Which episodes of a dataset: by task, split, behaviour and return, from the episode table alone. M episodes."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from idaq.core.errors import UsageError, unknown_name
+from idaq.core.seeds import generator
+from idaq.core.text import shorten
 from idaq.core.types import Task
 from idaq.format.reader import EpisodeTable
 
@@ -79,6 +81,31 @@ def parse_tasks(text: str, tasks: Sequence[Task]) -> tuple[int, ...]:
             raise UsageError(f"no task has an index from {part}", hint="first:last, the last excluded")
         found += within
     return tuple(dict.fromkeys(found))
+
+
+def chosen_splits(tasks: Sequence[Task], splits: Mapping[str, str], test_tasks: int | None = None) -> dict[int, str]:
+    """The split of each task that is asked for, by index: from lists as `parse_tasks` takes them, or so many tasks,
+    drawn at random, for `test`.
+
+    Raises UnknownNameError for a task that there is not, UsageError for one in two lists, for one in none where `train`
+    is listed, and where no task would be left to learn from.
+    """
+    if test_tasks is not None:
+        if splits or not 0 < test_tasks < len(tasks):
+            said = f"--test-tasks {test_tasks} of {len(tasks)} tasks"
+            raise UsageError(said, hint="1 or more, one less than all of them at most; without other splits")
+        order = generator(0).permutation([task.task_index for task in tasks])[:test_tasks]
+        return dict.fromkeys(sorted(order.tolist()), "test")
+    chosen: dict[int, str] = {}
+    for split, text in splits.items():
+        for index in parse_tasks(text, tasks):
+            if chosen.setdefault(index, split) != split:
+                raise UsageError(f"task {index} would be in two splits, {chosen[index]} and {split}")
+    left = [task.task_id for task in tasks if task.task_index not in chosen]
+    if "train" in splits and left:
+        hint = "name each task, or leave train out"
+        raise UsageError(shorten(f"tasks are in no split: {', '.join(left)}"), hint=hint)
+    return chosen
 
 
 def _between(table: EpisodeTable, quantiles: tuple[float, float]) -> NDArray[np.bool_]:

@@ -3,13 +3,14 @@
 import os
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from idaq.core.errors import DatasetError, DatasetNotFoundError, unknown_name
 from idaq.core.files import below, fsync_folder, read_json
-from idaq.core.ids import datasets_root
+from idaq.core.ids import datasets_root, parse_id
 from idaq.core.text import shorten
 from idaq.format import layout
 from idaq.format.lock import locked
@@ -78,6 +79,13 @@ def find_dataset(id_or_path: str | Path, root: str | Path | None = None) -> Path
     raise DatasetNotFoundError(
         f"there is no dataset {str(id_or_path)[:200]!r} in {base}", hint=near or "idaq collect point-robot makes one"
     )
+
+
+def next_version(dataset_id: str, root: str | Path | None = None) -> str:
+    """The id of the lowest version above a dataset's for which there is none: me/x-v2 of me/x-v0, where v1 is there."""
+    parsed, base = parse_id(dataset_id), datasets_root(root)
+    versions = (replace(parsed, version=number) for number in count(parsed.version + 1))
+    return next(str(one) for one in versions if not (base / str(one)).exists())
 
 
 def delete_dataset(path: Path, root: str | Path | None = None) -> None:

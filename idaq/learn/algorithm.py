@@ -18,6 +18,7 @@ from idaq.core.policy import Policy
 from idaq.core.registry import check_members
 from idaq.core.types import Floats
 from idaq.learn.config import AgentSpec, TrainConfig
+from idaq.learn.dense import DensePolicy
 from idaq.loader.transitions import Transitions
 
 if TYPE_CHECKING:
@@ -91,6 +92,15 @@ class PredictingAgent(Protocol):
         self, data: Transitions, beliefs: Float32[np.ndarray, "R Z"]
     ) -> tuple[Float32[np.ndarray, "E R Q"], Float32[np.ndarray, "R Q"]]:
         """Predicted and true (r, s' - s) in normalised units of transitions (R): (E, R, 1 + D), (R, 1 + D)."""
+        ...
+
+
+@runtime_checkable
+class ExportingAgent(Protocol):
+    """An agent whose policy under a belief can leave: as dense layers, which every runtime has."""
+
+    def export_policy(self, belief: Float32[np.ndarray, "Z"]) -> DensePolicy:
+        """The policy under a belief, which is folded in: the same actions as `policy` gives, to rounding."""
         ...
 
 

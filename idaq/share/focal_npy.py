@@ -26,11 +26,11 @@ from idaq.core.config import canonical_json, to_mapping
 from idaq.core.errors import DatasetError
 from idaq.core.files import write_json, write_text
 from idaq.core.types import Advance, Array, Episode, ignore_progress
+from idaq.format.boxes import count_changed
 from idaq.format.documents import Counts
 from idaq.format.layout import row_width
 from idaq.format.reader import StoredDataset
 from idaq.share.exporting import count, each_episode, new_folder
-from idaq.share.spaces import count_changed
 
 RowForm = Literal["flat", "objects"]
 

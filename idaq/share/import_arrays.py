@@ -19,11 +19,11 @@ from idaq.core.checks import as_column, as_flags, as_indices, check_finite, chec
 from idaq.core.errors import CorruptDatasetError, DatasetError
 from idaq.core.notes import Notes
 from idaq.core.types import Array
+from idaq.format.boxes import flat_box
 from idaq.format.guarded import require_readable
+from idaq.format.importing import Import, ImportedEpisode, ImportedTask, slug
 from idaq.share.import_layouts import hdf5_members, layout_hint, name_summary
-from idaq.share.importing import Import, ImportedEpisode, ImportedTask, slug
 from idaq.share.rows import Rows, episodes_of_rows
-from idaq.share.spaces import flat_box
 
 _TERMINAL, _TIMEOUT = ("terminated", "terminals", "terminations"), ("truncated", "timeouts", "truncations")
 _NUMBERS = ("observations", "actions", "rewards", "next_observations")

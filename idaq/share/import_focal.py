@@ -17,8 +17,8 @@ from idaq.core.errors import CorruptDatasetError, DatasetError, DatasetNotFoundE
 from idaq.core.files import read_json
 from idaq.core.notes import Notes
 from idaq.core.types import Array
+from idaq.format.importing import Import, ImportedEpisode, ImportedTask, slug
 from idaq.share.import_layouts import folder_hint
-from idaq.share.importing import Import, ImportedEpisode, ImportedTask, slug
 from idaq.share.rows import Rows, episodes_of_rows, same_rows
 
 _FOLDER = re.compile(r"goal_idx(\d{1,6})")

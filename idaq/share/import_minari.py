@@ -14,9 +14,9 @@ from idaq.format import layout
 from idaq.format.columns import get_episode
 from idaq.format.documents import EnvReference
 from idaq.format.guarded import require_readable
+from idaq.format.importing import UNKNOWN_ENV, Import, ImportedEpisode, ImportedTask, slug
 from idaq.format.minari_reader import PlainMinariDataset, read_plain_minari
 from idaq.format.reader import read_metadata
-from idaq.share.importing import UNKNOWN_ENV, Import, ImportedEpisode, ImportedTask, slug
 from idaq.share.rows import Rows, episodes_of_rows
 
 _READ = {"id", "seed", "total_steps", "task_index"}

@@ -11,17 +11,15 @@ An importer says itself which sources are its own. Those that ship are imported 
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from idaq.core.errors import UsageError
 from idaq.core.registry import Registry, accept_like
 from idaq.core.types import ShowProgress, show_nothing
 
 if TYPE_CHECKING:
-    from idaq.format.writer import DatasetSource
-    from idaq.share.importing import Import
+    from idaq.format.importing import Import
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,7 +170,12 @@ def import_dataset(
     importer: str | None = None,
     tasks: Sequence[str] = (),
     params: Mapping[str, float | list[float]] | None = None,
-    family: str = "imported",
+    family: str | None = None,
+    task_indices: Sequence[int] = (),
+    env: str | None = None,
+    env_settings: Mapping[str, Any] | None = None,
+    splits: Mapping[str, str] | None = None,
+    test_tasks: int | None = None,
     description: str | None = None,
     authors: Sequence[str] = (),
     license: str | None = None,
@@ -184,20 +187,24 @@ def import_dataset(
     """Make a verified dataset of other people's data; several sources become several tasks, in the order given.
 
     `importer` names the importer of all sources, which are else recognised one by one. `tasks` names the tasks, one a
-    source; `params` are those of the only one. `strict` writes nothing if there is anything to note. A .zarr is an idaq
-    dataset: it comes alone and keeps its id.
+    source; `params` are those of the only one. `family` makes them tasks of a family, by `task_indices` or parameters;
+    `env` is an environment of your own, made with `env_settings` and each task's parameters: see `idaq.share.links`.
+    `splits` names the tasks of each split, `test_tasks` draws so many into `test`; the others are in `train`. `strict`
+    writes nothing if there is anything to note. A .zarr is an idaq dataset: it comes alone and keeps its id.
 
     Raises UsageError for sources, names or an id that cannot be, DatasetError for data that cannot be or notes under
     `strict`, DatasetExistsError if the id is taken, CorruptDatasetError for what is damaged.
     """
     from idaq.core.ids import datasets_root, parse_id
     from idaq.core.notes import refuse_notes
-    from idaq.share.importing import dataset_source, state_attribution
+    from idaq.format.importing import dataset_source, state_attribution, write_source
+    from idaq.share.links import assign_splits, link
     from idaq.share.sources import read_sources
 
     texts, base = [str(source) for source in sources], datasets_root(root)
     if importer is None and any(text.rstrip("/").endswith(ZARR) for text in texts):
-        if len(texts) > 1 or new_id or family != "imported" or description or authors or license or tasks or params:
+        stated = (new_id, family, env, splits, test_tasks, description, authors, license, tasks, params)
+        if len(texts) > 1 or any(stated):
             said = "a .zarr is an idaq dataset: it comes alone and states its id, tasks, authors and licence itself"
             raise UsageError(said, hint="idaq dataset relabel changes id, description, authors and licence")
         return _imported(_import_zarr(os.path.expanduser(texts[0]), base, show), ())
@@ -214,23 +221,16 @@ def import_dataset(
             root=base,
             progress=advance,
         )
+    link(read, family, task_indices, env, env_settings or {})
+    assign_splits(read, splits or {}, test_tasks)
     state_attribution(read, authors, license)
-    source = dataset_source(read, new_id, family, description or f"Imported from {read.origin}.")
+    source = dataset_source(
+        read, new_id, "imported" if family is None else family, description or f"Imported from {read.origin}."
+    )
     if strict:
         refuse_notes(source.notes)
-    return _imported(_write(source, sum(len(task.episodes) for task in read.tasks), base, show), source.notes)
-
-
-def _write(source: "DatasetSource", episodes: int, root: Path, show: ShowProgress) -> Path:
-    """Write and verify the dataset; it appears only if nothing is wrong with it."""
-    from idaq.format.card import dataset_card
-    from idaq.format.verify import check_valid
-    from idaq.format.writer import write_dataset
-
-    card = dataset_card(source.recipe, source.tasks, f"Made by {source.operation}.")
-    with show(f"writing {source.recipe.id}", 3 * episodes, "episodes") as advance:
-        check = partial(check_valid, otherwise="what was imported makes a corrupt dataset", progress=advance)
-        return write_dataset(source, root, card, advance, check)
+    episodes = sum(len(task.episodes) for task in read.tasks)
+    return _imported(write_source(source, episodes, base, show), source.notes)
 
 
 def _import_zarr(url: str, root: Path, show: ShowProgress) -> Path:

@@ -13,11 +13,11 @@ from idaq.core.ids import datasets_root
 from idaq.core.notes import Notes
 from idaq.core.outside import raised_as
 from idaq.core.types import Advance, TaskParams, ignore_progress
+from idaq.format.boxes import joint_box
+from idaq.format.importing import Import, ImportedTask, slug
 from idaq.format.recipe import join_attribution
 from idaq.format.store import find_dataset
 from idaq.share.importers import MINARI, ReadOptions, importer_of
-from idaq.share.importing import Import, ImportedTask, slug
-from idaq.share.spaces import joint_box
 
 
 def read_sources(

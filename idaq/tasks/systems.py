@@ -4,11 +4,12 @@ Shapes: T steps, D observation, A action.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, cast, runtime_checkable
 
 import gymnasium as gym
 import numpy as np
+from gymnasium.envs.registration import EnvSpec
 
 from idaq.core.errors import IdaqError, NonFiniteError, PluginError, UsageError
 from idaq.core.outside import raised_as
@@ -61,6 +62,21 @@ def make_env(name: str, settings: Mapping[str, Any] | None = None, render_mode: 
     if not isinstance(env, gym.Env):
         raise PluginError(f"{name} gave a {type(env).__name__}, which is no gymnasium.Env")
     return cast(Env, env)
+
+
+def env_spec_of(name: str, settings: Mapping[str, Any], env: Env) -> EnvSpec:
+    """What makes an environment again that `make_env(name, settings)` made: `gymnasium.make` and Minari take it.
+
+    A function's own time limit and wrappers are its own affair, and not stated. Raises PluginError for an environment
+    that does not say how it was made.
+    """
+    if is_reference(name):
+        return EnvSpec(id=name.rpartition(":")[2].rpartition(".")[2], entry_point=name, kwargs=dict(settings))
+    if env.spec is None:
+        raise PluginError(f"{name} made an environment without a spec: nothing says how to make it again")
+    entry = env.spec.entry_point
+    written = entry if isinstance(entry, str) or entry is None else f"{entry.__module__}:{entry.__qualname__}"  # type: ignore[union-attr]
+    return replace(env.spec, entry_point=written)
 
 
 def run_episode(

@@ -10,7 +10,7 @@ import pytest
 
 from idaq.core.config import from_mapping, to_mapping
 from idaq.format.writer import write_dataset
-from idaq.learn.algorithm import Agent, Algorithm, Prior
+from idaq.learn.algorithm import Agent, Algorithm, ExportingAgent, Prior
 from idaq.learn.config import ALGORITHMS, TrainConfig
 from idaq.learn.loop import agent_spec, training_step
 from idaq.learn.prior import infer_prior
@@ -144,6 +144,18 @@ class AlgorithmContract:
         other = seen.copy()
         other[1:] = 7
         np.testing.assert_allclose(self.act(agent, beliefs, other)[0], acted[0], rtol=1e-4, atol=1e-5 * scale.max())
+
+    def test_a_policy_that_leaves_acts_as_the_agents_own(self, dataset: Dataset, sampler: Sampler[Any]) -> None:
+        """Where the agent has `export_policy`: to 1e-5 of the action space."""
+        agent = self.create(dataset, sampler).agent(None)
+        if not isinstance(agent, ExportingAgent):
+            pytest.skip("its policies do not leave: the agent has no export_policy")
+        beliefs, spec = agent.infer(_contexts(dataset)), agent.spec
+        normal = np.random.default_rng(0).standard_normal((len(beliefs), spec.observation_size))
+        seen = (normal * spec.observation_std + spec.observation_mean).astype(np.float32)
+        left = [agent.export_policy(belief).act(one) for belief, one in zip(beliefs, seen, strict=True)]
+        scale = np.array(spec.action_scale)
+        np.testing.assert_allclose(np.stack(left) / scale, self.act(agent, beliefs, seen) / scale, rtol=0, atol=1e-5)
 
     def act(self, agent: Agent, beliefs: Any, observations: Any) -> Any:
         policy = agent.policy(beliefs)

@@ -99,3 +99,59 @@ def test_training_refuses_actions_without_width_or_bounds(idaq: Idaq, tmp_path: 
         done = idaq("train", "--dataset", str(tmp_path / name / "other/made-v0"), *TRAIN)
         assert done.code == 1
         assert f"numbers of the action have no width or no bounds, so none can be chosen: {said}" in done.err
+
+
+def test_imported_tasks_get_a_test_split_afterwards(idaq: Idaq, tmp_path: Path) -> None:
+    files = [archive(tmp_path / f"{name}.npz", number) for number, name in enumerate("abc")]
+    done = idaq("dataset", "import", *files, "--id", "me/late/x-v0")
+    assert "no test tasks (idaq dataset split me/late/x-v0 --test TASKS)" in done.out
+    split = idaq("dataset", "split", "me/late/x-v0", "--test", "c")
+    assert split.code == 0, split.err
+    assert "me/late/x-v1: 3 tasks, 3 episodes" in split.out
+    assert "no test tasks" not in split.out
+    shown = json.loads(idaq("dataset", "show", "me/late/x-v1", "--json").out)
+    assert shown["splits"] == {"train": [0, 1], "test": [2]}
+    assert [obstacle["what"] for obstacle in shown["uses"]["adapt"]] == ["no random reference", "no environment known"]
+    again = json.loads(idaq("dataset", "split", "me/late/x-v0", "--test-tasks", "2", "--json").out)
+    assert again["id"] == "me/late/x-v2"
+    named = idaq("dataset", "split", "me/late/x-v0", "--train", "a", "--test", "1:", "--id", "me/late/chosen-v0")
+    assert named.code == 0, named.err
+    assert idaq("dataset", "verify", "me/late/chosen-v0").code == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ((), "no task is put into a split"),
+        (("--train", "a"), "tasks are in no split: b"),
+        (("--test", "nobody"), "unknown task 'nobody'"),
+        (("--test", "a", "--train", "a,b"), "task 0 would be in two splits"),
+    ],
+)
+def test_a_split_that_cannot_be_is_refused(idaq: Idaq, tmp_path: Path, options: tuple[str, ...], said: str) -> None:
+    files = [archive(tmp_path / f"{name}.npz", number) for number, name in enumerate("ab")]
+    idaq("dataset", "import", *files, "--id", "me/refused/x-v0")
+    done = idaq("dataset", "split", "me/refused/x-v0", *options)
+    assert done.code == 2
+    assert said in done.err
+
+
+def test_a_family_or_an_environment_that_does_not_match_is_told_before_anything_is_written(
+    idaq: Idaq, world: Path, tmp_path: Path
+) -> None:
+    file = archive(tmp_path / "a.npz")
+    for more, said in [
+        (("--family", "point-robot"), "the family point-robot"),
+        (("--env", "Pendulum-v1"), "the environment Pendulum-v1 of (3,)"),
+        (("--family", "point-robot", "--task-index", "one"), "--task-index one is not understood"),
+    ]:
+        done = idaq("dataset", "import", file, "--id", "me/mismatch/a-v0", *more)
+        assert done.code in (1, 2)
+        assert said in done.err
+    assert not (world / "datasets/me/mismatch").exists()
+
+
+def test_training_says_first_that_nothing_can_be_adapted_to(idaq: Idaq, tmp_path: Path) -> None:
+    idaq("dataset", "import", archive(tmp_path / "a.npz"), "--id", "me/alone/a-v0")
+    done = idaq("train", "--dataset", "me/alone/a-v0", *TRAIN)
+    assert "note: me/alone/a-v0 can be adapted to by idaq adapt: no: no test tasks (idaq dataset split" in done.err

@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "dataset subset": (ID, CUT, "--split", "train"),
     "dataset merge": ("idaq/point-robot/all-v0", ID, CUT),
     "dataset relabel": (ID, "idaq/point-robot/new-v0", "--split", "test=:"),
+    "dataset split": (ID, "--test-tasks", "3"),
     "dataset diff": (ID, CUT),
     "dataset export": (ID, "x.npz"),
     "dataset import": ("x.npz", "--id", "me/point/x-v0"),

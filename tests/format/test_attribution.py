@@ -17,6 +17,7 @@ from idaq.core.types import Episode
 from idaq.format import layout
 from idaq.format.card import dataset_card, stored_card
 from idaq.format.edit import Labels, relabelled, subset
+from idaq.format.importing import Import, ImportedEpisode, ImportedTask, dataset_source, state_attribution
 from idaq.format.reader import StoredDataset, open_stored
 from idaq.format.recipe import Recipe, attribution_notes, join_attribution
 from idaq.format.verify import verify
@@ -27,7 +28,6 @@ from idaq.format.zarr.transfer import export_zarr
 from idaq.hub.lookup import open_remote
 from idaq.hub.push import push
 from idaq.share.import_minari import read_minari
-from idaq.share.importing import Import, ImportedEpisode, ImportedTask, dataset_source, state_attribution
 from tests.format.made import made_source
 from tests.format.sealing import alter_document, alter_metadata, reseal
 from tests.recipes import small_recipe

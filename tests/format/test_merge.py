@@ -19,11 +19,11 @@ from idaq.core.types import Episode
 from idaq.format.columns import get_episode, map_columns
 from idaq.format.documents import ReturnStatistics
 from idaq.format.edit import Labels, relabelled, subset
+from idaq.format.importing import Import, ImportedEpisode, ImportedTask, dataset_source
 from idaq.format.merge import Clash, merged
 from idaq.format.reader import StoredDataset, open_stored
 from idaq.format.verify import verify
 from idaq.format.writer import DatasetSource, write_dataset
-from idaq.share.importing import Import, ImportedEpisode, ImportedTask, dataset_source
 from tests.recipes import small_recipe
 
 NEW = "me/goals/both-v0"

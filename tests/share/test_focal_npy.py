@@ -11,11 +11,11 @@ import pytest
 from idaq.collect.collect import Collected
 from idaq.core.errors import DatasetError, DatasetExistsError
 from idaq.format.documents import Counts
+from idaq.format.importing import dataset_source
 from idaq.format.reader import open_stored
 from idaq.format.writer import write_dataset
 from idaq.loader import open_dataset
 from idaq.share.focal_npy import export_focal_npy
-from idaq.share.importing import dataset_source
 from idaq.share.sources import read_sources
 from tests.format.made import PLANS
 from tests.share.tagged import TRANSITIONS, assert_tagged

@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 
 from idaq.core.types import Episode
-from idaq.share.importing import Import, ImportedEpisode, ImportedTask
+from idaq.format.importing import Import, ImportedEpisode, ImportedTask
 
 
 class Lines:

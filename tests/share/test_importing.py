@@ -14,13 +14,13 @@ from idaq.collect.collect import Collected
 from idaq.core.errors import CorruptDatasetError, DatasetError, DatasetNotFoundError
 from idaq.core.notes import Notes
 from idaq.core.types import Array
+from idaq.format.importing import Import, dataset_source
 from idaq.format.reader import open_stored
 from idaq.format.verify import verify
 from idaq.format.writer import write_dataset
 from idaq.loader import Dataset, open_dataset
 from idaq.share.import_arrays import read_d4rl, read_npz
 from idaq.share.import_focal import read_focal
-from idaq.share.importing import Import, dataset_source
 from idaq.share.npz import export_npz
 from idaq.share.rows import Rows, episodes_of_rows
 from idaq.share.sources import read_sources

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from idaq.core.errors import DatasetError, UsageError
+from idaq.format.importing import Import, dataset_source, unify
 from idaq.format.reader import open_stored
 from idaq.format.verify import verify
 from idaq.format.writer import write_dataset
 from idaq.loader import Dataset, open_dataset
-from idaq.share.importing import Import, dataset_source, unify
 from idaq.share.sources import parse_params, read_sources
 from tests.share.test_import_minari import episode, made
 

@@ -23,6 +23,7 @@ from idaq.core.types import Floats
 from idaq.learn.algorithm import BeliefPolicy, Prior, Respond
 from idaq.learn.algorithms.focal_td3bc_config import EnsembleConfig, FocalConfig, FocalTd3BcConfig, Td3BcConfig
 from idaq.learn.config import AgentSpec
+from idaq.learn.dense import DenseLayer, DensePolicy
 from idaq.learn.networks import EnsembleMLP, mlp, weights_drawn_from
 from idaq.learn.state import load_modules, load_optimiser, module_state, optimiser_state
 from idaq.learn.units import Units
@@ -305,6 +306,13 @@ class FocalAgent:
         """The policy under a belief of each problem, deterministic."""
         return BeliefPolicy(respond=self._respond, beliefs=beliefs)
 
+    def export_policy(self, belief: Float32[np.ndarray, "Z"]) -> DensePolicy:
+        """The actor under one belief, as dense layers."""
+        *hidden, last = _layers(self._networks.policy.actor)
+        layers = [DenseLayer(weight=weight, bias=bias, activation="relu") for weight, bias in hidden]
+        layers.append(DenseLayer(weight=last[0], bias=last[1], activation="tanh"))
+        return DensePolicy.of(self.spec, [layers[0].given(belief), *layers[1:]])
+
     @torch.no_grad()
     def predict(
         self, data: Transitions, beliefs: Float32[np.ndarray, "R Z"]
@@ -319,13 +327,18 @@ class FocalAgent:
         return module_state("", self._units, self._networks)
 
 
-def _response(actor: nn.Sequential, units: Units) -> Respond:
-    """The actor in NumPy, its weights copied: for the few rows of an adaptation torch takes three times as long."""
-    layers = [
+def _layers(actor: nn.Sequential) -> list[tuple[Floats, Floats]]:
+    """Weights (I, O) and biases (O,) of each layer, copied."""
+    return [
         (layer.weight.detach().cpu().numpy().T.copy(), layer.bias.detach().cpu().numpy().copy())
         for layer in actor
         if isinstance(layer, nn.Linear)
     ]
+
+
+def _response(actor: nn.Sequential, units: Units) -> Respond:
+    """The actor in NumPy, its weights copied: for the few rows of an adaptation torch takes three times as long."""
+    layers = _layers(actor)
     mean, std = units.observation_mean.cpu().numpy(), units.observation_std.cpu().numpy()
     centre, scale = units.action_centre.cpu().numpy(), units.action_scale.cpu().numpy()
 

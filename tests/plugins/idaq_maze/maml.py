@@ -94,6 +94,15 @@ class MamlAgent:
     def policy(self, beliefs: np.ndarray) -> idaq.BeliefPolicy:
         return idaq.BeliefPolicy(respond=self._respond, beliefs=beliefs)
 
+    def export_policy(self, belief: np.ndarray) -> idaq.DensePolicy:
+        shapes = [tensor.shape for tensor in self._weights]
+        parts = np.split(belief, np.cumsum([shape.numel() for shape in shapes])[:-1])
+        arrays = [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)]
+        pairs = zip(arrays[::2], arrays[1::2], strict=True)
+        return idaq.DensePolicy.of(
+            self.spec, [idaq.DenseLayer(weight=w, bias=b[0], activation="tanh") for w, b in pairs]
+        )
+
     def tensors(self) -> dict[str, Tensor]:
         return {f"net.{i}": tensor for i, tensor in enumerate(self._weights)}
 

@@ -1,9 +1,12 @@
 """Other people's data as a dataset of format 1: what every reader gives, and what is written of it."""
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -13,11 +16,13 @@ from idaq.core.errors import DatasetError
 from idaq.core.ids import parse_id
 from idaq.core.notes import Notes
 from idaq.core.text import printable
-from idaq.core.types import Episode, FamilyName, TaskParams
+from idaq.core.types import Episode, FamilyName, ShowProgress, Slug, Success, TaskParams, show_nothing
+from idaq.format import boxes
+from idaq.format.card import dataset_card
 from idaq.format.documents import EnvReference, References, ReturnStatistics, TaskRecord
 from idaq.format.recipe import Behaviour, Recipe, Splits
-from idaq.format.writer import DatasetSource, EpisodeEntry
-from idaq.share import spaces
+from idaq.format.verify import check_valid
+from idaq.format.writer import DatasetSource, EpisodeEntry, write_dataset
 
 _RETURN_SOURCE = "the imported episodes of this task"
 UNKNOWN_ENV = EnvReference(id="unknown", entry_point="", kwargs={}, max_episode_steps=None)
@@ -43,6 +48,12 @@ class ImportedTask:
     """its place among the tasks, where the format gives one"""
     params: TaskParams = field(default_factory=dict)
     env: EnvReference = UNKNOWN_ENV
+    reset_options: dict[str, Any] = field(default_factory=dict)
+    """what its environment's `reset` takes to start it"""
+    success: Success | None = None
+    random: ReturnStatistics | None = None
+    """returns of random actions, where they were measured"""
+    split: str = "train"
 
 
 @dataclass(kw_only=True)
@@ -60,6 +71,8 @@ class Import:
     """as the source states them; empty and None where it does not"""
     notes: Notes = field(default_factory=Notes)
     """what was cut, cast, dropped or assumed"""
+    simulators: dict[str, str] = field(default_factory=dict)
+    """versions of the packages that decide what an episode holds, where they are known"""
     spaces: tuple[gym.spaces.Box, gym.spaces.Box] | None = None
     """the spaces to write, once they are known"""
 
@@ -83,18 +96,18 @@ def unify(imported: Import) -> tuple[gym.spaces.Box, gym.spaces.Box]:
     if not tasks:
         raise DatasetError(f"{where} holds no episodes", details=notes)
     names = ("observations", "actions", "rewards")
-    spaces.check_equal_sizes((task.name, entry.episode) for task in tasks for entry in task.episodes)
+    boxes.check_equal_sizes((task.name, entry.episode) for task in tasks for entry in task.episodes)
     columns = {name: [getattr(e.episode, name) for task in tasks for e in task.episodes] for name in names}
-    kinds = {name: spaces.common_dtype(columns[name], name) for name in names}
+    kinds = {name: boxes.common_dtype(columns[name], name) for name in names}
     for task in tasks:
         note: Callable[[str, int], None] = partial(notes.add, task.name)
-        task.episodes = [replace(e, episode=spaces.cast(e.episode, kinds, note)) for e in task.episodes]
+        task.episodes = [replace(e, episode=boxes.cast(e.episode, kinds, note)) for e in task.episodes]
     columns = {name: [getattr(e.episode, name) for task in tasks for e in task.episodes] for name in names}
     if imported.spaces is None:
-        spaces.note_beyond_float32(columns, notes, where)
+        boxes.note_beyond_float32(columns, notes, where)
         imported.spaces = (
-            spaces.observation_box(imported.observation_space, columns["observations"], notes, where),
-            spaces.action_box(imported.action_space, columns["actions"], notes, where),
+            boxes.observation_box(imported.observation_space, columns["observations"], notes, where),
+            boxes.action_box(imported.action_space, columns["actions"], notes, where),
         )
     return imported.spaces
 
@@ -112,15 +125,16 @@ def state_attribution(imported: Import, authors: Sequence[str] = (), license: st
 
 
 def dataset_source(imported: Import, new_id: str, family: str, description: str) -> DatasetSource:
-    """The dataset to write: every task in the split `train`, no random reference, behaviours of unknown make.
+    """The dataset to write: tasks by index, behaviours of unknown make.
 
-    Settles the import first. Raises DatasetError for one without episodes, ConfigError for a name that is none.
+    Settles the import first. Raises DatasetError for one without episodes or with two tasks of one index or id,
+    ConfigError for a name that is none.
     """
     observation_space, action_space = unify(imported)
-    tasks = imported.tasks
-    indices = [number if task.index is None else task.index for number, task in enumerate(tasks)]
-    behaviours = sorted({episode.behaviour for task in tasks for episode in task.episodes})
-    most = max(len(task.episodes) for task in tasks)
+    tasks = in_order(imported)
+    sizes = Counter(check_name(Slug, task.split, "split") for task in tasks.values())
+    behaviours = sorted({episode.behaviour for task in tasks.values() for episode in task.episodes})
+    most = max(len(task.episodes) for task in tasks.values())
     recipe = {
         "id": str(parse_id(new_id)),
         "family": check_name(FamilyName, family, "family"),
@@ -128,19 +142,41 @@ def dataset_source(imported: Import, new_id: str, family: str, description: str)
         "authors": imported.authors,
         "license": imported.license,
         "seed": 0,
-        "splits": Splits(seed=0, sizes={"train": len(tasks)}),
+        "splits": Splits(seed=0, sizes=dict(sizes)),
         "behaviours": [Behaviour(name=name, kind="unknown", quality="unknown", episodes=most) for name in behaviours],
     }
     return DatasetSource(
         recipe=from_mapping(Recipe, recipe, where=new_id),
-        tasks=tuple(_record(task, index) for task, index in zip(tasks, indices, strict=True)),
-        entries=_entries(tasks, indices),
+        tasks=tuple(_record(task, index) for index, task in tasks.items()),
+        entries=_entries(tasks),
         observation_space=observation_space,
         action_space=action_space,
         env_spec_json=imported.env_spec_json,
+        simulators=imported.simulators,
         operation=f"import of {printable(imported.origin)}",
         notes=tuple(imported.notes),
     )
+
+
+def write_source(source: DatasetSource, episodes: int, root: Path, show: ShowProgress = show_nothing) -> Path:
+    """Write and verify an import's dataset of so many episodes; it appears only if nothing is wrong with it.
+
+    Returns its folder. Raises as `write_dataset` does, and CorruptDatasetError for what `verify` would refuse.
+    """
+    card = dataset_card(source.recipe, source.tasks, f"Made by {source.operation}.")
+    with show(f"writing {source.recipe.id}", 3 * episodes, "episodes") as advance:
+        check = partial(check_valid, otherwise="what was imported makes a corrupt dataset", progress=advance)
+        return write_dataset(source, root, card, advance, check)
+
+
+def in_order(imported: Import) -> dict[int, ImportedTask]:
+    """Tasks by index, as episodes are written. Raises DatasetError where two have one index or id."""
+    indices = [number if task.index is None else task.index for number, task in enumerate(imported.tasks)]
+    for what, values in (("index", map(str, indices)), ("id", (task.name for task in imported.tasks))):
+        twice = [value for value, times in Counter(values).items() if times > 1]
+        if twice:
+            raise DatasetError(f"{imported.origin}: two tasks have the {what} {', '.join(twice)}")
+    return dict(sorted(zip(indices, imported.tasks, strict=True)))
 
 
 def _record(task: ImportedTask, index: int) -> TaskRecord:
@@ -148,20 +184,21 @@ def _record(task: ImportedTask, index: int) -> TaskRecord:
     measured = ReturnStatistics(
         mean=float(returns.mean()), std=float(returns.std()), n=len(returns), how=_RETURN_SOURCE
     )
-    return TaskRecord(
-        task_id=task.name,
-        task_index=index,
-        params=task.params,
-        split="train",
-        success=None,
-        env=task.env,
-        reset_options={},
-        reference=References(random=None, behaviour=measured),
-    )
+    record = {
+        "task_id": task.name,
+        "task_index": index,
+        "params": task.params,
+        "split": task.split,
+        "success": task.success,
+        "env": task.env,
+        "reset_options": task.reset_options,
+        "reference": References(random=task.random, behaviour=measured),
+    }
+    return from_mapping(TaskRecord, record, where=f"task {task.name}")
 
 
-def _entries(tasks: Sequence[ImportedTask], indices: Sequence[int]) -> Iterator[EpisodeEntry]:
-    for index, task in zip(indices, tasks, strict=True):
+def _entries(tasks: Mapping[int, ImportedTask]) -> Iterator[EpisodeEntry]:
+    for index, task in tasks.items():
         for entry in task.episodes:
             yield EpisodeEntry(
                 episode=entry.episode,

@@ -1,0 +1,101 @@
+"""What can be done with a dataset: learn from it, adapt to its test tasks; and what brings the rest where it cannot.
+
+Told at import, by `idaq dataset show`, and by `idaq train` before it claims anything. No torch here.
+"""
+
+import json
+import shlex
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+
+from idaq.core.config import config
+from idaq.core.registry import is_reference
+from idaq.format.documents import TaskRecord
+from idaq.format.importing import UNKNOWN_ENV
+from idaq.format.reader import open_stored
+from idaq.tasks import FAMILIES
+
+
+@config
+class Obstacle:
+    """What is missing, and the command that brings it."""
+
+    what: str
+    fix: str
+
+    def __str__(self) -> str:
+        return f"{self.what} ({self.fix})"
+
+
+@config
+class Uses:
+    """What keeps a dataset from each use; nothing does where a list is empty."""
+
+    train: list[Obstacle]
+    adapt: list[Obstacle]
+    """of adapting to all its test tasks in simulation, and scoring that"""
+    family: str | None
+    """what `--family` must name for that: code that is not imported because a document says so"""
+
+    def lines(self) -> list[str]:
+        """One line for each use."""
+        given = "yes" if self.family is None else f"yes, with --family {shlex.quote(self.family)}"
+        return [f"can be trained from: {_said(self.train, 'yes')}", self.adapt_line(given)]
+
+    def adapt_line(self, given: str = "yes") -> str:
+        """The line about adapting."""
+        return f"can be adapted to by idaq adapt: {_said(self.adapt, given)}"
+
+
+def uses_of(dataset: Path, allow: Collection[str] = ()) -> Uses:
+    """What can be done with the dataset of a folder; raises as `open_stored` does. See `uses`."""
+    stored = open_stored(dataset)
+    return uses(stored.manifest.dataset_id, stored.manifest.family, stored.tasks, allow)
+
+
+def uses(dataset_id: str, family: str, tasks: Sequence[TaskRecord], allow: Collection[str] = ()) -> Uses:
+    """What can be done with a dataset of these tasks.
+
+    `allow` names code outside installed packages that the family may be: without it, such a family is not looked into.
+    """
+    known = family in FAMILIES.names() or (is_reference(family) and family in allow)
+    unseen = is_reference(family) and not known
+    tests = [task for task in tasks if task.split == "test"]
+    quoted, train, adapt = shlex.quote(dataset_id), list[Obstacle](), list[Obstacle]()
+    if not any(task.split == "train" for task in tasks):
+        train.append(Obstacle(what="no tasks in split train", fix=f"idaq dataset split {quoted} --train TASKS"))
+    if not tests:
+        adapt.append(Obstacle(what="no test tasks", fix=f"idaq dataset split {quoted} --test TASKS"))
+    env = _env_options(tests or tasks)
+    if any(task.reference.random is None for task in tests or tasks):
+        how = f"--family {shlex.quote(family)}" if known or unseen else (env or ["--env ENV"])[0]
+        adapt.append(Obstacle(what="no random reference", fix=f"idaq dataset reference {quoted} {how}"))
+    if known or unseen:
+        adapt += _untied(family, tests)
+    elif env:
+        fix = f"one system at a time: idaq adapt RUN {' '.join(env)}"
+        adapt.append(Obstacle(what="no task family, which all test tasks at once take", fix=fix))
+    else:
+        adapt.append(Obstacle(what="no environment known", fix="idaq adapt RUN --env ENV"))
+    return Uses(train=train, adapt=adapt, family=family if unseen else None)
+
+
+def _said(obstacles: Sequence[Obstacle], otherwise: str) -> str:
+    return f"no: {'; '.join(map(str, obstacles))}" if obstacles else otherwise
+
+
+def _env_options(tasks: Sequence[TaskRecord]) -> list[str]:
+    """`--env` and `--env-arg` of the first task whose environment is known; empty where there is none."""
+    env = next((task.env for task in tasks if task.env.id != UNKNOWN_ENV.id), None)
+    if env is None:
+        return []
+    arguments = [f"{key}={json.dumps(value)}" for key, value in env.kwargs.items()]
+    return [f"--env {shlex.quote(env.id)}", *(f"--env-arg {shlex.quote(argument)}" for argument in arguments)]
+
+
+def _untied(family: str, tests: Sequence[TaskRecord]) -> Iterator[Obstacle]:
+    """Test tasks that nothing says to be the family's of that index."""
+    untied = [task.task_id for task in tests if task.reset_options != {"task": task.task_index}]
+    if untied:
+        what = f"{len(untied)} test tasks that are not tied to one of the family {family}: {', '.join(untied[:5])}"
+        yield Obstacle(what=what, fix=f"idaq dataset import --family {shlex.quote(family)} --task-index LIST")

@@ -1,0 +1,1 @@
+"""Scripts that are copied into policy folders; each runs one without idaq."""
