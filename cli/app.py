@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from . import adapt, behavior, collect, dataset, edit, hub, plugins, report, reproduce, train, transfer
+from . import adapt, behavior, collect, dataset, edit, hub, own, plugins, report, reproduce, train, transfer
 from .output import fail, prepare_streams, say
 
 INTERRUPTED, TERMINATED = 130, 143
@@ -33,6 +33,7 @@ Exit codes: 0 done, 1 failed, 2 the request was not understood, 130 interrupted,
 app.command("collect")(collect.collect)
 edit.register(dataset.app)
 transfer.register(dataset.app)
+own.register(dataset.app)
 app.add_typer(dataset.app, name="dataset")
 app.add_typer(hub.app, name="hub")
 app.add_typer(behavior.app, name="behavior")

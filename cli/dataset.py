@@ -1,14 +1,14 @@
 """idaq dataset list | show | verify | plot | explore | card"""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from idaq.core.errors import CorruptDatasetError
+from idaq.core.errors import CorruptDatasetError, UsageError
 
 from .completion import datasets
-from .output import Json, Root, path_option, print_json, print_table, progress, say, say_path, working
+from .output import Json, Plugin, Root, path_option, print_json, print_table, progress, say, say_path, working
 
 if TYPE_CHECKING:
     from idaq.format.reader import StoredDataset
@@ -96,7 +96,7 @@ def verify(dataset: Id, root: Root = None, as_json: Json = False) -> None:
     path = find_dataset(dataset, root)
     if not is_idaq_dataset(path):
         raise CorruptDatasetError(f"{dataset} has no manifest to verify against", hint="only datasets by idaq have one")
-    with progress("verifying", 2 * _episodes(path), "episodes") as advance:
+    with progress("verifying, each episode twice", 2 * _episodes(path), "checks") as advance:
         problems = run(path, advance)
     warnings = [] if problems else warnings_of(path)
     if as_json:
@@ -141,23 +141,47 @@ def plot(
 def explore(
     dataset: Id,
     out: Annotated[Path | None, path_option(help="HTML file. \\[default: <name>.html]")] = None,
+    episodes: Annotated[
+        str, typer.Option(metavar="auto|all|N", help="Which to draw as curves: what fits near 15 MB, all, N a task.")
+    ] = "auto",
+    film: Annotated[int, typer.Option(min=0, metavar="N", help="Play N episodes again and film them.")] = 0,
+    plugin: Plugin = [],  # noqa: B006 - Typer copies it
     root: Root = None,
     as_json: Json = False,
 ) -> None:
-    """Write one HTML file to look into a dataset: tasks, returns, every episode. It needs no server.
+    """Write one HTML file to look into a dataset: filter, sort and search its episodes, open one as curves, path, film.
 
-    [bold]Example[/bold]
+    It needs no server and no network. Every episode is listed; where a dataset is large, some can be opened, and the
+    page says which.
+
+    [bold]Examples[/bold]
 
       idaq dataset explore idaq/point-robot/expert-v0 --out point.html
+      idaq dataset explore idaq/ml1-reach/expert-v0 --episodes 2 --film 4
     """
     from idaq.evaluate.explorer import write_explorer
     from idaq.loader import open_dataset
 
+    wanted = _wanted(episodes)
     opened = open_dataset(dataset, root)
     target = out or Path(opened.dataset_id.replace("/", "-") + ".html")
-    with working(f"writing {target}"):
-        write_explorer(opened, target)
-    say_path(target, as_json)
+    made = write_explorer(opened, target, episodes=wanted, films=film, allow=plugin, show=progress)
+    if as_json:
+        print_json({**vars(made), "path": str(made.path), "bytes": made.path.stat().st_size})
+        return
+    say(*made.notes)
+    films = f", {made.films} filmed" if film else ""
+    size = f"{made.path.stat().st_size / 1e6:.1f} MB"
+    say(f"{made.path} ({size}; {made.episodes} episodes, {made.curves} as curves{films})")
+
+
+def _wanted(episodes: str) -> Literal["auto", "all"] | int:
+    """The value of --episodes. Raises UsageError."""
+    if episodes == "auto" or episodes == "all":
+        return episodes
+    if not (episodes.isascii() and episodes.isdecimal() and 0 < len(episodes) < 10 and int(episodes)):
+        raise UsageError(f"--episodes {episodes}", hint="auto, all, or how many of each task, such as 3")
+    return int(episodes)
 
 
 @app.command()

@@ -50,7 +50,7 @@ def subset(
     from idaq.format.edit import subset as cut
     from idaq.format.selection import Selection, parse_tasks, select
 
-    stored = _open(dataset, root)
+    stored = opened(dataset, root)
     selection = Selection(
         split=split,
         tasks=None if tasks is None else parse_tasks(tasks, stored.tasks),
@@ -62,7 +62,7 @@ def subset(
     if not words:
         raise UsageError("nothing is asked of the episodes", hint="--tasks, --split, --behaviour or --quantiles")
     keep = select(stored.episodes, stored.tasks, selection)
-    _write(cut(stored, new, keep, f"subset: {words}"), root, as_json, int(keep.sum()))
+    write(cut(stored, new, keep, f"subset: {words}"), root, as_json, int(keep.sum()))
 
 
 def merge(
@@ -95,12 +95,12 @@ def merge(
         raise UsageError("a merge needs two datasets or more", hint="idaq dataset merge NEW ID ID")
     if renumber and same_tasks:
         raise UsageError("--renumber and --same-tasks say opposite things of tasks of unknown parameters")
-    parents = [_open(dataset, root) for dataset in datasets]
+    parents = [opened(dataset, root) for dataset in datasets]
     source, duplicates = merged(parents, new, "renumber" if renumber else "same" if same_tasks else "refuse")
     if strict:
         refuse_notes(source.notes)
     total = sum(len(parent.episodes) for parent in parents) - duplicates
-    _write(source, root, as_json, total, {"duplicates": duplicates})
+    write(source, root, as_json, total, {"duplicates": duplicates})
 
 
 def relabel(
@@ -127,7 +127,7 @@ def relabel(
     from idaq.format.edit import Labels, relabelled
     from idaq.format.selection import parse_tasks
 
-    stored = _open(dataset, root)
+    stored = opened(dataset, root)
     splits = {name: parse_tasks(text, stored.tasks) for name, text in pairs(split, "--split").items()}
     labels = Labels(
         splits=splits,
@@ -140,7 +140,7 @@ def relabel(
         raise UsageError(
             "nothing is to be relabelled", hint="--split, --behaviour, --description, --author or --license"
         )
-    _write(relabelled(stored, new, labels), root, as_json, len(stored.episodes))
+    write(relabelled(stored, new, labels), root, as_json, len(stored.episodes))
 
 
 def split(
@@ -168,7 +168,7 @@ def split(
     from idaq.format.selection import chosen_splits
     from idaq.format.store import next_version
 
-    stored = _open(dataset, root)
+    stored = opened(dataset, root)
     given = {"train": train, "validation": validation, "test": test}
     lists = {name: text for name, text in given.items() if text is not None}
     if not lists and test_tasks is None:
@@ -177,7 +177,7 @@ def split(
     for index, name in chosen_splits(stored.tasks, lists, test_tasks).items():
         splits.setdefault(name, []).append(index)
     target = new or next_version(stored.manifest.dataset_id, root)
-    _write(relabelled(stored, target, Labels(splits=splits, behaviours={})), root, as_json, len(stored.episodes))
+    write(relabelled(stored, target, Labels(splits=splits, behaviours={})), root, as_json, len(stored.episodes))
 
 
 def diff(
@@ -196,7 +196,7 @@ def diff(
     """
     from idaq.format.difference import differences
 
-    found = differences(_open(first, root), _open(second, root))
+    found = differences(opened(first, root), opened(second, root))
     if as_json:
         print_json([vars(difference) for difference in found])
     elif not found:
@@ -233,16 +233,18 @@ def delete(
         say(f"removed the link {path}; {target} is as it was" if link else f"deleted {path}")
 
 
-def _open(dataset: str, root: Path | None) -> "StoredDataset":
+def opened(dataset: str, root: Path | None) -> "StoredDataset":
+    """The dataset of an id or a path."""
     from idaq.format.reader import open_stored
     from idaq.format.store import find_dataset
 
     return open_stored(find_dataset(dataset, root))
 
 
-def _write(
+def write(
     source: "DatasetSource", root: Path | None, as_json: bool, episodes: int, more: dict[str, Any] | None = None
 ) -> None:
+    """Write an edited dataset and tell what came of it."""
     from idaq.adapt.uses import uses_of
     from idaq.core.config import to_mapping
     from idaq.core.ids import datasets_root

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from idaq.adapt.strategy import adaptation_plan as adaptation_plan
     from idaq.adapt.system import SystemPolicy as SystemPolicy
     from idaq.adapt.validation import validator as validator
+    from idaq.catalogue.entries import catalogue_recipe as catalogue_recipe
+    from idaq.catalogue.entries import load_recipe as load_recipe
     from idaq.collect.collect import collect as collect
     from idaq.core.config import config as config
     from idaq.core.errors import CheckpointError as CheckpointError
@@ -57,6 +59,7 @@ if TYPE_CHECKING:
     from idaq.format.importing import Import as Import
     from idaq.format.importing import ImportedEpisode as ImportedEpisode
     from idaq.format.importing import ImportedTask as ImportedTask
+    from idaq.format.recipe import Recipe as Recipe
     from idaq.hub.lookup import open_remote as open_remote
     from idaq.hub.remote import Remote as Remote
     from idaq.learn.algorithm import Agent as Agent
@@ -105,6 +108,9 @@ _FACE = {
     "SupportQueryBatch": "idaq.loader.sampling",
     "SegmentBatch": "idaq.loader.sampling",
     "collect": "idaq.collect",
+    "catalogue_recipe": "idaq.catalogue.entries",
+    "load_recipe": "idaq.catalogue.entries",
+    "Recipe": "idaq.format.recipe",
     "Family": "idaq.tasks.family",
     "Task": "idaq.core.types",
     "Success": "idaq.core.types",

@@ -1,7 +1,8 @@
 """Code blocks of the docs site, and how a reader would run them: from top to bottom, in an empty folder.
 
 A block with a title is a file of that name; any other Python block runs where the one before it has left off; a bash
-block runs in bash. What cannot run here says why, in a comment above it: `<!-- not run: needs a cluster -->`.
+block runs in bash. What cannot run here says why, in a comment above it: `<!-- not run: needs a cluster -->`. A page
+that needs what another has left there says `<!-- continues: other.md -->`.
 """
 
 import os
@@ -64,6 +65,12 @@ def run_page(page: Path, folder: Path, programs: Path = PROGRAMS) -> None:
             exec(compile(padding + block.text, str(page), "exec"), names)
         elif block.language == "bash":
             _run_bash(block, page, folder, programs)
+
+
+def continued(page: Path) -> Path | None:
+    """The page in whose folder a reader goes on with this one."""
+    found = re.search(r"<!-- continues: (\S+) -->", page.read_text(encoding="utf-8"))
+    return found and (page.parent / found[1]).resolve()
 
 
 def written(page: Path) -> Iterator[str]:

@@ -4,13 +4,14 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 import idaq
 from tests.cli.conftest import BRIEF, QUICK, SMALL, settings
-from tests.pages import PROGRAMS, blocks, run_page, written
+from tests.pages import PROGRAMS, blocks, continued, run_page, written
 
 CHECKOUT = Path(__file__).parents[1]
 DOCS = CHECKOUT / "docs"
@@ -32,19 +33,42 @@ def _name(page: Path) -> str:
     return str(page.relative_to(DOCS))
 
 
+Walk = Callable[[Path], Path]
+
+
+@pytest.fixture(scope="module")
+def walk(tmp_path_factory: pytest.TempPathFactory) -> Walk:
+    """Run a page once, after the one that it continues; gives the folder that a reader then has."""
+    folders: dict[Path, Path] = {}
+
+    def run(page: Path) -> Path:
+        if page not in folders:
+            before = continued(page)
+            place = run(before).parent if before else tmp_path_factory.mktemp(page.stem)
+            folders[page] = place / "work"
+            folders[page].mkdir(exist_ok=True)
+            _run(page, folders[page])
+        return folders[page]
+
+    return run
+
+
 @pytest.mark.parametrize("page", RUN, ids=_name)
-def test_what_a_page_shows_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = tmp_path / "work"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-    monkeypatch.setattr(sys, "path", [str(folder), *sys.path])
-    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "datasets"))
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    try:
-        run_page(page, folder, _shortened(tmp_path) if page.name in FULL_SIZE else PROGRAMS)
-    finally:
-        for name in written(page):
-            sys.modules.pop(name, None)
+def test_what_a_page_shows_runs(page: Path, walk: Walk) -> None:
+    walk(page)
+
+
+def _run(page: Path, folder: Path) -> None:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.chdir(folder)
+        patched.setattr(sys, "path", [str(folder), *sys.path])
+        patched.setenv("MINARI_DATASETS_PATH", str(folder.parent / "datasets"))
+        patched.setenv("OMP_NUM_THREADS", "1")
+        try:
+            run_page(page, folder, _shortened(folder.parent) if page.name in FULL_SIZE else PROGRAMS)
+        finally:
+            for name in written(page):
+                sys.modules.pop(name, None)
 
 
 def _shortened(folder: Path) -> Path:

@@ -42,7 +42,7 @@ def test_collect_is_a_function_and_a_package() -> None:
     import idaq.collect.cells as cells
 
     assert idaq.collect.cells is cells  # pyright: ignore[reportFunctionMemberAccess]
-    with pytest.raises(TypeError, match=r"collect\(\) missing 2 required positional arguments"):
+    with pytest.raises(TypeError, match=r"collect\(\) missing 1 required positional argument"):
         idaq.collect()  # pyright: ignore[reportCallIssue]
 
 

@@ -38,7 +38,8 @@ def test_the_wheel_holds_code_catalogue_and_schemas_and_no_tests(wheel: Path) ->
         "idaq/datasets/cheetah-vel/behaviours/expert.safetensors",
         "idaq/schemas/FORMAT.md",
         "idaq/schemas/manifest.json",
-        "idaq/evaluate/report.html.jinja",
+        "idaq/evaluate/pages/report.html.jinja",
+        "idaq/evaluate/pages/explorer.js",
     ):
         assert wanted in names
     assert not [name for name in names if name.startswith(("tests/", "cli/", "datasets/"))]

@@ -61,7 +61,7 @@ class Session:
         if budget < 1:
             raise UsageError(f"a budget of {budget} episodes was asked for", hint="1 or more")
         self.agent, self.budget, self.seed = agent, budget, seed
-        self.name = strategy if isinstance(strategy, str) else f"{type(strategy).__module__}:{type(strategy).__name__}"
+        self.name = strategy if isinstance(strategy, str) else _reference(strategy)
         chosen = STRATEGIES.get(strategy) if isinstance(strategy, str) else strategy
         self.strategy: Strategy = from_mapping(
             type(chosen), {**to_mapping(chosen), **(settings or {})}, where=f"settings of strategy {self.name}"
@@ -271,6 +271,10 @@ class Session:
             if note not in self.notes:
                 self.notes.append(note)
                 warnings.warn(note, stacklevel=3)
+
+
+def _reference(strategy: Strategy) -> str:
+    return f"{type(strategy).__module__}:{type(strategy).__qualname__}"
 
 
 def _assumptions(episode: PlayedEpisode, policy: SystemPolicy) -> list[str]:

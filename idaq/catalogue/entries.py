@@ -74,15 +74,16 @@ def matching(pattern: str) -> list[Entry]:
     return [e for e in entries() if fnmatchcase(str(e), pattern)] or [find_entry(family, quality)]
 
 
-def catalogue_recipe(family: str, quality: str, settings: Iterable[str] = ()) -> Recipe:
+def catalogue_recipe(family: str, quality: str = "expert", settings: Iterable[str] = ()) -> Recipe:
     """The recipe of a catalogue entry, with `key=value` settings applied as `load_recipe` does."""
     entry = find_entry(family, quality)
     path = entry.folder / "recipe.toml"
     return _configured(for_family(read_toml(path), family), settings, path)
 
 
-def load_recipe(path: Path, settings: Iterable[str] = ()) -> Recipe:
+def load_recipe(path: str | Path, settings: Iterable[str] = ()) -> Recipe:
     """Read a recipe and apply `key=value` settings; `episodes=N` sets every behaviour's. Raises ConfigError."""
+    path = Path(path).expanduser()
     return _configured(read_toml(path), settings, path)
 
 

@@ -26,6 +26,7 @@ from idaq.collect.plan import (
 from idaq.core.disk import explain
 from idaq.core.errors import CollectError, DatasetExistsError
 from idaq.core.executors import EXECUTORS, Executor, ExecutorName
+from idaq.core.ids import datasets_root
 from idaq.core.machine import total_memory
 from idaq.core.notes import Notes
 from idaq.core.types import Advance, ignore_progress
@@ -61,7 +62,7 @@ class Collected:
 
 def collect(
     recipe: Recipe,
-    root: Path,
+    root: str | Path | None = None,
     *,
     family: Family | None = None,
     workers: int = 1,
@@ -70,11 +71,14 @@ def collect(
 ) -> Collected:
     """Collect `recipe` into `<root>/<recipe.id>` with `workers` processes; `progress` counts episodes.
 
+    `root` is by default where datasets live: $MINARI_DATASETS_PATH, or Minari's own default.
+
     The recipe's family is looked up by its name, which may be `package.module:thing`; `family` takes its place, where
     it was built in a script. Raises ConfigError or PluginError for a recipe or family that cannot be used,
     DatasetExistsError if another recipe's dataset has the id, DatasetLockedError while another process writes it,
     CollectError where the disk refuses to be written, a worker is lost or the family's code fails.
     """
+    root = datasets_root(root)
     plan = make_plan(recipe, family)
     _check_memory(plan)
     if workers > 1 or executor != "joblib":

@@ -1,22 +1,26 @@
-"""Self-contained HTML pages: one style, figures inline, nothing fetched, nothing that runs."""
+"""Self-contained HTML pages: one style, nothing fetched, and nothing runs but what the page itself holds.
 
-import re
+Templates, styles and scripts are the files of `pages/`.
+"""
+
+import base64
+import hashlib
+import json
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
-from matplotlib.figure import Figure
 
 from idaq.core.text import printable
-from idaq.evaluate.style import GRID, INK, MUTED, PAPER, svg_text
 
-_NEUTRALS = {INK: "var(--ink)", MUTED: "var(--muted)", GRID: "var(--grid)", PAPER: "var(--paper)"}
+_PAGES = Path(__file__).parent / "pages"
+_ESCAPED = {ord(letter): f"\\u{ord(letter):04x}" for letter in "<>&"}
 
 
 def render(template: str, **values: object) -> str:
-    """A page from one of the templates beside this file; every value is escaped, what hides in text made visible."""
+    """A page from one of the templates in `pages/`; every value is escaped, what hides in text made visible."""
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
+        loader=FileSystemLoader(_PAGES),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -32,12 +36,24 @@ def _visible(value: object) -> object:
     return "\n".join(map(printable, value.split("\n")))
 
 
-def inline(figure: Figure | None, prefix: str) -> Markup | None:
-    """The figure as an <svg> that takes the page's neutral colours and whose ids no other figure has."""
-    if figure is None:
-        return None
-    svg = re.sub(r"<!--.*?-->", "", svg_text(figure), flags=re.DOTALL)
-    svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{prefix}", svg)
-    for colour, variable in _NEUTRALS.items():
-        svg = svg.replace(colour, variable)
-    return Markup(svg)  # our own drawing: matplotlib escapes the text in it
+def source(*names: str) -> Markup:
+    """Files of `pages/`, one after the other, as they stand in a <style> or a <script>."""
+    return Markup("\n" + "".join((_PAGES / name).read_text(encoding="utf-8") for name in names))
+
+
+def source_hash(text: str) -> str:
+    """How a Content-Security-Policy names a <style> or a <script> of this text, which may then take effect."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def data_block(value: object) -> Markup:
+    """Plain data as JSON that no HTML can end; what hides in its texts is made visible."""
+    return Markup(json.dumps(_plain(value), allow_nan=False, separators=(",", ":")).translate(_ESCAPED))
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, dict):
+        return {printable(str(name)): _plain(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    return printable(value) if isinstance(value, str) else value

@@ -18,9 +18,10 @@ from idaq.core.reading import read_document
 from idaq.core.types import Array, Task
 from idaq.evaluate.commands import collect_command, leaves
 from idaq.evaluate.figures import adaptation_curves, dataset_returns, task_returns, training_losses
-from idaq.evaluate.page import inline, render
+from idaq.evaluate.page import render, source
 from idaq.evaluate.protocol import Summary, number, summary_columns, summary_notes, summary_rows, verdict
 from idaq.evaluate.runs import Run, load_runs, summarise_runs
+from idaq.evaluate.style import inline
 from idaq.evaluate.trace_figures import beliefs, trajectories, velocities
 from idaq.evaluate.video import STILLS_FILE
 from idaq.loader import Dataset
@@ -89,6 +90,7 @@ def write_report(runs: Sequence[Path], dataset: Dataset | None, out: Path) -> Pa
     ]
     page = render(
         "report.html.jinja",
+        style=source("page.css"),
         summary=summary,
         random=number(summary.random),
         behaviour=number(summary.behaviour),

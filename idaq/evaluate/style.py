@@ -6,12 +6,14 @@ so that the report can turn them into its own light or dark ones.
 """
 
 import io
+import re
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import matplotlib
+from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.colors import Colormap, LinearSegmentedColormap
 from matplotlib.figure import Figure
@@ -23,6 +25,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 INK, MUTED, GRID, PAPER = "#1c2127", "#6a7380", "#dfe3e8", "#ffffff"
+_NEUTRALS = {INK: "var(--ink)", MUTED: "var(--muted)", GRID: "var(--grid)", PAPER: "var(--paper)"}
 BLUE, ORANGE, GREEN, RED = "#0072b2", "#c08400", "#009e73", "#d55e00"
 PURPLE, SKY, OLIVE = "#cc79a7", "#2f97d3", "#8f8300"
 BROWN, PLUM, TEAL = "#7a4a2b", "#7b3a8c", "#1b7f79"
@@ -105,6 +108,17 @@ def svg_text(figure: Figure) -> str:
     _write(figure, buffer, "svg")
     text = buffer.getvalue()
     return text[text.index("<svg") :]
+
+
+def inline(figure: Figure | None, prefix: str) -> Markup | None:
+    """The figure as an <svg> that takes the page's neutral colours and whose ids no other figure has."""
+    if figure is None:
+        return None
+    svg = re.sub(r"<!--.*?-->", "", svg_text(figure), flags=re.DOTALL)
+    svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{prefix}", svg)
+    for colour, variable in _NEUTRALS.items():
+        svg = svg.replace(colour, variable)
+    return Markup(svg)  # our own drawing: matplotlib escapes the text in it
 
 
 def save(figure: Figure, path: Path) -> None:

@@ -8,9 +8,9 @@ from matplotlib.ticker import MaxNLocator
 from idaq.adapt.system_run import Outcome, SystemRecord
 from idaq.core.files import write_text
 from idaq.evaluate.commands import leaves
-from idaq.evaluate.page import inline, render
+from idaq.evaluate.page import render, source
 from idaq.evaluate.protocol import number
-from idaq.evaluate.style import BLUE, GRID, MUTED, ORANGE, blank, entitle, shown, styled
+from idaq.evaluate.style import BLUE, GRID, MUTED, ORANGE, blank, entitle, inline, shown, styled
 
 _EPISODES = """Each point is one episode on the system. Grey: the reference stage, in which the strategy draws from the
 prior alone. The line is the best return so far. Triangles: fresh episodes of the policy that was deployed; nothing is
@@ -21,6 +21,7 @@ def write_system_report(record: SystemRecord, out: Path, command: str) -> Path:
     """Write the report, atomically; `command` makes it again. Returns `out`."""
     page = render(
         "system.html.jinja",
+        style=source("page.css"),
         record=record,
         svg=inline(system_returns(record), "f0-"),
         caption=_EPISODES,

@@ -63,10 +63,10 @@ def play(agent: "Agent", family: Family, task: int, z_Z: Array) -> NDArray[np.ui
     observation, _ = env.reset(seed=0)
     while not done:
         if step % every == 0:
-            frames.append(_square(env.render()))
+            frames.append(square(env.render()))
         observation, _, terminated, truncated, _ = env.step(policy.act(observation[None])[0])
         step, done = step + 1, terminated or truncated
-    frames.append(_square(env.render()))
+    frames.append(square(env.render()))
     env.close()
     return np.stack(frames)
 
@@ -78,7 +78,7 @@ def film_system(env: Env, policy: Acts, max_steps: int | None = None) -> Scene:
     """
     drawn: list[NDArray[np.uint8]] = []
     episode = run_episode(
-        env, policy, seed=0, max_steps=max_steps, on_step=lambda *_: drawn.append(_square(env.render()))
+        env, policy, seed=0, max_steps=max_steps, on_step=lambda *_: drawn.append(square(env.render()))
     )
     env.close()
     chosen = np.unique(np.linspace(0, len(drawn) - 1, FRAMES).astype(int))
@@ -107,7 +107,8 @@ def write_stills(scenes: Sequence[Scene], path: Path) -> None:
         Image.fromarray(np.concatenate(rows, 0)).save(temporary, "PNG", optimize=True)
 
 
-def _square(rendered: object) -> NDArray[np.uint8]:
+def square(rendered: object) -> NDArray[np.uint8]:
+    """What an environment has drawn, (SIDE, SIDE, 3). Raises UsageError where it has drawn nothing."""
     if not isinstance(rendered, np.ndarray):
         raise UsageError("the environment does not draw itself")
     return np.asarray(Image.fromarray(rendered).resize((SIDE, SIDE), Image.Resampling.BILINEAR))

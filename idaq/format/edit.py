@@ -92,6 +92,15 @@ def relabelled(stored: StoredDataset, new_id: str, labels: Labels) -> DatasetSou
     return replace(source, recipe=recipe)
 
 
+def with_tasks(
+    stored: StoredDataset, new_id: str, tasks: Sequence[TaskRecord], operation: str, notes: Notes
+) -> DatasetSource:
+    """The same episodes under other records of the same tasks."""
+    entries = entries_of(stored, np.arange(len(stored.episodes)))
+    behaviours = list(stored.manifest.recipe.behaviours)
+    return edited([stored], new_id, Edited(tuple(tasks), behaviours, entries, operation, notes))
+
+
 @dataclass(frozen=True)
 class Edited:
     """What is new in a dataset made of others."""

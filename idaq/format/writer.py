@@ -101,7 +101,7 @@ def write_dataset(
     """
     dataset_id = str(parse_id(source.recipe.id))
     with locked(root, dataset_id, source.operation or "collection") as work:
-        _refuse_taken(root / dataset_id)
+        refuse_taken(root / dataset_id)
         building = work / "made" / dataset_id
         data = layout.data_folder(building)
         (data / "idaq").mkdir(parents=True)
@@ -121,7 +121,7 @@ def publish(built: Path, root: Path, dataset_id: str) -> Path:
     """
     target = root / str(parse_id(dataset_id))
     with locked(root, dataset_id, "publication"):
-        _refuse_taken(target)
+        refuse_taken(target)
         fsync_tree(built)
         make_namespaces(root, target.parent)
         os.rename(built, target)
@@ -129,7 +129,8 @@ def publish(built: Path, root: Path, dataset_id: str) -> Path:
     return target
 
 
-def _refuse_taken(target: Path) -> None:
+def refuse_taken(target: Path) -> None:
+    """Raise DatasetExistsError where a dataset is."""
     if target.exists():
         raise DatasetExistsError(f"{target} exists already", hint="choose another id: --set id=...")
 

@@ -127,7 +127,7 @@ def weights_digest(agent: Agent) -> str:
 
 
 def load_agent(
-    out: Path,
+    out: str | Path,
     device: str | torch.device = "cpu",
     *,
     allow: Collection[str] = (),
@@ -140,7 +140,7 @@ def load_agent(
     names code outside installed packages (`package.module:thing`) that the run may be of. Raises RunError,
     CheckpointError or PluginError, and UsageError for a device that is not there.
     """
-    device = check_device(str(device))
+    out, device = Path(out).expanduser(), check_device(str(device))
     record = read_run(out)
     config = record.training(allow)
     algorithm = create_algorithm(config, record.spec, device)

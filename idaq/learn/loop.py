@@ -49,7 +49,7 @@ class Trained:
 def train(
     dataset: Dataset,
     config: TrainConfig,
-    out: Path,
+    out: str | Path,
     *,
     progress: Advance = ignore_progress,
     on_metrics: OnMetrics = lambda _step, _values: None,
@@ -71,6 +71,7 @@ def train(
     device, openers = check_device(device), find_loggers(log)
     if config.validation.every and validate is None:
         raise UsageError("validation.every is set, and nothing validates", hint="validate=validator(dataset, config)")
+    out = Path(out).expanduser()
     use_threads(config.threads)
     training = dataset.select(split=config.split)
     sampler = make_sampler(config.sampler, training, config)

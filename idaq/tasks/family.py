@@ -131,6 +131,8 @@ class Family:
     """which numbers of an observation are where the agent is on a plane, in metres: for figures"""
     velocity: int | None = None
     """which number of an observation is the velocity that the task is about, in m/s: for figures"""
+    picture: str = ""
+    """what the shapes and colours of its rendered pictures are, in a sentence: for legends"""
     simulators: tuple[str, ...] = ()
     """packages whose versions decide what an episode holds"""
     deterministic: bool = False

@@ -372,6 +372,7 @@ def locomotion(name: str) -> Family:
         task_changes_dynamics=bool(tasks.factors[0]),
         place=variant.place,
         velocity=variant.velocity,
+        picture="A camera follows the body over a chequered floor; the task is not drawn.",
         simulators=("gymnasium", "mujoco"),
         lockstep_width=9,
     )

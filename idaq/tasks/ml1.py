@@ -230,6 +230,8 @@ def ml1(name: str) -> Family:
         batched=functools.partial(ML1Lockstep, name),
         controller=functools.partial(controller, name),
         task_changes_dynamics=False,
+        picture="The Sawyer arm (red) from Meta-World's camera corner2. What marks a goal, where the scene draws it, is"
+        " not among what the agent observes.",
         simulators=("metaworld", "mujoco"),
         deterministic=True,
         lockstep_width=3,

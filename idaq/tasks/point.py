@@ -190,6 +190,8 @@ def _family(name: str, description: str, params: str, task_changes_dynamics: boo
         controller=functools.partial(controller, name),
         task_changes_dynamics=task_changes_dynamics,
         place=(0, 1),
+        picture="Red disc: the robot. Blue: where it has been since the start, (0, 0). Green disc: within"
+        f" {GOAL_RADIUS:.1f} m of the goal. The view spans 3 m; x to the right, y up.",
     )
 
 

@@ -2,6 +2,7 @@
 
 import copy
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
@@ -12,6 +13,7 @@ from idaq.adapt.config import Role
 from idaq.adapt.history import AdaptationHistory
 from idaq.adapt.lockstep import EpisodeBatch
 from idaq.adapt.policy import BeliefPolicy, Policy
+from idaq.adapt.session import Session
 from idaq.adapt.strategy import Strategy
 from idaq.core.config import from_mapping, to_mapping
 from idaq.core.errors import IdaqError
@@ -21,6 +23,7 @@ from idaq.learn.algorithm import Agent, Prior
 from idaq.learn.algorithms.focal_td3bc_config import FocalTd3BcConfig
 from idaq.learn.config import AgentSpec, TrainConfig
 from idaq.loader.transitions import Transitions
+from idaq.tasks.systems import PlayedEpisode
 
 STEPS, BUDGET = 5, 6
 GOALS = np.array([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.2], [0.3, -1.0]], np.float32)
@@ -149,6 +152,24 @@ class StrategyContract:
         else:
             assert self.adapt(GOALS).history.offline is None
 
+    def test_a_session_of_it_resumes_as_if_it_had_not_stopped(self, tmp_path: Path) -> None:
+        """All that it knows follows from the recorded episodes, so that a robot may be switched off in between."""
+        if self.strategy().uses_offline_data:
+            pytest.skip("it looks at offline data, and so adapts in simulation alone")
+        whole, stopped = (self._session(file) for file in (None, tmp_path / "one.session"))
+        for first, second in zip(whole, stopped, strict=True):
+            np.testing.assert_array_equal(first.actions, second.actions)
+
+    def _session(self, file: Path | None) -> tuple[PlayedEpisode, ...]:
+        """The episodes of a session on one goal; with a file, switched off after each of them."""
+        session = Session(self.agent(), self.strategy(), BUDGET)
+        while not session.done:
+            session.record(_episode(play(session.next_policy().policy, GOALS[:1])))
+            if file is not None:
+                session.save(file)
+                session = Session.load(file, self.agent(), allow=[session.name])
+        return session.episodes
+
     def adapt(self, goals: Array, seed: int = 0, deploys: int = 1) -> "Adapted":
         """A whole adaptation, the strategy made anew for every episode, with what each deployed policy did."""
         offline = (lambda size: goals.astype(np.float32)) if self.strategy().uses_offline_data else None
@@ -196,3 +217,17 @@ def play(policy: Policy, goals: Array) -> EpisodeBatch:
         terminated=np.zeros(shape, bool),
     )
     return EpisodeBatch(transitions=columns, valid=np.ones(shape, bool), success=rewards[:, -1] > -0.2)
+
+
+def _episode(batch: EpisodeBatch) -> PlayedEpisode:
+    """The first of a batch, cut by a time limit."""
+    columns = batch.transitions[0]
+    truncated = np.zeros(len(columns), bool)
+    truncated[-1] = True
+    return PlayedEpisode(
+        observations=np.concatenate([columns.observations, columns.next_observations[-1:]]),
+        actions=columns.actions,
+        rewards=columns.rewards,
+        terminated=columns.terminated,
+        truncated=truncated,
+    )

@@ -30,6 +30,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "dataset merge": ("idaq/point-robot/all-v0", ID, CUT),
     "dataset relabel": (ID, "idaq/point-robot/new-v0", "--split", "test=:"),
     "dataset split": (ID, "--test-tasks", "3"),
+    "dataset reference": (ID, "--episodes", "2"),
     "dataset diff": (ID, CUT),
     "dataset export": (ID, "x.npz"),
     "dataset import": ("x.npz", "--id", "me/point/x-v0"),
