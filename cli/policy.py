@@ -91,7 +91,7 @@ def _of_session(run: Path, agent: "Agent", session: Path, allow: list[str]) -> t
     from idaq.deploy.beliefs import source_of
 
     deployed = Session.load(session, agent, allow=allow).deploy()
-    return deployed.policy, source_of(run, deployed.origin or "of a session")
+    return deployed.policy, source_of(run, deployed.source.belief if deployed.source else "of a session")
 
 
 def _of_belief(
