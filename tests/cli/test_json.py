@@ -20,6 +20,7 @@ pytestmark = pytest.mark.usefixtures("in_world")
 COMMANDS: dict[str, tuple[str, ...]] = {
     "collect": ("point-robot", "--workers", "1", *SMALL),
     "plugins": (),
+    "record": ("--env", "Pendulum-v1", "--policy", "random", "--task", "a", "--episodes", "1", "--out", "recorded"),
     "dataset list": (),
     "dataset show": (ID,),
     "dataset verify": (ID,),
@@ -34,6 +35,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "dataset diff": (ID, CUT),
     "dataset export": (ID, "x.npz"),
     "dataset import": ("x.npz", "--id", "me/point/x-v0"),
+    "dataset append": (CUT, ID),
     "hub push": (ID, "file://{world}/hub"),
     "hub list": ("file://{world}/hub",),
     "hub show": (ID, "file://{world}/hub"),
@@ -43,10 +45,10 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "behavior compare": ("cheetah-vel", "single", "--snapshot", "expert"),
     "train": ("--dataset", ID, "--out", "run", *settings((*QUICK, "steps=4", "log_every=2"))),
     "adapt": ("run", *settings(BRIEF)),
-    "policy export": ("run", "--latent", "26", "--out", "left"),
-    "policy show": ("left",),
     "report": ("run",),
     "dataset delete": (CUT, "--yes"),
+    "policy export": ("run", "--latent", "26", "--out", "left"),
+    "policy show": ("left",),
     "reproduce": ("point-robot/expert", *STUDY, *SMALL),
 }
 
