@@ -35,11 +35,10 @@ def train(
 
     idaq plugins lists the algorithms that are installed.
     """
-    from idaq.adapt.uses import uses
+    from idaq.adapt.uses import uses_of_opened
     from idaq.core.config import merge, override, read_toml
     from idaq.learn.config import algorithm_of, training_config
     from idaq.learn.loop import train as run
-    from idaq.learn.run import task_set
     from idaq.loader import open_dataset
 
     opened = open_dataset(dataset, root)
@@ -49,7 +48,8 @@ def train(
     if defaults and chosen.algorithm != algorithm_of(defaults):
         said = f"the recipe's training settings are of {algorithm_of(defaults)}: {chosen.algorithm} takes none of them"
         say(f"note: {said}", err=True)
-    if opened.manifest and (known := uses(opened.dataset_id, opened.manifest.family, task_set(opened).tasks)).adapt:
+    known = uses_of_opened(opened)
+    if known.adapt:
         say(f"note: {opened.dataset_id} {known.adapt_line()}", err=True)
     target = out or Path("runs") / f"{opened.dataset_id.replace('/', '-')}-seed{seed}"
     kept = if_interrupted(lambda: _kept(target, chosen.steps))

@@ -14,6 +14,8 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from idaq.collect.keyboard import Keyboard, keyed, single_keys
 from idaq.collect.record import CheckedActions, record
@@ -221,6 +223,25 @@ def test_a_damaged_episode_is_named_with_what_replaces_it(module: str, tmp_path:
         import_dataset([tmp_path / "out"], "me/a/b-v0", root=tmp_path)
     file.unlink()
     assert recorded(module, tmp_path / "out").numbers() == folder.numbers() == [0, 1, 2]
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(where=st.floats(0, 1), mask=st.integers(1, 255))
+def test_a_flipped_byte_is_found_or_changes_nothing(module: str, tmp_path: Path, where: float, mask: int) -> None:
+    """Every member has a checksum; what has none (dates, say) is not read."""
+    if not (tmp_path / "out").exists():
+        recorded(module, tmp_path / "out", 1)
+    file = tmp_path / "out/episode-00000.npz"
+    content, before = bytearray(file.read_bytes()), Folder(tmp_path / "out").episode(0, "x")[0].episode
+    content[int(where * (len(content) - 1))] ^= mask
+    (tmp_path / "bad").mkdir(exist_ok=True)
+    (tmp_path / "bad/episode-00000.npz").write_bytes(content)
+    try:
+        after = Folder(tmp_path / "bad").episode(0, "x")[0].episode
+    except DatasetError:
+        return
+    for name in ("observations", "actions", "rewards", "terminated", "truncated"):
+        np.testing.assert_array_equal(getattr(after, name), getattr(before, name))
 
 
 def test_a_damaged_document_is_named(module: str, tmp_path: Path) -> None:
