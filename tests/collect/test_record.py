@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -144,7 +145,6 @@ def test_actions_outside_are_clipped_counted_and_told_at_import(module: str, tmp
         ({"policy": "MODULE:number"}, PluginError, "MODULE:number is a int"),
         ({"policy": "MODULE:nothing"}, PluginError, "nothing"),
         ({"policy": "expert"}, UsageError, "--policy 'expert' is none"),
-        ({"policy": "human"}, UsageError, "reads keys from a terminal, and there is none"),
         ({"task": "Heavy!"}, UsageError, "--task 'Heavy!' is no task id"),
         ({"episodes": 0}, UsageError, "0 episodes cannot be recorded"),
         ({"params": {"colour": 1.0}}, PluginError, "unexpected keyword argument 'colour'"),
@@ -289,6 +289,30 @@ def test_keys_move_the_numbers_of_an_action(held: str, action: list[float]) -> N
     np.testing.assert_array_equal(keyed(set(held), LOW, HIGH), np.array(action, np.float32))
 
 
+def test_a_person_needs_a_terminal(module: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="reads keys from a terminal, and there is none") as caught:
+        recorded(module, tmp_path / "out", policy="human")
+    assert "--policy package.module:thing" in str(caught.value.hint)
+
+
+def test_with_a_display_the_environment_draws_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keys: int
+) -> None:
+    """An environment that says with which render mode it was made."""
+    source = SOURCE.replace("limit=20):", "limit=20, render_mode=None):").replace(
+        "    return env\n",
+        """
+    env.metadata = env.metadata | {"render_modes": ["human"], "render_fps": 1000}
+    modes.append(render_mode)
+    return env
+""",
+    )
+    module = make_module(tmp_path / "code", monkeypatch, source + "\n\nmodes = []\n")
+    monkeypatch.setenv("DISPLAY", ":77")
+    recorded(module, tmp_path / "out", 1, policy="human")
+    assert import_module(module).modes[-1] == "human"
+
+
 @pytest.fixture
 def keys(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     """The typing end of a terminal that is this process's stdin."""
@@ -315,7 +339,8 @@ def test_a_person_at_a_terminal_moves_the_pendulum(
 
     typist = threading.Thread(target=types)
     typist.start()
-    folder = recorded(module, tmp_path / "out", 1, policy="human", settings={"limit": 60})
+    with pytest.warns(UserWarning, match="pendulum is not drawn: this session has no display"):
+        folder = recorded(module, tmp_path / "out", 1, policy="human", settings={"limit": 60})
     typist.join()
     one, _ = folder.episode(0, "human")
     actions = one.episode.actions.ravel().tolist()
