@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from . import adapt, behavior, collect, dataset, edit, hub, own, plugins, report, reproduce, train, transfer
+from . import adapt, behavior, collect, dataset, edit, families, hub, own, plugins, report, reproduce, train, transfer
 from .output import fail, prepare_streams, say
 
 INTERRUPTED, TERMINATED = 130, 143
@@ -30,6 +30,7 @@ Datasets live below $MINARI_DATASETS_PATH (default ~/.minari/datasets), where pl
 idaq --install-completion lets Tab complete commands, datasets, families and strategies.
 Exit codes: 0 done, 1 failed, 2 the request was not understood, 130 interrupted, 143 terminated.""",
 )
+app.command("families")(families.families)
 app.command("collect")(collect.collect)
 edit.register(dataset.app)
 transfer.register(dataset.app)

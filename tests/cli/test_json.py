@@ -20,6 +20,7 @@ pytestmark = pytest.mark.usefixtures("in_world")
 COMMANDS: dict[str, tuple[str, ...]] = {
     "collect": ("point-robot", "--workers", "1", *SMALL),
     "plugins": (),
+    "families": (),
     "dataset list": (),
     "dataset show": (ID,),
     "dataset verify": (ID,),
