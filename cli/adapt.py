@@ -12,6 +12,7 @@ from idaq.core.machine import cores
 from . import completion
 from .adapt_env import EnvAsked, adapt_env
 from .output import (
+    EnvArg,
     Executor,
     Json,
     Plugin,
@@ -50,9 +51,7 @@ def adapt(
     env: Annotated[
         str | None, typer.Option(metavar="ENV", help="Your own system: a Gymnasium id, or package.module:function.")
     ] = None,
-    env_arg: Annotated[
-        list[str], typer.Option("--env-arg", metavar="KEY=VALUE", help="An argument of --env. Repeatable.")
-    ] = [],  # noqa: B006
+    env_arg: EnvArg = [],  # noqa: B006
     max_steps: Annotated[int | None, typer.Option(min=1, help="Cut an episode of --env here.")] = None,
     fresh: Annotated[int, typer.Option(min=0, help="Episodes of the deployed policy on --env.")] = 3,
     jobs: Annotated[int, typer.Option(min=1, help="Runs at the same time, one CPU thread each.")] = cores(),
