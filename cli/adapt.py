@@ -11,6 +11,7 @@ from idaq.core.errors import UsageError
 from . import completion
 from .adapt_env import EnvAsked, adapt_env
 from .output import (
+    EnvArg,
     Json,
     Plugin,
     Root,
@@ -45,9 +46,7 @@ def adapt(
     env: Annotated[
         str | None, typer.Option(metavar="ENV", help="Your own system: a Gymnasium id, or package.module:function.")
     ] = None,
-    env_arg: Annotated[
-        list[str], typer.Option("--env-arg", metavar="KEY=VALUE", help="An argument of --env. Repeatable.")
-    ] = [],  # noqa: B006
+    env_arg: EnvArg = [],  # noqa: B006
     max_steps: Annotated[int | None, typer.Option(min=1, help="Cut an episode of --env here.")] = None,
     fresh: Annotated[int, typer.Option(min=0, help="Episodes of the deployed policy on --env.")] = 3,
     plugin: Plugin = [],  # noqa: B006

@@ -5,7 +5,22 @@ import sys
 
 import typer
 
-from . import adapt, behavior, collect, dataset, edit, hub, own, plugins, report, reproduce, train, transfer
+from . import (
+    adapt,
+    behavior,
+    collect,
+    dataset,
+    edit,
+    hub,
+    own,
+    plugins,
+    policy,
+    record,
+    report,
+    reproduce,
+    train,
+    transfer,
+)
 from .output import fail, prepare_streams, say
 
 INTERRUPTED, TERMINATED = 130, 143
@@ -37,8 +52,10 @@ own.register(dataset.app)
 app.add_typer(dataset.app, name="dataset")
 app.add_typer(hub.app, name="hub")
 app.add_typer(behavior.app, name="behavior")
+app.command("record")(record.record)
 app.command("train")(train.train)
 app.command("adapt")(adapt.adapt)
+app.add_typer(policy.app, name="policy")
 app.command("report")(report.report)
 app.command("reproduce")(reproduce.reproduce)
 app.command("plugins")(plugins.plugins)

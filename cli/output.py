@@ -34,7 +34,7 @@ def user_path(text: str) -> Path:
 
 def path_option(*names: str, **more: Any) -> Any:
     """An option that is a path; every one is made here, as every argument by `path_argument`."""
-    return typer.Option(*names, parser=user_path, metavar="PATH", **more)
+    return typer.Option(*names, parser=user_path, **{"metavar": "PATH", **more})
 
 
 def path_argument(**more: Any) -> Any:

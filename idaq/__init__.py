@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from idaq.catalogue.entries import catalogue_recipe as catalogue_recipe
     from idaq.catalogue.entries import load_recipe as load_recipe
     from idaq.collect.collect import collect as collect
+    from idaq.collect.record import record as record
     from idaq.core.config import config as config
     from idaq.core.errors import CheckpointError as CheckpointError
     from idaq.core.errors import CollectError as CollectError
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     from idaq.deploy.read import SavedPolicy as SavedPolicy
     from idaq.deploy.read import read_policy as read_policy
     from idaq.deploy.save import save_policy as save_policy
+    from idaq.format.additions import write_episodes as write_episodes
     from idaq.format.importing import Import as Import
     from idaq.format.importing import ImportedEpisode as ImportedEpisode
     from idaq.format.importing import ImportedTask as ImportedTask
@@ -90,6 +92,7 @@ if TYPE_CHECKING:
     from idaq.loader.sampling import SegmentBatch as SegmentBatch
     from idaq.loader.sampling import SupportQueryBatch as SupportQueryBatch
     from idaq.loader.transitions import Transitions as Transitions
+    from idaq.share.appending import append_episodes as append_episodes
     from idaq.share.exporters import Exporter as Exporter
     from idaq.share.exporters import export as export
     from idaq.share.exporting import each_episode as each_episode
@@ -149,6 +152,8 @@ _FACE = {
     "AdaptationHistory": "idaq.adapt.history",
     "EpisodeBatch": "idaq.adapt.lockstep",
     "RandomPolicy": "idaq.adapt.policy",
+    "record": "idaq.collect.record",
+    "write_episodes": "idaq.format.additions",
     "Import": "idaq.format.importing",
     "ImportedTask": "idaq.format.importing",
     "ImportedEpisode": "idaq.format.importing",
@@ -158,6 +163,7 @@ _FACE = {
     "Importer": "idaq.share.importers",
     "ReadOptions": "idaq.share.importers",
     "import_dataset": "idaq.share.importers",
+    "append_episodes": "idaq.share.appending",
     "Exporter": "idaq.share.exporters",
     "export": "idaq.share.exporters",
     "each_episode": "idaq.share.exporting",

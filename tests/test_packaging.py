@@ -34,6 +34,7 @@ def test_the_wheel_holds_code_catalogue_and_schemas_and_no_tests(wheel: Path) ->
         "idaq/cli/app.py",
         "idaq/py.typed",
         "idaq/testing/remotes.py",
+        "idaq/deploy/runtimes/run_numpy.py",
         "idaq/datasets/point-robot/expert/recipe.toml",
         "idaq/datasets/cheetah-vel/behaviours/expert.safetensors",
         "idaq/schemas/FORMAT.md",

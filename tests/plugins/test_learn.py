@@ -32,6 +32,11 @@ def adapt(program: Program, run: str, *words: str) -> dict[str, object]:
     return json.loads(done.out)
 
 
+def a_training_task(run: Path) -> str:
+    tasks = json.loads((run / "tasks.json").read_text())["tasks"]
+    return next(str(task["task_id"]) for task in tasks if task["split"] == "train")
+
+
 @pytest.mark.usefixtures("collected")
 def test_a_gradient_learner_without_latents(program: Program, world: Path) -> None:
     train(program, "maml", "algorithm=maze-maml")
@@ -42,6 +47,10 @@ def test_a_gradient_learner_without_latents(program: Program, world: Path) -> No
     refused = program("adapt", "maml", "--strategies", "idaq-prediction-error", *BRIEF)
     assert refused.code == 1
     assert "idaq-prediction-error cannot run: an agent of maze-maml is no PredictingAgent" in refused.err
+    left = program("policy", "export", "maml", "--task", a_training_task(world / "maml"), "--out", "left", "--json")
+    assert left.code == 0, left.err
+    assert json.loads(left.out)["activations"] == ["tanh"] * 3
+    assert json.loads(left.out)["largest_difference"] < 1e-5
     every = program("adapt", "maml", *BRIEF)
     assert every.code == 0, every.err
     assert "note: idaq-prediction-error is left out" in every.err
@@ -58,11 +67,16 @@ def test_its_training_resumes_to_the_same_bits(program: Program, world: Path) ->
 
 
 @pytest.mark.usefixtures("collected")
-def test_a_policy_with_a_memory(program: Program) -> None:
+def test_a_policy_with_a_memory(program: Program, world: Path) -> None:
     train(program, "memory", "algorithm=maze-recurrent")
     summary = adapt(program, "memory", "--strategies", "in-context")
     assert list(summary["strategies"]) == ["in-context"]  # type: ignore[call-overload]
     assert program("report", "memory").code == 0
+    refused = program("policy", "export", "memory", "--task", a_training_task(world / "memory"), "--out", "no")
+    assert refused.code == 1
+    assert "a policy of maze-recurrent cannot leave: its agent has no export_policy" in refused.err
+    assert "write export_policy(belief) -> idaq.DensePolicy" in refused.err
+    assert not (world / "no").exists()
 
 
 @pytest.mark.usefixtures("collected")
