@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from idaq.adapt.strategy import Strategy as Strategy
     from idaq.adapt.strategy import adaptation_plan as adaptation_plan
     from idaq.adapt.system import SystemPolicy as SystemPolicy
+    from idaq.adapt.validation import validator as validator
     from idaq.catalogue.entries import catalogue_recipe as catalogue_recipe
     from idaq.catalogue.entries import load_recipe as load_recipe
     from idaq.collect.collect import collect as collect
@@ -79,6 +80,7 @@ if TYPE_CHECKING:
     from idaq.learn.config import training_config as training_config
     from idaq.learn.dense import DenseLayer as DenseLayer
     from idaq.learn.dense import DensePolicy as DensePolicy
+    from idaq.learn.loggers import MetricLogger as MetricLogger
     from idaq.learn.loop import train as train
     from idaq.learn.state import load_modules as load_modules
     from idaq.learn.state import load_optimiser as load_optimiser
@@ -125,6 +127,8 @@ _FACE = {
     "config": "idaq.core.config",
     "generator": "idaq.core.seeds",
     "train": "idaq.learn.loop",
+    "validator": "idaq.adapt.validation",
+    "MetricLogger": "idaq.learn.loggers",
     "load_agent": "idaq.learn.checkpoint",
     "TrainConfig": "idaq.learn.config",
     "AgentSpec": "idaq.learn.config",
