@@ -82,7 +82,6 @@ def record(
 def _kept(out: Path, episodes: int) -> str:
     from idaq.format.recording import Folder
 
-    folder = out.expanduser()
-    there = len(Folder(folder).numbers()) if folder.is_dir() else 0
+    there = len(Folder(out).numbers()) if out.is_dir() else 0
     command = shlex.join(["idaq", *sys.argv[1:]])
     return f"{out} holds {there} of {episodes} episodes; this records the others: {command}"

@@ -10,8 +10,7 @@ from pathlib import Path
 
 from idaq.core.config import config
 from idaq.core.registry import is_reference
-from idaq.format.documents import TaskRecord
-from idaq.format.importing import UNKNOWN_ENV
+from idaq.format.documents import UNKNOWN_ENV, TaskRecord
 from idaq.format.reader import open_stored
 from idaq.tasks import FAMILIES
 

@@ -13,9 +13,8 @@ from idaq.core.errors import DatasetError, UsageError
 from idaq.core.ids import datasets_root, parse_id
 from idaq.core.types import Episode, ShowProgress, show_nothing
 from idaq.format import layout
-from idaq.format.documents import EnvReference, TaskRecord
+from idaq.format.documents import UNKNOWN_ENV, EnvReference, TaskRecord
 from idaq.format.importing import (
-    UNKNOWN_ENV,
     Import,
     ImportedEpisode,
     ImportedTask,

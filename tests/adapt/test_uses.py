@@ -7,8 +7,7 @@ import pytest
 
 from idaq.adapt.uses import uses, uses_of
 from idaq.collect.collect import Collected
-from idaq.format.documents import EnvReference, TaskRecord
-from idaq.format.importing import UNKNOWN_ENV
+from idaq.format.documents import UNKNOWN_ENV, EnvReference, TaskRecord
 from idaq.format.reader import open_stored
 
 ID = "me/own/swings-v0"

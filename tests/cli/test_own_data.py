@@ -2,6 +2,7 @@
 adapted to is said where it is known, with the command that brings it."""
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,22 @@ def test_training_begins_with_what_is_missing_and_learns(idaq: Idaq, world: Path
     assert "idaq adapt RUN --env my_three:pendulum --env-arg mass=2.0" in done.err
     tasks = json.loads((world / "run/tasks.json").read_text())["tasks"]
     assert [task["params"] for task in tasks] == [{"mass": mass} for mass in TASKS.values()]
+
+
+def test_the_command_that_is_given_adapts_to_one_of_the_systems(idaq: Idaq) -> None:
+    shown = json.loads(idaq("dataset", "show", "me/pendulum/three-v1", "--json").out)
+    (fix,) = [obstacle["fix"] for obstacle in shown["uses"]["adapt"]]
+    _, _, command = fix.partition("one system at a time: idaq ")
+    given = ["run" if word == "RUN" else word for word in shlex.split(command)]
+    done = idaq(
+        *given,
+        "--strategies",
+        "posterior",
+        *settings(("episodes=2", "reference=1", "report_at=[1, 2]")),
+        "--fresh",
+        "1",
+    )
+    assert done.code == 0, done.err
 
 
 def test_more_episodes_and_another_task_are_appended(idaq: Idaq) -> None:
