@@ -146,7 +146,7 @@ class Session:
         with raised_as(RunError, f"strategy {self.name}"):
             policy = checked_policy(self.strategy.deploy(self._history), f"deploy of strategy {self.name}", 1)
         set_rng_state(self._history.rng, state)
-        words = f"deployed by {self.name} after {len(self._played)} episodes"
+        words = f"that {self.name} deploys after {len(self._played)} episodes on one system"
         return SystemPolicy(policy, self.agent, PolicySource(belief=words))
 
     def save(self, path: str | Path, *, force: bool = False) -> None:
