@@ -32,6 +32,7 @@ class EnvAsked:
     force: bool
     video: bool
     trusted: Sequence[str]
+    device: str
 
 
 def adapt_env(run: Path, out: Path | None, asked: EnvAsked, as_json: bool) -> None:
@@ -69,7 +70,7 @@ def _planned(run: Path, target: Path, asked: EnvAsked) -> "SystemRun":
     names = asked.names or ["idaq"]
     if len(names) > 1:
         raise UsageError("one system is adapted to by one strategy", hint=f"--strategies {names[0]}")
-    agent, tasks = load_agent(run, allow=asked.trusted), run_tasks(run)
+    agent, tasks = load_agent(run, asked.device, allow=asked.trusted), run_tasks(run)
     defaults: Mapping[str, Any] = tasks.adapt if tasks is not None else {}
     plan = adaptation_plan(names, override({}, asked.settings), defaults, allow=asked.trusted)
     strategy = plan.strategies[names[0]]

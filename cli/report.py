@@ -14,7 +14,7 @@ def report(
     root: Root = None,
     as_json: Json = False,
 ) -> None:
-    """Write one self-contained HTML file: table, figures, data, settings and how to do it again.
+    """Write one self-contained HTML file: table, figures with their numbers, data, settings and how to do it again.
 
     [bold]Examples[/bold]
 

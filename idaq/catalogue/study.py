@@ -1,7 +1,6 @@
 """The steps of `idaq reproduce`: each looks for what an earlier run of the command has left, and goes on from there."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,11 +13,11 @@ from idaq.catalogue.entry_card import write_entry_card
 from idaq.catalogue.page import write_catalogue_page
 from idaq.catalogue.suite_card import write_suite_card
 from idaq.collect.collect import collect, episode_count
-from idaq.collect.executors import EXECUTORS, ExecutorName
 from idaq.core.config import to_mapping
-from idaq.core.errors import RunError
+from idaq.core.executors import ExecutorName
 from idaq.core.files import write_json
 from idaq.core.ids import dataset_path
+from idaq.core.jobs import run_jobs
 from idaq.core.types import ShowProgress, show_nothing
 from idaq.evaluate.figures import adaptation_curves
 from idaq.evaluate.protocol import Summary, summarise
@@ -75,19 +74,16 @@ class Study:
 
     def _run_all(self, recipes: dict[Entry, Recipe]) -> dict[Entry, list[Results]]:
         """Train and adapt every (entry, seed)."""
-        calls = [
-            (entry, recipe, seed, self._folder(entry, seed), self.root)
+        jobs = {
+            str(self._folder(entry, seed)): (entry, recipe, seed, self._folder(entry, seed), self.root)
             for entry, recipe in recipes.items()
             for seed in range(self.seeds)
-        ]
-        results: dict[Entry, list[Results]] = {entry: [] for entry, *_ in calls}
-        with self.progress(", ".join(map(str, recipes)), len(calls), "runs") as advance:
-            try:
-                for entry, result in EXECUTORS[self.executor](run_one, calls, self.jobs):
-                    results[entry].append(result)
-                    advance(1)
-            except BrokenProcessPool as error:
-                raise RunError(f"a worker was lost: {error}", hint=KEPT) from None
+        }
+        results: dict[Entry, list[Results]] = {entry: [] for entry, *_ in jobs.values()}
+        with self.progress(", ".join(map(str, recipes)), len(jobs), "runs") as advance:
+            for entry, result in run_jobs(run_one, jobs, workers=self.jobs, executor=self.executor, kept=KEPT):
+                results[entry].append(result)
+                advance(1)
         return {entry: sorted(of_entry, key=lambda one: one.train_seed) for entry, of_entry in results.items()}
 
     def _folder(self, entry: Entry, seed: int) -> Path:

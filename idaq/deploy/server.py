@@ -125,12 +125,24 @@ def listen(host: str, port: int) -> Generator[Listening]:
     """A TCP socket that listens; port 0 takes a free one. Raises DeployError where it cannot."""
     try:
         family, *_, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        bound = socket.create_server(place[:2], family=family, backlog=_BACKLOG)  # type: ignore[arg-type]
+        # asyncio switches off the 40 ms wait for more to send (Nagle's) where the protocol is stated, and there alone
+        bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     except (OSError, UnicodeError) as error:
-        raise DeployError(f"cannot listen on {host}:{port}: {error}", hint="another --port, or --port 0") from None
+        raise _cannot_listen(f"{host}:{port}", error) from None
     with bound:
+        try:
+            if os.name == "posix":
+                bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            bound.bind(place)
+            bound.listen(_BACKLOG)
+        except OSError as error:
+            raise _cannot_listen(f"{host}:{port}", error) from None
         there, number = bound.getsockname()[:2]
         yield Listening(socket=bound, address=f"http://{f'[{there}]' if ':' in there else there}:{number}")
+
+
+def _cannot_listen(place: str, error: Exception) -> DeployError:
+    return DeployError(f"cannot listen on {place}: {error}", hint="choose another place; --port 0 takes a free one")
 
 
 @contextmanager
@@ -146,7 +158,7 @@ def listen_unix(path: Path) -> Generator[Listening]:
             bound.bind(str(path))
             bound.listen(_BACKLOG)
         except OSError as error:
-            raise DeployError(f"cannot listen on {path}: {error}", hint="choose another --socket") from None
+            raise _cannot_listen(str(path), error) from None
         finally:
             os.umask(before)
         try:

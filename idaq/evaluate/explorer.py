@@ -106,7 +106,8 @@ def _known(dataset: Dataset, allow: Collection[str]) -> _Known:
     try:
         family = find_family(name, allow)
     except IdaqError as error:
-        told = f"No path, velocity or film is drawn, for the family {name!r} is not known here: {error.message}"
+        hint = f" ({error.hint})" if error.hint else ""
+        told = f"No path, velocity or film is drawn: {error.message}{hint}."
         return _Known(family=None, notes=(told,))
     size = int(np.prod(dataset.store.shapes["observations"]))
     place = family.place if family.place and max(family.place) < size else None

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 from scipy.optimize import isotonic_regression
 
@@ -57,7 +58,8 @@ def _reference_stage(axes: Axes, summary: Summary) -> None:
     """Shade the budgets within which some strategies do what best-of-prior does."""
     if any(report.reference_stage for reports in summary.strategies.values() for report in reports):
         axes.axvspan(0.5, summary.reference_stage, color=GRID, alpha=0.35, lw=0, zorder=0)
-        axes.annotate("reference stage", (0.02, 0.96), xycoords="axes fraction", color=MUTED, fontsize=9)
+        text = axes.annotate("reference stage", (0.02, 0.96), xycoords="axes fraction", color=MUTED, fontsize=9)
+        text.set_path_effects([withStroke(linewidth=3, foreground=PAPER)])  # a line may run behind it
 
 
 def _curves_of(roles: Mapping[str, Role]) -> list[str]:
@@ -181,23 +183,33 @@ def _behaviours(dataset: Dataset) -> list[str]:
     return np.unique(dataset.episodes.behaviour[dataset.numbers]).tolist()
 
 
+def quartiles_of(dataset: Dataset) -> dict[str, dict[int, Doubles]]:
+    """By behaviour and task index: lowest return, lower quartile, median, upper quartile, highest (5,)."""
+    return {name: _quartiles(dataset.select(behaviour=name)) for name in _behaviours(dataset)}
+
+
+def _quartiles(dataset: Dataset) -> dict[int, Doubles]:
+    of_task, returns = dataset.episodes.task_index[dataset.numbers], dataset.episodes.total_reward[dataset.numbers]
+    shares = [0, 0.25, 0.5, 0.75, 1]
+    return {t.task_index: np.quantile(returns[of_task == t.task_index], shares) for t in dataset.tasks}
+
+
 def _behaviour_returns(axes: Axes, dataset: Dataset, name: str) -> float:
     """Draws one behaviour's returns; gives their median."""
-    table, chosen = dataset.episodes, dataset.select(behaviour=name)
-    of_task, returns = table.task_index[chosen.numbers], table.total_reward[chosen.numbers]
+    chosen = dataset.select(behaviour=name)
+    quartiles = _quartiles(chosen)
     split_of = {task.task_index: task.split for task in chosen.tasks}
     for i, split in enumerate(dict.fromkeys(task.split for task in dataset.all_tasks)):
         tasks = [task for task in split_of if split_of[task] == split]
         if not tasks:
             continue
-        quantiles = [np.quantile(returns[of_task == task], [0, 0.25, 0.5, 0.75, 1]) for task in tasks]
-        low, lower, middle, upper, high = np.array(quantiles).T
+        low, lower, middle, upper, high = np.array([quartiles[task] for task in tasks]).T
         colour, label = _APART[i % len(_APART)], f"{shown(split)}, {len(tasks)} tasks"
         axes.vlines(tasks, low, high, color=colour, lw=0.9, alpha=0.75)
         axes.vlines(tasks, lower, upper, color=colour, lw=3.4)
         first = name == _behaviours(dataset)[0]
         axes.plot(tasks, middle, "o", color=PAPER, mec=colour, ms=3.6, label=label if first else None)
-    return float(np.median(returns))
+    return float(np.median(dataset.episodes.total_reward[chosen.numbers]))
 
 
 def _random_returns(axes: Axes, random: Mapping[int, ReturnStatistics]) -> None:
@@ -223,18 +235,42 @@ def task_returns(results: Sequence[Results]) -> Figure:
     axes.bar(x, behaviour - random, 0.8, random, color=MUTED, alpha=0.18, lw=0, label="random to behaviour")
     roles: dict[str, Role] = {name: strategy.role for name, strategy in first.strategies.items()}
     looks = {n: (PALETTE[i % len(PALETTE)], MARKERS[i % len(MARKERS)]) for i, n in enumerate(_curves_of(roles))}
-    shown_here = [name for name in looks if name == headline(roles) or roles[name] not in ("method", "variant")]
-    for i, name in enumerate([*shown_here, *(name for name in roles if name not in looks)]):
-        returns = np.mean([np.mean(r.strategies[name].returns[-1], axis=-1) for r in results], axis=0)
+    names = drawn_strategies(first)
+    beside = sum(name in looks for name in names) + 1
+    for i, name in enumerate(names):
         colour, marker = looks.get(name, (INK, "_"))
-        at = x + 0.6 * ((i + 0.5) / (len(shown_here) + 1) - 0.5)
-        axes.plot(at, returns, marker, color=colour, ms=5 if name in looks else 11, mew=1.5, label=shown(name))
+        at = x + 0.6 * ((i + 0.5) / beside - 0.5)
+        axes.plot(
+            at,
+            final_returns(results, name),
+            marker,
+            color=colour,
+            ms=5 if name in looks else 11,
+            mew=1.5,
+            label=shown(name),
+        )
     axes.set_xticks(x, [str(task.task_index) for task in first.tasks])
     axes.grid(visible=False, axis="x")
     axes.set(xlabel="test task", ylabel="return of a fresh episode")
     figure.legend(loc="outside lower center", ncols=3)
-    entitle(axes, "Returns task by task, at the end", f"{shown(first.dataset_id)}, {len(results)} training runs")
+    entitle(
+        axes,
+        "Returns task by task, at the end",
+        f"{shown(first.dataset_id)}, {len(results)} training run{'s' * (len(results) > 1)}",
+    )
     return figure
+
+
+def drawn_strategies(results: Results) -> list[str]:
+    """Those that `task_returns` draws: the one it is about, its rivals, then references; no variants of it."""
+    roles: dict[str, Role] = {name: strategy.role for name, strategy in results.strategies.items()}
+    curves = [n for n in _curves_of(roles) if n == headline(roles) or roles[n] not in ("method", "variant")]
+    return [*curves, *(name for name in roles if roles[name] == "reference")]
+
+
+def final_returns(results: Sequence[Results], name: str) -> Doubles:
+    """(N,) mean return of a strategy's last fresh episodes on each test task, over runs and adaptation seeds."""
+    return np.mean([np.mean(r.strategies[name].returns[-1], axis=-1) for r in results], axis=0)
 
 
 @styled

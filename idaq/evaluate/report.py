@@ -11,34 +11,49 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from idaq.core.config import to_mapping
-from idaq.core.errors import CorruptDatasetError, RunError
+from idaq.core.errors import CorruptDatasetError, IdaqError, RunError
 from idaq.core.files import write_text
 from idaq.core.metrics import read_metrics
 from idaq.core.reading import read_document
 from idaq.core.types import Array, Task
 from idaq.evaluate.commands import collect_command, leaves
+from idaq.evaluate.data_tables import (
+    DataTable,
+    beliefs_table,
+    curves_table,
+    data_table,
+    paths_table,
+    tasks_table,
+    training_table,
+    velocities_table,
+)
 from idaq.evaluate.figures import adaptation_curves, dataset_returns, task_returns, training_losses
 from idaq.evaluate.page import render, source
 from idaq.evaluate.protocol import Summary, number, summary_columns, summary_notes, summary_rows, verdict
 from idaq.evaluate.runs import Run, load_runs, summarise_runs
 from idaq.evaluate.style import inline
 from idaq.evaluate.trace_figures import beliefs, trajectories, velocities
-from idaq.evaluate.video import STILLS_FILE
+from idaq.evaluate.video import STILLS_FILE, scene_titles
 from idaq.loader import Dataset
+from idaq.tasks import find_family
 
 Trace = Mapping[str, Array]
 _OFFLINE_SHOWN = 10
 _NUMBERS = ("observations", "returns", "z", "offline", "prior")
 _PATHS_TITLE, _BELIEFS_TITLE = "Episodes on one new task", "What the encoder believes about tasks"
 _CURVES = """Each point is the mean return of fresh episodes, run after that many adaptation episodes on a task never
-seen in training; nothing is learned from fresh episodes. The band (headline strategy) and the bars (others) are 95%
-intervals. They span differences between tasks too: to compare with best-of-prior take the paired difference in the
-table. Grey: the reference stage, in which the searching strategies do what best-of-prior does. Dashed: offline-context,
-which is given the task's offline data: a reference, not a bound. Dotted: random actions."""
-_TASKS = """Mean return of the last fresh episodes on each test task, by strategy; variants of idaq are left out. Grey
-bars reach from what random actions get to what the task's own behaviour policies get."""
-_FILMED = """The test task of median final return: first an episode of the reference stage, then the first of the
-iterative stage, then the fresh episode with the latent that was deployed. Each row runs from start to end."""
+seen in training; nothing is learned from fresh episodes. The band (headline strategy) and the upright bars (others) are
+95% intervals: runs and tasks are drawn again with replacement, and 95% of the means so found lie within. They span
+differences between tasks too: that two of them overlap does not say that two strategies are alike. To compare with
+best-of-prior take the paired difference in the table. Grey: the reference stage, in which the searching strategies do
+what best-of-prior does. Dashed: offline-context, which is given the task's offline data: a reference, not a bound.
+Dotted: random actions."""
+_TASKS = """Each marker is the mean return of a strategy's last fresh episodes on one test task, over training runs and
+adaptation seeds; variants of idaq are left out. A grey bar reaches from what random actions get on that task, one end,
+to what its own behaviour policies get, the other: a marker beyond that end does better than the data."""
+_FILMED = """The test task of median final return{which}: first an episode of the reference stage, then the first of the
+iterative stage, then the fresh episode with the latent that was deployed. Each row is one episode in four moments, from
+its start at the left to its end at the right."""
 _PATHS = """The test task of median final return ({whose}). Thin grey: the reference stage tries latents far apart.
 Coloured, dark first: the iterative stage draws from the belief given the most in-distribution episodes. The thick
 line beneath is the fresh episode with the latent that was deployed."""
@@ -51,10 +66,12 @@ the iterative stage, if there was one. A good encoder orders tasks as their colo
 at the ring."""
 _NO_TRACE = "There is no usable trace of the run's adaptation."
 _NO_PARAMS = " Training tasks are grey: their parameters are in the dataset, which is not at hand."
-_DATA = """Undiscounted returns of the dataset's episodes, one column a task: thin line the whole range, thick line the
-middle half, circle the median. Below, on a scale of its own, what random actions get on the same tasks."""
-_LOSSES = """Every logged quantity against training steps, as its learner names it. Vertical axes are logarithmic where
-a positive quantity changes by more than a factor of 20."""
+_DATA = """Undiscounted returns of the dataset's episodes, one column a task. Thin line: from the lowest to the highest
+return; thick line: the middle half, from the lower to the upper quartile; circle: the median, half of the episodes lie
+above it. Below, on a scale of its own, random actions on the same tasks: the dot is the mean, the line reaches one
+standard deviation to either side."""
+_LOSSES = """Every logged quantity against training steps, as its learner names it; one line a training run. Vertical
+axes are logarithmic where a positive quantity changes by more than a factor of 20."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,8 +81,12 @@ class Panel:
     title: str
     caption: str = ""
     figure: Figure | None = None
+    table: DataTable | None = None
+    """the numbers of the figure"""
     picture: str = ""
     """a data: URL, in place of a figure"""
+    legend: Sequence[str] = ()
+    """what the picture shows, in words"""
     missing: str = ""
     command: str = ""
 
@@ -82,8 +103,8 @@ def write_report(runs: Sequence[Path], dataset: Dataset | None, out: Path) -> Pa
     _check_same_data(summary, dataset)
     panels = [
         _curves(summary),
-        Panel(title="Return task by task", caption=_TASKS, figure=task_returns([run.results for run in loaded])),
-        *_stills(loaded),
+        _tasks(loaded),
+        *_stills(loaded, dataset),
         *_trace_panels(loaded[0], dataset),
         _data(summary, dataset),
         _training(loaded, summary),
@@ -125,17 +146,45 @@ def _check_same_data(summary: Summary, dataset: Dataset | None) -> None:
 
 
 def _curves(summary: Summary) -> Panel:
-    return Panel(title="Return against online episodes", caption=_CURVES, figure=adaptation_curves(summary))
+    return Panel(
+        title="Return against online episodes",
+        caption=_CURVES,
+        figure=adaptation_curves(summary),
+        table=curves_table(summary),
+    )
 
 
-def _stills(runs: Sequence[Run]) -> list[Panel]:
+def _tasks(runs: Sequence[Run]) -> Panel:
+    results = [run.results for run in runs]
+    figure = task_returns(results)
+    return Panel(title="Return task by task", caption=_TASKS, figure=figure, table=tasks_table(results))
+
+
+def _stills(runs: Sequence[Run], dataset: Dataset | None) -> list[Panel]:
     """The pictures of the first run that was filmed, if one was."""
-    filmed = [run.path / STILLS_FILE for run in runs if (run.path / STILLS_FILE).is_file()]
-    picture = read_document(filmed[0]) if filmed else b""
-    if not picture.startswith(b"\x89PNG"):  # whatever else the file is, or links to, is not handed on in a report
+    filmed = [run for run in runs if (run.path / STILLS_FILE).is_file()]
+    content = read_document(filmed[0].path / STILLS_FILE) if filmed else b""
+    if not content.startswith(b"\x89PNG"):  # whatever else the file is, or links to, is not handed on in a report
         return []
-    picture = "data:image/png;base64," + base64.b64encode(picture).decode()
-    return [Panel(title="One adaptation, filmed", caption=_FILMED, picture=picture)]
+    picture = "data:image/png;base64," + base64.b64encode(content).decode()
+    trace, which, rows = read_whole_trace(filmed[0]), "", []
+    if trace is not None:
+        task = median_task(trace)
+        which = f", task {task}, training seed {filmed[0].record.seed}, adaptation seed 0"
+        rows = [f"Row {i}: {title}" for i, title in enumerate(scene_titles(trace, task).values(), 1)]
+    legend = [*rows, *_picture_legend(dataset)]
+    caption = _FILMED.format(which=which)
+    return [Panel(title="One adaptation, filmed", caption=caption, picture=picture, legend=legend)]
+
+
+def _picture_legend(dataset: Dataset | None) -> list[str]:
+    """What the shapes and colours are, by the family's word, where it is known here."""
+    if dataset is None or dataset.manifest is None:
+        return []
+    try:
+        return [text] if (text := find_family(dataset.manifest.family).picture) else []
+    except IdaqError:
+        return []
 
 
 def _trace_panels(run: Run, dataset: Dataset | None) -> list[Panel]:
@@ -156,16 +205,23 @@ def _trace_panels(run: Run, dataset: Dataset | None) -> list[Panel]:
     )
     whose = f"training seed {run.record.seed}, adaptation seed 0, strategy idaq"
     panels = [
-        Panel(title=_PATHS_TITLE, caption=_PATHS.format(whose=whose), figure=paths),
+        Panel(
+            title=_PATHS_TITLE,
+            caption=_PATHS.format(whose=whose),
+            figure=paths,
+            table=paths_table(trace, chosen) if paths else None,
+        ),
         Panel(
             title="Velocity on one new task",
             caption=_VELOCITIES.format(whose=whose),
             figure=velocities(trace, chosen, params[chosen]),
+            table=velocities_table(trace, chosen) if "velocity" in trace else None,
         ),
         Panel(
             title=_BELIEFS_TITLE,
             caption=_BELIEFS.format(whose=whose) + ("" if dataset else _NO_PARAMS),
-            figure=beliefs(trace, chosen, params),
+            figure=(figure := beliefs(trace, chosen, params)),
+            table=beliefs_table(trace, chosen, params) if figure else None,
         ),
     ]
     return [panel for panel in panels if panel.figure is not None]
@@ -209,20 +265,22 @@ def _data(summary: Summary, dataset: Dataset | None) -> Panel:
     if dataset is None:
         missing = f"The dataset {summary.dataset_id} is not at hand."
         return Panel(title=title, missing=missing, command=collect_command(summary.dataset_id, None))
-    return Panel(title=title, caption=_DATA, figure=dataset_returns(dataset))
+    return Panel(title=title, caption=_DATA, figure=dataset_returns(dataset), table=data_table(dataset))
 
 
 def _training(runs: Sequence[Run], summary: Summary) -> Panel:
     title = "Training"
     try:
-        figure = training_losses({f"seed {run.record.seed}": read_metrics(run.path) for run in runs})
+        lines = {f"seed {run.record.seed}": read_metrics(run.path) for run in runs}
+        figure = training_losses(lines)
+        table = training_table(lines) if figure else None
     except (CorruptDatasetError, ValueError, TypeError, KeyError, AttributeError):
-        figure = None
+        figure = table = None
     if figure is None:
         commands = [command for command in summary.measured.commands if command.startswith("idaq train")]
         missing = "There is no usable training log (metrics.jsonl)."
         return Panel(title=title, missing=missing, command="\n".join(commands))
-    return Panel(title=title, caption=_LOSSES, figure=figure)
+    return Panel(title=title, caption=_LOSSES, figure=figure, table=table)
 
 
 def _data_facts(summary: Summary, dataset: Dataset | None) -> list[tuple[str, str]]:

@@ -69,17 +69,28 @@ def velocities(trace: Mapping[str, Array], task_index: int, params: TaskParams) 
     last = len(seen) - 1
     order = ScalarMappable(Normalize(reference + 1, max(last, reference + 2)), sequence())
     for episode, (speeds, steps) in enumerate(zip(seen, valid, strict=True)):
-        alive = speeds[: int(steps.sum()) + 1]
-        gait = min(_GAIT, len(alive))
-        smooth = np.convolve(alive, np.ones(gait) / gait, "valid")
         style = {**_stage_style(episode, reference, last, order), "lw": 3 if episode == last else 1}
-        axes.plot(np.arange(len(smooth)) + gait // 2, smooth, **style)
+        axes.plot(*smooth(speeds[: int(steps.sum()) + 1]), **style)
     if isinstance(target := params.get("velocity"), float):
         axes.axhline(target, color=GREEN, lw=2, ls="--", zorder=5, label=f"asked for: {target:.2f} m/s")
     _stages(axes, reference, last, 0)
     axes.set(xlabel="step", ylabel=f"velocity (m/s), mean of {_GAIT} steps")
     entitle(axes, "Velocity on one new task, by stage", f"task {task_index}: {describe(params)}")
     return figure
+
+
+def smooth(speeds: Array) -> tuple[Array, Array]:
+    """Steps and the mean velocity of the _GAIT steps about each, (T + 1 - _GAIT,)."""
+    gait = min(_GAIT, len(speeds))
+    means = np.convolve(speeds, np.ones(gait) / gait, "valid")
+    return np.arange(len(means)) + gait // 2, means
+
+
+def episodes_of(trace: Mapping[str, Array], task_index: int) -> list[Array]:
+    """What was observed in each episode on one test task, (T + 1, D) each, T its own."""
+    row = _row(trace, task_index)
+    lengths = trace["valid"][row].sum(-1).tolist()
+    return [seen[: steps + 1] for seen, steps in zip(trace["observations"][row], lengths, strict=True)]
 
 
 def _stage_style(episode: int, reference: int, last: int, order: ScalarMappable) -> dict[str, Any]:
@@ -97,7 +108,8 @@ def _landmarks(axes: Axes, start: Array, params: TaskParams, success: Success | 
     goal, wind = params.get("goal"), params.get("wind")
     if isinstance(goal, list) and len(goal) == 2:
         if success is not None and success.unit == "m":
-            axes.add_patch(Circle((goal[0], goal[1]), success.threshold, color=GREEN, alpha=0.22, lw=0))
+            within = f"within {success.threshold:g} m of the goal"
+            axes.add_patch(Circle((goal[0], goal[1]), success.threshold, color=GREEN, alpha=0.22, lw=0, label=within))
         axes.plot(*goal, "*", color=GREEN, ms=15, mec=PAPER, zorder=6, label="goal")
     if isinstance(wind, list) and len(wind) == 2:
         drift = x + 10 * wind[0], y + 10 * wind[1]

@@ -15,6 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 from idaq.core.errors import UsageError
 from idaq.core.files import replacing
 from idaq.core.types import Advance, Array, ignore_progress
+from idaq.evaluate.protocol import number
 from idaq.tasks import Family
 from idaq.tasks.systems import Acts, Env, run_episode
 
@@ -42,17 +43,24 @@ def film(
 
     Raises UsageError for a family that does not draw itself.
     """
-    row = int(np.flatnonzero(trace["test_tasks"] == task)[0])
-    returns, z_EZ, reference = trace["returns"][row], trace["z"][row], int(trace["reference"].item())
-    last = len(returns) - 1
-    chosen = {0: "reference", min(reference, last - 1): "iterative", last: "final"}
-    scenes = []
-    for episode, stage in chosen.items():
-        which = "fresh episode" if episode == last else f"episode {episode + 1}"
-        title = f"{stage}, {which}: return {returns[episode]:.0f}"
+    z_EZ, scenes = trace["z"][_row(trace, task)], []
+    for episode, title in scene_titles(trace, task).items():
         scenes.append(Scene(title=title, frames=play(agent, family, task, z_EZ[episode])))
         progress(1)
     return scenes
+
+
+def scene_titles(trace: Mapping[str, Array], task: int) -> dict[int, str]:
+    """Which episodes of a test task are filmed, and what each of them is."""
+    returns, reference = trace["returns"][_row(trace, task)], int(trace["reference"].item())
+    last = len(returns) - 1
+    chosen = {0: "reference", min(reference, last - 1): "iterative", last: "final"}
+    which = {episode: "fresh episode" if episode == last else f"episode {episode + 1}" for episode in chosen}
+    return {episode: f"{chosen[episode]}, {which[episode]}: return {number(returns[episode])}" for episode in chosen}
+
+
+def _row(trace: Mapping[str, Array], task: int) -> int:
+    return int(np.flatnonzero(trace["test_tasks"] == task)[0])
 
 
 def play(agent: "Agent", family: Family, task: int, z_Z: Array) -> NDArray[np.uint8]:
@@ -102,7 +110,7 @@ def write_stills(scenes: Sequence[Scene], path: Path) -> None:
     rows = []
     for scene in scenes:
         moments = np.linspace(0, len(scene.frames) - 1, STILLS).astype(int)
-        rows.append(_captioned(np.concatenate(list(scene.frames[moments]), 1), scene.title))
+        rows.append(_captioned(np.concatenate([_framed(frame) for frame in scene.frames[moments]], 1), scene.title))
     with replacing(path) as temporary:
         Image.fromarray(np.concatenate(rows, 0)).save(temporary, "PNG", optimize=True)
 
@@ -112,6 +120,13 @@ def square(rendered: object) -> NDArray[np.uint8]:
     if not isinstance(rendered, np.ndarray):
         raise UsageError("the environment does not draw itself")
     return np.asarray(Image.fromarray(rendered).resize((SIDE, SIDE), Image.Resampling.BILINEAR))
+
+
+def _framed(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """With a thin grey edge: white pictures stand apart on a white page."""
+    framed = Image.fromarray(picture)
+    ImageDraw.Draw(framed).rectangle((0, 0, SIDE - 1, SIDE - 1), outline=(160, 166, 174))
+    return np.asarray(framed)
 
 
 def _captioned(picture: NDArray[np.uint8], text: str) -> NDArray[np.uint8]:

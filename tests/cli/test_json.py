@@ -25,7 +25,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "dataset show": (ID,),
     "dataset verify": (ID,),
     "dataset plot": (ID,),
-    "dataset explore": (ID,),
+    "dataset explore": (ID, "--episodes", "1", "--film", "1"),
     "dataset card": (ID,),
     "dataset subset": (ID, CUT, "--split", "train"),
     "dataset merge": ("idaq/point-robot/all-v0", ID, CUT),

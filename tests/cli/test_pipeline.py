@@ -101,6 +101,19 @@ def test_plot(idaq: Idaq, world: Path) -> None:
     assert (world / "returns.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_explore(idaq: Idaq, world: Path) -> None:
+    done = idaq("dataset", "explore", ID, "--out", "pages/all.html", "--film", "2")
+    assert done.code == 0, done.err
+    assert re.search(r"pages/all.html \(\d\.\d MB; 24 episodes, 24 as curves, 2 filmed\)", done.out)
+    told = json.loads(idaq("dataset", "explore", ID, "--out", "one.html", "--episodes", "1", "--json").out)
+    assert (told["episodes"], told["curves"], told["films"]) == (24, 8, 0)
+    assert told["bytes"] == (world / "one.html").stat().st_size < (world / "pages/all.html").stat().st_size
+    assert told["notes"][0].startswith("8 of 24 episodes have curves: 1 of each task")
+    for wrong in ("0", "-1", "some", "9999999999"):
+        refused = idaq("dataset", "explore", ID, f"--episodes={wrong}")
+        assert (refused.code, "auto, all, or how many of each task" in refused.err) == (2, True)
+
+
 def test_train_adapt_report(idaq: Idaq, world: Path) -> None:
     done = idaq("train", "--dataset", ID, "--out", "runs/point", *settings(QUICK), "--json")
     assert done.code == 0, done.err

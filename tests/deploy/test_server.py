@@ -163,6 +163,7 @@ def test_only_loopback_is_called_loopback(tmp_path: Path) -> None:
     with listen("127.0.0.1", 0) as here, listen("0.0.0.0", 0) as everywhere, listen_unix(tmp_path / "s") as unix:
         assert [is_loopback(one) for one in (here, everywhere, unix)] == [True, False, True]
         assert everywhere.address.startswith("http://0.0.0.0:")
+        assert here.socket.proto == socket.IPPROTO_TCP  # else every answer waits 40 ms: tests/bench/test_serving.py
 
 
 @pytest.mark.skipif(not socket.has_ipv6, reason="no IPv6 here")

@@ -125,7 +125,8 @@ def test_a_family_that_is_not_known_here_is_told_and_never_imported(mixed: Datas
     strange = replace(mixed, manifest=replace(mixed.manifest, family="os:system"))
     done = write_explorer(strange, tmp_path / "x.html", films=1)
     assert done.films == 0
-    assert "No path, velocity or film is drawn, for the family 'os:system' is not known here" in done.notes[0]
+    assert done.notes[0].startswith("No path, velocity or film is drawn: a document names the task family 'os:system'")
+    assert "--plugin os:system" in done.notes[0]
     index = index_of(tmp_path / "x.html")
     assert (index["place"], index["velocity"]) == (None, None)
 

@@ -67,7 +67,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     return open_dataset(collect(recipe, tmp_path_factory.mktemp("data")).path)
 
 
-def _runs(folder: Path, dataset: Dataset, seeds: int = 2) -> list[Path]:
+def runs_on(folder: Path, dataset: Dataset, seeds: int = 2) -> list[Path]:
     """Runs that look as if trained on `dataset`."""
     assert dataset.manifest is not None
     tests = [task for task in dataset.all_tasks if task.split == "test"]
@@ -98,12 +98,12 @@ def check_self_contained(text: str, page: Page) -> None:
 
 
 def test_a_full_report(tmp_path: Path, dataset: Dataset) -> None:
-    out = write_report(_runs(tmp_path, dataset), dataset, tmp_path / "report.html")
+    out = write_report(runs_on(tmp_path, dataset), dataset, tmp_path / "report.html")
     assert out == tmp_path / "report.html"
     text = out.read_text(encoding="utf-8")
     page = Page(text)
     check_self_contained(text, page)
-    assert page.count("svg") == page.count("figcaption") == 6
+    assert page.count("svg") == page.count("figcaption") == page.count("details") == 6
     assert page.count("h1") == 1
     assert "After 4 online episodes on each of 3 new tasks, idaq reaches" in page.text
     assert "ahead of the best rival, best-of-prior" in page.text
@@ -127,7 +127,7 @@ def test_a_full_report(tmp_path: Path, dataset: Dataset) -> None:
 
 
 def test_the_same_runs_make_the_same_report(tmp_path: Path, dataset: Dataset) -> None:
-    runs = _runs(tmp_path, dataset)
+    runs = runs_on(tmp_path, dataset)
     first = write_report(runs, None, tmp_path / "a.html").read_bytes()
     assert write_report(runs[::-1], None, tmp_path / "b.html").read_bytes() == first
 

@@ -42,9 +42,9 @@ def test_the_three_stages_of_a_trace_are_filmed_and_written(tmp_path: Path) -> N
     counted: list[int] = []
     scenes = film(an_agent(2, 2), get_family("point-robot"), trace, 9, counted.append)
     assert [scene.title for scene in scenes] == [
-        "reference, episode 1: return -20",
-        "iterative, episode 3: return -5",
-        "final, fresh episode: return -4",
+        "reference, episode 1: return -20.00",
+        "iterative, episode 3: return -5.00",
+        "final, fresh episode: return -4.00",
     ]
     assert counted == [1, 1, 1]
     assert all(scene.frames.shape == (21, SIDE, SIDE, 3) for scene in scenes)

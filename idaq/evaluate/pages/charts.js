@@ -71,7 +71,7 @@ function courseChart({ label, courses, length, stride, width, asked = null, onSt
   const x = linear([0, length], [MARGIN.left, width - MARGIN.right]);
   const limits = extent(asked === null ? values : [...values, [asked]]);
   const y = linear(limits, [HEIGHT - MARGIN.bottom, MARGIN.top]);
-  const grid = axes({ width, height: HEIGHT, x, y, xTicks: ticks(0, length, width / 90), yTicks: ticks(...limits, 4) });
+  const grid = axes({ width, height: HEIGHT, x, y, xTicks: ticks(0, length, width / 90).filter(Number.isInteger), yTicks: ticks(...limits, 4) });
   const lines = courses.map(({ number, values }) => {
     const { class: colour, ...dash } = look(number);
     return shape("path", { ...dash, class: `course ${colour}`, d: pathData(Array.from(values, (v, i) => [x(i * stride), y(v)])) });

@@ -35,13 +35,16 @@ function searched(episode) {
 
 // One row a task that has episodes among those given.
 function taskRows(shown) {
-  const byTask = Map.groupBy ? Map.groupBy(shown, (episode) => episode.task) : grouped(shown);
+  const byTask = grouped(shown);
   return index.tasks.filter((task) => byTask.has(task)).map((task) => taskRow(task, byTask.get(task)));
 }
 
 function grouped(shown) {
   const byTask = new Map();
-  for (const episode of shown) byTask.set(episode.task, [...(byTask.get(episode.task) ?? []), episode]);
+  for (const episode of shown) {
+    if (!byTask.has(episode.task)) byTask.set(episode.task, []);
+    byTask.get(episode.task).push(episode);
+  }
   return byTask;
 }
 
