@@ -11,6 +11,7 @@ from . import (
     collect,
     dataset,
     edit,
+    families,
     hub,
     own,
     plugins,
@@ -45,6 +46,7 @@ Datasets live below $MINARI_DATASETS_PATH (default ~/.minari/datasets), where pl
 idaq --install-completion lets Tab complete commands, datasets, families and strategies.
 Exit codes: 0 done, 1 failed, 2 the request was not understood, 130 interrupted, 143 terminated.""",
 )
+app.command("families")(families.families)
 app.command("collect")(collect.collect)
 edit.register(dataset.app)
 transfer.register(dataset.app)

@@ -20,6 +20,7 @@ pytestmark = pytest.mark.usefixtures("in_world")
 COMMANDS: dict[str, tuple[str, ...]] = {
     "collect": ("point-robot", "--workers", "1", *SMALL),
     "plugins": (),
+    "families": (),
     "record": ("--env", "Pendulum-v1", "--policy", "random", "--task", "a", "--episodes", "1", "--out", "recorded"),
     "dataset list": (),
     "dataset show": (ID,),
