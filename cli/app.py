@@ -19,6 +19,7 @@ from . import (
     record,
     report,
     reproduce,
+    sweep,
     train,
     transfer,
 )
@@ -56,6 +57,7 @@ app.add_typer(hub.app, name="hub")
 app.add_typer(behavior.app, name="behavior")
 app.command("record")(record.record)
 app.command("train")(train.train)
+app.command("sweep")(sweep.sweep)
 app.command("adapt")(adapt.adapt)
 app.add_typer(policy.app, name="policy")
 app.command("report")(report.report)

@@ -45,6 +45,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "behavior show": (TINY, "--folder", "policy"),
     "behavior compare": ("cheetah-vel", "single", "--snapshot", "expert"),
     "train": ("--dataset", ID, "--out", "run", *settings((*QUICK, "steps=4", "log_every=2"))),
+    "sweep": ("--dataset", ID, "--vary", "batch=4,8", "--out", "sweep", *settings((*QUICK, "steps=4", "log_every=2"))),
     "adapt": ("run", *settings(BRIEF)),
     "report": ("run",),
     "dataset delete": (CUT, "--yes"),
