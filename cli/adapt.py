@@ -1,16 +1,19 @@
 """idaq adapt"""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from idaq.core.errors import UsageError
+from idaq.core.machine import cores
 
 from . import completion
 from .adapt_env import EnvAsked, adapt_env
 from .output import (
+    EnvArg,
+    Executor,
     Json,
     Plugin,
     Root,
@@ -22,11 +25,14 @@ from .output import (
     print_table,
     progress,
     say,
+    working,
 )
 
 if TYPE_CHECKING:
+    from idaq.adapt.jobs import AdaptJob
     from idaq.adapt.results import Results
     from idaq.adapt.run import Adaptation
+    from idaq.core.executors import ExecutorName
 
 
 def adapt(
@@ -45,11 +51,12 @@ def adapt(
     env: Annotated[
         str | None, typer.Option(metavar="ENV", help="Your own system: a Gymnasium id, or package.module:function.")
     ] = None,
-    env_arg: Annotated[
-        list[str], typer.Option("--env-arg", metavar="KEY=VALUE", help="An argument of --env. Repeatable.")
-    ] = [],  # noqa: B006
+    env_arg: EnvArg = [],  # noqa: B006
     max_steps: Annotated[int | None, typer.Option(min=1, help="Cut an episode of --env here.")] = None,
     fresh: Annotated[int, typer.Option(min=0, help="Episodes of the deployed policy on --env.")] = 3,
+    jobs: Annotated[int, typer.Option(min=1, help="Runs at the same time, one CPU thread each.")] = cores(),
+    executor: Executor = "joblib",
+    device: Annotated[str, typer.Option(help="Where beliefs are inferred: cpu, cuda, cuda:1, mps.")] = "cpu",
     plugin: Plugin = [],  # noqa: B006
     root: Root = None,
     as_json: Json = False,
@@ -68,11 +75,19 @@ def adapt(
       idaq adapt runs/point
       idaq adapt runs/push --video
       idaq adapt runs/point-seed* --strategies idaq,best-of-prior,posterior --set seeds=8
+      idaq adapt runs/point-seed* --jobs 2                  two runs at a time
       idaq adapt runs/point --strategies my_module:MyStrategy --set idaq.uncertainty=my_module:surprise
       idaq adapt runs/pendulum --env Pendulum-v1 --env-arg g=9.5 --set episodes=10 --set reference=5
       idaq adapt runs/arm --env my_lab.arm:make_env --strategies best-of-prior --out runs/arm-tuesday
       idaq adapt runs/point --out runs/point-brief --set episodes=10 --set reference=5 --set "report_at=[1, 2, 5, 10]"
     """
+    say(f"adapting {', '.join(map(str, runs))}", err=True)
+    with working("loading PyTorch"):
+        from idaq.adapt.jobs import AdaptJob
+        from idaq.core.config import override
+        from idaq.learn.device import check_device
+
+        device = check_device(device)
     from idaq.evaluate.protocol import summarise, summary_columns, summary_notes, summary_rows
 
     if out is not None and len(runs) > 1:
@@ -84,15 +99,23 @@ def adapt(
             raise UsageError("one system is adapted to with one run", hint="adapt the runs one by one")
         own = EnvAsked(
             env=env, env_args=env_arg, max_steps=max_steps, fresh=fresh, names=_names(strategies, False),
-            settings=settings, force=force, video=video, trusted=trusted,
+            settings=settings, force=force, video=video, trusted=trusted, device=device,
         )  # fmt: skip
         return adapt_env(runs[0], out, own, as_json)
-    names = _names(strategies, video)
-    asked = _Asked(names=names, settings=settings, root=root, video=video, force=force, trusted=trusted)
-    plans = [asked.plan(run, out or run) for run in runs]
-    kept = {planned.out: [name for name in planned.there.strategies if name not in planned.to_run] for planned in plans}
-    with if_interrupted(lambda: _told(kept)):
-        results = [adapt_run(planned, kept[planned.out]) for planned in plans]
+    given, names = override({}, settings), _names(strategies, video)
+    asked = [
+        AdaptJob(
+            run=run, out=out or run, names=None if names is None else tuple(names), settings=given, root=root,
+            device=device, traced=video, force=force, allow=tuple(trusted),
+        )
+        for run in runs
+    ]  # fmt: skip
+    plans = [_planned(job) for job in asked]
+    with if_interrupted(lambda: "; ".join(_told(planned) for planned in plans)):
+        if len(asked) == 1:
+            results = [adapt_run(planned) for planned in plans]
+        else:
+            results = _several(asked, plans, jobs, executor)
         for planned in plans if video else []:
             film_run(planned)
     common = set.intersection(*(set(result.strategies) for result in results))
@@ -127,63 +150,61 @@ def _names(strategies: str | None, video: bool) -> list[str] | None:
     return list(dict.fromkeys([*names, STRATEGY] if video else names))
 
 
-def _told(kept: dict[Path, list[str]]) -> str:
-    """What is finished of each run."""
-    return "; ".join(f"finished in {run}: {', '.join(names) or 'nothing'}" for run, names in kept.items())
+def _planned(job: "AdaptJob") -> "Adaptation":
+    """What is to be run, told."""
+    from idaq.adapt.results import RESULTS
+
+    planned, notes = job.plan()
+    say(*(f"note: {note}" for note in notes), err=True)
+    kept = [name for name in planned.there.strategies if name not in planned.to_run]
+    to_run = ", ".join(planned.to_run) or "nothing"
+    say(f"{planned.out / RESULTS}: kept {', '.join(kept) or 'nothing'}; to run {to_run}", err=True)
+    return planned
+
+
+def _told(planned: "Adaptation") -> str:
+    """What is finished, when an interruption asks."""
+    from idaq.adapt.results import finished_strategies
+
+    return f"finished in {planned.out}: {', '.join(finished_strategies(planned.out)) or 'nothing'}"
 
 
 def _restricted(results: "Results", names: set[str]) -> "Results":
     return replace(results, strategies={name: one for name, one in results.strategies.items() if name in names})
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Asked:
-    """What the options ask for, of every run."""
-
-    names: list[str] | None
-    settings: list[str]
-    root: Path | None
-    video: bool
-    force: bool
-    trusted: list[str]
-
-    def plan(self, run: Path, out: Path) -> "Adaptation":
-        """What to run; a film of what is there takes its settings from there."""
-        from idaq.adapt.results import RESULTS, read_results
-        from idaq.adapt.run import load_run, resume_adaptation
-        from idaq.adapt.strategy import adaptation_plan
-        from idaq.adapt.trace import STRATEGY, has_trace
-        from idaq.core.config import merge, override, to_mapping
-
-        trained = load_run(run, self.root, allow=self.trusted)
-        say(*(f"note: {note}" for note in trained.notes), err=True)
-        defaults = trained.defaults
-        if self.video and not self.settings and not self.force and (out / RESULTS).exists():
-            there = read_results(out)
-            traced = {STRATEGY: there.strategies[STRATEGY].settings} if STRATEGY in there.strategies else {}
-            defaults = merge(defaults, {**to_mapping(there.config), **traced})
-        chosen = adaptation_plan(self.names, override({}, self.settings), defaults, allow=self.trusted)
-        if self.names is None:
-            chosen, left_out = trained.able(chosen)
-            say(*(f"note: {note}" for note in left_out), err=True)
-        again = set(chosen.strategies) if self.force else {STRATEGY} if self.video and not has_trace(out) else set()
-        return resume_adaptation(
-            out, trained.agent, trained.data, chosen, again=again, force=self.force, allow=self.trusted
-        )
-
-
-def adapt_run(planned: "Adaptation", kept: list[str]) -> "Results":
-    """Run what is missing and add it to `kept`; both are told."""
-    from idaq.adapt.adapt import episodes_to_run
-    from idaq.adapt.results import RESULTS
+def adapt_run(planned: "Adaptation") -> "Results":
+    """Here: run what is missing and add it to what is there."""
     from idaq.learn.loop import use_threads
 
     use_threads(planned.plan.config.threads)
-    to_run = ", ".join(planned.to_run) or "nothing"
-    say(f"{planned.out / RESULTS}: kept {', '.join(kept) or 'nothing'}; to run {to_run}", err=True)
-    total = episodes_to_run(planned.plan.config, len(planned.to_run))
-    with progress(f"adapting {planned.out}", total, "lock-step episodes") as advance:
-        return planned.run(advance, kept.append)
+    with progress(f"adapting {planned.out}", planned.episodes, "episodes") as counted:
+        done = list[str]()
+
+        def finished(name: str) -> None:
+            done.append(name)
+            counted.tell(f"{len(done)} of {len(planned.to_run)} strategies done")
+
+        return planned.run(counted, finished)
+
+
+def _several(
+    asked: "list[AdaptJob]", plans: "list[Adaptation]", jobs: int, executor: "ExecutorName"
+) -> "list[Results]":
+    """In processes, run by run; how far they are stands in their results.json."""
+    from idaq.adapt.jobs import AdaptJob
+    from idaq.adapt.results import finished_strategies, read_results
+    from idaq.core.jobs import run_jobs, watched
+
+    def done() -> int:
+        left = [sum(name not in finished_strategies(plan.out) for name in plan.to_run) for plan in plans]
+        return sum(p.episodes * (len(p.to_run) - n) // max(len(p.to_run), 1) for p, n in zip(plans, left, strict=True))
+
+    total, calls = sum(planned.episodes for planned in plans), {str(job.out): (job,) for job in asked}
+    with progress(f"adapting {len(plans)} runs", total, "episodes") as counted, watched(done, counted):
+        for number, _ in enumerate(run_jobs(AdaptJob.adapt, calls, workers=jobs, executor=executor), 1):
+            counted.tell(f"{number} of {len(plans)} runs done")
+    return [read_results(job.out) for job in asked]
 
 
 def film_run(planned: "Adaptation") -> None:

@@ -32,6 +32,7 @@ class EnvAsked:
     force: bool
     video: bool
     trusted: Sequence[str]
+    device: str
 
 
 def adapt_env(run: Path, out: Path | None, asked: EnvAsked, as_json: bool) -> None:
@@ -69,8 +70,8 @@ def _planned(run: Path, target: Path, asked: EnvAsked) -> "SystemRun":
     names = asked.names or ["idaq"]
     if len(names) > 1:
         raise UsageError("one system is adapted to by one strategy", hint=f"--strategies {names[0]}")
-    agent, tasks = load_agent(run, allow=asked.trusted), run_tasks(run)
-    defaults: Mapping[str, Any] = tasks.adapt if tasks is not None else {}
+    agent, tasks = load_agent(run, asked.device, allow=asked.trusted), run_tasks(run)
+    defaults: Mapping[str, Any] = {**(tasks.adapt if tasks is not None else {}), "report_at": [1]}  # no budgets here
     plan = adaptation_plan(names, override({}, asked.settings), defaults, allow=asked.trusted)
     strategy = plan.strategies[names[0]]
     settings = SystemSettings(

@@ -5,7 +5,23 @@ import sys
 
 import typer
 
-from . import adapt, behavior, collect, dataset, edit, hub, own, plugins, report, reproduce, train, transfer
+from . import (
+    adapt,
+    behavior,
+    collect,
+    dataset,
+    edit,
+    families,
+    hub,
+    own,
+    plugins,
+    policy,
+    record,
+    report,
+    reproduce,
+    train,
+    transfer,
+)
 from .output import fail, prepare_streams, say
 
 INTERRUPTED, TERMINATED = 130, 143
@@ -30,6 +46,7 @@ Datasets live below $MINARI_DATASETS_PATH (default ~/.minari/datasets), where pl
 idaq --install-completion lets Tab complete commands, datasets, families and strategies.
 Exit codes: 0 done, 1 failed, 2 the request was not understood, 130 interrupted, 143 terminated.""",
 )
+app.command("families")(families.families)
 app.command("collect")(collect.collect)
 edit.register(dataset.app)
 transfer.register(dataset.app)
@@ -37,8 +54,10 @@ own.register(dataset.app)
 app.add_typer(dataset.app, name="dataset")
 app.add_typer(hub.app, name="hub")
 app.add_typer(behavior.app, name="behavior")
+app.command("record")(record.record)
 app.command("train")(train.train)
 app.command("adapt")(adapt.adapt)
+app.add_typer(policy.app, name="policy")
 app.command("report")(report.report)
 app.command("reproduce")(reproduce.reproduce)
 app.command("plugins")(plugins.plugins)

@@ -1,7 +1,7 @@
 """idaq collect"""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -9,7 +9,7 @@ from idaq.core.errors import UsageError
 from idaq.core.machine import cores
 
 from . import completion
-from .output import Json, Root, Settings, if_interrupted, path_option, print_json, progress, say
+from .output import Executor, Json, Root, Settings, if_interrupted, path_option, print_json, progress, say
 
 if TYPE_CHECKING:
     from idaq.collect.collect import Collected
@@ -28,9 +28,7 @@ def collect(
     ] = "expert",
     recipe: Annotated[Path | None, path_option(help="A recipe file of your own instead of the catalogue's.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Worker processes.")] = cores(),
-    executor: Annotated[
-        Literal["joblib", "ray"], typer.Option(help="joblib: processes here. ray: the cluster of RAY_ADDRESS, or here.")
-    ] = "joblib",
+    executor: Executor = "joblib",
     settings: Settings = [],  # noqa: B006 - Typer copies it
     root: Root = None,
     as_json: Json = False,

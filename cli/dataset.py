@@ -68,6 +68,7 @@ def show(dataset: Id, root: Root = None, as_json: Json = False) -> None:
             print_json(metadata)
         else:
             print_table(dataset, ["", ""], [[key, str(value)[:120]] for key, value in metadata.items()])
+            say(*uses_of(path).lines())
         return
     stored = open_stored(path)
     if as_json:
@@ -96,7 +97,7 @@ def verify(dataset: Id, root: Root = None, as_json: Json = False) -> None:
     path = find_dataset(dataset, root)
     if not is_idaq_dataset(path):
         raise CorruptDatasetError(f"{dataset} has no manifest to verify against", hint="only datasets by idaq have one")
-    with progress("verifying", 2 * _episodes(path), "episodes") as advance:
+    with progress("verifying, each episode twice", 2 * _episodes(path), "checks") as advance:
         problems = run(path, advance)
     warnings = [] if problems else warnings_of(path)
     if as_json:

@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
 from typer.core import TyperCommand
@@ -34,7 +34,7 @@ def user_path(text: str) -> Path:
 
 def path_option(*names: str, **more: Any) -> Any:
     """An option that is a path; every one is made here, as every argument by `path_argument`."""
-    return typer.Option(*names, parser=user_path, metavar="PATH", **more)
+    return typer.Option(*names, parser=user_path, **{"metavar": "PATH", **more})
 
 
 def path_argument(**more: Any) -> Any:
@@ -51,6 +51,9 @@ Plugin = Annotated[
 ]
 Root = Annotated[
     Path | None, path_option(help="Folder of datasets. \\[default: $MINARI_DATASETS_PATH or ~/.minari/datasets]")
+]
+Executor = Annotated[
+    Literal["joblib", "ray"], typer.Option(help="joblib: processes here. ray: the cluster of RAY_ADDRESS, or here.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout, nothing else.")]
 

@@ -1,14 +1,14 @@
 """idaq reproduce"""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from idaq.core.errors import UsageError
 
 from . import completion
-from .output import Json, Root, Settings, if_interrupted, path_option, print_json, print_table, progress, say
+from .output import Executor, Json, Root, Settings, if_interrupted, path_option, print_json, print_table, progress, say
 
 if TYPE_CHECKING:
     from idaq.catalogue.entries import Entry
@@ -30,9 +30,7 @@ def reproduce(
     recipe: Annotated[
         Path | None, path_option(help="A recipe file of your own, in place of entries. Needs --catalogue.")
     ] = None,
-    executor: Annotated[
-        Literal["joblib", "ray"], typer.Option(help="joblib: processes here. ray: the cluster of RAY_ADDRESS, or here.")
-    ] = "joblib",
+    executor: Executor = "joblib",
     jobs: Annotated[int, typer.Option(min=1, help="Runs at the same time, one CPU thread each.")] = 2,
     catalogue: Annotated[Path | None, path_option(help=_CATALOGUE)] = None,
     settings: Settings = [],  # noqa: B006 - Typer copies it

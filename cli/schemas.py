@@ -21,6 +21,7 @@ from idaq.deploy.document import PolicyDocument
 from idaq.evaluate.protocol import Summary
 from idaq.format.documents import Manifest, MetadataIdaq, TaskRecord
 from idaq.format.recipe import Recipe
+from idaq.format.recording import Recording
 from idaq.learn.config import ALGORITHMS
 from idaq.learn.run import RunRecord
 
@@ -34,6 +35,7 @@ DOCUMENTS: dict[str, Any] = {
     "recipe": Recipe,
     "manifest": Manifest,
     "metadata-idaq": MetadataIdaq,
+    "recording": Recording,
     "task": TaskRecord,
     "train-config": _any_of(ALGORITHMS.get(name) for name in ALGORITHMS.builtin),
     "adapt-config": AdaptConfig,

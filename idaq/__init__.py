@@ -18,12 +18,15 @@ if TYPE_CHECKING:
     from idaq.adapt.lockstep import EpisodeBatch as EpisodeBatch
     from idaq.adapt.policy import RandomPolicy as RandomPolicy
     from idaq.adapt.session import Session as Session
+    from idaq.adapt.strategy import AdaptPlan as AdaptPlan
     from idaq.adapt.strategy import Strategy as Strategy
     from idaq.adapt.strategy import adaptation_plan as adaptation_plan
     from idaq.adapt.system import SystemPolicy as SystemPolicy
+    from idaq.adapt.validation import validator as validator
     from idaq.catalogue.entries import catalogue_recipe as catalogue_recipe
     from idaq.catalogue.entries import load_recipe as load_recipe
     from idaq.collect.collect import collect as collect
+    from idaq.collect.record import record as record
     from idaq.core.config import config as config
     from idaq.core.errors import CheckpointError as CheckpointError
     from idaq.core.errors import CollectError as CollectError
@@ -55,12 +58,17 @@ if TYPE_CHECKING:
     from idaq.deploy.read import SavedPolicy as SavedPolicy
     from idaq.deploy.read import read_policy as read_policy
     from idaq.deploy.save import save_policy as save_policy
+    from idaq.format.additions import write_episodes as write_episodes
     from idaq.format.importing import Import as Import
     from idaq.format.importing import ImportedEpisode as ImportedEpisode
     from idaq.format.importing import ImportedTask as ImportedTask
     from idaq.format.recipe import Recipe as Recipe
+    from idaq.hub.lookup import look_up as look_up
     from idaq.hub.lookup import open_remote as open_remote
+    from idaq.hub.pull import pull as pull
+    from idaq.hub.push import push as push
     from idaq.hub.remote import Remote as Remote
+    from idaq.hub.tasks import pull_tasks as pull_tasks
     from idaq.learn.algorithm import Agent as Agent
     from idaq.learn.algorithm import Algorithm as Algorithm
     from idaq.learn.algorithm import BeliefPolicy as BeliefPolicy
@@ -72,6 +80,7 @@ if TYPE_CHECKING:
     from idaq.learn.config import training_config as training_config
     from idaq.learn.dense import DenseLayer as DenseLayer
     from idaq.learn.dense import DensePolicy as DensePolicy
+    from idaq.learn.loggers import MetricLogger as MetricLogger
     from idaq.learn.loop import train as train
     from idaq.learn.state import load_modules as load_modules
     from idaq.learn.state import load_optimiser as load_optimiser
@@ -85,6 +94,7 @@ if TYPE_CHECKING:
     from idaq.loader.sampling import SegmentBatch as SegmentBatch
     from idaq.loader.sampling import SupportQueryBatch as SupportQueryBatch
     from idaq.loader.transitions import Transitions as Transitions
+    from idaq.share.appending import append_episodes as append_episodes
     from idaq.share.exporters import Exporter as Exporter
     from idaq.share.exporters import export as export
     from idaq.share.exporting import each_episode as each_episode
@@ -117,6 +127,8 @@ _FACE = {
     "config": "idaq.core.config",
     "generator": "idaq.core.seeds",
     "train": "idaq.learn.loop",
+    "validator": "idaq.adapt.validation",
+    "MetricLogger": "idaq.learn.loggers",
     "load_agent": "idaq.learn.checkpoint",
     "TrainConfig": "idaq.learn.config",
     "AgentSpec": "idaq.learn.config",
@@ -140,9 +152,12 @@ _FACE = {
     "run_episode": "idaq.tasks.systems",
     "Strategy": "idaq.adapt.strategy",
     "adaptation_plan": "idaq.adapt.strategy",
+    "AdaptPlan": "idaq.adapt.strategy",
     "AdaptationHistory": "idaq.adapt.history",
     "EpisodeBatch": "idaq.adapt.lockstep",
     "RandomPolicy": "idaq.adapt.policy",
+    "record": "idaq.collect.record",
+    "write_episodes": "idaq.format.additions",
     "Import": "idaq.format.importing",
     "ImportedTask": "idaq.format.importing",
     "ImportedEpisode": "idaq.format.importing",
@@ -152,6 +167,7 @@ _FACE = {
     "Importer": "idaq.share.importers",
     "ReadOptions": "idaq.share.importers",
     "import_dataset": "idaq.share.importers",
+    "append_episodes": "idaq.share.appending",
     "Exporter": "idaq.share.exporters",
     "export": "idaq.share.exporters",
     "each_episode": "idaq.share.exporting",
@@ -159,6 +175,10 @@ _FACE = {
     "new_folder": "idaq.share.exporting",
     "Remote": "idaq.hub.remote",
     "open_remote": "idaq.hub.lookup",
+    "look_up": "idaq.hub.lookup",
+    "push": "idaq.hub.push",
+    "pull": "idaq.hub.pull",
+    "pull_tasks": "idaq.hub.tasks",
     "IdaqError": "idaq.core.errors",
     "UsageError": "idaq.core.errors",
     "ConfigError": "idaq.core.errors",

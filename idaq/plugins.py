@@ -13,6 +13,7 @@ REGISTRIES = (
     "idaq.collect.behaviours:BEHAVIOURS",
     "idaq.loader.samplers:SAMPLERS",
     "idaq.learn.config:ALGORITHMS",
+    "idaq.learn.loggers:LOGGERS",
     "idaq.deploy.formats:POLICY_FORMATS",
     "idaq.adapt.strategy:STRATEGIES",
     "idaq.adapt.uncertainty:UNCERTAINTIES",

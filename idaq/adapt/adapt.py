@@ -78,7 +78,7 @@ def adapt(
     progress: Advance = ignore_progress,
     finished: Callable[[Adapted], None] | None = None,
 ) -> Adapted:
-    """Run every strategy of a plan on every task of its split; `progress` counts lock-step episodes.
+    """Run every strategy of a plan on every task of its split; `progress` counts episodes.
 
     `data` is the dataset, or its tasks alone (`idaq.learn.run.run_tasks`): then no strategy can look at offline data.
     Without a plan, all built-in strategies run that can, with the defaults of the dataset's recipe; a warning names the
@@ -176,9 +176,9 @@ def _tests(tasks: TaskSet, config: AdaptConfig) -> tuple[TaskRecord, ...]:
     return tests
 
 
-def episodes_to_run(config: AdaptConfig, strategies: int) -> int:
-    """Lock-step episodes of an adaptation: what `progress` counts up to."""
-    return strategies * (config.episodes + len(config.report_at))
+def episodes_to_run(config: AdaptConfig, strategies: int, tasks: int) -> int:
+    """Episodes of an adaptation to so many test tasks, the fresh ones too: what `progress` counts up to."""
+    return strategies * tasks * config.seeds * (config.episodes + len(config.report_at))
 
 
 def new_history(problems: Problems, config: AdaptConfig, strategy: Strategy) -> AdaptationHistory:
@@ -205,12 +205,12 @@ def _run(
     for number in range(config.episodes):
         policy = checked_policy(strategy.explore(history), f"explore of strategy {name}", history.problems)
         history.add(policy, rollouts.run(tasks, _seeds(problems, config, number), policy, f"the policy of {name}"))
-        progress(1)
+        progress(history.problems)
         if number + 1 in config.report_at:
             deployed = checked_policy(strategy.deploy(history), f"deploy of strategy {name}", history.problems)
             seeds = _seeds(problems, config, _FRESH + number)
             fresh.append(rollouts.run(tasks, seeds, deployed, f"the policy that {name} deploys"))
-            progress(1)
+            progress(history.problems)
     if changed := differences(settings, to_mapping(strategy)):
         raise PluginError(
             f"strategy {name} changed its own settings while it ran: {', '.join(changed)}",

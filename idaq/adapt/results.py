@@ -8,7 +8,7 @@ from pydantic import Field
 
 from idaq.adapt.config import AdaptConfig, Role
 from idaq.core.config import config, from_mapping, to_mapping
-from idaq.core.errors import ConfigError, CorruptDatasetError, RunError
+from idaq.core.errors import ConfigError, CorruptDatasetError, IdaqError, RunError
 from idaq.core.files import read_json, write_json
 from idaq.core.types import PlainData, TaskParams
 from idaq.learn.run import differences
@@ -118,3 +118,11 @@ def read_results(run: Path) -> Results:
         return from_mapping(Results, read_json(run / RESULTS), where=str(run / RESULTS))
     except (ConfigError, CorruptDatasetError) as error:
         raise RunError(error.message, hint=f"replace it: idaq adapt {run} --force") from None
+
+
+def finished_strategies(run: Path) -> list[str]:
+    """Those in results.json of a folder now, by name, whichever process writes it; none where it is damaged."""
+    try:
+        return list(read_json(run / RESULTS)["strategies"])
+    except (OSError, IdaqError, KeyError, TypeError):
+        return []

@@ -7,7 +7,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from idaq.adapt.adapt import Adapted, able, adapt, blank_results
+from idaq.adapt.adapt import Adapted, able, adapt, blank_results, episodes_to_run
 from idaq.adapt.results import TRACE, Results, StrategyResult, resume_results, write_results
 from idaq.adapt.strategy import AdaptPlan
 from idaq.adapt.trace import STRATEGY, write_trace
@@ -38,6 +38,11 @@ class Adaptation:
     """code outside installed packages that the dataset's family may be"""
 
     @property
+    def episodes(self) -> int:
+        """That are still to be run: what `progress` counts up to."""
+        return episodes_to_run(self.plan.config, len(self.to_run), len(self.there.tasks))
+
+    @property
     def family(self) -> str:
         """The task family's name, as the dataset has it."""
         return (self.data if isinstance(self.data, TaskSet) else task_set(self.data)).family
@@ -45,7 +50,7 @@ class Adaptation:
     def run(
         self, progress: Advance = ignore_progress, finished: Callable[[str], object] = lambda _name: None
     ) -> Results:
-        """Run what is missing, and return all; `progress` counts lock-step episodes, `finished` is told each name."""
+        """Run what is missing, and return all; `progress` counts episodes, `finished` is told each name."""
         results = self.there
 
         def keep(adapted: Adapted) -> None:
@@ -113,10 +118,11 @@ class LoadedRun:
         return able(plan, self.agent, isinstance(self.data, Dataset))
 
 
-def load_run(run: Path, root: Path | None = None, *, allow: Collection[str] = ()) -> LoadedRun:
+def load_run(run: Path, root: Path | None = None, *, allow: Collection[str] = (), device: str = "cpu") -> LoadedRun:
     """The agent of a run, with its dataset below `root` or where it was; without it, with the tasks kept in the run.
 
-    Raises RunError, CheckpointError, PluginError, and DatasetNotFoundError for a run without tasks of its own.
+    Raises RunError, CheckpointError, PluginError, UsageError for a device that is not there, and DatasetNotFoundError
+    for a run without tasks of its own.
     """
     notes = list[str]()
     try:
@@ -127,7 +133,7 @@ def load_run(run: Path, root: Path | None = None, *, allow: Collection[str] = ()
             raise
         data = kept
         notes.append(f"{error.message}: without it, no strategy can look at offline data of the test tasks")
-    agent = load_agent(run, allow=allow, dataset=data if isinstance(data, Dataset) else None)
+    agent = load_agent(run, device, allow=allow, dataset=data if isinstance(data, Dataset) else None)
     return LoadedRun(agent=agent, data=data, notes=tuple(notes))
 
 

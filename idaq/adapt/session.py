@@ -25,6 +25,7 @@ from idaq.core.registry import check_document
 from idaq.core.seeds import generator, rng_state, set_rng_state
 from idaq.core.text import printable
 from idaq.core.types import TaskParams
+from idaq.deploy.document import PolicySource
 from idaq.format.additions import Written, write_episodes
 from idaq.format.reader import open_stored
 from idaq.format.store import find_dataset
@@ -145,7 +146,8 @@ class Session:
         with raised_as(RunError, f"strategy {self.name}"):
             policy = checked_policy(self.strategy.deploy(self._history), f"deploy of strategy {self.name}", 1)
         set_rng_state(self._history.rng, state)
-        return SystemPolicy(policy, self.agent, f"deployed by {self.name} after {len(self._played)} episodes")
+        words = f"that {self.name} deploys after {len(self._played)} episodes on one system"
+        return SystemPolicy(policy, self.agent, PolicySource(belief=words))
 
     def save(self, path: str | Path, *, force: bool = False) -> None:
         """Write everything to one file, whole or not at all; an episode that is under way is not part of it.

@@ -15,7 +15,7 @@ from idaq.adapt.lockstep import EpisodeBatch
 from idaq.adapt.policy import Policy
 from idaq.core.errors import NonFiniteError, UsageError
 from idaq.core.types import Array, Episode
-from idaq.deploy.document import PolicySource
+from idaq.deploy.document import PolicyDocument, PolicySource
 from idaq.deploy.save import save_policy
 from idaq.learn.algorithm import Agent
 from idaq.learn.config import AgentSpec
@@ -30,12 +30,12 @@ _NAMES = {"terminated": ("terminated", "terminations"), "truncated": ("truncated
 class SystemPolicy:
     """A policy as one system steps it: an observation (D,) in, an action (A,) out, both in the system's units.
 
-    `reset` begins an episode; a policy with a memory also needs `observe` after every action. `origin` says in one line
-    where the policy came from.
+    `reset` begins an episode; a policy with a memory also needs `observe` after every action. `source` says where
+    the policy came from.
     """
 
-    def __init__(self, policy: Policy, agent: Agent, origin: str | None = None) -> None:
-        self.policy, self.agent, self.origin = policy, agent, origin
+    def __init__(self, policy: Policy, agent: Agent, source: PolicySource | None = None) -> None:
+        self.policy, self.agent, self.source = policy, agent, source
         self.acted: list[Array] = []
         """the actions given since `reset`"""
 
@@ -63,10 +63,9 @@ class SystemPolicy:
         following = np.asarray(next_observation).reshape(1, -1)
         self.policy.observe(np.asarray(action).reshape(1, -1), np.array([reward]), following, np.array([ended]))
 
-    def save(self, folder: str | Path, *, formats: Sequence[str] = ("npz",), force: bool = False) -> None:
-        """Write the policy into a folder that runs without idaq. Raises as `idaq.save_policy`."""
-        source = None if self.origin is None else PolicySource(belief=self.origin)
-        save_policy(folder, self.agent, self.policy, formats=formats, source=source, force=force)
+    def save(self, folder: str | Path, *, formats: Sequence[str] = ("npz",), force: bool = False) -> PolicyDocument:
+        """Write it into a folder that runs without idaq. As `idaq.save_policy`, which says what it raises."""
+        return save_policy(folder, self.agent, self.policy, formats=formats, source=self.source, force=force)
 
 
 def as_episode(given: object, spec: AgentSpec) -> PlayedEpisode:

@@ -1,24 +1,24 @@
 """The steps of `idaq reproduce`: each looks for what an earlier run of the command has left, and goes on from there."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from idaq.adapt.results import Results
 from idaq.adapt.run import LoadedRun, resume_adaptation
 from idaq.adapt.strategy import adaptation_plan
+from idaq.adapt.validation import validator
 from idaq.catalogue import suite
 from idaq.catalogue.entries import Entry, catalogue_recipe
 from idaq.catalogue.entry_card import write_entry_card
 from idaq.catalogue.page import write_catalogue_page
 from idaq.catalogue.suite_card import write_suite_card
 from idaq.collect.collect import collect, episode_count
-from idaq.collect.executors import EXECUTORS, ExecutorName
 from idaq.core.config import to_mapping
-from idaq.core.errors import RunError
+from idaq.core.executors import ExecutorName
 from idaq.core.files import write_json
 from idaq.core.ids import dataset_path
+from idaq.core.jobs import run_jobs
 from idaq.core.types import ShowProgress, show_nothing
 from idaq.evaluate.figures import adaptation_curves
 from idaq.evaluate.protocol import Summary, summarise
@@ -75,19 +75,16 @@ class Study:
 
     def _run_all(self, recipes: dict[Entry, Recipe]) -> dict[Entry, list[Results]]:
         """Train and adapt every (entry, seed)."""
-        calls = [
-            (entry, recipe, seed, self._folder(entry, seed), self.root)
+        jobs = {
+            str(self._folder(entry, seed)): (entry, recipe, seed, self._folder(entry, seed), self.root)
             for entry, recipe in recipes.items()
             for seed in range(self.seeds)
-        ]
-        results: dict[Entry, list[Results]] = {entry: [] for entry, *_ in calls}
-        with self.progress(", ".join(map(str, recipes)), len(calls), "runs") as advance:
-            try:
-                for entry, result in EXECUTORS[self.executor](run_one, calls, self.jobs):
-                    results[entry].append(result)
-                    advance(1)
-            except BrokenProcessPool as error:
-                raise RunError(f"a worker was lost: {error}", hint=KEPT) from None
+        }
+        results: dict[Entry, list[Results]] = {entry: [] for entry, *_ in jobs.values()}
+        with self.progress(", ".join(map(str, recipes)), len(jobs), "runs") as advance:
+            for entry, result in run_jobs(run_one, jobs, workers=self.jobs, executor=self.executor, kept=KEPT):
+                results[entry].append(result)
+                advance(1)
         return {entry: sorted(of_entry, key=lambda one: one.train_seed) for entry, of_entry in results.items()}
 
     def _folder(self, entry: Entry, seed: int) -> Path:
@@ -99,7 +96,7 @@ def run_one(entry: Entry, recipe: Recipe, seed: int, run: Path, root: Path) -> t
     dataset = open_dataset(recipe.id, root)
     assert dataset.manifest is not None  # collected by us
     config = training_config({**recipe.train, "seed": seed, "threads": 1})
-    trained = train(dataset, config, run)
+    trained = train(dataset, config, run, validate=validator(dataset, config, allow=[recipe.family]))
     there = LoadedRun(agent=trained.agent, data=dataset, notes=())
     plan, _ = there.able(adaptation_plan(settings=recipe.adapt))
     return entry, resume_adaptation(run, trained.agent, dataset, plan, allow=[recipe.family]).run()

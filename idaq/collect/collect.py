@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 
 from idaq.collect.cells import collect_cell, finished_cells, is_whole, read_shard
-from idaq.collect.executors import EXECUTORS, Executor, ExecutorName
 from idaq.collect.plan import (
     Cell,
     Plan,
@@ -26,6 +25,7 @@ from idaq.collect.plan import (
 )
 from idaq.core.disk import explain
 from idaq.core.errors import CollectError, DatasetExistsError
+from idaq.core.executors import EXECUTORS, Executor, ExecutorName
 from idaq.core.ids import datasets_root
 from idaq.core.machine import total_memory
 from idaq.core.notes import Notes

@@ -8,7 +8,9 @@ from typing import Any
 
 import gymnasium as gym
 
+from idaq.core.config import from_mapping
 from idaq.core.errors import DatasetError, PluginError
+from idaq.core.outside import raised_as
 from idaq.core.text import shorten
 from idaq.core.types import TaskParams
 from idaq.format.documents import EnvReference
@@ -38,13 +40,14 @@ class OwnEnv:
             raise PluginError(error.message, hint=rule if params else error.hint, details=error.details) from error
 
     def reference(self, params: TaskParams) -> EnvReference:
-        """As a task of a dataset states it."""
-        return EnvReference(
-            id=self.name,
-            entry_point=self.entry_point,
-            kwargs={**self.kwargs, **params},
-            max_episode_steps=self.max_episode_steps,
-        )
+        """As a task of a dataset states it. Raises ConfigError for arguments that JSON does not hold."""
+        stated = {
+            "id": self.name,
+            "entry_point": self.entry_point,
+            "kwargs": {**self.kwargs, **params},
+            "max_episode_steps": self.max_episode_steps,
+        }
+        return from_mapping(EnvReference, stated, where=f"the environment {self.name}")
 
 
 def own_env(name: str, settings: Mapping[str, Any], params: TaskParams | None = None) -> OwnEnv:
@@ -59,9 +62,10 @@ def own_env(name: str, settings: Mapping[str, Any], params: TaskParams | None = 
         if not params:
             raise
         env = make_env(name, {**settings, **params})
-    spec = env_spec_of(name, settings, env)
-    spaces = env.observation_space, env.action_space
-    env.close()
+    with raised_as(PluginError, f"describing {name}"):
+        spec = env_spec_of(name, settings, env)
+        spec_json, spaces = spec.to_json(), (env.observation_space, env.action_space)
+        env.close()
     for kind, space in zip(("observations", "actions"), spaces, strict=True):
         if not (isinstance(space, gym.spaces.Box) and len(space.shape) == 1):
             said = f"the environment {name} has {kind} in {shorten(str(space))}; a Box of one axis is needed"
@@ -72,7 +76,7 @@ def own_env(name: str, settings: Mapping[str, Any], params: TaskParams | None = 
         settings=dict(settings),
         observation_space=spaces[0],  # type: ignore[arg-type]
         action_space=spaces[1],  # type: ignore[arg-type]
-        spec_json=spec.to_json(),
+        spec_json=spec_json,
         entry_point=str(spec.entry_point or ""),
         kwargs=dict(spec.kwargs),
         max_episode_steps=spec.max_episode_steps,

@@ -23,9 +23,8 @@ from idaq.core.notes import Notes
 from idaq.core.outside import raised_as
 from idaq.core.seeds import episode_seed, generator
 from idaq.core.types import Advance, Array, ignore_progress
-from idaq.format.documents import EnvReference, ReturnStatistics, TaskRecord
+from idaq.format.documents import UNKNOWN_ENV, EnvReference, ReturnStatistics, TaskRecord
 from idaq.format.edit import with_tasks
-from idaq.format.importing import UNKNOWN_ENV
 from idaq.format.reader import StoredDataset
 from idaq.format.writer import DatasetSource
 from idaq.tasks import Family, find_family, get_family

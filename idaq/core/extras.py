@@ -33,6 +33,8 @@ _NEEDS = {
     "gcsfs": ("gs:// needs gcsfs", "'idaq[gs]'"),
     "aiohttp": ("Zarr over https:// needs aiohttp", "'idaq[http]'"),
     "ray": ("the ray executor needs Ray", "'idaq[ray]'"),
+    "tensorboard": ("--log tensorboard needs TensorBoard", "'idaq[tensorboard]'"),
+    "wandb": ("--log wandb needs wandb", "'idaq[wandb]'"),
     "stable_baselines3": ("training a behaviour policy needs Stable-Baselines3", "'idaq[behaviors]'"),
     "d3rlpy": ("this conversion needs d3rlpy", "d3rlpy"),
     "tensordict": ("this conversion needs TensorDict", "torchrl"),

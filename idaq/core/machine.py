@@ -14,6 +14,7 @@ What is not known is None, and a check that needs it does not happen. Nothing he
 import errno
 import os
 import signal
+import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,11 @@ def default_threads() -> int:
     """OMP_NUM_THREADS, or without it the cores, at most 8."""
     asked = os.environ.get("OMP_NUM_THREADS", "")
     return (int(asked) if asked.isdecimal() else min(cores(), _MOST_THREADS)) or 1
+
+
+def has_display() -> bool:
+    """Whether windows can be shown: on Linux, where the session names a display."""
+    return sys.platform != "linux" or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
 def total_memory() -> int | None:

@@ -56,8 +56,8 @@ class BuiltInFormat:
 ```python
 import {self.script}
 
-policy = {self.script}.load()          # .load("path/of/this/folder") elsewhere
-action = policy(observation)           # one observation, or rows of them
+policy = {self.script}.load()  # elsewhere .load("path/of/this/folder")
+action = policy(observation)  # of one observation, or of rows of them
 ```
 
 or `python {self.script}.py "[0.1, 0.2, ...]"`, which prints the action of one observation."""

@@ -13,9 +13,8 @@ from idaq.core.errors import DatasetError, UsageError
 from idaq.core.ids import datasets_root, parse_id
 from idaq.core.types import Episode, ShowProgress, show_nothing
 from idaq.format import layout
-from idaq.format.documents import EnvReference, TaskRecord
+from idaq.format.documents import UNKNOWN_ENV, EnvReference, TaskRecord
 from idaq.format.importing import (
-    UNKNOWN_ENV,
     Import,
     ImportedEpisode,
     ImportedTask,
@@ -93,14 +92,14 @@ def write_episodes(
     )
 
 
-def make_alike(imported: Import, stored: StoredDataset) -> None:
+def make_alike(imported: Import, stored: StoredDataset, fresh: dict[str, int] | None = None) -> None:
     """Make an import one that can be merged into a dataset, in place; what that assumes is noted.
 
-    A task of the id of one in the dataset becomes that one, any other gets a free index. Spaces and environment that
-    the import does not state become the dataset's. Raises DatasetError for a task of other parameters, and for rows of
-    another shape.
+    A task of the id of one in the dataset becomes that one, any other gets a free index, which is put into `fresh`: an
+    import that comes later has it too. Spaces and environment that the import does not state become the dataset's.
+    Raises DatasetError for a task of other parameters, and for rows of another shape.
     """
-    name, metadata = stored.manifest.dataset_id, stored.metadata
+    name, metadata, fresh = stored.manifest.dataset_id, stored.metadata, {} if fresh is None else fresh
     _check_shapes(imported, stored)
     known = {task.task_id: task for task in stored.tasks}
     free = 1 + max(task.task_index for task in stored.tasks)
@@ -108,15 +107,24 @@ def make_alike(imported: Import, stored: StoredDataset) -> None:
         if task.name in known:
             _take_record(task, known[task.name], name)
         else:
-            task.index, free = free, free + 1
-    spec = metadata.get("env_spec")
-    if imported.env_spec_json is None and spec is not None:
-        imported.env_spec_json = spec
-        imported.notes.add(imported.origin, f"states no environment: that of {name} is assumed")
+            task.index = fresh.setdefault(task.name, free + len(fresh))
+    _take_environment(imported, metadata.get("env_spec"), name)
     imported.simulators = dict(stored.manifest.provenance.simulators) | imported.simulators
     for kind in ("observation_space", "action_space"):
         if getattr(imported, kind) is None:
             setattr(imported, kind, read_space(metadata, kind, str(stored.path)))
+
+
+def _take_environment(imported: Import, spec: str | None, name: str) -> None:
+    """The environment of the whole as dataset `name` states it; one that both state may differ, and is left."""
+    if imported.env_spec_json is None and spec is not None:
+        imported.notes.add(imported.origin, f"states no environment: that of {name} is assumed")
+    elif imported.env_spec_json is not None and spec is None:
+        said = f"states an environment and {name} none: it stands with the tasks alone"
+        imported.notes.add(imported.origin, said)
+    else:
+        return
+    imported.env_spec_json = spec
 
 
 def _with_what_is_known(episode: Episode, behaviour: str) -> ImportedEpisode:

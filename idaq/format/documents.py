@@ -22,6 +22,10 @@ class EnvReference:
     max_episode_steps: AtLeastOne | None
 
 
+UNKNOWN_ENV = EnvReference(id="unknown", entry_point="", kwargs={}, max_episode_steps=None)
+"""of data of which nobody has said what they are of"""
+
+
 @config
 class ReturnStatistics:
     """Mean and standard deviation of n undiscounted returns, and how they were measured."""

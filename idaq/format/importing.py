@@ -19,13 +19,12 @@ from idaq.core.text import printable
 from idaq.core.types import Episode, FamilyName, ShowProgress, Slug, Success, TaskParams, show_nothing
 from idaq.format import boxes
 from idaq.format.card import dataset_card
-from idaq.format.documents import EnvReference, References, ReturnStatistics, TaskRecord
+from idaq.format.documents import UNKNOWN_ENV, EnvReference, References, ReturnStatistics, TaskRecord
 from idaq.format.recipe import Behaviour, Recipe, Splits
 from idaq.format.verify import check_valid
 from idaq.format.writer import DatasetSource, EpisodeEntry, write_dataset
 
 _RETURN_SOURCE = "the imported episodes of this task"
-UNKNOWN_ENV = EnvReference(id="unknown", entry_point="", kwargs={}, max_episode_steps=None)
 
 
 @dataclass(frozen=True, kw_only=True)

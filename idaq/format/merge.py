@@ -31,7 +31,7 @@ Clash = Literal["refuse", "renumber", "same"]
 """what becomes of a task whose index or id another has: refused; kept apart under a new index and id; the same one,
 where nothing known of them differs"""
 
-_HINT = "--renumber keeps them apart under new indices and ids"
+_HINT = "idaq dataset merge --renumber keeps them apart under new indices and ids"
 
 
 @dataclass(kw_only=True)

@@ -28,12 +28,13 @@ class Pushed:
     """what those who pull it cannot know: authors or licence"""
 
 
-def push(path: Path, remote: Remote, show: ShowProgress = show_nothing) -> Pushed:
+def push(path: str | Path, remote: Remote, show: ShowProgress = show_nothing) -> Pushed:
     """Send the dataset in folder `path` to a hub. To a store without locks, two pushes of one id are yours to avoid.
 
     Raises CorruptDatasetError if it does not verify, DatasetExistsError if the hub holds other content under its id,
     DatasetLockedError while another process writes that, ShareError if the hub cannot be written.
     """
+    path = Path(path).expanduser()
     stored = open_stored(path)
     dataset_id = stored.manifest.dataset_id
     with show(f"verifying {dataset_id}", 2 * len(stored.episodes), "episodes") as advance:

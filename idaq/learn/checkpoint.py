@@ -21,8 +21,9 @@ from idaq.core.errors import CheckpointError, PluginError, RunError
 from idaq.core.files import write_bytes
 from idaq.core.outside import raised_as
 from idaq.learn.algorithm import Agent, Algorithm, create_agent, create_algorithm
+from idaq.learn.device import check_device
 from idaq.learn.prior import check_fits, infer_prior, read_prior
-from idaq.learn.run import CHECKPOINTS, read_run
+from idaq.learn.run import BEST, CHECKPOINTS, read_run
 from idaq.loader import Dataset
 
 KEEP = 2
@@ -35,17 +36,36 @@ _NAME = re.compile(r"step-[0-9]{8,18}\.safetensors")
 
 def save_checkpoint(out: Path, step: int, algorithm: Algorithm) -> None:
     """Write checkpoint/step-<step>.safetensors, whole or not at all; drop all but the last two, and what kills left."""
-    folder = out / CHECKPOINTS
-    folder.mkdir(exist_ok=True)
-    tensors = {name: value.contiguous() for name, value in algorithm.state().items()}
-    write_bytes(folder / f"step-{step:08d}.safetensors", save(tensors, metadata={"step": str(step)}))
-    for old in [*checkpoints(out)[:-KEEP], *folder.glob(".step-*.tmp")]:
+    _save(out / CHECKPOINTS, step, algorithm)
+    for old in checkpoints(out)[:-KEEP]:
         old.unlink(missing_ok=True)
 
 
-def checkpoints(out: Path) -> list[Path]:
-    """Checkpoint files, oldest first; plain files alone, by the names that `save_checkpoint` gives."""
-    found = [path for path in (out / CHECKPOINTS).glob("step-*.safetensors") if _NAME.fullmatch(path.name)]
+def save_best(out: Path, step: int, algorithm: Algorithm) -> None:
+    """Write best/step-<step>.safetensors, whole or not at all."""
+    _save(out / BEST, step, algorithm)
+
+
+def keep_best(out: Path, step: int | None) -> None:
+    """Drop all but the best, of `step`, once a checkpoint stands behind it. Raises CheckpointError if it is gone."""
+    steps = {step_of(path): path for path in checkpoints(out, BEST)}
+    if step is not None and step not in steps:
+        raise CheckpointError(f"{out / BEST} has no checkpoint of step {step}, the best", hint=f"remove {out}")
+    for other in steps.keys() - {step}:
+        steps[other].unlink(missing_ok=True)
+
+
+def _save(folder: Path, step: int, algorithm: Algorithm) -> None:
+    folder.mkdir(exist_ok=True)
+    tensors = {name: value.contiguous() for name, value in algorithm.state().items()}
+    write_bytes(folder / f"step-{step:08d}.safetensors", save(tensors, metadata={"step": str(step)}))
+    for left in folder.glob(".step-*.tmp"):
+        left.unlink(missing_ok=True)
+
+
+def checkpoints(out: Path, kind: str = CHECKPOINTS) -> list[Path]:
+    """Checkpoint files of a kind, oldest first; plain files alone, by the names that `save_checkpoint` gives."""
+    found = [path for path in (out / kind).glob("step-*.safetensors") if _NAME.fullmatch(path.name)]
     return sorted((path for path in found if path.is_file()), key=step_of)
 
 
@@ -54,12 +74,12 @@ def step_of(path: Path) -> int:
     return int(path.stem.removeprefix("step-"))
 
 
-def restore(out: Path, algorithm: Algorithm) -> int:
-    """Load the newest readable checkpoint; returns its step, or 0 if there is none.
+def restore(out: Path, algorithm: Algorithm, kind: str = CHECKPOINTS) -> int:
+    """Load the newest readable checkpoint, or the best; returns its step, or 0 if there is none.
 
     Raises CheckpointError if there are checkpoints but none can be read.
     """
-    files, reasons = checkpoints(out), list[str]()
+    files, reasons = checkpoints(out, kind), list[str]()
     for path in reversed(files):
         try:
             with cast(Any, safe_open(path, framework="pt")) as file:
@@ -75,7 +95,7 @@ def restore(out: Path, algorithm: Algorithm) -> int:
         return step_of(path)
     if files:
         raise CheckpointError(
-            f"none of the {len(files)} checkpoints in {out / CHECKPOINTS} can be read",
+            f"none of the {len(files)} checkpoints in {out / kind} can be read",
             hint=f"remove {out} and train again",
             details=reasons,
         )
@@ -113,17 +133,18 @@ def load_agent(
     allow: Collection[str] = (),
     dataset: Dataset | None = None,
 ) -> Agent:
-    """The agent of a run directory, at its newest checkpoint, with the prior that the finished run has kept.
+    """The agent of a run directory, with the prior that the finished run has kept: of the best validation, or, in a run
+    without validation, of the newest checkpoint.
 
     Where there is no prior, of a run that was stopped, it is inferred from the `dataset`, if that is given. `allow`
     names code outside installed packages (`package.module:thing`) that the run may be of. Raises RunError,
-    CheckpointError or PluginError.
+    CheckpointError or PluginError, and UsageError for a device that is not there.
     """
-    out = Path(out).expanduser()
+    out, device = Path(out).expanduser(), check_device(str(device))
     record = read_run(out)
     config = record.training(allow)
-    algorithm = create_algorithm(config, record.spec, str(device))
-    step = restore(out, algorithm)
+    algorithm = create_algorithm(config, record.spec, device)
+    step = restore(out, algorithm, BEST) or restore(out, algorithm)
     if step == 0:
         raise CheckpointError(f"{out} has no checkpoint yet", hint="let idaq train run to its first checkpoint")
     prior = read_prior(out, step)

@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from idaq.core.config import config, from_mapping, merge
 from idaq.core.registry import Registry, check_document
@@ -52,6 +52,28 @@ class AgentSpec:
 
 
 @config
+class ValidationConfig:
+    """Whether the agent adapts to tasks put aside as it learns, which decides when it stops and what the run gives."""
+
+    every: Annotated[int, Field(ge=0)] = 0
+    """training steps between two validations; 0 = none"""
+    patience: Annotated[int, Field(ge=0)] = 0
+    """training stops after this many validations in a row without a new best; 0 = never"""
+    split: str = "val"
+    """its tasks: neither those learned from nor those reported on"""
+    strategy: str = "best-of-prior"
+    """what adapts; with the settings of the dataset's recipe"""
+    episodes: AtLeastOne = 10
+    """adaptation episodes on each task, before one fresh episode is scored"""
+
+    @model_validator(mode="after")
+    def _patience_is_with_validations(self) -> "ValidationConfig":
+        if self.patience and not self.every:
+            raise ValueError("patience counts validations: set validation.every too")
+        return self
+
+
+@config
 class TrainConfig(ABC):
     """What the loop needs to know of a training run beside its dataset. Each algorithm's config extends it."""
 
@@ -71,6 +93,7 @@ class TrainConfig(ABC):
     log_every: AtLeastOne = 100
     threads: Annotated[int, Field(ge=0, le=1024)] = 0
     """CPU threads; 0 = OMP_NUM_THREADS, or without it the cores this process may use, at most 8"""
+    validation: ValidationConfig = Field(default_factory=ValidationConfig)
 
     @abstractmethod
     def create(self, spec: AgentSpec, device: str) -> "Algorithm":

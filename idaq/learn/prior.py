@@ -90,6 +90,13 @@ def read_prior(out: Path, step: int) -> Prior | None:
 
 def check_fits(out: Path, prior: Prior, agent: Agent) -> None:
     """Raise RunError for a prior of other beliefs than the agent infers."""
+    there, wanted = prior.beliefs.shape[1], belief_size(agent)
+    if there != wanted:
+        raise RunError(f"{out / PRIOR} holds beliefs of {there} numbers, not of {wanted}", hint=f"rm {out / PRIOR}")
+
+
+def belief_size(agent: Agent) -> int:
+    """Z: how many numbers a belief of the agent has."""
     leading, spec = (1, 2), agent.spec
     observations = np.zeros((*leading, spec.observation_size), np.float32)
     nothing = Transitions(
@@ -99,9 +106,7 @@ def check_fits(out: Path, prior: Prior, agent: Agent) -> None:
         next_observations=observations,
         terminated=np.zeros(leading, bool),
     )
-    there, wanted = prior.beliefs.shape[1], agent.infer(nothing).shape[1]
-    if there != wanted:
-        raise RunError(f"{out / PRIOR} holds beliefs of {there} numbers, not of {wanted}", hint=f"rm {out / PRIOR}")
+    return agent.infer(nothing).shape[1]
 
 
 def _check(prior: Prior) -> None:

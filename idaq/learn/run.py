@@ -1,6 +1,6 @@
 """A run directory: what was asked for, what happened, what was learned, and what there is to adapt to.
 
-run.json, metrics.jsonl, checkpoint/ and prior.safetensors, tasks.json.
+run.json, metrics.jsonl, checkpoint/ and prior.safetensors, tasks.json; best/ of a run with validation.
 """
 
 import platform
@@ -25,7 +25,7 @@ from idaq.format.documents import TaskRecord
 from idaq.learn.config import AgentSpec, TrainConfig, training_config
 from idaq.loader import Dataset, open_dataset
 
-RUN, TASKS, CHECKPOINTS, LOCK = "run.json", "tasks.json", "checkpoint", ".train.lock"
+RUN, TASKS, CHECKPOINTS, BEST, LOCK = "run.json", "tasks.json", "checkpoint", "best", ".train.lock"
 
 
 @config

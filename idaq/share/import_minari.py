@@ -12,9 +12,9 @@ from idaq.core.notes import Notes
 from idaq.core.types import Episode
 from idaq.format import layout
 from idaq.format.columns import get_episode
-from idaq.format.documents import EnvReference
+from idaq.format.documents import UNKNOWN_ENV, EnvReference
 from idaq.format.guarded import require_readable
-from idaq.format.importing import UNKNOWN_ENV, Import, ImportedEpisode, ImportedTask, slug
+from idaq.format.importing import Import, ImportedEpisode, ImportedTask, slug
 from idaq.format.minari_reader import PlainMinariDataset, read_plain_minari
 from idaq.format.reader import read_metadata
 from idaq.share.rows import Rows, episodes_of_rows

@@ -89,12 +89,24 @@ def _read_minari(source: str, options: ReadOptions) -> "Import":
     return read_minari(find_dataset(source.removeprefix(MINARI), options.root).resolve())
 
 
+def _read_recording(source: str, _options: ReadOptions) -> "Import":
+    from idaq.share.import_recording import read_recording
+
+    return read_recording(_path(source))
+
+
 def _has_ending(*endings: str) -> Callable[[str], bool]:
     return lambda source: _path(source).suffix in endings and not _path(source).is_dir()
 
 
 def _holds_goals(source: str) -> bool:
     return any(path.is_dir() for path in _path(source).glob("goal_idx*"))
+
+
+def _is_recording(source: str) -> bool:
+    from idaq.share.import_recording import is_recording
+
+    return is_recording(_path(source))
 
 
 def _path(source: str) -> Path:
@@ -119,6 +131,9 @@ BUILT_IN = {
     "focal-npy": BuiltInImporter(
         description="a folder of goal_idx<k>/trj_*.npy, of the FOCAL family", accepts=_holds_goals, read=_read_focal
     ),
+    "recording": BuiltInImporter(
+        description="a folder of idaq record: one task", accepts=_is_recording, read=_read_recording
+    ),
     "d4rl": BuiltInImporter(
         description=".hdf5 or .h5, laid out as D4RL does", accepts=_has_ending(".hdf5", ".h5"), read=_read_d4rl
     ),
@@ -140,7 +155,7 @@ def importer_of(source: str, name: str | None = None) -> Importer:
         importer = IMPORTERS.get(known)
         if importer.accepts(source):
             return importer
-    hint = "minari:<id>, a folder of goal_idx<k>, .hdf5 or .npz; or --from NAME"
+    hint = "minari:<id>, a folder of goal_idx<k> or of idaq record, .hdf5 or .npz; or --from NAME"
     if _path(source).is_dir():
         from idaq.share.import_layouts import folder_hint
 

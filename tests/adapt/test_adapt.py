@@ -99,7 +99,11 @@ def test_results_tell_how_long_a_strategy_draws_from_the_prior_alone(adapted: Ad
 def test_progress_counts_up_to_what_was_announced(agent: Agent, dataset: Dataset) -> None:
     counted: list[int] = []
     adapt(agent, dataset, plan("offline-context", "random-first"), progress=counted.append)
-    assert sum(counted) == episodes_to_run(CONFIG, 2)
+    assert (
+        sum(counted)
+        == episodes_to_run(CONFIG, 2, 2)
+        == 2 * 2 * CONFIG.seeds * (CONFIG.episodes + len(CONFIG.report_at))
+    )
 
 
 def test_idaq_deploys_what_its_best_episode_tried(adapted: Adapted) -> None:

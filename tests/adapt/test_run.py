@@ -60,7 +60,7 @@ def test_strategies_join_those_that_are_there(agent: Agent, dataset: Dataset, wh
     both = resume_adaptation(tmp_path, agent, dataset, plan(STRATEGY, *OTHERS))
     assert (list(both.there.strategies), both.to_run) == ([STRATEGY], tuple(OTHERS))
     assert both.run(counted.append) == read_results(tmp_path) == whole
-    assert sum(counted) == episodes_to_run(CONFIG, len(OTHERS))
+    assert sum(counted) == episodes_to_run(CONFIG, len(OTHERS), len(whole.tasks)) == both.episodes
     assert (tmp_path / TRACE).read_bytes() == trace
     assert resume_adaptation(tmp_path, agent, dataset, plan(*OTHERS)).run() == whole
 

@@ -408,7 +408,7 @@ def test_the_deployed_policy_leaves_and_acts_the_same(agent: Agent, robot: Robot
     for observation in rng.normal(size=(50, 2)):
         np.testing.assert_allclose(saved.act(observation), deployed.act(observation), atol=1e-6)
     assert saved.document.source is not None
-    assert saved.document.source.belief == "deployed by best-of-prior after 2 episodes"
+    assert saved.document.source.belief == "that best-of-prior deploys after 2 episodes on one system"
 
 
 def test_its_episodes_become_a_task_of_the_training_set(

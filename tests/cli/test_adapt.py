@@ -70,3 +70,36 @@ def test_a_film_needs_no_second_adaptation(idaq: Idaq, run: Path) -> None:
     (run / TRACE).unlink()
     assert f"kept nothing; to run {STRATEGY}" in idaq("adapt", run, "--video").err
     assert ((run / RESULTS).read_bytes(), (run / TRACE).read_bytes()) == before
+
+
+def test_progress_counts_episodes_of_all_problems_and_strategies(idaq: Idaq, run: Path) -> None:
+    """4 adaptation episodes and 2 fresh ones, of 2 test tasks with 2 seeds each, by 2 strategies."""
+    done = idaq("adapt", run, "--strategies", f"{FIRST},{SECOND}", *settings(BRIEF))
+    assert "48 of 48 episodes" in done.err
+    assert "2 of 2 strategies done" in done.err
+    assert done.err.splitlines()[0] == f"adapting {run}"
+
+
+@pytest.mark.slow
+def test_several_runs_are_adapted_side_by_side_to_the_same_results(idaq: Idaq, run: Path, tmp_path: Path) -> None:
+    other = Path(shutil.copytree(run, tmp_path / "other"))
+    third = Path(shutil.copytree(run, tmp_path / "third"))
+    arguments = ("--strategies", f"{FIRST},{SECOND}", *settings(BRIEF))
+    assert idaq("adapt", third, *arguments).code == 0
+    (other / "results.json").write_bytes((third / "results.json").read_bytes().replace(b'"config"', b'"confiq"'))
+    failed = idaq("adapt", run, other, *arguments)
+    assert failed.code == 1
+    assert f"replace it: idaq adapt {other} --force" in failed.err
+    (other / "results.json").unlink()
+    done = idaq("adapt", run, other, *arguments, "--jobs", "2")
+    assert "96 of 96 episodes" in done.err, done.err
+    for one in (run, other):
+        assert (one / RESULTS).read_bytes() == (third / RESULTS).read_bytes()
+    again = idaq("adapt", run, other, *arguments, "--jobs", "2")
+    assert "0 of 0 episodes" in again.err
+
+
+def test_a_device_is_looked_for_first(idaq: Idaq, run: Path) -> None:
+    done = idaq("adapt", run, "--device", "cuda:77")
+    assert (done.code, "there is no device 'cuda:77' here" in done.err) == (2, True)
+    assert not (run / RESULTS).exists()

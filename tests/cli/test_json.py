@@ -20,6 +20,8 @@ pytestmark = pytest.mark.usefixtures("in_world")
 COMMANDS: dict[str, tuple[str, ...]] = {
     "collect": ("point-robot", "--workers", "1", *SMALL),
     "plugins": (),
+    "families": (),
+    "record": ("--env", "Pendulum-v1", "--policy", "random", "--task", "a", "--episodes", "1", "--out", "recorded"),
     "dataset list": (),
     "dataset show": (ID,),
     "dataset verify": (ID,),
@@ -34,6 +36,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "dataset diff": (ID, CUT),
     "dataset export": (ID, "x.npz"),
     "dataset import": ("x.npz", "--id", "me/point/x-v0"),
+    "dataset append": (CUT, ID),
     "hub push": (ID, "file://{world}/hub"),
     "hub list": ("file://{world}/hub",),
     "hub show": (ID, "file://{world}/hub"),
@@ -45,6 +48,8 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "adapt": ("run", *settings(BRIEF)),
     "report": ("run",),
     "dataset delete": (CUT, "--yes"),
+    "policy export": ("run", "--latent", "26", "--out", "left"),
+    "policy show": ("left",),
     "reproduce": ("point-robot/expert", *STUDY, *SMALL),
 }
 
@@ -74,4 +79,5 @@ def commands(command: Any, name: str = "") -> Iterator[str]:
 
 
 def test_every_command_is_here() -> None:
-    assert set(commands(typer.main.get_command(app))) == set(COMMANDS)
+    until_stopped = {"policy serve"}  # tests/deploy/test_server.py reads its JSON
+    assert set(commands(typer.main.get_command(app))) == {*COMMANDS, *until_stopped}

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from idaq.core.metrics import METRICS, append_metrics, read_metrics, truncate_metrics
+from idaq.core.metrics import METRICS, append_metrics, read_metrics, steps_logged, truncate_metrics
 
 
 def steps(out: Path) -> list[int | float]:
@@ -38,3 +38,17 @@ def test_a_line_torn_by_a_kill_goes_and_all_after_it(tmp_path: Path) -> None:
 def test_a_training_that_begins_has_an_empty_log(tmp_path: Path) -> None:
     truncate_metrics(tmp_path, 0)
     assert steps(tmp_path) == []
+
+
+def test_how_many_steps_are_logged_is_read_from_the_end(tmp_path: Path) -> None:
+    assert steps_logged(tmp_path) == 0
+    append_metrics(tmp_path, 0, {"loss": 1.0})
+    append_metrics(tmp_path, 99, {"loss": 0.5})
+    assert steps_logged(tmp_path) == 100
+    with (tmp_path / METRICS).open("a") as file:
+        file.write('{"step": 1')  # another process is writing
+    assert steps_logged(tmp_path) == 100
+    (tmp_path / METRICS).write_text("x" * 100_000 + '\n{"step": 7}\n')
+    assert steps_logged(tmp_path) == 8
+    (tmp_path / METRICS).write_text("no JSON\n")
+    assert steps_logged(tmp_path) == 0

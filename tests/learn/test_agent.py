@@ -1,14 +1,13 @@
 """The agent speaks the dataset's units at its edges and normalised ones inside."""
 
 import numpy as np
-import pytest
 import torch
 
 from idaq.collect.collect import Collected
 from idaq.learn.algorithms.focal_td3bc import FocalTd3Bc, focal_loss
 from idaq.learn.algorithms.focal_td3bc_config import EnsembleConfig, FocalConfig, FocalTd3BcConfig, Td3BcConfig
 from idaq.learn.config import AgentSpec
-from idaq.learn.loop import agent_spec, default_device, training_step
+from idaq.learn.loop import agent_spec, training_step
 from idaq.learn.units import Units
 from idaq.loader import MetaBatches, open_dataset
 from idaq.loader.transitions import Transitions
@@ -112,12 +111,6 @@ def test_learning_rates_fall_linearly_to_their_end(collected: Collected) -> None
         training_step(algorithm, batches, 0, step)
         shares.append(algorithm.actor.param_groups[0]["lr"] / CONFIG.learner.lr)
     np.testing.assert_allclose(shares, [1.0, 0.75, 0.5, 0.02], rtol=1e-6)
-
-
-def test_training_takes_cuda_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    for there, device in ((True, "cuda"), (False, "cpu")):
-        monkeypatch.setattr(torch.cuda, "is_available", lambda there=there: there)
-        assert default_device() == device
 
 
 def test_networks_and_units_lie_on_the_device_that_is_asked_for() -> None:

@@ -32,6 +32,11 @@ def adapt(program: Program, run: str, *words: str) -> dict[str, object]:
     return json.loads(done.out)
 
 
+def a_training_task(run: Path) -> str:
+    tasks = json.loads((run / "tasks.json").read_text())["tasks"]
+    return next(str(task["task_id"]) for task in tasks if task["split"] == "train")
+
+
 @pytest.mark.usefixtures("collected")
 def test_a_gradient_learner_without_latents(program: Program, world: Path) -> None:
     train(program, "maml", "algorithm=maze-maml")
@@ -42,6 +47,14 @@ def test_a_gradient_learner_without_latents(program: Program, world: Path) -> No
     refused = program("adapt", "maml", "--strategies", "idaq-prediction-error", *BRIEF)
     assert refused.code == 1
     assert "idaq-prediction-error cannot run: an agent of maze-maml is no PredictingAgent" in refused.err
+    words = ("--task", a_training_task(world / "maml"), "--to", "c-header", "--out", "left", "--json")
+    left = program("policy", "export", "maml", *words)
+    assert left.code == 0, left.err
+    assert set(json.loads(left.out)["files"]) == {"weights.safetensors", "policy.h"}
+    assert "static const float layers_2_bias[2] = {" in (world / "left/policy.h").read_text()
+    assert '#include "policy.h"' in (world / "left/README.md").read_text()
+    assert json.loads(left.out)["activations"] == ["tanh"] * 3
+    assert json.loads(left.out)["largest_difference"] < 1e-5
     every = program("adapt", "maml", *BRIEF)
     assert every.code == 0, every.err
     assert "note: idaq-prediction-error is left out" in every.err
@@ -58,11 +71,16 @@ def test_its_training_resumes_to_the_same_bits(program: Program, world: Path) ->
 
 
 @pytest.mark.usefixtures("collected")
-def test_a_policy_with_a_memory(program: Program) -> None:
+def test_a_policy_with_a_memory(program: Program, world: Path) -> None:
     train(program, "memory", "algorithm=maze-recurrent")
     summary = adapt(program, "memory", "--strategies", "in-context")
     assert list(summary["strategies"]) == ["in-context"]  # type: ignore[call-overload]
     assert program("report", "memory").code == 0
+    refused = program("policy", "export", "memory", "--task", a_training_task(world / "memory"), "--out", "no")
+    assert refused.code == 1
+    assert "a policy of maze-recurrent cannot leave: its agent has no export_policy" in refused.err
+    assert "write export_policy(belief) -> idaq.DensePolicy" in refused.err
+    assert not (world / "no").exists()
 
 
 @pytest.mark.usefixtures("collected")
@@ -115,6 +133,7 @@ def test_the_study_runs_on_a_recipe_of_ones_own(program: Program, installed: Pat
 
 def test_they_are_listed(program: Program) -> None:
     rows = {row["name"]: row for row in json.loads(program("plugins", "--json").out)}
-    for name in ("maze", "maze-maml", "maze-recurrent", "better-half", "gaussian-process", "in-context", "late-return"):
+    for name in ("maze", "maze-maml", "maze-recurrent", "better-half", "gaussian-process", "in-context", "late-return",
+                 "c-header"):  # fmt: skip
         assert rows[name]["source"] == "idaq-maze 1.0", name
         assert rows[name]["problem"] == "", rows[name]

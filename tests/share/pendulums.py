@@ -67,3 +67,34 @@ def swung(root: Path, masses: tuple[float, ...] = (1.0, 2.0), dataset: str = "me
     opened = [open_stored(part.path) for part in parts]
     source, _ = merged(opened, f"{dataset}-v0", "renumber")
     return open_stored(write_dataset(source, root, "# card\n"))
+
+
+FAMILY = """
+import gymnasium
+import numpy
+from gymnasium.envs.registration import EnvSpec
+
+from idaq import Family, Task
+
+MASSES = {"light": 0.5, "normal": 1.0, "heavy": 2.0}
+TASKS = tuple(
+    Task(task_id=name, task_index=index, params={"mass": mass}) for index, (name, mass) in enumerate(MASSES.items())
+)
+
+
+class Pendulums(gymnasium.Wrapper):
+    def __init__(self, task=0, render_mode=None):
+        super().__init__(gymnasium.make("Pendulum-v1", render_mode=render_mode).env.env)
+        self.task = task
+
+    def reset(self, *, seed=None, options=None):
+        self.task = (options or {}).get("task", self.task)
+        self.unwrapped.m = TASKS[self.task].params["mass"]
+        return super().reset(seed=seed)
+
+
+def family():
+    spec = EnvSpec(id="Pendulums-v0", entry_point="my_family:Pendulums", max_episode_steps=20)
+    return Family(name="my_family:family", description="Pendulums.", tasks=TASKS, horizon=20, env_spec=spec)
+"""
+"""a task family of the same pendulums, the module my_family"""

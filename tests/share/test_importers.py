@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from idaq.collect.record import record
 from idaq.core.errors import DatasetError, DatasetExistsError, IdaqError, PluginError, UsageError
 from idaq.format.verify import verify
 from idaq.loader import open_dataset
@@ -57,6 +58,10 @@ class Lines:
 LOG = json.dumps({"observations": [[0], [1], [2]], "actions": [[0.5], [-0.5]], "rewards": [1, 2]}) + "\n"
 
 
+def recording(out: Path) -> Path:
+    return record(out, env="Pendulum-v1", policy="random", task="a", episodes=1, max_steps=3).path
+
+
 @pytest.fixture
 def sources(tmp_path: Path) -> dict[str, str]:
     """A source for each importer that ships."""
@@ -66,6 +71,7 @@ def sources(tmp_path: Path) -> dict[str, str]:
         "focal-npy": str(save(tmp_path, walk())),
         "d4rl": str(d4rl(tmp_path / "x.hdf5")),
         "npz": archive(tmp_path / "x.npz"),
+        "recording": str(recording(tmp_path / "recorded")),
     }
 
 

@@ -14,8 +14,8 @@ import pytest
 
 import idaq
 from idaq.collect.collect import Collected, collect
-from idaq.collect.executors import EXECUTORS, in_processes
 from idaq.core.errors import CollectError, UsageError
+from idaq.core.executors import EXECUTORS, in_processes
 from tests.recipes import small_recipe
 
 # one Ray, started once, for everything: a whole collection, a full disk, a worker that dies and the run after it

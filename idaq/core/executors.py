@@ -5,14 +5,13 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
+from importlib import import_module
 from multiprocessing import active_children, resource_tracker
 from typing import Any, Literal, TypeVar
-
-from joblib.externals import loky
 
 from idaq.core.errors import UsageError
 from idaq.core.extras import optional
@@ -35,11 +34,12 @@ def in_processes(function: Callable[..., T], calls: Sequence[tuple[Any, ...]], w
     """
     most = _MOST_A_CORE * cores()
     if workers > most:
-        raise UsageError(f"{workers} worker processes on this machine", hint=f"--workers of at most {most}")
+        raise UsageError(f"{workers} worker processes on this machine", hint=f"at most {most}")
     count = min(workers, len(calls))
     if count < 2:
         yield from (function(*call) for call in calls)
         return
+    loky: Any = import_module("joblib.externals.loky")  # here, for core is light
     others = {process.pid for process in active_children()}
     pool = loky.ProcessPoolExecutor(count, initializer=_end_with, initargs=(os.getpid(),))
     try:
@@ -60,7 +60,7 @@ def in_processes(function: Callable[..., T], calls: Sequence[tuple[Any, ...]], w
 
 
 @contextmanager
-def _deaf_children() -> Iterator[None]:
+def _deaf_children() -> Generator[None]:
     """Processes started meanwhile never see Ctrl-C, which a terminal sends to all: whoever started them ends them."""
     resource_tracker.ensure_running()  # started later, it would undo the mask
     if not hasattr(signal, "pthread_sigmask"):
@@ -85,7 +85,7 @@ def _end_with(parent: int) -> None:
 
 
 @contextmanager
-def _sigterm_kept() -> Iterator[None]:
+def _sigterm_kept() -> Generator[None]:
     """Ray takes SIGTERM for itself, and leaves with a stack trace and its own exit code."""
     before = signal.getsignal(signal.SIGTERM)
     yield
