@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -44,7 +45,9 @@ def walk(tmp_path_factory: pytest.TempPathFactory) -> Walk:
     def run(page: Path) -> Path:
         if page not in folders:
             before = continued(page)
-            place = run(before).parent if before else tmp_path_factory.mktemp(page.stem)
+            place = tmp_path_factory.mktemp(page.stem)
+            if before:
+                shutil.copytree(run(before).parent, place, dirs_exist_ok=True)
             folders[page] = place / "work"
             folders[page].mkdir(exist_ok=True)
             _run(page, folders[page])
