@@ -11,6 +11,7 @@ from . import (
     collect,
     dataset,
     edit,
+    families,
     hub,
     own,
     plugins,
@@ -18,6 +19,7 @@ from . import (
     record,
     report,
     reproduce,
+    sweep,
     train,
     transfer,
 )
@@ -45,6 +47,7 @@ Datasets live below $MINARI_DATASETS_PATH (default ~/.minari/datasets), where pl
 idaq --install-completion lets Tab complete commands, datasets, families and strategies.
 Exit codes: 0 done, 1 failed, 2 the request was not understood, 130 interrupted, 143 terminated.""",
 )
+app.command("families")(families.families)
 app.command("collect")(collect.collect)
 edit.register(dataset.app)
 transfer.register(dataset.app)
@@ -54,6 +57,7 @@ app.add_typer(hub.app, name="hub")
 app.add_typer(behavior.app, name="behavior")
 app.command("record")(record.record)
 app.command("train")(train.train)
+app.command("sweep")(sweep.sweep)
 app.command("adapt")(adapt.adapt)
 app.add_typer(policy.app, name="policy")
 app.command("report")(report.report)

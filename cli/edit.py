@@ -31,7 +31,7 @@ def register(app: typer.Typer) -> None:
 def subset(
     dataset: Id,
     new: New,
-    tasks: Annotated[str | None, typer.Option(metavar="LIST", help="Such as 0:10,task-031,40.")] = None,
+    tasks: Annotated[str | None, typer.Option(metavar="LIST", help="Such as 0:10,12-19,task-031,40.")] = None,
     split: Annotated[str | None, typer.Option(help="Tasks of this split.")] = None,
     behaviour: Annotated[str | None, typer.Option(help="Episodes of this behaviour policy.")] = None,
     quantiles: Annotated[

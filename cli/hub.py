@@ -1,7 +1,6 @@
 """idaq hub push | pull | list | show"""
 
 import os
-import re
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -80,7 +79,8 @@ def pull(
     dataset: Id,
     hub: Url = None,
     tasks: Annotated[
-        str | None, typer.Option(metavar="FIRST:STOP", help="Only tasks with these indices, STOP not among them.")
+        str | None,
+        typer.Option(metavar="LIST", help="Only these tasks, such as 3,17,40 or 0:10,task-031."),
     ] = None,
     new_id: Annotated[
         str | None,
@@ -105,12 +105,12 @@ def pull(
       idaq hub pull idaq/point-robot/expert-v0 hf://me --expect c9480d3dc079     nothing else is taken
       idaq hub pull idaq/point-robot/expert-v0 https://example.org/datasets
       idaq hub pull idaq/point-robot/expert-v0 s3://bucket/datasets --tasks 0:10     moves only their bytes
+      idaq hub pull idaq/point-robot/expert-v0 hf://me --tasks 3,17,40 --id me/point/three-v0
     """
     from idaq.hub.lookup import look_up, open_remote
 
     if new_id is not None and tasks is None:
         raise UsageError("--id goes with --tasks: a whole dataset keeps its id")
-    chosen = _range(tasks) if tasks is not None else None
     from idaq.hub.pull import pull as run
     from idaq.hub.remote import RESUME_HINT
     from idaq.hub.tasks import pull_tasks
@@ -121,7 +121,7 @@ def pull(
     ):
         with working(f"looking up {dataset}"):
             found = look_up(there, dataset, expect=expect)
-        done = run(found, root, progress) if chosen is None else pull_tasks(found, chosen, root, new_id, progress)
+        done = run(found, root, progress) if tasks is None else pull_tasks(found, tasks, root, new_id, progress)
     _tell(done, as_json)
 
 
@@ -203,13 +203,6 @@ def _url(hub: str | None) -> str:
     if not url:
         raise UsageError("which hub?", hint="name it, for example hf://me, or set MINARI_REMOTE")
     return url
-
-
-def _range(text: str) -> range:
-    found = re.fullmatch(r"(\d{1,9}):(\d{1,9})", text)
-    if found is None or int(found[1]) >= int(found[2]):
-        raise UsageError(f"--tasks {text!r} is not a range of task indices", hint="for example --tasks 0:10")
-    return range(int(found[1]), int(found[2]))
 
 
 def _tell(done: "Pulled", as_json: bool) -> None:

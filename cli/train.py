@@ -38,7 +38,7 @@ _PATIENCE = "Stop after so many validations without a new best. \\[default: neve
 _EPISODES = "Adaptation episodes of a validation. \\[default: 10]"
 _STRATEGY = "What adapts in a validation. \\[default: best-of-prior]"
 _LOG = "csv, tensorboard or wandb, beside metrics.jsonl; or yours. May be repeated."
-_KEPT = "run the same command again: each run resumes at its last checkpoint"
+KEPT = "run the same command again: each run resumes at its last checkpoint"
 _KNOWN = completion.words("csv", "tensorboard", "wandb")
 
 
@@ -108,7 +108,7 @@ def train(
         trainings = [job.open() for job in asked]
     say(*(f"note: {note}" for note in trainings[0].notes), err=True)
     with if_interrupted(lambda: "; ".join(_kept(training.out, training.config.steps) for training in trainings)):
-        done = _one(trainings[0]) if seeds == 1 else _several(trainings, jobs, executor)
+        done = _one(trainings[0]) if seeds == 1 else train_several(trainings, jobs, executor)
     _tell(done, as_json)
 
 
@@ -118,7 +118,7 @@ def _one(training: "Training") -> "list[TrainedRun]":
         return [training.run(counted, _losses(counted))]
 
 
-def _several(trainings: "list[Training]", jobs: int, executor: "ExecutorName") -> "list[TrainedRun]":
+def train_several(trainings: "list[Training]", jobs: int, executor: "ExecutorName") -> "list[TrainedRun]":
     """In processes; how far they are stands in their run directories."""
     from idaq.adapt.training import TrainJob
     from idaq.core.jobs import run_jobs, watched
@@ -130,7 +130,7 @@ def _several(trainings: "list[Training]", jobs: int, executor: "ExecutorName") -
         progress(f"training {len(trainings)} runs", total, "steps") as counted,
         watched(lambda: sum(training.steps_done() for training in trainings), counted),
     ):
-        for run in run_jobs(TrainJob.run, calls, workers=jobs, executor=executor, kept=_KEPT):
+        for run in run_jobs(TrainJob.run, calls, workers=jobs, executor=executor, kept=KEPT):
             done[run.run] = run
             counted.tell(f"{len(done)} of {len(trainings)} runs done")
     return [done[training.out] for training in trainings]

@@ -61,6 +61,7 @@ class Results:
     content_digest: str
     train_seed: int
     train_steps: int
+    """asked for; of a run with validation, the agent is that of the best validation among them"""
     agent_digest: str | None = None
     """SHA-256 of the agent's weights; None in documents of before it was noted"""
     config: AdaptConfig

@@ -1,20 +1,22 @@
 """A training as a user asks for it, by names, so that it can be sent to another process; it validates by adapting."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
-from idaq.adapt.uses import uses
+from idaq.adapt.uses import uses_of_opened
 from idaq.adapt.validation import validator
-from idaq.core.metrics import steps_logged
+from idaq.core.errors import UsageError
+from idaq.core.metrics import read_metrics, steps_logged
 from idaq.core.types import Advance, ignore_progress
 from idaq.learn.checkpoint import checkpoints, step_of
 from idaq.learn.config import TrainConfig, algorithm_of, training_config
 from idaq.learn.loggers import OnMetrics
 from idaq.learn.loop import train
-from idaq.learn.run import task_set
-from idaq.learn.validation import Validate
+from idaq.learn.validation import Validate, Validations
 from idaq.loader import Dataset, open_dataset
 
 
@@ -28,6 +30,8 @@ class TrainedRun:
     resumed_at: int
     best_at: int | None
     """steps behind the agent, that of the best validation; None without validation"""
+    best_return: float | None
+    """of that validation"""
     early: bool
     """whether patience ran out before all steps were done"""
 
@@ -56,9 +60,8 @@ class TrainJob:
         if defaults and config.algorithm != algorithm_of(defaults):
             theirs = algorithm_of(defaults)
             notes.append(f"the recipe's training settings are of {theirs}: {config.algorithm} takes none of them")
-        if dataset.manifest:
-            known = uses(dataset.dataset_id, dataset.manifest.family, task_set(dataset).tasks)
-            notes += [f"{dataset.dataset_id} {known.adapt_line()}"] if known.adapt else []
+        known = uses_of_opened(dataset)
+        notes += [f"{dataset.dataset_id} {known.adapt_line()}"] if known.adapt else []
         return Training(
             job=self,
             out=self.out or Path("runs") / f"{dataset.dataset_id.replace('/', '-')}-seed{config.seed}",
@@ -104,9 +107,41 @@ class Training:
             steps=done.stopped_at,
             resumed_at=done.resumed_at,
             best_at=done.best_at,
+            best_return=dict(Validations.read(self.config, read_metrics(self.out)).returns).get(done.best_at or 0),
             early=done.stopped_at < self.config.steps,
         )
 
     def steps_done(self) -> int:
         """As the run directory tells, whichever process is training into it."""
         return max([steps_logged(self.out), *map(step_of, checkpoints(self.out))])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Combination:
+    """One value of each setting that is varied."""
+
+    settings: tuple[str, ...]
+    """key=value, as `--set` takes them"""
+
+    @property
+    def name(self) -> str:
+        """As a folder is named."""
+        return re.sub("[^A-Za-z0-9._=+-]+", "-", "-".join(self.settings))
+
+
+def combinations(vary: Iterable[str]) -> list[Combination]:
+    """Every value of each `key=a,b,c` with every value of the others; commas in brackets and quotes are the value's.
+
+    Raises UsageError for what is not of that form, a key given twice, or two combinations of one name.
+    """
+    columns = dict[str, list[str]]()
+    for text in vary:
+        key, _, values = text.partition("=")
+        pieces = [piece.strip() for piece in re.findall(r"""(?:[^,\["]|\[[^]]*\]|"[^"]*")+""", values)]
+        if not (key.strip() and all(pieces) and pieces) or key in columns:
+            raise UsageError(f"--vary {text!r} is not understood", hint="--vary learner.alpha=1,2,4, each key once")
+        columns[key] = [f"{key}={piece}" for piece in pieces]
+    found = [Combination(settings=chosen) for chosen in product(*columns.values())]
+    if len({one.name for one in found}) < len(found):
+        raise UsageError("two combinations would have one folder", hint="give each value once")
+    return found

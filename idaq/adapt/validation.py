@@ -13,6 +13,7 @@ from idaq.learn.config import TrainConfig
 from idaq.learn.run import TaskSet, task_set
 from idaq.learn.validation import Validate
 from idaq.loader import Dataset
+from idaq.tasks import find_family
 
 _ASIDE = 8
 """one of so many training tasks is proposed for validation"""
@@ -23,13 +24,15 @@ def validator(dataset: Dataset, config: TrainConfig, *, allow: Collection[str] =
 
     The agent has adapted to each by the strategy and for the episodes of `config.validation`, with the settings of the
     dataset's recipe. The same seeds each time: agents of two moments meet the same episodes. None where no validation
-    is asked for. Raises DatasetError for a dataset without such tasks, UnknownNameError for a strategy.
+    is asked for. Raises DatasetError for a dataset without such tasks, UnknownNameError for a strategy, and
+    what `find_family` raises for a family that is not at hand.
     """
     asked = config.validation
     if not asked.every:
         return None
     tasks = task_set(dataset)
     _check_split(tasks, asked.split, config.split)
+    find_family(tasks.family, allow).spaces()  # now, and not after the first steps, it is told what is not installed
     plan = adaptation_plan([asked.strategy], {"threads": config.threads}, tasks.adapt, allow=allow)
     protocol = replace(plan.config, episodes=asked.episodes, report_at=[asked.episodes], seeds=1, split=asked.split)
     plan = replace(plan, config=protocol)

@@ -7,6 +7,7 @@ from pathlib import Path
 from idaq.adapt.results import Results
 from idaq.adapt.run import LoadedRun, resume_adaptation
 from idaq.adapt.strategy import adaptation_plan
+from idaq.adapt.validation import validator
 from idaq.catalogue import suite
 from idaq.catalogue.entries import Entry, catalogue_recipe
 from idaq.catalogue.entry_card import write_entry_card
@@ -95,7 +96,7 @@ def run_one(entry: Entry, recipe: Recipe, seed: int, run: Path, root: Path) -> t
     dataset = open_dataset(recipe.id, root)
     assert dataset.manifest is not None  # collected by us
     config = training_config({**recipe.train, "seed": seed, "threads": 1})
-    trained = train(dataset, config, run)
+    trained = train(dataset, config, run, validate=validator(dataset, config, allow=[recipe.family]))
     there = LoadedRun(agent=trained.agent, data=dataset, notes=())
     plan, _ = there.able(adaptation_plan(settings=recipe.adapt))
     return entry, resume_adaptation(run, trained.agent, dataset, plan, allow=[recipe.family]).run()

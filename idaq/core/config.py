@@ -121,7 +121,7 @@ def override(mapping: Mapping[str, Any], settings: Iterable[str]) -> dict[str, A
         setting = _short(setting)  # as messages quote it
         if not equals or not key.strip():
             message = f"--set {setting} is not of the form key=value"
-            raise ConfigError(message, hint="for example --set train.steps=2000")
+            raise ConfigError(message, hint="for example --set seed=1")
         *parents, last = key.strip().split(".")
         if len(parents) >= DEEPEST:
             raise ConfigError(f"--set {setting}: a key of {len(parents) + 1} parts is deeper than any setting")

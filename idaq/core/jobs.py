@@ -81,9 +81,10 @@ def watched(done: Callable[[], int], advance: Advance) -> Generator[None]:
 
     def look() -> None:
         nonlocal told
-        now = max(done(), told)
-        advance(now - told)
-        told = now
+        now = done()
+        if now > told:
+            advance(now - told)
+            told = now
 
     def keep_looking() -> None:
         while not ended.wait(_LOOK):

@@ -1,6 +1,7 @@
 """Which episodes of a dataset: by task, split, behaviour and return, from the episode table alone. M episodes."""
 
 import re
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -64,23 +65,31 @@ def task_indices(tasks: Sequence[Task], names: Iterable[int | str]) -> list[int]
 
 
 def parse_tasks(text: str, tasks: Sequence[Task]) -> tuple[int, ...]:
-    """Task indices from a list such as `0:10,task-031,40`: ranges of indices, ids and indices.
+    """Task indices from a list such as `0:10,12-19,task-031,40`: ranges of indices, ids and indices.
 
-    A range takes the tasks that there are between its ends, the last excluded. Raises UnknownNameError, or UsageError
-    for a range without tasks.
+    A range takes the tasks that there are between its ends, the last excluded in `0:10`, included in `0-9`, which is an
+    id where a task has that one. Raises UnknownNameError, or UsageError for a range without tasks.
     """
-    found: list[int] = []
-    for part in text.split(","):
-        ends = re.fullmatch(r"([0-9]{0,18}):([0-9]{0,18})", part)
-        if ends is None:
+    found, ids = list[int](), {task.task_id for task in tasks}
+    for part in map(str.strip, text.split(",")):
+        asked = None if part in ids else task_range(part)
+        if asked is None:
             found += task_indices(tasks, [int(part) if re.fullmatch(r"[0-9]{1,18}", part) else part])
             continue
-        first, last = int(ends[1] or 0), int(ends[2]) if ends[2] else max(task.task_index for task in tasks) + 1
-        within = [task.task_index for task in tasks if first <= task.task_index < last]
+        within = [task.task_index for task in tasks if task.task_index in asked]
         if not within:
-            raise UsageError(f"no task has an index from {part}", hint="first:last, the last excluded")
+            raise UsageError(f"no task has an index from {part}", hint="0:10 leaves out task 10, as 0-9 does")
         found += within
     return tuple(dict.fromkeys(found))
+
+
+def task_range(part: str) -> range | None:
+    """The indices of `0:10`, `0-9`, `:10`, or `10:`, which ends nowhere; None for other text."""
+    if ends := re.fullmatch(r"([0-9]{0,18}):([0-9]{0,18})", part):
+        return range(int(ends[1] or 0), int(ends[2]) if ends[2] else sys.maxsize)
+    if ends := re.fullmatch(r"([0-9]{1,18})-([0-9]{1,18})", part):
+        return range(int(ends[1]), int(ends[2]) + 1)
+    return None
 
 
 def chosen_splits(tasks: Sequence[Task], splits: Mapping[str, str], test_tasks: int | None = None) -> dict[int, str]:

@@ -132,7 +132,7 @@ def publish(built: Path, root: Path, dataset_id: str) -> Path:
 def refuse_taken(target: Path) -> None:
     """Raise DatasetExistsError where a dataset is."""
     if target.exists():
-        raise DatasetExistsError(f"{target} exists already", hint="choose another id: --set id=...")
+        raise DatasetExistsError(f"{target} exists already", hint="choose another id")
 
 
 def _write_hdf5(path: Path, source: DatasetSource, progress: Advance) -> tuple[pa.Table, dict[str, Any]]:

@@ -4,13 +4,15 @@ Episodes lie in the file by task and their columns are contiguous, at offsets th
 columns wanted are a few long ranges, fetched into a sparse file in their own places, where `map_columns` finds them.
 """
 
+import re
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from idaq.core.digest import dataset_digest, episode_digest
+from idaq.core.digest import dataset_digest, episode_digest, value_digest
 from idaq.core.errors import CorruptDatasetError, UsageError
 from idaq.core.ids import dataset_path, datasets_root, parse_id
 from idaq.core.types import ShowProgress, show_nothing
@@ -19,6 +21,7 @@ from idaq.format.card import dataset_card
 from idaq.format.columns import get_episode, map_columns
 from idaq.format.edit import subset
 from idaq.format.reader import StoredDataset, read_episodes, read_tasks
+from idaq.format.selection import parse_tasks, task_range
 from idaq.format.writer import DatasetSource, EpisodeEntry, entry_of, write_dataset
 from idaq.hub.fetch import fetch_extents
 from idaq.hub.lookup import RemoteDataset
@@ -28,29 +31,46 @@ _JOIN_WITHIN = 1 << 16
 """bytes between two columns that are fetched with them, which is faster than another request"""
 
 
-def subset_id(dataset_id: str, tasks: range) -> str:
-    """The default id of a part: `a/b-v0` and tasks 0:10 give `a/b-tasks-0-10-v0`.
+def subset_id(dataset_id: str, tasks: str) -> str:
+    """The default id of a part: `a/b-v0` and tasks 0:10,12 give `a/b-tasks-0-10_12-v0`.
 
     Raises UsageError if that is too long for an id.
     """
     parsed = parse_id(dataset_id)
-    return str(parse_id(str(replace(parsed, name=f"{parsed.name}-tasks-{tasks.start}-{tasks.stop}"))))
+    try:
+        return str(parse_id(str(replace(parsed, name=f"{parsed.name}-tasks-{_label(tasks)}"))))
+    except UsageError as error:
+        raise UsageError(error.message, hint="--id NAMESPACE/NAME-v0 names the part") from None
+
+
+def _label(tasks: str) -> str:
+    """A list of tasks as a part of a name: a range as first and stop."""
+    parts = list[str]()
+    for text in tasks.split(","):
+        part = text.strip()
+        asked = task_range(part)
+        if asked is not None:
+            part = f"{asked.start}-{'end' if asked.stop == sys.maxsize else asked.stop}"
+        parts.append(part)
+    return re.sub("[^A-Za-z0-9_-]", "-", "_".join(parts))
 
 
 def pull_tasks(
     found: RemoteDataset,
-    tasks: range,
+    tasks: range | str,
     root: str | Path | None = None,
     new_id: str | None = None,
     show: ShowProgress = show_nothing,
 ) -> Pulled:
-    """Fetch the tasks whose index is in `tasks`, as dataset `new_id`; indices, seeds and digests of episodes stay.
+    """Fetch some tasks as dataset `new_id`; indices, seeds and digests of episodes stay.
 
-    Raises UsageError if there are no such tasks, and all that `pull` raises.
+    `tasks` is a range of indices, or a list such as `3,17,40,50:60,task-031`. Raises UsageError or UnknownNameError if
+    there are no such tasks, and all that `pull` raises.
     """
+    tasks = f"{tasks.start}:{tasks.stop}" if isinstance(tasks, range) else tasks
     name = str(parse_id(new_id)) if new_id is not None else subset_id(found.dataset_id, tasks)
     target = dataset_path(name, root)
-    with partial_folder(found, name, f"{tasks.start}-{tasks.stop}", root) as folder:
+    with partial_folder(found, name, value_digest(tasks)[:16], root) as folder:
         data = layout.data_folder(folder)
         with show(f"reading documents of {found.dataset_id}", _documents_size(found), "bytes") as advance:
             for document in (layout.TASKS, layout.EPISODES):
@@ -89,15 +109,14 @@ def _documents_size(found: RemoteDataset) -> int:
     return found.record(layout.TASKS).size + found.record(layout.EPISODES).size
 
 
-def _episodes_of(stored: StoredDataset, tasks: range) -> list[int]:
-    """Numbers of the tasks' episodes. Raises UsageError if there are none."""
-    indices = stored.episodes.task_index
-    numbers = np.flatnonzero((indices >= tasks.start) & (indices < tasks.stop)).tolist()
+def _episodes_of(stored: StoredDataset, tasks: str) -> list[int]:
+    """Numbers of the tasks' episodes. Raises UsageError or UnknownNameError if there are none."""
+    numbers = np.flatnonzero(np.isin(stored.episodes.task_index, parse_tasks(tasks, stored.tasks))).tolist()
     if not numbers:
-        known = sorted({task.task_index for task in stored.tasks})
+        known = sorted(set(stored.episodes.task_index.tolist()))
         raise UsageError(
-            f"{stored.manifest.dataset_id} has no episodes of tasks {tasks.start} to {tasks.stop - 1}",
-            hint=f"its task indices go from {known[0]} to {known[-1]}" if known else "it has no tasks",
+            f"{stored.manifest.dataset_id} has no episodes of tasks {tasks}",
+            hint=f"those with episodes have indices from {known[0]} to {known[-1]}" if known else "it has none at all",
         )
     return numbers
 
@@ -145,11 +164,11 @@ def _joined(pieces: list[tuple[int, int]]) -> list[tuple[int, int]]:
     return extents
 
 
-def _part(stored: StoredDataset, numbers: list[int], new_id: str, tasks: range) -> DatasetSource:
+def _part(stored: StoredDataset, numbers: list[int], new_id: str, tasks: str) -> DatasetSource:
     """What the part is written from: a subset whose episodes are checked as they are read."""
     keep = np.zeros(len(stored.episodes), bool)
     keep[numbers] = True
-    source = subset(stored, new_id, keep, f"subset: tasks {tasks.start}:{tasks.stop}, pulled from a hub")
+    source = subset(stored, new_id, keep, f"subset: tasks {tasks}, pulled from a hub")
     return replace(source, entries=_entries(stored, numbers))
 
 

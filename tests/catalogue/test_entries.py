@@ -54,7 +54,7 @@ def test_episodes_sets_the_number_of_every_behaviour_and_later_settings_win() ->
         ("reference.random_episode=3", "there is no such field", "did you mean 'random_episodes'?"),
         ("splits.size.train=3", "splits.size: there is no such field", "did you mean 'sizes' or 'seed'?"),
         ("episodes=0", "behaviours.0.episodes: Input should be greater than or equal to 1 (got 0)", None),
-        ("episodes", "--set 'episodes' is not of the form key=value", "for example --set train.steps=2000"),
+        ("episodes", "--set 'episodes' is not of the form key=value", "for example --set seed=1"),
         ("reference.random_episodes=1", "random_episodes: Input should be greater than or equal to 2", None),
         ("seed=-1", "seed: Input should be greater than or equal to 0 (got -1)", None),
         ("behaviours.0.noise=nan", "behaviours.0.noise: Input should be a finite number (got nan)", None),

@@ -20,6 +20,7 @@ pytestmark = pytest.mark.usefixtures("in_world")
 COMMANDS: dict[str, tuple[str, ...]] = {
     "collect": ("point-robot", "--workers", "1", *SMALL),
     "plugins": (),
+    "families": (),
     "record": ("--env", "Pendulum-v1", "--policy", "random", "--task", "a", "--episodes", "1", "--out", "recorded"),
     "dataset list": (),
     "dataset show": (ID,),
@@ -44,6 +45,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "behavior show": (TINY, "--folder", "policy"),
     "behavior compare": ("cheetah-vel", "single", "--snapshot", "expert"),
     "train": ("--dataset", ID, "--out", "run", *settings((*QUICK, "steps=4", "log_every=2"))),
+    "sweep": ("--dataset", ID, "--vary", "batch=4,8", "--out", "sweep", *settings((*QUICK, "steps=4", "log_every=2"))),
     "adapt": ("run", *settings(BRIEF)),
     "report": ("run",),
     "dataset delete": (CUT, "--yes"),

@@ -104,13 +104,14 @@ def test_quantiles_are_of_each_task(stored: StoredDataset) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "indices"), [("0:6", (2, 5)), (":", (2, 5, 9)), ("9,2", (9, 2)), ("task-5,5:", (5, 9)), ("5,5", (5,))]
+    ("text", "indices"),
+    [("0:6", (2, 5)), (":", (2, 5, 9)), ("9,2", (9, 2)), ("task-5,5:", (5, 9)), ("0-5, 9", (2, 5, 9))],
 )
 def test_lists_of_tasks(stored: StoredDataset, text: str, indices: tuple[int, ...]) -> None:
     assert parse_tasks(text, stored.tasks) == indices
 
 
-@pytest.mark.parametrize("text", ["3:5", "3", "task-3", "", "1:2:3", "-1:", "2,"])
+@pytest.mark.parametrize("text", ["3:5", "3", "3-4", "6-5", "task-3", "", "1:2:3", "-1:", "2,"])
 def test_tasks_that_are_not_there(stored: StoredDataset, text: str) -> None:
     with pytest.raises((UsageError, UnknownNameError)):
         parse_tasks(text, stored.tasks)

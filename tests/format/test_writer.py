@@ -117,7 +117,7 @@ def test_an_id_that_is_taken_is_refused_and_left_alone(tmp_path: Path) -> None:
     (tmp_path / "idaq/made/tagged-v0").mkdir(parents=True)
     with pytest.raises(DatasetExistsError, match="tagged-v0 exists already") as caught:
         write_dataset(made_source(), tmp_path, "")
-    assert caught.value.hint == "choose another id: --set id=..."
+    assert caught.value.hint == "choose another id"
     assert list((tmp_path / "idaq/made/tagged-v0").iterdir()) == []
 
 

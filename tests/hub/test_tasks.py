@@ -9,7 +9,14 @@ import numpy as np
 import pytest
 
 from idaq.core.digest import dataset_digest
-from idaq.core.errors import CorruptDatasetError, DatasetExistsError, ShareError, TransferError, UsageError
+from idaq.core.errors import (
+    CorruptDatasetError,
+    DatasetExistsError,
+    ShareError,
+    TransferError,
+    UnknownNameError,
+    UsageError,
+)
 from idaq.core.types import Episode
 from idaq.format import layout
 from idaq.format.columns import get_episode, map_columns
@@ -30,7 +37,7 @@ LONG = "idaq/made/long-v0"
 TASKS, EPISODES, STEPS = 20, 5, 200
 
 
-def fetch(url: str, tasks: range, root: Path, dataset_id: str = MADE, new_id: str | None = None) -> Pulled:
+def fetch(url: str, tasks: range | str, root: Path, dataset_id: str = MADE, new_id: str | None = None) -> Pulled:
     with open_remote(url, timeout=1.0) as remote:
         return pull_tasks(look_up(remote, dataset_id), tasks, root, new_id)
 
@@ -120,14 +127,38 @@ def test_an_id_may_be_chosen_and_a_taken_one_is_left_alone(web: Any, tmp_path: P
     with pytest.raises(DatasetExistsError, match="another content"):
         fetch(web.url, range(9), tmp_path, new_id=name)
     assert open_stored(done.path).manifest.content_digest == done.content_digest
-    with pytest.raises(UsageError, match="is not a dataset id"):
-        subset_id("a/" + "x" * 60 + "-v0", range(10))
+    with pytest.raises(UsageError, match="is not a dataset id") as caught:
+        subset_id("a/" + "x" * 60 + "-v0", "0:10")
+    assert "--id" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize(
+    ("tasks", "name"),
+    [
+        ("0:10", "a/b-tasks-0-10-v0"),
+        ("0-9", "a/b-tasks-0-10-v0"),
+        ("3,17, 40", "a/b-tasks-3_17_40-v0"),
+        (":5,task-031,90:", "a/b-tasks-0-5_task-031_90-end-v0"),
+        ("mass.5", "a/b-tasks-mass-5-v0"),
+    ],
+)
+def test_a_part_is_named_by_its_tasks(tasks: str, name: str) -> None:
+    assert subset_id("a/b-v0", tasks) == name
+
+
+def test_single_tasks_are_pulled_and_only_their_bytes(web: Any, tmp_path: Path) -> None:
+    done = fetch(web.url, "9,2", tmp_path)
+    assert done.dataset_id.endswith("-tasks-9_2-v0")
+    assert set(open_stored(done.path).episodes.task_index.tolist()) == {2, 9}
+    assert verify(done.path) == []
+    assert fetch(web.url, "task-2,9-9", tmp_path, new_id="idaq/same/part-v0").content_digest == done.content_digest
+    with pytest.raises(UnknownNameError, match="unknown task 'task-7'"):
+        fetch(web.url, "task-7", tmp_path)
 
 
 def test_tasks_that_are_not_there(web: Any, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no episodes of tasks 10 to 19") as caught:
+    with pytest.raises(UsageError, match="no task has an index from 10:20"):
         fetch(web.url, range(10, 20), tmp_path)
-    assert caught.value.hint == "its task indices go from 2 to 9"
 
 
 def test_a_wrong_byte_is_found_by_the_episode_it_is_in(long: Any, tmp_path: Path) -> None:
