@@ -71,7 +71,7 @@ def _planned(run: Path, target: Path, asked: EnvAsked) -> "SystemRun":
     if len(names) > 1:
         raise UsageError("one system is adapted to by one strategy", hint=f"--strategies {names[0]}")
     agent, tasks = load_agent(run, asked.device, allow=asked.trusted), run_tasks(run)
-    defaults: Mapping[str, Any] = tasks.adapt if tasks is not None else {}
+    defaults: Mapping[str, Any] = {**(tasks.adapt if tasks is not None else {}), "report_at": [1]}  # no budgets here
     plan = adaptation_plan(names, override({}, asked.settings), defaults, allow=asked.trusted)
     strategy = plan.strategies[names[0]]
     settings = SystemSettings(

@@ -68,6 +68,7 @@ def show(dataset: Id, root: Root = None, as_json: Json = False) -> None:
             print_json(metadata)
         else:
             print_table(dataset, ["", ""], [[key, str(value)[:120]] for key, value in metadata.items()])
+            say(*uses_of(path).lines())
         return
     stored = open_stored(path)
     if as_json:

@@ -29,9 +29,11 @@ def _formats() -> "Registry[Any]":
 @app.command(cls=listing(_formats))
 def export(
     run: Annotated[Path, path_argument(metavar="RUN", help="A run directory.")],
-    out: Annotated[Path, path_option(help="The new folder.")],
+    out: Annotated[Path, path_option(metavar="FOLDER", help="The new folder.")],
     to: Annotated[str, typer.Option(metavar="NAMES", help="Comma-separated: what it is to run in.")] = "npz",
-    session: Annotated[Path | None, path_option(help="The file of a session: the policy that it deploys now.")] = None,
+    session: Annotated[
+        Path | None, path_option(metavar="FILE", help="The policy that this session deploys now.")
+    ] = None,
     task: Annotated[
         str | None, typer.Option(metavar="TASK", help="The belief of a task's offline data, by task id or index.")
     ] = None,
@@ -67,10 +69,10 @@ def export(
     from idaq.deploy.save import save_policy
     from idaq.learn.checkpoint import load_agent
 
-    names = [name.strip() for name in to.split(",") if name.strip()]
+    run, names = run.expanduser(), [name.strip() for name in to.split(",") if name.strip()]
     if sum(given is not None for given in (session, task, latent)) != 1:
         raise UsageError(
-            "which belief is the policy to act under?", hint="exactly one of --session PATH, --task TASK, --latent N"
+            "which belief is the policy to act under?", hint="exactly one of --session FILE, --task TASK, --latent N"
         )
     with working(f"exporting {run}"):
         agent = load_agent(run, allow=plugin)
@@ -152,7 +154,7 @@ def serve(
     host: Annotated[str, typer.Option(help="Where it listens; beyond 127.0.0.1 anybody may ask it.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
     socket: Annotated[
-        Path | None, path_option(help="A Unix socket in place of host and port, of this user alone.")
+        Path | None, path_option(metavar="PATH", help="A Unix socket in place of host and port, of this user alone.")
     ] = None,
     as_json: Json = False,
 ) -> None:

@@ -67,6 +67,11 @@ def run_page(page: Path, folder: Path, programs: Path = PROGRAMS) -> None:
             _run_bash(block, page, folder, programs)
 
 
+def files_of(page: Path) -> dict[str, str]:
+    """The files that a page shows, by name."""
+    return {block.file: block.text for block in blocks(page) if block.file}
+
+
 def continued(page: Path) -> Path | None:
     """The page in whose folder a reader goes on with this one."""
     found = re.search(r"<!-- continues: (\S+) -->", page.read_text(encoding="utf-8"))
@@ -75,7 +80,7 @@ def continued(page: Path) -> Path | None:
 
 def written(page: Path) -> Iterator[str]:
     """The modules that a page's files are."""
-    yield from (Path(block.file).stem for block in blocks(page) if block.file and block.file.endswith(".py"))
+    yield from (Path(name).stem for name in files_of(page) if name.endswith(".py"))
 
 
 def _run_bash(block: Block, page: Path, folder: Path, programs: Path) -> None:

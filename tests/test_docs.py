@@ -24,7 +24,7 @@ RUN = [
     for page in PAGES
     if any(block.language in ("python", "bash") and not block.why_not_run for block in blocks(page))
 ]
-FULL_SIZE = {"quickstart.md", *(path.name for path in (DOCS / "howto").glob("*.md"))}
+FULL_SIZE = {"quickstart.md", "measured.md", *(path.name for path in (DOCS / "howto").glob("*.md"))}
 """pages whose commands are cut to a size that a test can wait for; nothing else about them changes"""
 SHORTER = {"collect": SMALL, "train": settings(QUICK), "adapt": settings(BRIEF)}
 

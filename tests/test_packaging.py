@@ -46,6 +46,14 @@ def test_the_wheel_holds_code_catalogue_and_schemas_and_no_tests(wheel: Path) ->
     assert not [name for name in names if name.startswith(("tests/", "cli/", "datasets/"))]
 
 
+def test_the_wheel_holds_every_module_of_the_checkout(wheel: Path) -> None:
+    """A folder that pyproject.toml does not list is missing for whoever installs, and for nobody else."""
+    names = set(zipfile.ZipFile(wheel).namelist())
+    modules = {str(path.relative_to(CHECKOUT)) for path in (CHECKOUT / "idaq").rglob("*.py")}
+    modules |= {f"idaq/{path.relative_to(CHECKOUT)}" for path in (CHECKOUT / "cli").rglob("*.py")}
+    assert sorted(modules - names) == []
+
+
 def test_from_a_wheel_in_an_empty_directory_collect_finds_its_recipe(wheel: Path, tmp_path: Path) -> None:
     """A virtual environment with the wheel alone; its dependencies are those already installed here."""
     venv.create(tmp_path / "env", with_pip=False)

@@ -7,7 +7,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from idaq.adapt.uses import uses
+from idaq.adapt.uses import uses_of_opened
 from idaq.adapt.validation import validator
 from idaq.core.errors import UsageError
 from idaq.core.metrics import read_metrics, steps_logged
@@ -16,7 +16,6 @@ from idaq.learn.checkpoint import checkpoints, step_of
 from idaq.learn.config import TrainConfig, algorithm_of, training_config
 from idaq.learn.loggers import OnMetrics
 from idaq.learn.loop import train
-from idaq.learn.run import task_set
 from idaq.learn.validation import Validate, Validations
 from idaq.loader import Dataset, open_dataset
 
@@ -61,9 +60,8 @@ class TrainJob:
         if defaults and config.algorithm != algorithm_of(defaults):
             theirs = algorithm_of(defaults)
             notes.append(f"the recipe's training settings are of {theirs}: {config.algorithm} takes none of them")
-        if dataset.manifest:
-            known = uses(dataset.dataset_id, dataset.manifest.family, task_set(dataset).tasks)
-            notes += [f"{dataset.dataset_id} {known.adapt_line()}"] if known.adapt else []
+        known = uses_of_opened(dataset)
+        notes += [f"{dataset.dataset_id} {known.adapt_line()}"] if known.adapt else []
         return Training(
             job=self,
             out=self.out or Path("runs") / f"{dataset.dataset_id.replace('/', '-')}-seed{config.seed}",

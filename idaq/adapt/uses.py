@@ -7,12 +7,16 @@ import json
 import shlex
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from idaq.core.config import config
 from idaq.core.registry import is_reference
 from idaq.format.documents import UNKNOWN_ENV, TaskRecord
-from idaq.format.reader import open_stored
+from idaq.format.reader import is_idaq_dataset, open_stored, read_metadata
 from idaq.tasks import FAMILIES
+
+if TYPE_CHECKING:
+    from idaq.loader import Dataset
 
 
 @config
@@ -48,6 +52,8 @@ class Uses:
 
 def uses_of(dataset: Path, allow: Collection[str] = ()) -> Uses:
     """What can be done with the dataset of a folder; raises as `open_stored` does. See `uses`."""
+    if not is_idaq_dataset(dataset):
+        return plain_uses(str(read_metadata(dataset).get("dataset_id")))
     stored = open_stored(dataset)
     return uses(stored.manifest.dataset_id, stored.manifest.family, stored.tasks, allow)
 
@@ -77,6 +83,20 @@ def uses(dataset_id: str, family: str, tasks: Sequence[TaskRecord], allow: Colle
     else:
         adapt.append(Obstacle(what="no environment known", fix="idaq adapt RUN --env ENV"))
     return Uses(train=train, adapt=adapt, family=family if unseen else None)
+
+
+def uses_of_opened(dataset: "Dataset") -> Uses:
+    """What can be done with a dataset that is open, wherever it lies."""
+    if dataset.manifest is None:
+        return plain_uses(dataset.dataset_id)
+    tasks = [task for task in dataset.all_tasks if isinstance(task, TaskRecord)]
+    return uses(dataset.dataset_id, dataset.manifest.family, tasks)
+
+
+def plain_uses(dataset_id: str) -> Uses:
+    """What can be done with a Minari dataset of another maker, which does not say what its tasks are."""
+    fix = f"idaq dataset import {shlex.quote(f'minari:{dataset_id}')} --id me/family/name-v0"
+    return Uses(train=[], adapt=[Obstacle(what="it does not say what its tasks are", fix=fix)], family=None)
 
 
 def _said(obstacles: Sequence[Obstacle], otherwise: str) -> str:

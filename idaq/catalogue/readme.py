@@ -1,4 +1,4 @@
-"""The tables of README.md, from the catalogue's documents: `python -m idaq.catalogue.readme` writes them in place.
+"""The tables of README.md and docs/measured.md: `python -m idaq.catalogue.readme` writes them from the catalogue.
 
 A table stands between `<!-- table NAME -->` and `<!-- end -->`. A strategy is bold where its paired 95% interval over
 best-of-prior lies above zero, and marked where it was still in its reference stage.
@@ -18,6 +18,8 @@ from idaq.core.resources import resource_root
 from idaq.evaluate.markdown import table
 from idaq.evaluate.protocol import OFFLINE, REFERENCE_MARK, Report, Summary, headline, interval, number
 
+PAGES = ("README.md", "docs/measured.md")
+"""of a checkout: both hold every table"""
 POINTS = ("point-robot", "point-robot-sparse", "point-robot-wind")
 BODIES = tuple(
     f"{body}/{quality}"
@@ -155,4 +157,4 @@ def main(paths: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:] or ["README.md"])
+    main(sys.argv[1:] or PAGES)

@@ -61,20 +61,27 @@ def keyed(held: set[str], low: Array, high: Array) -> Array:
     return action
 
 
-@contextmanager
-def single_keys() -> Generator[None]:
-    """While this lasts, the terminal gives each key as it is typed and shows none; Ctrl-C stays what it is.
-
-    Raises UsageError where there is no terminal, or a system that has none of this kind.
-    """
+def require_terminal() -> None:
+    """Raise UsageError where there is no terminal, or a system that has none of this kind."""
     try:
-        import termios
-        import tty
+        import termios as _  # noqa: F401 - Linux and macOS have it
     except ImportError:
         raise UsageError("--policy human reads keys as Linux and macOS give them", hint=_OTHERWISE) from None
     if not sys.stdin.isatty():
         hint = f"run it in a terminal, also where a window shows the environment; or {_OTHERWISE}"
         raise UsageError("--policy human reads keys from a terminal, and there is none", hint=hint)
+
+
+@contextmanager
+def single_keys() -> Generator[None]:
+    """While this lasts, the terminal gives each key as it is typed and shows none; Ctrl-C stays what it is.
+
+    Raises UsageError as `require_terminal` does.
+    """
+    require_terminal()
+    import termios
+    import tty
+
     descriptor = sys.stdin.fileno()
     before = termios.tcgetattr(descriptor)
     try:

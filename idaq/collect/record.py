@@ -7,6 +7,7 @@
 Episode n has a seed of its own, so that a recording which is resumed is the one that would have been.
 """
 
+import warnings
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from typing import Any, cast
 import gymnasium as gym
 import numpy as np
 
-from idaq.collect.keyboard import Keyboard, single_keys
+from idaq.collect.keyboard import Keyboard, require_terminal, single_keys
 from idaq.collect.own_env import OwnEnv, own_env
 from idaq.collect.reference import UniformActions, short_seed
 from idaq.core.errors import PluginError, UsageError
@@ -96,6 +97,8 @@ def record(
     """
     if not 1 <= episodes <= MOST_EPISODES:
         raise UsageError(f"{episodes} episodes cannot be recorded", hint=f"1 to {MOST_EPISODES} of a task")
+    if policy == HUMAN:
+        require_terminal()
     known = own_env(env, settings or {}, params)
     document = _document(known, task, dict(params or {}), policy, behaviour, seed, max_steps)
     system = known.make(document.params) if policy != HUMAN else _drawn(env, {**(settings or {}), **document.params})
@@ -174,10 +177,12 @@ class _Function:
 
 
 def _drawn(name: str, given: Mapping[str, Any]) -> Env:
-    """The environment, in a window where there is a display and it can draw itself."""
+    """The environment, in a window where there is a display and it can draw itself; a warning says where not."""
     plain = make_env(name, given)
-    modes = plain.metadata.get("render_modes") or []
-    if "human" not in modes or not has_display():
-        return plain
-    plain.close()
-    return make_env(name, given, render_mode="human")
+    can_draw = "human" in (plain.metadata.get("render_modes") or [])
+    if can_draw and has_display():
+        plain.close()
+        return make_env(name, given, render_mode="human")
+    why = "this session has no display (DISPLAY is not set)" if can_draw else "it has no render mode human"
+    warnings.warn(f"{name} is not drawn: {why}; the keys act all the same", stacklevel=3)
+    return plain

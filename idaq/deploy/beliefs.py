@@ -15,6 +15,7 @@ from idaq.core.errors import (
 )
 from idaq.core.files import read_json
 from idaq.core.outside import raised_as
+from idaq.core.text import printable
 from idaq.core.types import Array, Floats, Task
 from idaq.deploy.document import PolicySource
 from idaq.learn.algorithm import Agent
@@ -86,7 +87,9 @@ def belief_of_latent(agent: Agent, latent: str | Path) -> Belief:
 def source_of(run: Path, words: str) -> PolicySource:
     """What policy.json states of a belief of a run's agent."""
     record = read_run(run)
-    return PolicySource(belief=words, dataset_id=record.dataset_id, content_digest=record.content_digest)
+    return PolicySource(
+        belief=printable(words)[:200], dataset_id=record.dataset_id, content_digest=record.content_digest
+    )
 
 
 def _find(tasks: tuple[Task, ...], name: str) -> Task:

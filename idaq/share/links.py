@@ -58,7 +58,7 @@ def link_family(imported: Import, name: str, indices: Sequence[int] = ()) -> Non
     _take_spaces(imported, spaces.observations, spaces.actions, f"the family {name}")
     for number, task in enumerate(imported.tasks):
         found = _at(family, indices[number]) if indices else _found(family, task)
-        if found.task_id != task.name:
+        if found.task_id != task.name and not indices:
             imported.notes.add(imported.origin, f"tasks get the ids that the family {name} has", 1)
         task.name, task.index, task.params = found.task_id, found.task_index, dict(found.params)
         task.env, task.reset_options = env_reference(family), {"task": found.task_index}

@@ -9,6 +9,7 @@ from idaq.adapt.uses import uses, uses_of
 from idaq.collect.collect import Collected
 from idaq.format.documents import UNKNOWN_ENV, EnvReference, TaskRecord
 from idaq.format.reader import open_stored
+from tests.share.test_import_minari import episode, made
 
 ID = "me/own/swings-v0"
 OWN = EnvReference(id="my.envs:swing", entry_point="my.envs:swing", kwargs={"mass": 2.0}, max_episode_steps=None)
@@ -78,6 +79,15 @@ def test_words_of_a_document_are_quoted_where_a_shell_would_run_them(tasks: list
     hostile = replace(OWN, id="$(rm -rf ~)", kwargs={"a; b": "`c`"})
     fix = uses(ID, "imported", [bare(tasks[0], "train"), bare(tasks[1], "test", hostile)]).adapt[-1].fix
     assert "--env '$(rm -rf ~)' --env-arg 'a; b=\"`c`\"'" in fix
+
+
+def test_a_minari_dataset_of_another_maker_is_imported_first(tmp_path: Path) -> None:
+    made(tmp_path, episode())
+    assert uses_of(tmp_path / "other/made-v0").lines() == [
+        "can be trained from: yes",
+        "can be adapted to by idaq adapt: no: it does not say what its tasks are "
+        "(idaq dataset import minari:other/made-v0 --id me/family/name-v0)",
+    ]
 
 
 def test_the_verdict_brings_no_torch(tmp_path: Path) -> None:

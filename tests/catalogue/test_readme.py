@@ -1,19 +1,21 @@
-"""README's tables are what the catalogue's documents say: whoever changes one changes the other."""
+"""The tables of README and docs/measured.md are what the catalogue's documents say: change both, or neither."""
 
 from pathlib import Path
 
 import pytest
 
-from idaq.catalogue.readme import TABLES, main, with_tables
+from idaq.catalogue.readme import PAGES, TABLES, main, with_tables
 from idaq.core.errors import UsageError
 from idaq.core.resources import resource_root
 
-README = Path(__file__).parents[2] / "README.md"
+CHECKOUT = Path(__file__).parents[2]
+README = CHECKOUT / "README.md"
 CATALOGUE = resource_root("datasets")
 
 
-def test_every_table_of_the_readme_is_of_the_committed_results() -> None:
-    text = README.read_text(encoding="utf-8")
+@pytest.mark.parametrize("page", PAGES)
+def test_every_table_is_of_the_committed_results(page: str) -> None:
+    text = (CHECKOUT / page).read_text(encoding="utf-8")
     assert with_tables(text, CATALOGUE) == text, "python -m idaq.catalogue.readme writes them"
     for name in TABLES:
         assert text.count(f"<!-- table {name} -->") == 1

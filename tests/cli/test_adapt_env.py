@@ -64,7 +64,7 @@ def idaq(*words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
     return done
 
 
-SHORT = ("--set", "episodes=4", "--set", "reference=2", "--set", "report_at=[4]")
+SHORT = ("--set", "episodes=4", "--set", "reference=2")
 
 
 def test_from_a_run_to_a_policy_a_report_and_a_film(run: Path, tmp_path: Path) -> None:

@@ -13,10 +13,11 @@ from mktestdocs import check_md_file
 from idaq.collect.collect import Collected
 from idaq.loader import open_dataset
 from tests.cli.conftest import BRIEF, QUICK, SMALL, Idaq, settings
+from tests.pages import files_of
 
 CHECKOUT = Path(__file__).parents[2]
-PAGES = [CHECKOUT / "README.md", CHECKOUT / "schemas" / "FORMAT.md", *sorted((CHECKOUT / "docs").glob("*.md"))]
-PAGES += [CHECKOUT / "CONTRIBUTING.md", CHECKOUT / "SECURITY.md"]
+PAGES = [CHECKOUT / "README.md", CHECKOUT / "schemas" / "FORMAT.md", *sorted((CHECKOUT / "docs").rglob("*.md"))]
+PAGES += [CHECKOUT / "CONTRIBUTING.md", CHECKOUT / "SECURITY.md", CHECKOUT / "examples" / "README.md"]
 # Full-size commands, cut to a size that a test can wait for. Nothing else about them changes.
 SHORTER = {"collect": list(SMALL), "train": settings(QUICK), "adapt": settings(BRIEF)}
 
@@ -48,14 +49,11 @@ def test_readme_commands_run(idaq: Idaq, tmp_path: Path, monkeypatch: pytest.Mon
         assert done.code == 0, (command, done.err)
 
 
-def test_the_readmes_task_family_is_one(idaq: Idaq, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_smallest_task_family_is_one(idaq: Idaq, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """It passes Gymnasium's checker and can be collected, by two workers."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
-    blocks = dict(
-        re.findall(r"as `(cart[.a-z]+)`.*?\n```[a-z]+\n(.*?)```", PAGES[0].read_text().replace("As `", "as `"), re.S)
-    )
-    for name, text in blocks.items():
+    for name, text in files_of(CHECKOUT / "docs/architecture.md").items():
         Path(name).write_text(text)
     done = idaq("collect", "--recipe", "cart.toml", "--workers", "2", "--root", tmp_path)
     assert done.code == 0, done.err

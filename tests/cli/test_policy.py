@@ -71,12 +71,12 @@ def test_by_a_session_the_policy_that_it_deploys(idaq: Idaq, run: Path, tmp_path
     session.save(tmp_path / "robot.session")
     done = idaq("policy", "export", run, "--session", tmp_path / "robot.session", "--out", tmp_path / "policy")
     assert done.code == 0, done.err
-    assert "the policy deployed by best-of-prior after 2 episodes" in done.out
+    assert "the policy that best-of-prior deploys after 2 episodes on one system" in done.out
     deployed, saved = session.deploy(), read_policy(tmp_path / "policy")
     deployed.save(tmp_path / "direct", formats=["torch"])
     direct = read_policy(tmp_path / "direct")
     assert direct.document.source is not None
-    assert direct.document.source.belief == "deployed by best-of-prior after 2 episodes"
+    assert direct.document.source.belief == "that best-of-prior deploys after 2 episodes on one system"
     for observation in np.random.default_rng(0).normal(size=(20, 2)):
         expected = deployed.act(observation)
         np.testing.assert_allclose(saved.act(observation), expected, rtol=0, atol=1e-6)
@@ -89,7 +89,7 @@ def test_by_a_session_the_policy_that_it_deploys(idaq: Idaq, run: Path, tmp_path
 def test_exactly_one_belief_is_named(idaq: Idaq, run: Path, given: list[str], tmp_path: Path) -> None:
     done = idaq("policy", "export", run, *given, "--out", tmp_path / "policy")
     assert done.code == 2
-    assert "exactly one of --session PATH, --task TASK, --latent N" in done.err
+    assert "exactly one of --session FILE, --task TASK, --latent N" in done.err
     assert not (tmp_path / "policy").exists()
 
 

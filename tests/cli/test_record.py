@@ -2,8 +2,12 @@
 
 import functools
 import json
+import os
+import pty
 import random
 import signal
+import subprocess
+import termios
 import time
 from pathlib import Path
 
@@ -11,7 +15,7 @@ import pytest
 
 from idaq.format.recording import Folder
 from tests.cli.conftest import Idaq
-from tests.processes import Command
+from tests.processes import PROGRAM, Command
 from tests.share.pendulums import SOURCE
 
 SLOW = (
@@ -104,3 +108,28 @@ def test_a_person_without_a_terminal_is_told_what_is_needed(here: Path, idaq: Id
     assert done.code == 2
     assert "--policy human reads keys from a terminal, and there is none" in done.err
     assert "or --policy package.module:thing" in done.err
+
+
+def test_a_person_at_a_terminal_records_and_stops_with_ctrl_c(here: Path) -> None:
+    """In a terminal of its own, which is given back as it was."""
+    ours, theirs = pty.openpty()
+    before = termios.tcgetattr(theirs)
+    arguments = [word for word in options("out") if word != "random"]
+    arguments.insert(arguments.index("--policy") + 1, "human")
+    environment = {name: value for name, value in os.environ.items() if "DISPLAY" not in name}
+    process = subprocess.Popen(
+        [PROGRAM, *arguments], stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    )
+    end = time.monotonic() + 60
+    while not (here / "out/episode-00000.npz").exists() and process.poll() is None and time.monotonic() < end:
+        os.write(ours, b"d")
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    after = termios.tcgetattr(theirs)
+    os.close(ours)
+    os.close(theirs)
+    assert process.returncode == 130, err
+    assert "episodes; this records the others: idaq record" in err
+    assert after == before
+    assert 2.0 in Folder(here / "out").episode(0, "human")[0].episode.actions

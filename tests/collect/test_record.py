@@ -8,12 +8,15 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from idaq.collect.keyboard import Keyboard, keyed, single_keys
 from idaq.collect.record import CheckedActions, record
@@ -142,7 +145,6 @@ def test_actions_outside_are_clipped_counted_and_told_at_import(module: str, tmp
         ({"policy": "MODULE:number"}, PluginError, "MODULE:number is a int"),
         ({"policy": "MODULE:nothing"}, PluginError, "nothing"),
         ({"policy": "expert"}, UsageError, "--policy 'expert' is none"),
-        ({"policy": "human"}, UsageError, "reads keys from a terminal, and there is none"),
         ({"task": "Heavy!"}, UsageError, "--task 'Heavy!' is no task id"),
         ({"episodes": 0}, UsageError, "0 episodes cannot be recorded"),
         ({"params": {"colour": 1.0}}, PluginError, "unexpected keyword argument 'colour'"),
@@ -223,6 +225,25 @@ def test_a_damaged_episode_is_named_with_what_replaces_it(module: str, tmp_path:
     assert recorded(module, tmp_path / "out").numbers() == folder.numbers() == [0, 1, 2]
 
 
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(where=st.floats(0, 1), mask=st.integers(1, 255))
+def test_a_flipped_byte_is_found_or_changes_nothing(module: str, tmp_path: Path, where: float, mask: int) -> None:
+    """Every member has a checksum; what has none (dates, say) is not read."""
+    if not (tmp_path / "out").exists():
+        recorded(module, tmp_path / "out", 1)
+    file = tmp_path / "out/episode-00000.npz"
+    content, before = bytearray(file.read_bytes()), Folder(tmp_path / "out").episode(0, "x")[0].episode
+    content[int(where * (len(content) - 1))] ^= mask
+    (tmp_path / "bad").mkdir(exist_ok=True)
+    (tmp_path / "bad/episode-00000.npz").write_bytes(content)
+    try:
+        after = Folder(tmp_path / "bad").episode(0, "x")[0].episode
+    except DatasetError:
+        return
+    for name in ("observations", "actions", "rewards", "terminated", "truncated"):
+        np.testing.assert_array_equal(getattr(after, name), getattr(before, name))
+
+
 def test_a_damaged_document_is_named(module: str, tmp_path: Path) -> None:
     recorded(module, tmp_path / "out")
     document = tmp_path / "out/recording.json"
@@ -268,6 +289,30 @@ def test_keys_move_the_numbers_of_an_action(held: str, action: list[float]) -> N
     np.testing.assert_array_equal(keyed(set(held), LOW, HIGH), np.array(action, np.float32))
 
 
+def test_a_person_needs_a_terminal(module: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="reads keys from a terminal, and there is none") as caught:
+        recorded(module, tmp_path / "out", policy="human")
+    assert "--policy package.module:thing" in str(caught.value.hint)
+
+
+def test_with_a_display_the_environment_draws_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keys: int
+) -> None:
+    """An environment that says with which render mode it was made."""
+    source = SOURCE.replace("limit=20):", "limit=20, render_mode=None):").replace(
+        "    return env\n",
+        """
+    env.metadata = env.metadata | {"render_modes": ["human"], "render_fps": 1000}
+    modes.append(render_mode)
+    return env
+""",
+    )
+    module = make_module(tmp_path / "code", monkeypatch, source + "\n\nmodes = []\n")
+    monkeypatch.setenv("DISPLAY", ":77")
+    recorded(module, tmp_path / "out", 1, policy="human")
+    assert import_module(module).modes[-1] == "human"
+
+
 @pytest.fixture
 def keys(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     """The typing end of a terminal that is this process's stdin."""
@@ -294,7 +339,8 @@ def test_a_person_at_a_terminal_moves_the_pendulum(
 
     typist = threading.Thread(target=types)
     typist.start()
-    folder = recorded(module, tmp_path / "out", 1, policy="human", settings={"limit": 60})
+    with pytest.warns(UserWarning, match="pendulum is not drawn: this session has no display"):
+        folder = recorded(module, tmp_path / "out", 1, policy="human", settings={"limit": 60})
     typist.join()
     one, _ = folder.episode(0, "human")
     actions = one.episode.actions.ravel().tolist()

@@ -1,13 +1,17 @@
 """A policy is written into a folder and read again: the same actions, and nothing damaged passes."""
 
+import hashlib
 import json
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import jsonschema
 import numpy as np
 import pytest
+from hypothesis import strategies as st
 
 import idaq
 from idaq.core.errors import DeployError, PluginError, UnknownNameError, UsageError
@@ -278,12 +282,13 @@ def alter(folder: Path, **fields: Any) -> None:
 
 def rewritten(folder: Path, **arrays: Any) -> None:
     """The weights with other arrays, and a document that states their digest."""
-    import hashlib
-
     from safetensors.numpy import load, save
 
     there = load((folder / WEIGHTS).read_bytes())
-    content = save({name: array for name, array in {**there, **arrays}.items() if array is not None})
+    rewritten_as(folder, save({name: array for name, array in {**there, **arrays}.items() if array is not None}))
+
+
+def rewritten_as(folder: Path, content: bytes) -> None:
     (folder / WEIGHTS).write_bytes(content)
     stated = json.loads((folder / POLICY).read_text())["files"]
     digest = {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
@@ -333,6 +338,30 @@ def test_damage_is_named(damage: Any, told: str, folder: Path) -> None:
     with pytest.raises(DeployError, match=told) as caught:
         idaq.read_policy(folder)
     assert caught.value.hint
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, bytes]]:
+    """A policy folder, and the content of its files, for tests that change them."""
+    place, agent = tmp_path_factory.mktemp("bytes") / "policy", an_agent()
+    idaq.save_policy(place, agent, policy_of(agent), formats=[])
+    return place, {path.name: path.read_bytes() for path in place.iterdir()}
+
+
+@hypothesis.given(st.sampled_from([POLICY, WEIGHTS]), st.integers(0, 1500), st.binary(max_size=9), st.integers(0, 9))
+def test_bytes_of_any_kind_are_read_or_told(
+    files: tuple[Path, dict[str, bytes]], name: str, start: int, new: bytes, cut: int
+) -> None:
+    """The digests agree with what is there: it is the content itself that must do no harm."""
+    place, contents = files
+    for each, content in contents.items():
+        (place / each).write_bytes(content)
+    content = contents[name][:start] + new + contents[name][start + cut :]
+    (place / name).write_bytes(content)
+    if name == WEIGHTS:
+        rewritten_as(place, content)
+    with suppress(DeployError):
+        assert np.isfinite(idaq.read_policy(place).act([1, 2, 3])).all()
 
 
 def test_reading_needs_no_torch(folder: Path) -> None:

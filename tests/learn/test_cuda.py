@@ -14,6 +14,8 @@ from idaq.adapt.adapt import adapt
 from idaq.adapt.strategy import adaptation_plan
 from idaq.collect.collect import Collected
 from idaq.core.metrics import read_metrics
+from idaq.deploy.read import read_policy
+from idaq.deploy.save import save_policy
 from idaq.learn.algorithm import create_algorithm
 from idaq.learn.algorithms.focal_td3bc_config import FocalTd3BcConfig
 from idaq.learn.checkpoint import load_agent, weights_digest
@@ -26,7 +28,7 @@ pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is 
 
 
 def test_the_first_steps_lose_what_they_lose_on_the_cpu(collected: Collected, tmp_path: Path) -> None:
-    dataset, config = open_dataset(collected.path), small_config(steps=20, log_every=1)
+    dataset, config = open_dataset(collected.path), small_config(steps=5, log_every=1)
     traces = []
     for device in ("cpu", "cuda"):
         train(dataset, config, tmp_path / device, device=device)
@@ -34,7 +36,7 @@ def test_the_first_steps_lose_what_they_lose_on_the_cpu(collected: Collected, tm
     for on_cpu, on_cuda in zip(*traces, strict=True):
         assert on_cpu.keys() == on_cuda.keys()
         for name, value in on_cpu.items():
-            assert on_cuda[name] == pytest.approx(value, rel=2e-3, abs=2e-3), (name, on_cpu["step"])
+            assert on_cuda[name] == pytest.approx(value, rel=1e-3, abs=1e-3), (name, on_cpu["step"])
 
 
 @pytest.mark.parametrize(("first", "then"), [("cpu", "cuda"), ("cuda", "cpu")])
@@ -84,7 +86,7 @@ def test_a_training_step_is_timed_on_both(collected: Collected, capsys: pytest.C
     config = FocalTd3BcConfig(threads=8)
     use_threads(config.threads)
     sampler = make_sampler(config.sampler, dataset, config)
-    spec = agent_spec(dataset, sampler.statistics)
+    spec = agent_spec(dataset, sampler.statistics())
     for device in ("cpu", "cuda"):
         algorithm = create_algorithm(config, spec, device)
         for step in range(20):
@@ -96,3 +98,14 @@ def test_a_training_step_is_timed_on_both(collected: Collected, capsys: pytest.C
             torch.cuda.synchronize()
         with capsys.disabled():
             print(f"\n{device}: {(time.perf_counter() - start) * 5:.2f} ms a step of the default config")
+
+
+def test_a_policy_of_a_gpu_leaves(collected: Collected, tmp_path: Path) -> None:
+    train(open_dataset(collected.path), small_config(steps=20), tmp_path / "run", device="cuda")
+    agent = load_agent(tmp_path / "run", "cuda")
+    assert agent.prior is not None
+    save_policy(tmp_path / "policy", agent, agent.policy(agent.prior.beliefs[:1]))
+    seen = np.random.default_rng(0).normal(size=(100, 2)).astype(np.float32)
+    own = load_agent(tmp_path / "run").policy(agent.prior.beliefs[:1].repeat(100, 0)).act(seen)
+    acted = read_policy(tmp_path / "policy").act_rows(seen)
+    np.testing.assert_allclose(acted / agent.spec.action_scale, own / agent.spec.action_scale, rtol=0, atol=1e-5)

@@ -47,8 +47,12 @@ def test_a_gradient_learner_without_latents(program: Program, world: Path) -> No
     refused = program("adapt", "maml", "--strategies", "idaq-prediction-error", *BRIEF)
     assert refused.code == 1
     assert "idaq-prediction-error cannot run: an agent of maze-maml is no PredictingAgent" in refused.err
-    left = program("policy", "export", "maml", "--task", a_training_task(world / "maml"), "--out", "left", "--json")
+    words = ("--task", a_training_task(world / "maml"), "--to", "c-header", "--out", "left", "--json")
+    left = program("policy", "export", "maml", *words)
     assert left.code == 0, left.err
+    assert set(json.loads(left.out)["files"]) == {"weights.safetensors", "policy.h"}
+    assert "static const float layers_2_bias[2] = {" in (world / "left/policy.h").read_text()
+    assert '#include "policy.h"' in (world / "left/README.md").read_text()
     assert json.loads(left.out)["activations"] == ["tanh"] * 3
     assert json.loads(left.out)["largest_difference"] < 1e-5
     every = program("adapt", "maml", *BRIEF)
@@ -129,6 +133,7 @@ def test_the_study_runs_on_a_recipe_of_ones_own(program: Program, installed: Pat
 
 def test_they_are_listed(program: Program) -> None:
     rows = {row["name"]: row for row in json.loads(program("plugins", "--json").out)}
-    for name in ("maze", "maze-maml", "maze-recurrent", "better-half", "gaussian-process", "in-context", "late-return"):
+    for name in ("maze", "maze-maml", "maze-recurrent", "better-half", "gaussian-process", "in-context", "late-return",
+                 "c-header"):  # fmt: skip
         assert rows[name]["source"] == "idaq-maze 1.0", name
         assert rows[name]["problem"] == "", rows[name]

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import idaq.testing
+from tests.pages import files_of
 from tests.testing import broken
 
 CHECKOUT = Path(__file__).parents[2]
@@ -24,10 +25,9 @@ SUITES = {name: suite for name, suite in vars(broken).items() if name.startswith
 
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """What pytest says of the broken parts, and of the page's code as one file beside the README's family."""
+    """What pytest says of the broken parts, and of the page's code as one file beside the family that it tests."""
     folder = tmp_path_factory.mktemp("page")
-    cart = next(block for block in blocks(CHECKOUT / "README.md") if "class Cart" in block)
-    (folder / "cart.py").write_text(cart.replace("idaq.tasks.cart:", "cart:"))
+    (folder / "cart.py").write_text(files_of(CHECKOUT / "docs/architecture.md")["cart.py"])
     (folder / "test_page.py").write_text("\n".join(blocks(PAGE)))
     faults = ["::".join([broken.__file__, name, *filter(None, [suite.red])]) for name, suite in SUITES.items()]
     command = [sys.executable, "-m", "pytest", *faults, str(folder), "-rA", "--tb=short", "-p", "no:cacheprovider"]
