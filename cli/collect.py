@@ -50,15 +50,16 @@ def collect(
     """
     from idaq.catalogue.entries import catalogue_recipe, load_recipe
     from idaq.collect.collect import collect as run
-    from idaq.collect.collect import episode_count
+    from idaq.collect.collect import episode_count, reference_count
     from idaq.core.ids import datasets_root
 
     if (family is None) == (recipe is None):
         raise UsageError("give either a family or --recipe", hint="idaq collect point-robot")
     chosen = load_recipe(recipe, settings) if recipe else catalogue_recipe(str(family), quality, settings)
     kept = if_interrupted(lambda: "finished cells are kept; the same command resumes from there")
-    with kept, progress(f"collecting {chosen.id}", episode_count(chosen), "episodes") as advance:
-        done = run(chosen, datasets_root(root), workers=workers, executor=executor, progress=advance)
+    with kept, progress(f"collecting {chosen.id}", episode_count(chosen), "episodes") as counted:
+        counted.tell(f"and {reference_count(chosen):,} of random actions, to score against")
+        done = run(chosen, datasets_root(root), workers=workers, executor=executor, progress=counted)
     if as_json:
         keys = ("content_digest", "cells", "resumed", "existed", "unstable", "notes")
         print_json({"id": chosen.id, "path": str(done.path), **{key: getattr(done, key) for key in keys}})

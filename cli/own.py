@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from . import completion
 from .dataset import Id
 from .edit import NewVersion, opened, write
 from .output import EnvArg, EnvName, Json, Root, if_interrupted, print_json, progress, say
@@ -22,7 +23,12 @@ def reference(
     env: EnvName = None,
     env_arg: EnvArg = [],  # noqa: B006 - Typer copies it
     family: Annotated[
-        str | None, typer.Option(metavar="NAME", help="A task family. \\[default: the dataset's, if it is installed]")
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="A task family. \\[default: the dataset's, if it is installed]",
+            autocompletion=completion.families,
+        ),
     ] = None,
     episodes: Annotated[int, typer.Option(min=2, help="Episodes of each task.")] = 50,
     seed: Annotated[int, typer.Option(min=0, help="Seed of actions and environment.")] = 0,

@@ -6,6 +6,7 @@ import typer
 
 from idaq.core.errors import UsageError
 
+from . import completion
 from .dataset import Id
 from .edit import pairs
 from .output import EnvArg, EnvName, Json, Root, listing, print_json, progress, say
@@ -67,7 +68,12 @@ def import_(
         str | None, typer.Option("--from", metavar="NAME", help="An importer. \\[default: by the kind of the source]")
     ] = None,
     family: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Its task family: built in, installed, or package.module:thing.")
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Its task family: built in, installed, or package.module:thing.",
+            autocompletion=completion.families,
+        ),
     ] = None,
     task_index: Annotated[
         str | None, typer.Option(metavar="LIST", help="Which of the family's tasks they are, one each: 3,7.")

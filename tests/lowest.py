@@ -20,9 +20,13 @@ TESTS = (
     *("format/test_documents.py", "format/test_minari.py", "format/zarr/test_zarr.py", "share/test_import_minari.py"),
     *("loader/test_dataset.py", "loader/test_sampling.py", "share/test_npz.py", "share/test_parquet.py"),
     *("learn/test_golden.py", "adapt/test_run.py", "evaluate/test_figures.py", "hub/test_hugging_face.py"),
+    *("deploy/test_folder.py", "deploy/test_runtimes.py", "deploy/test_server.py"),
     "tasks/test_ml1.py::test_an_expert_episode_of_every_set[reach]",
 )
-TOOLS = ("beartype", "build", "flask", "flask-cors", "hypothesis", "jsonschema", "mktestdocs", "moto[s3]", "setuptools")
+TOOLS = (
+    *("beartype", "build", "flask", "flask-cors", "hypothesis", "jsonschema", "mktestdocs", "moto[s3]", "onnxruntime"),
+    "setuptools",
+)
 PYTEST = ("pytest", "pytest-timeout", "pytest-xdist")
 
 

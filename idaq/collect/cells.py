@@ -40,8 +40,14 @@ class Shard:
     """actions of a policy from outside that lay outside the action space"""
 
 
+def gained(plan: Plan, cell: Cell) -> int:
+    """Episodes of a cell that the dataset will hold: none of the random reference, which is only measured."""
+    measured_only = cell.behaviour_index >= len(plan.recipe.behaviours)
+    return 0 if measured_only else plan.behaviours[cell.behaviour_index].episodes
+
+
 def collect_cell(plan: Plan, cell: Cell, folder: Path) -> int:
-    """Collect a cell, write its shard, note it in the journal; returns the number of episodes.
+    """Collect a cell, write its shard, note it in the journal; returns how many episodes the dataset gains by it.
 
     Raises CollectError where the family's code fails, or its episodes became unstable.
     """
@@ -70,7 +76,7 @@ def collect_cell(plan: Plan, cell: Cell, folder: Path) -> int:
     content = _pack(Shard(episodes=done.episodes, seeds=kept, successes=successes, clipped=done.clipped))
     write_bytes(folder / cell.shard, content)
     _note(folder, {"shard": cell.shard, "sha256": hashlib.sha256(content).hexdigest(), "episodes": len(seeds)})
-    return len(seeds)
+    return gained(plan, cell)
 
 
 def _check_ends(family: str, episodes: list[Episode]) -> None:

@@ -10,11 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from idaq.collect.cells import collect_cell, finished_cells, is_whole, read_shard
+from idaq.collect.cells import collect_cell, finished_cells, gained, is_whole, read_shard
 from idaq.collect.plan import (
     Cell,
     Plan,
-    behaviours_of,
     check_sendable,
     content_of,
     env_reference,
@@ -69,7 +68,7 @@ def collect(
     executor: ExecutorName = "joblib",
     progress: Advance = ignore_progress,
 ) -> Collected:
-    """Collect `recipe` into `<root>/<recipe.id>` with `workers` processes; `progress` counts episodes.
+    """Collect `recipe` into `<root>/<recipe.id>` with `workers` processes; `progress` counts the recipe's episodes.
 
     `root` is by default where datasets live: $MINARI_DATASETS_PATH, or Minari's own default.
 
@@ -93,7 +92,7 @@ def collect(
         folder.mkdir(parents=True, exist_ok=True)
         resumed = _collect_cells(plan, folder, EXECUTORS[executor], workers, progress)
         source = _source(plan, folder)
-        path = write_dataset(source, root, dataset_card(recipe, source.tasks), progress)
+        path = write_dataset(source, root, dataset_card(recipe, source.tasks))
         shutil.rmtree(folder)
         manifest = open_stored(path).manifest
     return Collected(
@@ -108,9 +107,13 @@ def collect(
 
 
 def episode_count(recipe: Recipe) -> int:
-    """What `progress` counts up to: episodes rolled out, random reference included, and episodes written."""
-    per_task = sum(b.episodes for b in behaviours_of(recipe)) + sum(b.episodes for b in recipe.behaviours)
-    return sum(recipe.splits.sizes.values()) * per_task
+    """What `progress` counts up to: the episodes that the recipe asks for."""
+    return sum(recipe.splits.sizes.values()) * sum(behaviour.episodes for behaviour in recipe.behaviours)
+
+
+def reference_count(recipe: Recipe) -> int:
+    """Episodes of random actions that are only measured, beside `episode_count`."""
+    return sum(recipe.splits.sizes.values()) * recipe.reference.random_episodes
 
 
 def _check_memory(plan: Plan) -> None:
@@ -159,8 +162,7 @@ def _collect_cells(plan: Plan, folder: Path, run: Executor, workers: int, progre
     cells, finished = plan.cells, finished_cells(folder)
     assert plan.spaces  # made once, before workers get a copy
     missing = [cell for cell in cells if not is_whole(folder, cell, finished)]
-    episodes = [behaviour.episodes for behaviour in plan.behaviours]
-    progress(sum(episodes[cell.behaviour_index] for cell in set(cells) - set(missing)))
+    progress(sum(gained(plan, cell) for cell in set(cells) - set(missing)))
     for count in run(collect_cell, [(plan, cell, folder.absolute()) for cell in missing], workers):
         progress(count)
     return len(cells) - len(missing)

@@ -41,8 +41,6 @@ class Systems:
     name: str
     """for the statement of how it was measured"""
     make: Callable[[TaskRecord], Env]
-    options: Callable[[TaskRecord], dict[str, Any] | None]
-    """what `reset` takes"""
     env: Callable[[TaskRecord], EnvReference]
     spec_json: str
     simulators: Mapping[str, str]
@@ -156,8 +154,8 @@ def _returns(
     env, returns = systems.make(task), list[float]()
     for number in range(episodes):
         mine = short_seed(seed, task.task_index, 0, number)
-        policy, options = UniformActions(env.action_space, mine), systems.options(task)
-        returns.append(run_episode(env, policy, seed=mine, options=options, max_steps=max_steps).total_reward)
+        policy = UniformActions(env.action_space, mine)
+        returns.append(run_episode(env, policy, seed=mine, max_steps=max_steps).total_reward)
         progress(1)
     env.close()
     return returns
@@ -170,7 +168,6 @@ def _of_env(stored: StoredDataset, env: OwnEnv) -> Systems:
     return Systems(
         name=env.name,
         make=lambda task: env.make(task.params),
-        options=lambda _task: None,
         env=lambda task: env.reference(task.params),
         spec_json=env.spec_json,
         simulators={},
@@ -191,7 +188,6 @@ def _of_family(stored: StoredDataset, family: Family) -> Systems:
     return Systems(
         name=f"the family {family.name}",
         make=lambda task: family.make(task.task_index),
-        options=lambda task: {"task": task.task_index},
         env=lambda _task: env_reference(family),
         spec_json=env_spec_json(family),
         simulators=simulator_versions(family),

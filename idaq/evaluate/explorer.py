@@ -71,10 +71,10 @@ def write_explorer(
         raise DatasetError(f"no episode of {dataset.dataset_id} is selected", hint="loosen select(...)")
     known = _known(dataset, allow)
     kept, order = Kept.of(dataset, known.needed), in_turn(dataset)
-    drawn = _drawn(dataset, order, episodes, kept)
+    drawn = sorted({*_drawn(dataset, order, episodes, kept), *order[:films]})
     curves = {}
     with show("packing", len(drawn), "episodes") as advance:
-        for number in sorted(drawn):
+        for number in drawn:
             curves[number] = packed(dataset.store.episode(number), kept)
             advance(1)
     filmed, untold = _films(dataset, known.family, order[:films], show)

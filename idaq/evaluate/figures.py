@@ -136,11 +136,11 @@ def _label_ends(axes: Axes, x: float, labels: list[tuple[float, str, str]]) -> N
             xy=(x, y),
             xytext=(1.04, height),
             textcoords="axes fraction",
-            color=colour,
+            color=INK,
             fontsize=9,
             va="center",
             annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": colour, "lw": 0.8, "shrinkA": 0, "shrinkB": 4, "relpos": (0, 0.5)},
+            arrowprops={"arrowstyle": "-", "color": colour, "lw": 1.6, "shrinkA": 0, "shrinkB": 4, "relpos": (0, 0.5)},
         )
 
 

@@ -1,8 +1,8 @@
 """How figures look: one palette, one blank figure, one way to a file. Object-oriented matplotlib, no pyplot state.
 
 Colours are those of Okabe and Ito, which people with any colour vision tell apart, the light ones darkened until they
-read on white as well as on black; lines differ in marker too. The four neutral colours are each used for one purpose,
-so that the report can turn them into its own light or dark ones.
+read on white; lines differ in marker too, and text is never in a line's colour. Each colour is used for one purpose, so
+that the report can turn them into its own light or dark ones.
 """
 
 import io
@@ -25,11 +25,15 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 INK, MUTED, GRID, PAPER = "#1c2127", "#6a7380", "#dfe3e8", "#ffffff"
-_NEUTRALS = {INK: "var(--ink)", MUTED: "var(--muted)", GRID: "var(--grid)", PAPER: "var(--paper)"}
 BLUE, ORANGE, GREEN, RED = "#0072b2", "#c08400", "#009e73", "#d55e00"
 PURPLE, SKY, OLIVE = "#cc79a7", "#2f97d3", "#8f8300"
 BROWN, PLUM, TEAL = "#7a4a2b", "#7b3a8c", "#1b7f79"
 PALETTE = (BLUE, SKY, PURPLE, RED, GREEN, ORANGE, OLIVE, BROWN, PLUM, TEAL)
+PAGE_COLOURS = {
+    "ink": INK, "muted": MUTED, "grid": GRID, "paper": PAPER, "blue": BLUE, "orange": ORANGE, "green": GREEN,
+    "red": RED, "purple": PURPLE, "sky": SKY, "olive": OLIVE, "brown": BROWN, "plum": PLUM, "teal": TEAL,
+}  # fmt: skip
+"""by the names that pages have for them; a page in the dark has others under the same names"""
 SUFFIXES = (".png", ".svg")
 MARKERS = "osD^vPX<>*"
 _RC: dict[Any, Any] = {
@@ -111,13 +115,13 @@ def svg_text(figure: Figure) -> str:
 
 
 def inline(figure: Figure | None, prefix: str) -> Markup | None:
-    """The figure as an <svg> that takes the page's neutral colours and whose ids no other figure has."""
+    """The figure as an <svg> that takes the page's colours and whose ids no other figure has."""
     if figure is None:
         return None
     svg = re.sub(r"<!--.*?-->", "", svg_text(figure), flags=re.DOTALL)
     svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{prefix}", svg)
-    for colour, variable in _NEUTRALS.items():
-        svg = svg.replace(colour, variable)
+    for name, colour in PAGE_COLOURS.items():
+        svg = svg.replace(colour, f"var(--{name})")
     return Markup(svg)  # our own drawing: matplotlib escapes the text in it
 
 

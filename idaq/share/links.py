@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 
 from idaq.core.errors import DatasetError, UnknownNameError, UsageError
-from idaq.core.types import Task
+from idaq.core.types import Task, TaskParams
 from idaq.format.importing import Import, ImportedTask, in_order
 from idaq.format.selection import chosen_splits
 from idaq.tasks import Family, get_family
@@ -126,8 +127,16 @@ def _found(family: Family, task: ImportedTask) -> Task:
         if theirs.params == task.params if task.params else theirs.task_id == task.name:
             return theirs
     what = f"with the parameters {task.params}" if task.params else "of that id, and it has no parameters to go by"
-    example = family.tasks[0]
+    near = min(family.tasks, key=lambda theirs: _distance(theirs.params, task.params))
+    said = "the nearest is" if task.params else "its first is"
     raise DatasetError(
         f"task {task.name}: the family {family.name} has none {what}",
-        hint=f"--task-index 3 says which it is; parameters look like {example.params}, ids like {example.task_id}",
+        hint=f"{said} {near.task_id} with {near.params}: --task-index {near.task_index} would take it",
     )
+
+
+def _distance(theirs: TaskParams, ours: TaskParams) -> float:
+    """How far two tasks are apart; infinite where one has other parameters than the other."""
+    if {name: np.shape(value) for name, value in theirs.items()} != {n: np.shape(v) for n, v in ours.items()}:
+        return np.inf
+    return float(sum(np.sum(np.abs(np.subtract(theirs[name], ours[name]))) for name in ours))

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -121,3 +122,20 @@ def test_help_lists_the_formats(idaq: Idaq) -> None:
     told = " ".join(idaq("policy", "export", "--help").out.split())
     assert "onnx: policy.onnx and run_onnx.py: ONNX Runtime" in told
     assert "package.module:thing: your own" in told
+
+
+def test_a_missing_library_is_named_and_nothing_is_left(
+    idaq: Idaq, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = next(task.task_id for task in open_run(run).all_tasks if task.split == "train")
+    words = ("policy", "export", run, "--task", task, "--out", tmp_path / "policy")
+    for module in ("idaq.deploy.onnx_graph", "idaq.deploy.server"):
+        monkeypatch.delitem(sys.modules, module, raising=False)
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    monkeypatch.setitem(sys.modules, "fastapi", None)
+    done = idaq(*words, "--to", "onnx")
+    assert (done.code, "pip install 'idaq[onnx]'" in done.err) == (2, True)
+    assert list(tmp_path.iterdir()) == []
+    assert idaq(*words).code == 0
+    served = idaq("policy", "serve", tmp_path / "policy")
+    assert (served.code, "pip install 'idaq[serve]'" in served.err) == (2, True)

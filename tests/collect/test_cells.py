@@ -73,7 +73,7 @@ def test_the_journal_tells_which_cells_are_whole(tmp_path: Path) -> None:
 def test_a_torn_journal_costs_only_the_cells_it_does_not_tell_of(
     tmp_path: Path, collected: Collected, damage: Callable[[bytes], bytes], lost: int
 ) -> None:
-    collect_until(small_recipe(), tmp_path, 8)
+    collect_until(small_recipe(), tmp_path, 6)
     assert len(shards(tmp_path)) == 3
     journal = collect_folder(tmp_path) / JOURNAL
     journal.write_bytes(damage(journal.read_bytes()))
@@ -83,7 +83,7 @@ def test_a_torn_journal_costs_only_the_cells_it_does_not_tell_of(
 
 @pytest.mark.parametrize("kind", ["flipped", "truncated", "emptied", "removed", "swapped"])
 def test_a_damaged_shard_is_collected_again(tmp_path: Path, collected: Collected, kind: str) -> None:
-    collect_until(small_recipe(), tmp_path, 8)
+    collect_until(small_recipe(), tmp_path, 6)
     first, second, _ = sorted(collect_folder(tmp_path).glob("*.npz"))
     content = first.read_bytes()
     if kind == "flipped":

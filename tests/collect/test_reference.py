@@ -17,6 +17,8 @@ from idaq.format.reader import open_stored
 from idaq.format.verify import verify
 from idaq.format.writer import write_dataset
 from idaq.share.importers import import_dataset
+from idaq.tasks import get_family
+from idaq.tasks.systems import run_episode
 from tests.share.pendulums import SOURCE, make_module, swings, swung
 
 
@@ -105,7 +107,14 @@ def test_a_kept_file_that_is_torn_is_measured_again(tmp_path: Path, monkeypatch:
 def test_a_family_measures_its_own_tasks(collected: Collected, tmp_path: Path) -> None:
     stored = open_stored(collected.path)
     measured = measure_random(stored, systems_of(stored), episodes=40, root=tmp_path)
+    env = get_family("point-robot").make()
     for task in stored.tasks:
+        seeds = [short_seed(0, task.task_index, 0, number) for number in range(40)]
+        played = [
+            run_episode(env, UniformActions(env.action_space, seed), seed=seed, options={"task": task.task_index})
+            for seed in seeds
+        ]
+        assert measured[task.task_index].mean == np.mean([episode.total_reward for episode in played])
         collected_then, now = task.reference.random, measured[task.task_index]
         assert collected_then is not None
         assert now.mean == pytest.approx(collected_then.mean, abs=4 * max(now.std, collected_then.std))

@@ -13,6 +13,8 @@ from idaq.evaluate import curves
 from idaq.evaluate.curves import spread
 from idaq.evaluate.explorer import write_explorer
 from idaq.evaluate.page import data_block
+from idaq.format.columns import FlatColumn
+from idaq.format.episodes import FlatEpisodes
 from idaq.loader import Dataset, open_dataset
 from tests.evaluate.held import curves_in, index_of, numbers_of
 from tests.evaluate.test_report import HOSTILE, Page
@@ -118,6 +120,33 @@ def test_long_episodes_and_wide_rows_are_thinned_and_told(
         "1 of the 2 numbers of each action are here.",
         "72 episodes are longer than 8 steps: curves take up to every 3th step of them.",
     ]
+
+
+def test_pictures_and_discrete_actions_are_drawn_as_far_as_they_go(made: Path, tmp_path: Path) -> None:
+    dataset = open_dataset(made)
+    lengths = dataset.episodes.length
+
+    def column(dtype: str, shape: tuple[int, ...], extra: bool) -> FlatColumn:
+        rows, width = lengths + extra, int(np.prod(shape))
+        flat = (np.arange(rows.sum() * width) % 251).astype(dtype)
+        return FlatColumn(flat=flat, offsets=(rows.cumsum() - rows) * width, shape=shape, extra_row=extra)
+
+    columns = {
+        "observations": column("u1", (9, 9, 3), True),
+        "actions": column("i8", (), False),
+        "rewards": column("f4", (), False),
+        **{name: column("b1", (), False) for name in ("terminated", "truncated")},
+    }
+    done = write_explorer(replace(dataset, store=FlatEpisodes(columns, lengths)), tmp_path / "x.html")
+    assert done.notes == [
+        "Curves are float32, 7 digits of what the dataset holds of actions (int64).",
+        "64 of the 243 numbers of each observation are here.",
+    ]
+    index, steps = index_of(tmp_path / "x.html"), int(lengths[0])
+    assert (index["observations"], index["actions"]) == (list(range(64)), [0])
+    courses = numbers_of(tmp_path / "x.html", 0)
+    assert len(courses) == 64 * (steps + 1) + 2 * steps
+    np.testing.assert_array_equal(courses[-2 * steps : -steps], np.arange(steps))
 
 
 def test_a_family_that_is_not_known_here_is_told_and_never_imported(mixed: Dataset, tmp_path: Path) -> None:

@@ -15,8 +15,9 @@ from idaq.collect.collect import collect
 from idaq.core.errors import DatasetError, UsageError
 from idaq.core.types import Success
 from idaq.evaluate.figures import adaptation_curves, apart, dataset_returns, training_losses
+from idaq.evaluate.page import source
 from idaq.evaluate.protocol import summarise
-from idaq.evaluate.style import save, svg_text
+from idaq.evaluate.style import PAGE_COLOURS, save, svg_text
 from idaq.evaluate.trace_figures import (
     beliefs,
     describe,
@@ -240,3 +241,12 @@ def test_figures_are_the_same_bytes_and_leave_matplotlib_as_it_was() -> None:
     summary = summarise([make_results()])
     assert svg_text(adaptation_curves(summary)) == svg_text(adaptation_curves(summary))
     assert json.dumps(dict(matplotlib.rcParams), default=str) == before
+
+
+def test_a_page_has_every_colour_of_the_figures_and_another_for_the_dark() -> None:
+    text = source("page.css")
+    light, dark = text.split("prefers-color-scheme: dark", 1)
+    for name, colour in PAGE_COLOURS.items():
+        assert name == "muted" or f"--{name}: {colour};" in light  # darker there: it stands on washed ground too
+        assert f"--{name}: " in dark
+        assert f"--{name}: {colour};" not in dark

@@ -74,6 +74,7 @@ def test_a_task_that_the_training_set_knows_is_that_task(
         known.params,
         {"task": known.task_index},
     )
+    assert done.task.reference.random == known.reference.random
     source, _ = merged([trained_from, alone], "me/point/grown-v0")
     grown = open_stored(write_dataset(source, tmp_path, ""))
     mine = grown.episodes.task_index == known.task_index

@@ -65,7 +65,15 @@ def test_episodes_join_the_task_of_their_name_and_others_are_new(first: StoredDa
     assert made.operation == "append of heavy.npz, huge.npz"
     recipe = second.manifest.recipe
     assert (recipe.authors, recipe.license) == (["Ada"], "MIT")
+    assert not any("authors" in note for note in made.notes)
     assert second.tasks[1].reference.behaviour.n == 2
+
+
+def test_each_new_task_gets_an_index_of_its_own(first: StoredDataset, tmp_path: Path) -> None:
+    second = appended(tmp_path, swings(tmp_path / "c.npz", 5), swings(tmp_path / "b.npz", 6))
+    assert [(task.task_id, task.task_index) for task in second.tasks[2:]] == [("c", 2), ("b", 3)]
+    third = appended(tmp_path, swings(tmp_path / "a.npz", 7), to="me/pendulum/swings-v1")
+    assert [(task.task_id, task.task_index) for task in third.tasks[4:]] == [("a", 4)]
 
 
 def test_several_sources_may_be_of_one_task(first: StoredDataset, tmp_path: Path) -> None:

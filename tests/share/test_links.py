@@ -115,6 +115,15 @@ def test_what_does_not_match_is_said_in_words_and_nothing_is_written(
     assert not (tmp_path / "root" / NEW).exists()
 
 
+def test_rounded_parameters_are_told_the_nearest_task(tmp_path: Path) -> None:
+    theirs = get_family("point-robot").tasks[12]
+    goal = np.round(theirs.params["goal"], 3).tolist()
+    with pytest.raises(DatasetError, match="has none with the parameters") as caught:
+        imported(tmp_path, points(tmp_path / "a.npz"), family="point-robot", params={"goal": goal})
+    assert f"the nearest is {theirs.task_id} with" in str(caught.value.hint)
+    assert "--task-index 12 would take it" in str(caught.value.hint)
+
+
 def test_a_family_that_nobody_knows_here_is_a_label_and_that_is_told(tmp_path: Path) -> None:
     done = import_dataset([points(tmp_path / "a.npz")], NEW, family="our-robot", root=tmp_path)
     assert open_stored(done.path).manifest.family == "our-robot"

@@ -415,6 +415,16 @@ class Shared(FocalTd3Bc):
         return FocalAgent(self.config, self.spec, self.networks, self.units, prior)
 
 
+class Unconditioned(FocalTd3Bc):
+    """The policy that leaves has forgotten the belief."""
+
+    def agent(self, prior: Prior | None) -> Any:
+        agent = super().agent(prior)
+        export = agent.export_policy
+        agent.export_policy = lambda belief: export(0 * belief)
+        return agent
+
+
 class BrokenAlgorithm(AlgorithmContract):
     algorithm: type[FocalTd3Bc]
 
@@ -437,6 +447,10 @@ class TestAmnesiac(BrokenAlgorithm):
 
 class TestShared(BrokenAlgorithm):
     red, algorithm = "test_an_agent_is_as_the_algorithm_was", Shared
+
+
+class TestUnconditioned(BrokenAlgorithm):
+    red, algorithm = "test_a_policy_that_leaves_acts_as_the_agents_own", Unconditioned
 
 
 # -- strategies ----------------------------------------------------------------------------------------------------

@@ -202,7 +202,7 @@ function part(scene, kind) {
   draw();
   const title = kind === "actions" ? "Actions" : "Observations";
   const buttons = [["All", true], ["None", false]].map(([word, on]) => element("button", { type: "button", "aria-label": `${word} of the ${kind}`, onclick: () => all(on) }, word));
-  const head = element("div", { class: "head" }, element("h3", { id: `${kind}-title` }, title), ...buttons);
+  const head = element("div", { class: "head" }, element("h3", { id: `${kind}-title` }, title), element("span", { class: "note" }, plural(boxes.length, "number")), ...buttons);
   return element("div", { class: "parts", role: "group", "aria-labelledby": `${kind}-title` }, head, element("div", { class: "chips" }, ...chips), place);
 }
 

@@ -1,4 +1,4 @@
-"""Pages in a real browser: the explorer by mouse and by keyboard, and the report, at any width, light and dark."""
+"""The explorer in a real browser: by mouse and by keyboard, at any width, light and dark."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,28 +11,13 @@ from playwright.sync_api import Browser, Page, expect
 from idaq.collect.collect import collect
 from idaq.core.types import Array
 from idaq.evaluate.explorer import write_explorer
-from idaq.evaluate.report import write_report
-from idaq.evaluate.video import STILLS_FILE, Scene, write_stills
 from idaq.format.writer import write_dataset
 from idaq.loader import Dataset, open_dataset
-from tests.evaluate.browser import DESKTOP, PHONE, chromium, opened, sideways, violations
-from tests.evaluate.factory import make_results, make_run
-from tests.evaluate.test_report import HOSTILE, runs_on
+from tests.evaluate.browser import DESKTOP, PHONE, opened, sideways, violations
+from tests.evaluate.test_report import HOSTILE
 from tests.format.test_unknown import half_known
 from tests.hostile.kinds import STEER
 from tests.recipes import small_recipe
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
-def robots(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    """point-robot-sparse/mixed: 8 tasks, 3 behaviours of 3 episodes each."""
-    return open_dataset(collect(small_recipe("point-robot-sparse", "mixed"), tmp_path_factory.mktemp("robots")).path)
 
 
 @pytest.fixture(scope="module")
@@ -260,6 +245,7 @@ def test_it_fits_and_anyone_can_read_it(browser: Browser, file: Path, size: tupl
         page.get_by_text("About this dataset").click()
         page.get_by_label("Search").fill("film")
         open_first(page)
+        expect(page.get_by_role("heading", name="Episode ", exact=False).last).to_be_in_viewport()
         page.get_by_text("Data table").click()
         assert sideways(page) <= size[0]
         assert violations(page) == []
@@ -279,6 +265,24 @@ def test_unknown_success_is_shown_as_unknown(browser: Browser, tmp_path: Path) -
         assert set(column(page, "task", 7)) == {"unknown"}
         open_first(page)
         expect(page.locator(".about")).to_contain_text("unknown")
+
+
+def test_a_velocity_is_drawn_beside_the_one_asked_for(browser: Browser, tmp_path: Path) -> None:
+    recipe = small_recipe("cheetah-vel", "expert", "episodes=1", "splits.sizes={train = 2}")
+    dataset = open_dataset(collect(recipe, tmp_path).path)
+    write_explorer(dataset, tmp_path / "x.html")
+    episode, asked = dataset.episode(0), dataset.tasks[0].params["velocity"]
+    with opened(browser, tmp_path / "x.html") as page:
+        open_first(page)
+        points = drawn(page, "Velocity over steps; the task asks for")
+        assert np.corrcoef(points[:, 1], episode.observations[:, 8])[0, 1] == pytest.approx(-1, abs=1e-4)
+        height = float(page.locator(".asked").get_attribute("y1") or "nan")
+        assert np.polyval(np.polyfit(points[:, 1], episode.observations[:, 8], 1), height) == pytest.approx(
+            asked, rel=0.01
+        )
+        step_to(page, 150)
+        expect(page.get_by_text("Step 150:")).to_contain_text("m/s. Dashed:")
+        assert page.locator("canvas").count() == 0  # not filmed
 
 
 def test_pages_of_many_episodes(browser: Browser, robots: Dataset, tmp_path: Path) -> None:
@@ -325,65 +329,3 @@ def test_nothing_but_its_own_script_runs(browser: Browser, file: Path, tmp_path:
     with pytest.raises(AssertionError, match="Content Security Policy"):
         read()
     assert titles != ["run"]
-
-
-@pytest.fixture(scope="module")
-def report(robots: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("report")
-    runs = runs_on(folder, robots)
-    frames = np.full((5, 256, 256, 3), 200, np.uint8)
-    write_stills([Scene(title=f"episode {i}", frames=frames) for i in range(3)], runs[0] / STILLS_FILE)
-    return write_report(runs, robots, folder / "report.html")
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
-def test_a_report_fits_and_anyone_can_read_it(
-    browser: Browser, report: Path, size: tuple[int, int], scheme: str
-) -> None:
-    with opened(browser, report, size, color_scheme=scheme) as page:
-        for summary in page.locator("summary").all():
-            summary.click()
-        assert sideways(page) <= size[0]
-        assert violations(page) == []
-        page.get_by_role("link", name="Settings").click()
-        expect(page.get_by_role("heading", name="Settings")).to_be_in_viewport()
-
-
-def test_each_curve_of_a_report_has_its_numbers_and_stills_their_legend(browser: Browser, report: Path) -> None:
-    with opened(browser, report) as page:
-        assert page.locator("figure svg[role=img], figure .plot").count() == page.locator("details").count() == 6
-        page.get_by_text("Data table: Return against online episodes").click()
-        table = page.get_by_role("region", name="Return against online episodes, numbers")
-        last = table.get_by_role("row", name="best-of-prior").get_by_role("cell").last.inner_text()
-        strategies = page.get_by_role("region", name="Strategies, table")
-        assert (
-            last.split()[0]
-            == strategies.get_by_role("row", name="best-of-prior").get_by_role("cell").nth(2).inner_text()
-        )
-        filmed = page.locator("section", has=page.get_by_role("heading", name="One adaptation, filmed"))
-        expect(filmed).to_contain_text("Row 3: final, fresh episode: return")
-        expect(filmed).to_contain_text("Red disc: the robot.")
-
-
-def test_a_report_by_keyboard(browser: Browser, report: Path) -> None:
-    with opened(browser, report, PHONE) as page:
-        page.keyboard.press("Tab")
-        expect(page.get_by_text("Skip to the figures")).to_be_focused()
-        first = page.locator("summary").first
-        for _ in range(30):
-            page.keyboard.press("Tab")
-            if first.evaluate("node => node === document.activeElement"):
-                break
-        page.keyboard.press("Enter")
-        expect(page.locator("details").first).to_have_attribute("open", "")
-        expect(page.locator("details table").first).to_be_visible()
-
-
-def test_hostile_documents_stay_text_in_a_report(browser: Browser, tmp_path: Path) -> None:
-    made = make_results(dataset_id=HOSTILE, levels={"idaq": -4.0, HOSTILE: -5.0})
-    run = make_run(tmp_path / "run", made, training=[20, 21, 22])
-    with opened(browser, write_report([run], None, tmp_path / "x.html"), PHONE) as page:
-        expect(page.get_by_role("heading", level=1)).to_contain_text("<script>alert(1)</script>")
-        assert sideways(page) <= PHONE[0]
-        assert page.evaluate("document.scripts.length") == 0
