@@ -154,8 +154,7 @@ def _planned(job: "AdaptJob") -> "Adaptation":
     """What is to be run, told."""
     from idaq.adapt.results import RESULTS
 
-    planned, notes = job.plan()
-    say(*(f"note: {note}" for note in notes), err=True)
+    planned = job.plan(lambda note: say(f"note: {note}", err=True))
     kept = [name for name in planned.there.strategies if name not in planned.to_run]
     to_run = ", ".join(planned.to_run) or "nothing"
     say(f"{planned.out / RESULTS}: kept {', '.join(kept) or 'nothing'}; to run {to_run}", err=True)
