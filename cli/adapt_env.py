@@ -88,7 +88,8 @@ def _planned(run: Path, target: Path, asked: EnvAsked) -> "SystemRun":
 
 
 def _played(planned: "SystemRun", env: str) -> "SystemRecord":
-    left = planned.session.budget - len(planned.session.episodes) + planned.settings.fresh
+    fresh = max(0, planned.settings.fresh - len(planned.fresh))
+    left = planned.session.budget - len(planned.session.episodes) + fresh
     with progress(f"adapting to {env}", left, "episodes") as advance:
 
         def each(stage: str, episode: "PlayedEpisode") -> None:
