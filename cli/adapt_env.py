@@ -94,7 +94,7 @@ def _played(planned: "SystemRun", env: str) -> "SystemRecord":
 
         def each(stage: str, episode: "PlayedEpisode") -> None:
             advance(1)
-            number = len(planned.session.episodes) if stage == "adapt" else "fresh"
+            number = len(planned.session.episodes) if stage == "adapt" else f"fresh {len(planned.fresh)}"
             say(f"episode {number}: return {episode.total_reward:.3f}, {len(episode)} steps", err=True)
 
         return planned.run(each)
