@@ -18,6 +18,8 @@ from idaq.tasks.systems import PlayedEpisode
 from tests.adapt.test_system import STEPS, agent, run, walked
 
 __all__ = ["agent", "run"]
+OTHER = f"{3**70:032x}-0-00000000"
+"""a state of the generator"""
 Change = Callable[[dict[str, Any], dict[str, Any]], object]
 
 
@@ -63,6 +65,11 @@ def key(name: str, value: object) -> Change:
         (column("observations", np.zeros((STEPS + 1, 7))), "episode 1: observations have the shape"),
         (column("terminated", np.full(STEPS, 3)), "episode 1: terminated: true and false are needed"),
         (column("belief", np.zeros((1, 99), np.float32)), "under another belief"),
+        (lambda _, tensors: tensors["1/belief"].__iadd__(0.1), "episode 1 was played under another belief"),
+        (
+            lambda record, _: record["generator_states"].__setitem__(1, OTHER),
+            "episode 1 was played under another belief",
+        ),
         (lambda _, tensors: tensors.update({"1/belief": tensors["1/belief"].astype(np.float64)}), "is not float32"),
         (lambda _, tensors: tensors.pop("0/belief"), "0/belief"),
         (lambda record, _: record.update(episodes=record["episodes"] * 10**5), "generator states for 200000"),
@@ -72,6 +79,23 @@ def test_a_forged_session_is_refused_in_words(agent: Agent, file: Path, change: 
     forge(file, change)
     with pytest.raises(RunError, match=words):
         Session.load(file, agent)
+
+
+def test_a_belief_of_another_machine_is_kept_to_its_last_digit(agent: Agent, file: Path) -> None:
+    played = load(file.read_bytes())["1/belief"] + np.float32(1e-6)
+    forge(file, column("belief", played))
+    session = Session.load(file, agent)
+    session.save(file)
+    np.testing.assert_array_equal(load(file.read_bytes())["1/belief"], played)
+
+
+def test_it_goes_on_with_the_random_numbers_that_the_file_names(agent: Agent, tmp_path: Path) -> None:
+    def following(change: Change) -> list[float]:
+        Session(agent, "best-of-prior", 3).save(tmp_path / "one.session", force=True)
+        forge(tmp_path / "one.session", change)
+        return Session.load(tmp_path / "one.session", agent).next_policy().act(np.zeros(2)).tolist()
+
+    assert following(lambda *_: None) != following(key("generator_states", [OTHER]))
 
 
 def test_what_is_not_forged_is_read(agent: Agent, file: Path) -> None:
