@@ -91,7 +91,7 @@ def test_a_belief_of_another_machine_is_kept_to_its_last_digit(agent: Agent, fil
 
 def test_it_goes_on_with_the_random_numbers_that_the_file_names(agent: Agent, tmp_path: Path) -> None:
     def following(change: Change) -> list[float]:
-        Session(agent, "best-of-prior", 3).save(tmp_path / "one.session", force=True)
+        Session(agent, "random-first", 3).save(tmp_path / "one.session", force=True)
         forge(tmp_path / "one.session", change)
         return Session.load(tmp_path / "one.session", agent).next_policy().act(np.zeros(2)).tolist()
 
