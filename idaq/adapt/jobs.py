@@ -11,6 +11,7 @@ from idaq.adapt.strategy import adaptation_plan
 from idaq.adapt.trace import STRATEGY, has_trace
 from idaq.core.config import merge, to_mapping
 from idaq.learn.loop import use_threads
+from idaq.tasks import find_family
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +48,8 @@ class AdaptJob:
         planned = resume_adaptation(
             self.out, trained.agent, trained.data, chosen, again=again, force=self.force, allow=self.allow
         )
+        if planned.to_run:
+            find_family(planned.family, self.allow)  # said before anything is started
         return planned, notes
 
     def adapt(self) -> Results:

@@ -21,7 +21,15 @@ from hypothesis import strategies as st
 from idaq.collect.keyboard import Keyboard, keyed, single_keys
 from idaq.collect.record import CheckedActions, record
 from idaq.collect.reference import short_seed
-from idaq.core.errors import CollectError, CorruptDatasetError, DatasetError, NonFiniteError, PluginError, UsageError
+from idaq.core.errors import (
+    CollectError,
+    ConfigError,
+    CorruptDatasetError,
+    DatasetError,
+    NonFiniteError,
+    PluginError,
+    UsageError,
+)
 from idaq.format.reader import open_stored
 from idaq.format.recording import Folder, recording_folder
 from idaq.format.verify import verify
@@ -147,6 +155,9 @@ def test_actions_outside_are_clipped_counted_and_told_at_import(module: str, tmp
         ({"policy": "expert"}, UsageError, "--policy 'expert' is none"),
         ({"task": "Heavy!"}, UsageError, "--task 'Heavy!' is no task id"),
         ({"episodes": 0}, UsageError, "0 episodes cannot be recorded"),
+        ({"behaviour": "Mein Üben"}, ConfigError, "the recording of heavy: behaviour: "),
+        ({"seed": 2**63}, ConfigError, "the recording of heavy: seed: "),
+        ({"settings": {"limit": 4, "mass": 1.0}}, UsageError, "gets mass twice: from --env-arg, and as a parameter"),
         ({"params": {"colour": 1.0}}, PluginError, "unexpected keyword argument 'colour'"),
         ({"env": "CartPole-v1", "settings": {}, "params": {}}, DatasetError, "has actions in Discrete"),
         ({"env": "Pendulum-v1", "settings": {"g": float("nan")}, "params": {}}, UsageError, "plain data"),
@@ -365,3 +376,11 @@ def test_an_action_of_many_numbers_has_no_keys() -> None:
 
     with pytest.raises(UsageError, match="keys move 4 numbers of an action at most; these have 7"):
         Keyboard(Arm())
+
+
+def test_parameters_that_a_recording_states_are_not_overruled(module: str, tmp_path: Path) -> None:
+    """They are what its environment was made with."""
+    recorded(module, tmp_path / "out")
+    with pytest.raises(UsageError, match=r"out states the parameters {'mass': 2.0} of its task; --param gives"):
+        import_dataset([tmp_path / "out"], "me/a/b-v0", params={"mass": 7.0}, root=tmp_path)
+    assert import_dataset([tmp_path / "out"], "me/a/b-v0", params={"mass": 2.0}, root=tmp_path).tasks == 1

@@ -123,7 +123,7 @@ def test_a_family_measures_its_own_tasks(collected: Collected, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
-        ({}, "where to measure is not known: unknown task family 'imported'"),
+        ({}, "where to measure is not known: the data are of no task family"),
         ({"env": "CartPole-v1"}, "CartPole-v1 has actions in Discrete"),
         ({"env": "MountainCarContinuous-v0"}, "observations of shape"),
         ({"env": "Pendulum-v1"}, "unexpected keyword argument 'mass'"),
