@@ -17,6 +17,8 @@ from idaq.core.registry import is_reference, load_reference
 from idaq.core.types import Array, Episode
 
 Env = gym.Env[Array, Array]
+_SUCCESS = ("success", "is_success")
+"""what `info` may call it: as Meta-World and as Gymnasium-Robotics do"""
 
 
 @runtime_checkable
@@ -34,7 +36,7 @@ class PlayedEpisode(Episode):
     """An episode as it was played on one system."""
 
     success: bool | None = None
-    """whether any step's `info["success"]` was true; None where the environment never says"""
+    """whether any step's `info["success"]` (or `is_success`) was true; None where the environment never says"""
     seed: int | None = None
     """that the environment was reset with"""
 
@@ -104,7 +106,7 @@ def run_episode(
         actions.append(action)
         rewards.append(float(reward))
         flags.append((bool(terminated), bool(truncated)))
-        successes += [bool(info["success"])] if "success" in info else []
+        successes += [bool(info[name]) for name in _SUCCESS if name in info][:1]
         if not (np.isfinite(seen[-1]).all() and np.isfinite(rewards[-1])):
             raise NonFiniteError(f"step {len(rewards)} of the episode gave NaN or infinity", hint="discard the episode")
         _optional(policy, "observe", action, rewards[-1], seen[-1], any(flags[-1]))
