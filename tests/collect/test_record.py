@@ -108,7 +108,9 @@ def test_the_same_command_records_what_is_not_there(module: str, tmp_path: Path)
     recorded(module, tmp_path / "parts", 5, progress=told.append)
     assert content(parts) == content(whole)
     assert told == [1, 1, 1, 1, 1]
-    assert recorded(module, tmp_path / "parts", 3).numbers() == [0, 1, 2, 3, 4]
+    told.clear()
+    assert recorded(module, tmp_path / "parts", 3, progress=told.append).numbers() == [0, 1, 2, 3, 4]
+    assert told == [3]  # of the three asked for
 
 
 def test_a_recording_is_a_dataset_whose_environment_is_known(module: str, tmp_path: Path) -> None:
@@ -214,7 +216,7 @@ def test_two_recorders_do_not_share_a_folder(module: str, tmp_path: Path) -> Non
     assert recorded(module, tmp_path / "out").numbers() == [0, 1, 2]
 
 
-@pytest.mark.parametrize("damage", ["cut", "empty", "pickle", "short", "foreign"])
+@pytest.mark.parametrize("damage", ["cut", "empty", "pickle", "short", "no step", "foreign"])
 def test_a_damaged_episode_is_named_with_what_replaces_it(module: str, tmp_path: Path, damage: str) -> None:
     folder, file = recorded(module, tmp_path / "out"), tmp_path / "out/episode-00001.npz"
     with np.load(file) as archive:
@@ -225,6 +227,9 @@ def test_a_damaged_episode_is_named_with_what_replaces_it(module: str, tmp_path:
         file.write_bytes(b"")
     elif damage == "pickle":
         np.savez(file, **(arrays | {"actions": np.array([{}], object)}))  # type: ignore[arg-type]
+    elif damage == "no step":
+        of_none = {name: column[: name == "observations"] for name, column in arrays.items() if column.ndim}
+        np.savez(file, **(arrays | of_none))  # type: ignore[arg-type]
     elif damage == "short":
         np.savez(file, **(arrays | {"rewards": arrays["rewards"][:-1]}))  # type: ignore[arg-type]
     else:
@@ -279,6 +284,16 @@ def test_checked_actions_have_the_dtype_of_the_space() -> None:
     checked = CheckedActions(Gives(), gym.spaces.Box(-1, 1, (1,)))
     assert checked.act(np.zeros(1)).dtype == np.float32
     assert checked.clipped == 0
+
+
+def test_an_action_that_is_clipped_in_two_numbers_is_one_action() -> None:
+    class Gives:
+        def act(self, observation: np.ndarray, /) -> Any:
+            return [5.0, -5.0, 0.5]
+
+    checked = CheckedActions(Gives(), gym.spaces.Box(-1, 1, (3,)))
+    assert checked.act(np.zeros(1)).tolist() == [1.0, -1.0, 0.5]
+    assert checked.clipped == 1
 
 
 LOW, HIGH = np.array([-2.0, 0.0], np.float32), np.array([2.0, 1.0], np.float32)
