@@ -45,9 +45,13 @@ def record(
     """
     from idaq.collect.record import record as run
     from idaq.core.config import override
+    from idaq.core.ids import datasets_root, parse_id
+    from idaq.format.writer import refuse_taken
     from idaq.share.importers import import_dataset
     from idaq.share.sources import parse_params
 
+    if new is not None:  # now, and not after an hour of demonstrations
+        refuse_taken(datasets_root(root) / str(parse_id(new)))
     kept = if_interrupted(lambda: _kept(out, episodes))
     with kept, progress(f"recording {out}", episodes, "episodes") as advance:
         done = run(

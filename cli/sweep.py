@@ -52,7 +52,7 @@ def sweep(
     [bold]Examples[/bold]
 
       idaq sweep --dataset idaq/point-robot/expert-v0 --vary learner.alpha=1,2,4 --seeds 3 --out runs/alpha
-      idaq sweep --dataset me/point/with-val-v0 --vary batch=32,64 --vary learner.lr=1e-3,3e-4 --out runs/grid \\
+      idaq sweep --dataset me/point/held-out-v0 --vary batch=32,64 --vary learner.lr=1e-3,3e-4 --out runs/grid \\
         --set validation.every=500
       idaq adapt runs/alpha/* --jobs 2        adapts all of them
     """

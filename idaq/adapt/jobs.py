@@ -11,6 +11,7 @@ from idaq.adapt.strategy import adaptation_plan
 from idaq.adapt.trace import STRATEGY, has_trace
 from idaq.core.config import merge, to_mapping
 from idaq.learn.loop import use_threads
+from idaq.tasks import find_family
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,9 +48,12 @@ class AdaptJob:
             for note in left_out:
                 tell(note)
         again = set(chosen.strategies) if self.force else {STRATEGY} if self.traced and not has_trace(self.out) else ()
-        return resume_adaptation(
+        planned = resume_adaptation(
             self.out, trained.agent, trained.data, chosen, again=again, force=self.force, allow=self.allow
         )
+        if planned.to_run:
+            find_family(planned.family, self.allow)  # said before anything is started
+        return planned
 
     def adapt(self) -> Results:
         """The whole of it, in a worker."""

@@ -53,5 +53,6 @@ def _check_split(tasks: TaskSet, split: str, training: str) -> None:
     aside = [str(task.task_index) for task in tasks.tasks if task.split == training][::_ASIDE]
     raise DatasetError(
         f"{name} has no tasks in split {split!r} to validate on; it has {there}",
-        hint=f"{put}{','.join(aside)}; or name {split} beside the others in the recipe's splits.sizes, and collect",
+        hint=f"{put}{','.join(aside)}; or name {split} beside the others in the recipe's splits.sizes, and collect;"
+        " or --set validation.split=NAME, one of those it has",
     )

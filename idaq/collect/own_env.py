@@ -9,7 +9,7 @@ from typing import Any
 import gymnasium as gym
 
 from idaq.core.config import from_mapping
-from idaq.core.errors import DatasetError, PluginError
+from idaq.core.errors import DatasetError, PluginError, UsageError
 from idaq.core.outside import raised_as
 from idaq.core.text import shorten
 from idaq.core.types import TaskParams
@@ -32,7 +32,14 @@ class OwnEnv:
     max_episode_steps: int | None
 
     def make(self, params: TaskParams) -> Env:
-        """The environment of a task. Raises PluginError where it does not take one of its parameters."""
+        """The environment of a task.
+
+        Raises PluginError where it does not take one of its parameters, UsageError for one that is set as well.
+        """
+        both = sorted(self.settings.keys() & params.keys())
+        if both:
+            said = f"{self.name} gets {', '.join(both)} twice: from --env-arg, and as a parameter of a task"
+            raise UsageError(said, hint="--env-arg is for what is the same for all tasks: leave it out")
         try:
             return make_env(self.name, {**self.settings, **params})
         except PluginError as error:

@@ -20,6 +20,7 @@ import numpy as np
 from idaq.collect.keyboard import Keyboard, require_terminal, single_keys
 from idaq.collect.own_env import OwnEnv, own_env
 from idaq.collect.reference import UniformActions, short_seed
+from idaq.core.config import from_mapping
 from idaq.core.errors import PluginError, UsageError
 from idaq.core.machine import has_display
 from idaq.core.outside import raised_as
@@ -128,18 +129,19 @@ def _document(
 ) -> Recording:
     if task != slug(task):
         raise UsageError(f"--task {task!r} is no task id", hint=f"--task {slug(task)}")
-    return Recording(
-        task=task,
-        params=params,
-        env=env.reference(params),
-        env_spec=env.spec_json,
-        observation_space=space_text(env.observation_space),
-        action_space=space_text(env.action_space),
-        behaviour=behaviour or slug(policy.rpartition(":")[2]),
-        policy=policy,
-        seed=seed,
-        max_steps=max_steps,
-    )
+    stated = {
+        "task": task,
+        "params": params,
+        "env": env.reference(params),
+        "env_spec": env.spec_json,
+        "observation_space": space_text(env.observation_space),
+        "action_space": space_text(env.action_space),
+        "behaviour": behaviour or slug(policy.rpartition(":")[2]),
+        "policy": policy,
+        "seed": seed,
+        "max_steps": max_steps,
+    }
+    return from_mapping(Recording, stated, where=f"the recording of {task}")
 
 
 def _policy(name: str, env: Env) -> PolicyOf:

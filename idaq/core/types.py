@@ -34,6 +34,8 @@ Slug = Annotated[str, StringConstraints(pattern=f"^{_SLUG}$")]
 """Lower-case letters, digits, `.`, `_`, `-`; 1 to 64 characters. Safe as a file name and in a URL."""
 FamilyName = Annotated[str, StringConstraints(max_length=200, pattern=f"^(?:{_SLUG}(?:/{_SLUG})?|{REFERENCE})$")]
 """A slug, suite/slug, or `package.module:thing`, which is text: it is not imported because a document says so."""
+NO_FAMILY = "imported"
+"""The family that a dataset states whose data are of none."""
 PolicyName = Annotated[str, StringConstraints(max_length=200, pattern=f"^(?:{_SLUG}|{REFERENCE})$")]
 """A slug, or `package.module:thing`, as text."""
 Sha256 = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from idaq.core.errors import DatasetError, UsageError
 from idaq.core.ids import datasets_root, parse_id
-from idaq.core.types import Episode, ShowProgress, show_nothing
+from idaq.core.types import NO_FAMILY, Episode, ShowProgress, show_nothing
 from idaq.format import layout
 from idaq.format.documents import UNKNOWN_ENV, EnvReference, TaskRecord
 from idaq.format.importing import (
@@ -85,7 +85,7 @@ def write_episodes(
         recipe, family = like.manifest.recipe, family or like.manifest.family
         whose = whose[0] or recipe.authors, license or recipe.license
     state_attribution(imported, *whose)
-    source = dataset_source(imported, new_id, family or "imported", description or f"Episodes of {task}.")
+    source = dataset_source(imported, new_id, family or NO_FAMILY, description or f"Episodes of {task}.")
     path = write_source(source, len(episodes), datasets_root(root), show)
     return Written(
         dataset_id=new_id, path=path, task=source.tasks[0], episodes=len(episodes), notes=tuple(source.notes)

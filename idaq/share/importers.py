@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from idaq.core.errors import UsageError
 from idaq.core.registry import Registry, accept_like
-from idaq.core.types import ShowProgress, show_nothing
+from idaq.core.types import NO_FAMILY, ShowProgress, show_nothing
 
 if TYPE_CHECKING:
     from idaq.format.importing import Import
@@ -240,7 +240,7 @@ def import_dataset(
     assign_splits(read, splits or {}, test_tasks)
     state_attribution(read, authors, license)
     source = dataset_source(
-        read, new_id, "imported" if family is None else family, description or f"Imported from {read.origin}."
+        read, new_id, NO_FAMILY if family is None else family, description or f"Imported from {read.origin}."
     )
     if strict:
         refuse_notes(source.notes)

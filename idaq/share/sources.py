@@ -61,7 +61,7 @@ def read_sources(
     for name, imported in zip(tasks, read, strict=False):
         _only_task(imported, "--task").name = _task_id(name)
     if params:
-        _only_task(read[0], "--param").params = dict(params)
+        _set_params(_only_task(read[0], "--param"), params, sources[0])
     return read[0] if len(read) == 1 else _together(read)
 
 
@@ -94,6 +94,14 @@ def _only_task(imported: Import, option: str) -> ImportedTask:
     if len(imported.tasks) != 1:
         raise UsageError(f"{imported.origin} holds {len(imported.tasks)} tasks; {option} is for a source of one")
     return imported.tasks[0]
+
+
+def _set_params(task: ImportedTask, params: Mapping[str, float | list[float]], source: str) -> None:
+    """Raises UsageError where the source states others: its environment was made with those."""
+    if task.params and task.params != params:
+        said = f"{source} states the parameters {task.params} of its task; --param gives {params}"
+        raise UsageError(said, hint="leave --param out")
+    task.params = dict(params)
 
 
 def _task_id(name: str) -> str:

@@ -3,8 +3,9 @@
 import functools
 from collections.abc import Collection
 
-from idaq.core.errors import IdaqError, PluginError
+from idaq.core.errors import IdaqError, PluginError, UsageError
 from idaq.core.registry import Registry
+from idaq.core.types import NO_FAMILY
 from idaq.tasks import locomotion, ml1, point
 from idaq.tasks.family import Family, LockstepEnv, Spaces, StepBatch, SyncEnvs
 
@@ -46,6 +47,9 @@ def get_family(name: str) -> Family:
 def find_family(name: str, allow: Collection[str] = ()) -> Family:
     """The family that a document has named; `package.module:thing` only if it is among `allow`, which the user wrote.
 
-    Raises as Registry.find.
+    Raises as Registry.find, and UsageError for data that are of none.
     """
+    if name == NO_FAMILY and name not in FAMILIES.names():
+        hint = "idaq adapt RUN --env ENV takes one system; idaq dataset import --family NAME makes tasks a family's"
+        raise UsageError("the data are of no task family", hint=hint)
     return FAMILIES.find(name, allow)

@@ -18,6 +18,8 @@ from idaq.core.types import Array, Episode
 
 Env = gym.Env[Array, Array]
 _OF_A_STEP = ("observation", "reward", "terminated", "truncated", "info")
+_SUCCESS = ("success", "is_success")
+"""what `info` may call it: as Meta-World and as Gymnasium-Robotics do"""
 
 
 @runtime_checkable
@@ -35,7 +37,7 @@ class PlayedEpisode(Episode):
     """An episode as it was played on one system."""
 
     success: bool | None = None
-    """whether any step's `info["success"]` was true; None where the environment never says"""
+    """whether any step's `info["success"]` (or `is_success`) was true; None where the environment never says"""
     seed: int | None = None
     """that the environment was reset with"""
 
@@ -109,7 +111,7 @@ def run_episode(
         actions.append(action)
         rewards.append(float(_numbers(where, "the reward", reward, size=1).item()))
         flags.append((bool(terminated), bool(truncated)))
-        successes += [bool(info["success"])] if "success" in (info or {}) else []
+        successes += [bool(info[name]) for name in _SUCCESS if name in (info or {})][:1]
         _optional(policy, "observe", action, rewards[-1], seen[-1], any(flags[-1]))
         if on_step is not None:
             on_step(len(rewards), rewards[-1])

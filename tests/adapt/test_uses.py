@@ -47,6 +47,12 @@ def test_an_environment_that_is_known_is_named_with_its_arguments(tasks: list[Ta
     ]
 
 
+def test_the_environment_that_is_named_is_that_of_a_test_task(tasks: list[TaskRecord]) -> None:
+    other = replace(OWN, kwargs={"mass": 9.0})
+    known = uses(ID, "imported", [bare(tasks[0], "train", OWN), bare(tasks[1], "test", other)])
+    assert known.adapt[-1].fix == "one system at a time: idaq adapt RUN --env my.envs:swing --env-arg mass=9.0"
+
+
 def test_only_test_tasks_need_a_reference(tasks: list[TaskRecord]) -> None:
     trained = [bare(task, "train") if task.split == "train" else task for task in tasks]
     assert uses(ID, "point-robot", trained).adapt == []

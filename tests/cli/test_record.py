@@ -133,3 +133,10 @@ def test_a_person_at_a_terminal_records_and_stops_with_ctrl_c(here: Path) -> Non
     assert "episodes; this records the others: idaq record" in err
     assert after == before
     assert 2.0 in Folder(here / "out").episode(0, "human")[0].episode.actions
+
+
+def test_an_id_that_cannot_be_is_told_before_anything_is_recorded(here: Path, idaq: Idaq) -> None:
+    (here / "datasets/me/swings/there-v0").mkdir(parents=True)
+    for bad, said in (("bad_id", "is not a dataset id"), ("me/swings/there-v0", "exists already")):
+        done = idaq(*options("out", "--id", bad))
+        assert (done.code > 0, said in done.err, (here / "out").exists()) == (True, True, False)

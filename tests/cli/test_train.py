@@ -11,14 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from idaq.collect.collect import Collected, collect
+from idaq.collect.collect import Collected
 from idaq.core.metrics import METRICS, read_metrics
 from idaq.learn.checkpoint import checkpoints
 from idaq.learn.loggers.csv import CSV
 from idaq.learn.run import read_run
 from tests.cli.conftest import QUICK, Idaq, settings
 from tests.processes import PROGRAM, Command
-from tests.recipes import small_recipe
 
 TINY = settings((*QUICK, "steps=20", "log_every=2", "checkpoint_every=6"))
 
@@ -140,12 +139,14 @@ def test_metrics_go_where_log_says(idaq: Idaq, collected: Collected, tmp_path: P
 def test_validation_stops_early_and_says_so(idaq: Idaq, collected: Collected, tmp_path: Path) -> None:
     asked = ("--validate-every", "4", "--patience", "1", "--validation-episodes", "1", *TINY, "--device", "cpu")
     without = idaq("train", "--dataset", collected.path, "--out", tmp_path / "run", *asked)
-    assert without.code == 1
-    assert "has no tasks in split 'val' to validate on; it has" in without.err
+    assert without.code == 1  # until `idaq dataset split --validation` puts some aside
+    assert "has no tasks in split 'validation' to validate on; it has" in without.err
     assert "idaq dataset relabel" in without.err
     assert not (tmp_path / "run").exists()
-    dataset = collect(small_recipe("point-robot", "expert", "splits.sizes={train = 4, val = 2, test = 2}"), tmp_path)
-    arguments = ("train", "--dataset", dataset.path, "--out", tmp_path / "run", *asked)
+    root = ("--root", tmp_path / "root")
+    aside = "".join(without.err.partition("--split validation=")[2].partition(";")[0].split())
+    assert idaq("dataset", "split", collected.path, "--validation", aside, "--id", "me/point/aside-v0", *root).code == 0
+    arguments = ("train", "--dataset", "me/point/aside-v0", *root, "--out", tmp_path / "run", *asked)
     done = idaq(*arguments, "--set", "steps=200")
     assert done.code == 0, done.err
     assert "validation.return" in done.err

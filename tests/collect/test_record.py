@@ -21,7 +21,15 @@ from hypothesis import strategies as st
 from idaq.collect.keyboard import Keyboard, keyed, single_keys
 from idaq.collect.record import CheckedActions, record
 from idaq.collect.reference import short_seed
-from idaq.core.errors import CollectError, CorruptDatasetError, DatasetError, NonFiniteError, PluginError, UsageError
+from idaq.core.errors import (
+    CollectError,
+    ConfigError,
+    CorruptDatasetError,
+    DatasetError,
+    NonFiniteError,
+    PluginError,
+    UsageError,
+)
 from idaq.format.reader import open_stored
 from idaq.format.recording import Folder, recording_folder
 from idaq.format.verify import verify
@@ -100,7 +108,9 @@ def test_the_same_command_records_what_is_not_there(module: str, tmp_path: Path)
     recorded(module, tmp_path / "parts", 5, progress=told.append)
     assert content(parts) == content(whole)
     assert told == [1, 1, 1, 1, 1]
-    assert recorded(module, tmp_path / "parts", 3).numbers() == [0, 1, 2, 3, 4]
+    told.clear()
+    assert recorded(module, tmp_path / "parts", 3, progress=told.append).numbers() == [0, 1, 2, 3, 4]
+    assert told == [3]  # of the three asked for
 
 
 def test_a_recording_is_a_dataset_whose_environment_is_known(module: str, tmp_path: Path) -> None:
@@ -147,6 +157,9 @@ def test_actions_outside_are_clipped_counted_and_told_at_import(module: str, tmp
         ({"policy": "expert"}, UsageError, "--policy 'expert' is none"),
         ({"task": "Heavy!"}, UsageError, "--task 'Heavy!' is no task id"),
         ({"episodes": 0}, UsageError, "0 episodes cannot be recorded"),
+        ({"behaviour": "Mein Üben"}, ConfigError, "the recording of heavy: behaviour: "),
+        ({"seed": 2**63}, ConfigError, "the recording of heavy: seed: "),
+        ({"settings": {"limit": 4, "mass": 1.0}}, UsageError, "gets mass twice: from --env-arg, and as a parameter"),
         ({"params": {"colour": 1.0}}, PluginError, "unexpected keyword argument 'colour'"),
         ({"env": "CartPole-v1", "settings": {}, "params": {}}, DatasetError, "has actions in Discrete"),
         ({"env": "Pendulum-v1", "settings": {"g": float("nan")}, "params": {}}, UsageError, "plain data"),
@@ -203,7 +216,7 @@ def test_two_recorders_do_not_share_a_folder(module: str, tmp_path: Path) -> Non
     assert recorded(module, tmp_path / "out").numbers() == [0, 1, 2]
 
 
-@pytest.mark.parametrize("damage", ["cut", "empty", "pickle", "short", "foreign"])
+@pytest.mark.parametrize("damage", ["cut", "empty", "pickle", "short", "no step", "foreign"])
 def test_a_damaged_episode_is_named_with_what_replaces_it(module: str, tmp_path: Path, damage: str) -> None:
     folder, file = recorded(module, tmp_path / "out"), tmp_path / "out/episode-00001.npz"
     with np.load(file) as archive:
@@ -214,6 +227,9 @@ def test_a_damaged_episode_is_named_with_what_replaces_it(module: str, tmp_path:
         file.write_bytes(b"")
     elif damage == "pickle":
         np.savez(file, **(arrays | {"actions": np.array([{}], object)}))  # type: ignore[arg-type]
+    elif damage == "no step":
+        of_none = {name: column[: name == "observations"] for name, column in arrays.items() if column.ndim}
+        np.savez(file, **(arrays | of_none))  # type: ignore[arg-type]
     elif damage == "short":
         np.savez(file, **(arrays | {"rewards": arrays["rewards"][:-1]}))  # type: ignore[arg-type]
     else:
@@ -268,6 +284,16 @@ def test_checked_actions_have_the_dtype_of_the_space() -> None:
     checked = CheckedActions(Gives(), gym.spaces.Box(-1, 1, (1,)))
     assert checked.act(np.zeros(1)).dtype == np.float32
     assert checked.clipped == 0
+
+
+def test_an_action_that_is_clipped_in_two_numbers_is_one_action() -> None:
+    class Gives:
+        def act(self, observation: np.ndarray, /) -> Any:
+            return [5.0, -5.0, 0.5]
+
+    checked = CheckedActions(Gives(), gym.spaces.Box(-1, 1, (3,)))
+    assert checked.act(np.zeros(1)).tolist() == [1.0, -1.0, 0.5]
+    assert checked.clipped == 1
 
 
 LOW, HIGH = np.array([-2.0, 0.0], np.float32), np.array([2.0, 1.0], np.float32)
@@ -365,3 +391,11 @@ def test_an_action_of_many_numbers_has_no_keys() -> None:
 
     with pytest.raises(UsageError, match="keys move 4 numbers of an action at most; these have 7"):
         Keyboard(Arm())
+
+
+def test_parameters_that_a_recording_states_are_not_overruled(module: str, tmp_path: Path) -> None:
+    """They are what its environment was made with."""
+    recorded(module, tmp_path / "out")
+    with pytest.raises(UsageError, match=r"out states the parameters {'mass': 2.0} of its task; --param gives"):
+        import_dataset([tmp_path / "out"], "me/a/b-v0", params={"mass": 7.0}, root=tmp_path)
+    assert import_dataset([tmp_path / "out"], "me/a/b-v0", params={"mass": 2.0}, root=tmp_path).tasks == 1

@@ -104,6 +104,38 @@ def test_a_kept_file_that_is_torn_is_measured_again(tmp_path: Path, monkeypatch:
         assert measure_random(stored, systems, episodes=2, root=tmp_path) == whole
 
 
+@pytest.mark.parametrize("changed", [{"seed": 1}, {"episodes": 3}, {"max_steps": 2}, {"settings": {"limit": 9}}])
+def test_what_is_kept_of_another_measurement_is_not_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: dict[str, object]
+) -> None:
+    """A killed one leaves its finished tasks; the next command may ask for something else."""
+    module, stored = make_module(tmp_path / "code", monkeypatch), swung(tmp_path)
+
+    def measured(root: Path, settings: dict[str, object] | None = None, **asked: object) -> object:
+        systems = systems_of(stored, env=f"{module}:pendulum", settings=settings)
+        return measure_random(stored, systems, root=root, **{"episodes": 2, **asked})  # type: ignore[arg-type]
+
+    with monkeypatch.context() as kept:
+        kept.setattr(Path, "unlink", lambda *_args, **_more: None)
+        measured(tmp_path / "one")
+    assert list((tmp_path / "one/.idaq/reference").iterdir())
+    assert measured(tmp_path / "one", **changed) == measured(tmp_path / "two", **changed)  # type: ignore[arg-type]
+
+
+def test_a_familys_simulator_stands_in_the_new_version(tmp_path: Path) -> None:
+    """Where the reference was measured, beside what the dataset knew of its own."""
+    theirs = get_family("point-robot").tasks[3]
+    steps = np.arange(4, dtype=np.float32)
+    columns = {"observations": np.zeros((4, 2), np.float32), "actions": np.zeros((4, 2), np.float32)}
+    np.savez(tmp_path / "a.npz", rewards=steps, terminals=steps == 3, **columns)  # type: ignore[arg-type]
+    done = import_dataset([tmp_path / "a.npz"], "me/a/b-v0", family="point-robot", params=theirs.params, root=tmp_path)
+    stored = open_stored(done.path)
+    systems = replace(systems_of(stored), simulators={"engine": "3.1"})
+    measured = measure_random(stored, systems, episodes=2, root=tmp_path)
+    source = with_random(stored, systems, measured, "me/a/b-v1")
+    assert source.simulators == {"engine": "3.1", **stored.manifest.provenance.simulators}
+
+
 def test_a_family_measures_its_own_tasks(collected: Collected, tmp_path: Path) -> None:
     stored = open_stored(collected.path)
     measured = measure_random(stored, systems_of(stored), episodes=40, root=tmp_path)
@@ -123,7 +155,7 @@ def test_a_family_measures_its_own_tasks(collected: Collected, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
-        ({}, "where to measure is not known: unknown task family 'imported'"),
+        ({}, "where to measure is not known: the data are of no task family"),
         ({"env": "CartPole-v1"}, "CartPole-v1 has actions in Discrete"),
         ({"env": "MountainCarContinuous-v0"}, "observations of shape"),
         ({"env": "Pendulum-v1"}, "unexpected keyword argument 'mass'"),

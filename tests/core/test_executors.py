@@ -133,6 +133,10 @@ def test_an_error_in_a_cell_comes_out_as_itself() -> None:
     assert caught.value.errno == errno.ENOSPC
 
 
+def test_one_call_needs_no_process_of_its_own() -> None:
+    assert list(in_processes(os.getpid, [()], 4)) == [os.getpid()]
+
+
 def _die(number: int) -> int:
     os._exit(number + 1)
 

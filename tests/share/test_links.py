@@ -3,13 +3,17 @@
 import sys
 from pathlib import Path
 
+import gymnasium as gym
 import minari
 import numpy as np
 import pytest
 
 from idaq.core.errors import DatasetError, PluginError, UsageError
+from idaq.core.types import Episode
+from idaq.format.importing import Import, ImportedEpisode, ImportedTask
 from idaq.format.reader import StoredDataset, open_stored
 from idaq.share.importers import import_dataset
+from idaq.share.links import link
 from idaq.tasks import get_family
 from idaq.tasks.systems import make_env
 from tests.share.test_sources import archive
@@ -48,18 +52,29 @@ def points(path: Path, tag: float = 0) -> Path:
     return path
 
 
-def swings(path: Path) -> Path:
+def swings(path: Path, tag: float = 0) -> Path:
     steps = np.arange(4, dtype=np.float32)
     np.savez(
         path,
         observations=np.zeros((4, 3), np.float32),
         next_observations=np.zeros((4, 3), np.float32),
         actions=np.zeros((4, 1), np.float32),
-        rewards=steps,
+        rewards=steps + tag,
         terminals=np.zeros(4, bool),
         timeouts=steps == 3,
     )
     return path
+
+
+def made_episode(observation: int, action: int) -> Episode:
+    """Four steps of zeros, of rows of these sizes."""
+    return Episode(
+        observations=np.zeros((5, observation), np.float32),
+        actions=np.zeros((4, action), np.float32),
+        rewards=np.zeros(4),
+        terminated=np.zeros(4, bool),
+        truncated=np.arange(4) == 3,
+    )
 
 
 def imported(tmp_path: Path, *files: Path | str, **more: object) -> StoredDataset:
@@ -97,7 +112,7 @@ def test_tasks_become_the_familys_by_their_parameters_or_their_id(tmp_path: Path
         ({"family": "point-robot"}, "none of that id, and it has no parameters to go by"),
         ({"family": "point-robot", "params": {"goal": [9.0, 9.0]}}, "none with the parameters"),
         ({"family": "point-robot", "task_indices": [1, 2]}, "names 2 tasks; a.npz holds 1"),
-        ({"family": "point-robot", "task_indices": [100000]}, "has no such task"),
+        ({"family": "point-robot", "task_indices": [len(get_family("point-robot").tasks)]}, "has no such task"),
         ({"family": "point-robt", "task_indices": [1]}, "unknown task family"),
         ({"task_indices": [1]}, "--task-index is for the tasks of a family"),
         ({"env": "Pendulum-v1"}, r"has observations of shape \(2,\), the environment Pendulum-v1 of \(3,\)"),
@@ -163,6 +178,27 @@ def test_an_environment_that_does_not_take_a_parameter_says_the_rule(tmp_path: P
     with pytest.raises(PluginError, match="unexpected keyword argument 'colour'") as caught:
         imported(tmp_path, swings(tmp_path / "a.npz"), env=f"{module}:pendulum", params={"colour": 2.0})
     assert "each parameter of a task as a keyword argument: colour" in str(caught.value.hint)
+
+
+def test_spaces_that_the_data_state_are_kept(tmp_path: Path) -> None:
+    """An environment brings those that are not stated, and overrules none."""
+    stated = Import(
+        tasks=[ImportedTask(name="a", episodes=[ImportedEpisode(episode=made_episode(3, 1))])],
+        origin="a",
+        action_space=gym.spaces.Box(-5, 5, (1,), np.float32),
+    )
+    link(stated, None, (), "Pendulum-v1", {})
+    assert stated.action_space is not None
+    assert stated.action_space.high.tolist() == [5.0]
+    assert stated.observation_space is not None
+    assert stated.observation_space.high.tolist() == [1.0, 1.0, 8.0]
+
+
+@pytest.mark.parametrize(("files", "told"), [(1, False), (2, True)])
+def test_tasks_that_the_environment_cannot_tell_apart_are_told(tmp_path: Path, files: int, told: bool) -> None:
+    data = imported(tmp_path, *(swings(tmp_path / f"{n}.npz", n) for n in range(files)), env="Pendulum-v1")
+    said = "tasks have no parameters: the environment is the same for all of them (--param)"
+    assert any(f": {files} {said}" in note for note in data.manifest.provenance.notes) is told
 
 
 def three(tmp_path: Path) -> list[str]:

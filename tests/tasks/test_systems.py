@@ -180,3 +180,12 @@ class _Zero:
 
 
 _zero = _Zero()
+
+
+def test_success_may_be_called_as_gymnasium_robotics_calls_it():
+    class Robot(Counter):
+        def step(self, action):
+            observation, reward, terminated, truncated, info = super().step(action)
+            return observation, reward, terminated, truncated, {"is_success": info["success"]}
+
+    assert [run_episode(Robot(), Remembering(), max_steps=n).success for n in (2, 3)] == [False, True]
