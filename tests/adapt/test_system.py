@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from idaq.adapt.history import AdaptationHistory
+from idaq.adapt.policy import Policy
 from idaq.adapt.session import Session
-from idaq.adapt.strategies import Idaq
+from idaq.adapt.strategies import BestOfPrior, Idaq
 from idaq.adapt.system import SystemPolicy
 from idaq.collect.collect import Collected
-from idaq.core.errors import NonFiniteError, RunError, UsageError
+from idaq.core.errors import NonFiniteError, PluginError, RunError, UsageError
 from idaq.learn.algorithm import Agent
 from idaq.learn.checkpoint import load_agent
 from idaq.learn.loop import train
@@ -134,7 +136,7 @@ def test_a_step_that_is_none_is_named(session: Session, place: int, given: objec
 UNTYPED = """
 import sys
 import idaq
-from idaq.adapt.strategies import Idaq
+from idaq.adapt.strategies import BestOfPrior, Idaq
 
 agent = idaq.load_agent(sys.argv[1])
 for arguments in (("runs/push",), (agent, Idaq), (agent, "idaq", "3"), (agent, "idaq", 2.5), (agent, "idaq", None)):
@@ -161,13 +163,40 @@ def test_a_built_in_strategy_may_be_given_as_itself(agent: Agent, tmp_path: Path
     Session(agent, Idaq(reference=1, candidates=7), 3).save(tmp_path / "one.session")
     again = Session.load(tmp_path / "one.session", agent)
     assert (again.name, again.strategy) == ("idaq", Idaq(reference=1, candidates=7))
+    Session(agent, "idaq-prediction-error", 3).save(tmp_path / "two.session")
+    assert Session.load(tmp_path / "two.session", agent).name == "idaq-prediction-error"
 
 
-def test_one_session_may_be_kept_in_several_files(session: Session, tmp_path: Path) -> None:
-    for _ in range(2):
+class Restless(BestOfPrior):
+    """Counts its episodes where it must not."""
+
+    def explore(self, history: AdaptationHistory) -> Policy:
+        object.__setattr__(self, "candidates", self.candidates + 1)
+        return super().explore(history)
+
+
+def test_a_strategy_that_changes_its_own_settings_is_found_out(agent: Agent) -> None:
+    with pytest.raises(PluginError, match="changed its own settings: candidates is"):
+        Session(agent, Restless(), 3).next_policy()
+
+
+def test_what_was_told_once_is_not_told_again(agent: Agent) -> None:
+    session = Session(agent, "idaq", 3)
+    with pytest.warns(UserWarning, match="draws from the prior alone"):
+        session.next_policy()
+    session.discard()
+    session.next_policy()
+    assert len(session.notes) == 1
+
+
+def test_one_session_may_be_kept_in_several_files(
+    session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in (tmp_path, tmp_path.parent):
+        monkeypatch.chdir(folder)
         session.record(walked(session.next_policy()))
-        for name in ("one.session", "backup.session"):
-            session.save(tmp_path / name)
+        session.save((tmp_path / "one.session").relative_to(folder))
+        session.save(tmp_path / "backup.session")
     with pytest.raises(RunError, match="does not know"):
         Session(session.agent, "best-of-prior").save(tmp_path / "backup.session")
 

@@ -1,6 +1,7 @@
 """An adaptation into a folder: what is kept, when, and who may write there. Without the command line."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from idaq.deploy.read import read_policy
 from idaq.learn.algorithm import Agent
 from tests.adapt.test_system import agent, run
 from tests.cli.test_adapt_env import Arm
+from tests.disks import enlarge, small_disk
 
 __all__ = ["agent", "run"]
 HERE = "tests.adapt.test_system_run:Wired"
@@ -123,6 +125,25 @@ def test_a_second_process_touches_nothing_not_even_with_force(agent: Agent, tmp_
 
     assert len(mine.run(intrude).episodes) == 3
     assert len(adapted(tmp_path, agent).episodes) == 3
+
+
+def test_on_a_full_disk_what_is_kept_stays_whole_and_the_same_call_resumes(agent: Agent, tmp_path: Path) -> None:
+    out = tmp_path / "disk"
+    out.mkdir()
+    with small_disk(out, kilobytes=40):
+        there = started(out, agent)
+
+        def fill(*_: object) -> None:
+            with suppress(OSError), (out / "film").open("ab") as file:
+                file.write(bytes(10**6))
+
+        with pytest.raises(OSError, match="No space left on device"):
+            there.run(fill)
+        assert SEEN[-1] == "closed"
+        (out / "film").unlink()
+        enlarge(out, kilobytes=4000)
+        assert len(started(out, agent).session.episodes) == 1
+        assert len(adapted(out, agent).episodes) == 3
 
 
 def test_force_begins_anew(agent: Agent, tmp_path: Path) -> None:
