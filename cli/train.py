@@ -107,7 +107,7 @@ def train(
         ]
         trainings = [job.open() for job in asked]
     say(*(f"note: {note}" for note in trainings[0].notes), err=True)
-    with if_interrupted(lambda: "; ".join(_kept(training.out, training.config.steps) for training in trainings)):
+    with if_interrupted(lambda: _kept(trainings)):
         done = _one(trainings[0]) if seeds == 1 else train_several(trainings, jobs, executor)
     _tell(done, as_json)
 
@@ -163,11 +163,14 @@ def _tell(done: "list[TrainedRun]", as_json: bool) -> None:
         say(f"{run.run}: {run.steps} steps{resumed}{early}{best}")
 
 
-def _kept(run: Path, steps: int) -> str:
+def _kept(trainings: "list[Training]") -> str:
+    """How far each is, and the command that resumes them all."""
     from idaq.learn.checkpoint import checkpoints, step_of
 
-    files = checkpoints(run)
-    if not files:
-        return f"{run} has no checkpoint yet; the same command begins at step 0"
+    told = list[str]()
+    for training in trainings:
+        files, steps = checkpoints(training.out), training.config.steps
+        far = f"a checkpoint of step {step_of(files[-1])} of {steps}" if files else "no checkpoint yet"
+        told.append(f"{training.out} has {far}")
     command = shlex.join(["idaq", *sys.argv[1:]])
-    return f"{run} has a checkpoint of step {step_of(files[-1])} of {steps}; this resumes it: {command}"
+    return f"{'; '.join(told)}; this resumes {'it' if len(told) == 1 else 'them'}: {command}"

@@ -6,9 +6,13 @@ import signal
 import time
 from multiprocessing.synchronize import Event
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
+from idaq.adapt.adapt import Adapted, adapt
+from idaq.adapt.results import Results
 from idaq.adapt.validation import validator
 from idaq.collect.collect import Collected, collect
 from idaq.core.errors import CheckpointError, ConfigError, DatasetError, NonFiniteError, UnknownNameError, UsageError
@@ -76,6 +80,24 @@ def test_returns_on_the_validation_tasks_stand_in_the_metrics(dataset: Dataset, 
     assert all(-100 < value < 0 for _, value in returns)
     assert seen == [int(line["step"]) for line in read_metrics(tmp_path / "run")]
     assert done.best_at == max(returns, key=lambda one: one[1])[0]
+
+
+def test_it_adapts_to_the_validation_tasks_as_asked(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To none of the test tasks: whoever chooses by those reports nothing."""
+    seen = list[Results]()
+
+    def watched(*given: Any, **more: Any) -> Adapted:
+        seen.append((done := adapt(*given, **more)).results)
+        return done
+
+    monkeypatch.setattr("idaq.adapt.validation.adapt", watched)
+    run(dataset, tmp_path / "run", config(every=60, episodes=3, strategy="posterior"))
+    (results,) = seen
+    assert {t.task_id for t in results.tasks} == {t.task_id for t in dataset.all_tasks if t.split == "validation"}
+    assert (results.config.episodes, results.config.seeds, list(results.strategies)) == (3, 1, ["posterior"])
+    assert validated(tmp_path / "run") == [(60, np.mean(results.strategies["posterior"].returns))]
 
 
 def test_weights_are_the_same_bits_with_and_without_validation(dataset: Dataset, tmp_path: Path) -> None:
@@ -183,6 +205,7 @@ def test_a_dataset_without_such_tasks_is_refused_with_the_way_to_get_them(collec
     hint = str(caught.value.hint)
     assert "idaq dataset relabel idaq/point-robot/expert-v0 NEW --split validation=" in hint
     aside = hint.partition("validation=")[2].partition(";")[0].split(",")
+    assert len(aside) == 1  # of six: the others are left to learn from
     assert set(aside) <= {str(task.task_index) for task in dataset.all_tasks if task.split == "train"}
     assert validator(dataset, small_config()) is None
 

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from cli.train import _kept
+from idaq.adapt.training import TrainJob
 from idaq.collect.collect import Collected
 from idaq.core.metrics import METRICS, read_metrics
 from idaq.learn.checkpoint import checkpoints
@@ -154,3 +156,17 @@ def test_validation_stops_early_and_says_so(idaq: Idaq, collected: Collected, tm
     fact = json.loads(idaq(*arguments, "--set", "steps=200", "--json").out)
     assert fact["early"]
     assert fact["best_at"] < fact["steps"] == fact["resumed_at"] < 200
+
+
+def test_an_interruption_of_several_runs_names_each_and_the_command_once(
+    collected: Collected, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["idaq", "train", "--seeds", "2"])
+    runs = [
+        TrainJob(dataset=str(collected.path), settings={"steps": 9}, out=tmp_path / name).open() for name in ("a", "b")
+    ]
+    (tmp_path / "a/checkpoint").mkdir(parents=True)
+    (tmp_path / "a/checkpoint/step-00000006.safetensors").touch()
+    a, b = tmp_path / "a", tmp_path / "b"
+    said = f"{a} has a checkpoint of step 6 of 9; {b} has no checkpoint yet; this resumes them: idaq train --seeds 2"
+    assert _kept(runs) == said
