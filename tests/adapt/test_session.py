@@ -417,11 +417,13 @@ def test_its_episodes_become_a_task_of_the_training_set(
     session = played(agent, robot)
     root = tmp_path / "datasets"
     written = session.to_dataset(
-        "me/point-robot/tuesday-v0", task="robot-7", params={"goal": [0.1, 0.9]}, like=own_copy, root=root
+        "me/point-robot/tuesday-v0", task="robot-7", params={"goal": [0.1, 0.9]}, like=own_copy, split="val", root=root
     )
     assert verify(written.path) == []
     alone = open_dataset(written.path)
-    assert [task.task_id for task in alone.tasks] == ["robot-7"]
+    assert [(task.task_id, task.params, task.split) for task in alone.tasks] == [
+        ("robot-7", {"goal": [0.1, 0.9]}, "val")
+    ]
     for number, episode in enumerate(session.episodes):
         np.testing.assert_array_equal(alone.episode(number).rewards, episode.rewards)
     both, duplicates = merged([open_stored(path) for path in (own_copy, written.path)], "me/point-robot/both-v0")

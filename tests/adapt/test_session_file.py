@@ -57,6 +57,7 @@ def key(name: str, value: object) -> Change:
     [
         (key("session_version", 2), "session_version 2, which this idaq does not know"),
         (key("budget", 0), "budget"),
+        (key("budget", "3"), "budget"),
         (key("generator_states", []), "0 generator states for 2 episodes"),
         (key("episodes", []), "3 generator states for 0 episodes"),
         (column("rewards", np.full(STEPS, np.nan)), "episode 1: rewards of step 0 hold NaN"),
@@ -72,6 +73,7 @@ def key(name: str, value: object) -> Change:
         ),
         (lambda _, tensors: tensors.update({"1/belief": tensors["1/belief"].astype(np.float64)}), "is not float32"),
         (lambda _, tensors: tensors.pop("0/belief"), "0/belief"),
+        (lambda record, _: record["episodes"][0].update(seed=9), "episode 0 does not agree with its digest"),
         (lambda record, _: record.update(episodes=record["episodes"] * 10**5), "generator states for 200000"),
     ],
 )
@@ -96,6 +98,17 @@ def test_it_goes_on_with_the_random_numbers_that_the_file_names(agent: Agent, tm
         return Session.load(tmp_path / "one.session", agent).next_policy().act(np.zeros(2)).tolist()
 
     assert following(lambda *_: None) != following(key("generator_states", [OTHER]))
+
+
+def test_seed_and_success_are_kept(agent: Agent, tmp_path: Path) -> None:
+    session = Session(agent, "best-of-prior", 3)
+    for seed, success in ((None, True), (2**64 - 1, False), (0, None)):
+        columns = walked(session.next_policy())
+        flags = {"terminated": columns.pop("terminations"), "truncated": columns.pop("truncations")}
+        session.record(PlayedEpisode(**columns, **flags, seed=seed, success=success))
+    session.save(tmp_path / "one.session")
+    there = Session.load(tmp_path / "one.session", agent).episodes
+    assert [(one.seed, one.success) for one in there] == [(None, True), (2**64 - 1, False), (0, None)]
 
 
 def test_what_is_not_forged_is_read(agent: Agent, file: Path) -> None:

@@ -231,3 +231,17 @@ def test_a_choice_that_fails_is_made_of_the_same_random_numbers_when_it_is_tried
     with pytest.raises(KeyboardInterrupt):
         session.next_policy()
     np.testing.assert_array_equal(session.next_policy().act(np.zeros(2)), expected)
+
+
+def test_an_action_may_be_changed_by_whoever_got_it_and_columns_lie_in_any_order(agent: Agent, tmp_path: Path) -> None:
+    session = Session(agent, "best-of-prior", 3)
+    policy = session.next_policy()
+    first = policy.act(np.zeros(2))
+    first += 1
+    assert policy.acted[0].tolist() == pytest.approx((first - 1).tolist(), abs=1e-6)
+    columns = walked(policy)
+    columns["observations"] = np.asfortranarray(columns["observations"] * [1, 1])
+    session.record(columns)
+    session.save(tmp_path / "one.session")
+    there = Session.load(tmp_path / "one.session", agent).episodes[0]
+    np.testing.assert_array_equal(there.observations, columns["observations"])
