@@ -22,8 +22,9 @@ demo: setup
 	$(BIN)/idaq adapt runs/demo
 	$(BIN)/idaq report runs/demo
 
+# A file of tests runs in one process, as many processes as cores.
 test: setup
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadfile
 
 # The inner loop: without the tests that tests/slow.txt lists, on all cores.
 quick: setup

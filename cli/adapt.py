@@ -88,7 +88,6 @@ def adapt(
         from idaq.learn.device import check_device
 
         device = check_device(device)
-    from idaq.evaluate.protocol import summarise, summary_columns, summary_notes, summary_rows
 
     if out is not None and len(runs) > 1:
         raise UsageError("--out takes the results of one run", hint="adapt the runs one by one")
@@ -110,19 +109,31 @@ def adapt(
         )
         for run in runs
     ]  # fmt: skip
+    _print(_adapted(asked, jobs, executor), as_json)
+
+
+def _adapted(asked: "list[AdaptJob]", jobs: int, executor: "ExecutorName") -> "list[Results]":
+    """Run what is missing of each run, side by side where there are several, and film what was asked for."""
     plans = [_planned(job) for job in asked]
     with if_interrupted(lambda: "; ".join(_told(planned) for planned in plans)):
         if len(asked) == 1:
             results = [adapt_run(planned) for planned in plans]
         else:
             results = _several(asked, plans, jobs, executor)
-        for planned in plans if video else []:
-            film_run(planned)
+        for job, planned in zip(asked, plans, strict=True):
+            if job.traced:
+                film_run(planned)
+    return results
+
+
+def _print(results: "list[Results]", as_json: bool) -> None:
+    """The summary of the strategies that all runs have."""
+    from idaq.core.config import to_mapping
+    from idaq.evaluate.protocol import summarise, summary_columns, summary_notes, summary_rows
+
     common = set.intersection(*(set(result.strategies) for result in results))
     summary = summarise([_restricted(result, common) for result in results])
     if as_json:
-        from idaq.core.config import to_mapping
-
         print_json(to_mapping(summary))
         return
     print_table(f"Return of fresh episodes on {results[0].dataset_id}", summary_columns(summary), summary_rows(summary))
@@ -154,8 +165,7 @@ def _planned(job: "AdaptJob") -> "Adaptation":
     """What is to be run, told."""
     from idaq.adapt.results import RESULTS
 
-    planned, notes = job.plan()
-    say(*(f"note: {note}" for note in notes), err=True)
+    planned = job.plan(lambda note: say(f"note: {note}", err=True))
     kept = [name for name in planned.there.strategies if name not in planned.to_run]
     to_run = ", ".join(planned.to_run) or "nothing"
     say(f"{planned.out / RESULTS}: kept {', '.join(kept) or 'nothing'}; to run {to_run}", err=True)

@@ -88,12 +88,13 @@ def _planned(run: Path, target: Path, asked: EnvAsked) -> "SystemRun":
 
 
 def _played(planned: "SystemRun", env: str) -> "SystemRecord":
-    left = planned.session.budget - len(planned.session.episodes) + planned.settings.fresh
+    fresh = max(0, planned.settings.fresh - len(planned.fresh))
+    left = planned.session.budget - len(planned.session.episodes) + fresh
     with progress(f"adapting to {env}", left, "episodes") as advance:
 
         def each(stage: str, episode: "PlayedEpisode") -> None:
             advance(1)
-            number = len(planned.session.episodes) if stage == "adapt" else "fresh"
+            number = len(planned.session.episodes) if stage == "adapt" else f"fresh {len(planned.fresh)}"
             say(f"episode {number}: return {episode.total_reward:.3f}, {len(episode)} steps", err=True)
 
         return planned.run(each)

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -19,11 +20,8 @@ ALL = sorted(DOCS.rglob("*.md"))
 ELSEWHERE = {"architecture.md": "tests/cli/test_documents.py", "testing.md": "tests/testing/test_suites.py"}
 """pages whose blocks another test runs"""
 PAGES = [page for page in ALL if page.name not in ELSEWHERE]
-RUN = [
-    page
-    for page in PAGES
-    if any(block.language in ("python", "bash") and not block.why_not_run for block in blocks(page))
-]
+RUN = [page for page in PAGES if any(b.language in ("python", "bash") and not b.why_not_run for b in blocks(page))]
+RUN.sort(key=lambda page: continued(page) is not None)  # a page's time is then its own
 FULL_SIZE = {"quickstart.md", "measured.md", *(path.name for path in (DOCS / "howto").glob("*.md"))}
 """pages whose commands are cut to a size that a test can wait for; nothing else about them changes"""
 SHORTER = {"collect": SMALL, "train": settings(QUICK), "adapt": settings(BRIEF)}
@@ -44,7 +42,9 @@ def walk(tmp_path_factory: pytest.TempPathFactory) -> Walk:
     def run(page: Path) -> Path:
         if page not in folders:
             before = continued(page)
-            place = run(before).parent if before else tmp_path_factory.mktemp(page.stem)
+            place = tmp_path_factory.mktemp(page.stem)
+            if before:
+                shutil.copytree(run(before).parent, place, dirs_exist_ok=True)
             folders[page] = place / "work"
             folders[page].mkdir(exist_ok=True)
             _run(page, folders[page])

@@ -221,11 +221,20 @@ def _run(
         role=strategy.role,
         settings=settings,
         returns=np.stack([batch.returns for batch in fresh]).reshape(shape).tolist(),
-        success=np.stack([batch.success for batch in fresh]).reshape(shape).tolist(),
+        success=_known_success(problems, np.stack([batch.success for batch in fresh]).reshape(shape)),
         explored=np.stack([batch.returns for batch in history.episodes]).reshape(shape).tolist(),
         reference=strategy.reference_stage,
     )
     return history, result, fresh[-1]
+
+
+def _known_success(problems: Problems, success_RNS: NDArray[np.bool_]) -> list[list[list[bool | None]]]:
+    """The same as lists, with None on tasks that do not say what success is."""
+    defined = [task.success is not None for task in problems.tasks]
+    return [
+        [seeds if known else [None] * len(seeds) for known, seeds in zip(defined, report, strict=True)]
+        for report in success_RNS.tolist()
+    ]
 
 
 def checked_policy(policy: object, what: str, problems: int) -> Policy:

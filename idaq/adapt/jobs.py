@@ -1,6 +1,6 @@
 """An adaptation as a user asks for it, by names: it can be sent to another process or machine."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,10 +32,12 @@ class AdaptJob:
     force: bool = False
     allow: tuple[str, ...] = ()
 
-    def plan(self) -> tuple[Adaptation, tuple[str, ...]]:
-        """What is there and what is to be run, and what is missing or left out, in words. Raises as `load_run` does."""
+    def plan(self, tell: Callable[[str], object] = lambda _note: None) -> Adaptation:
+        """What is there and what is to be run; `tell` is given what is missing or left out. Raises as `load_run`."""
         trained = load_run(self.run, self.root, allow=self.allow, device=self.device)
-        defaults, notes = trained.defaults, trained.notes
+        defaults = trained.defaults
+        for note in trained.notes:
+            tell(note)
         if self.traced and not self.settings and not self.force and (self.out / RESULTS).exists():
             there = read_results(self.out)
             own = {STRATEGY: there.strategies[STRATEGY].settings} if STRATEGY in there.strategies else {}
@@ -43,17 +45,18 @@ class AdaptJob:
         chosen = adaptation_plan(self.names, self.settings, defaults, allow=self.allow)
         if self.names is None:
             chosen, left_out = trained.able(chosen)
-            notes += left_out
+            for note in left_out:
+                tell(note)
         again = set(chosen.strategies) if self.force else {STRATEGY} if self.traced and not has_trace(self.out) else ()
         planned = resume_adaptation(
             self.out, trained.agent, trained.data, chosen, again=again, force=self.force, allow=self.allow
         )
         if planned.to_run:
             find_family(planned.family, self.allow)  # said before anything is started
-        return planned, notes
+        return planned
 
     def adapt(self) -> Results:
         """The whole of it, in a worker."""
-        planned, _ = self.plan()
+        planned = self.plan()
         use_threads(planned.plan.config.threads)
         return planned.run()

@@ -44,8 +44,8 @@ class StrategyResult:
     """of the strategy"""
     returns: list[list[list[float]]]
     """(R, N, S) return of a fresh episode after `report_at[r]` adaptation episodes"""
-    success: list[list[list[bool]]]
-    """(R, N, S) of the same episodes"""
+    success: list[list[list[bool | None]]]
+    """(R, N, S) of the same episodes; None on a task that does not say what success is"""
     explored: list[list[list[float]]]
     """(E, N, S) return of each adaptation episode"""
     reference: Annotated[int, Field(ge=0)] = 0

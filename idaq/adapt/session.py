@@ -7,8 +7,9 @@ the same, to the bit.
 import warnings
 from collections.abc import Collection, Mapping
 from dataclasses import replace
+from operator import index
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsIndex, cast
 
 import numpy as np
 
@@ -19,9 +20,9 @@ from idaq.adapt.session_file import SessionRecord, StoredSession, read_session, 
 from idaq.adapt.strategy import STRATEGIES, Strategy
 from idaq.adapt.system import SystemPolicy, as_batch, as_episode
 from idaq.core.config import from_mapping, to_mapping
-from idaq.core.errors import PluginError, RunError, UsageError
+from idaq.core.errors import NonFiniteError, PluginError, RunError, UsageError
 from idaq.core.outside import raised_as
-from idaq.core.registry import check_document
+from idaq.core.registry import check_document, missing_members
 from idaq.core.seeds import generator, rng_state, set_rng_state
 from idaq.core.text import printable
 from idaq.core.types import TaskParams
@@ -59,9 +60,14 @@ class Session:
         seed: int = 0,
         settings: Mapping[str, Any] | None = None,
     ) -> None:
-        if budget < 1:
-            raise UsageError(f"a budget of {budget} episodes was asked for", hint="1 or more")
-        self.agent, self.budget, self.seed = agent, budget, seed
+        if missing_members(Agent, agent):
+            raise UsageError(f"{agent!r:.80} is no agent", hint='idaq.load_agent("runs/push")')
+        if not isinstance(cast(object, strategy), str | Strategy):
+            raise UsageError(
+                f"{strategy!r:.80} is no strategy", hint="a name, or Mine() of a class Mine(idaq.Strategy)"
+            )
+        self.agent = agent
+        self.budget, self.seed = _whole("a budget", budget, 1), _whole("a seed", seed, 0)
         self.name = strategy if isinstance(strategy, str) else _reference(strategy)
         chosen = STRATEGIES.get(strategy) if isinstance(strategy, str) else strategy
         self.strategy: Strategy = from_mapping(
@@ -76,8 +82,8 @@ class Session:
         """the generator's state before each episode's policy was chosen"""
         self._history = self._new_history()
         self._pending: SystemPolicy | None = None
-        self._file: tuple[Path, str] | None = None
-        """where the session was saved last, and the digest of what was written"""
+        self._files: dict[Path, str] = {}
+        """where the session was saved, and the digest of what was written"""
 
     def __repr__(self) -> str:
         return f"Session({self.name}, {len(self._played)} of {self.budget} episodes)"
@@ -107,7 +113,11 @@ class Session:
                 raise RunError(f"all {self.budget} episodes are recorded", hint="session.deploy() gives the policy")
             self._note_reference_stage()
             state = rng_state(self._history.rng)
-            self._pending = SystemPolicy(self._explore(self._history), self.agent)
+            try:
+                self._pending = SystemPolicy(self._explore(self._history), self.agent)
+            except BaseException:  # the next try draws the same numbers
+                set_rng_state(self._history.rng, state)
+                raise
             self._before.append(state)
         return self._pending
 
@@ -143,9 +153,11 @@ class Session:
         if not self._played:
             raise RunError("nothing to deploy: no episode is recorded", hint="session.record() takes an episode")
         state = rng_state(self._history.rng)
-        with raised_as(RunError, f"strategy {self.name}"):
-            policy = checked_policy(self.strategy.deploy(self._history), f"deploy of strategy {self.name}", 1)
-        set_rng_state(self._history.rng, state)
+        try:
+            with raised_as(RunError, f"strategy {self.name}"):
+                policy = checked_policy(self.strategy.deploy(self._history), f"deploy of strategy {self.name}", 1)
+        finally:
+            set_rng_state(self._history.rng, state)
         words = f"that {self.name} deploys after {len(self._played)} episodes on one system"
         return SystemPolicy(policy, self.agent, PolicySource(belief=words))
 
@@ -155,8 +167,8 @@ class Session:
         Raises RunError where the file holds what this session has not written or loaded, unless `force`.
         """
         target = Path(path).expanduser()
-        known = self._file[1] if self._file is not None and self._file[0] == target.resolve() else None
-        self._file = target.resolve(), write_session(target, self._stored(), known, force=force)
+        place = target.resolve()
+        self._files[place] = write_session(target, self._stored(), self._files.get(place), force=force)
 
     def to_dataset(
         self,
@@ -199,6 +211,7 @@ class Session:
             raise RunError(
                 f"{source} is of another agent than the one given", hint="load the run that it was made with"
             )
+        episodes = [_as_recorded(source, number, one, agent) for number, one in enumerate(stored.episodes)]
         check_document(record.settings, f"the settings in {source}", allow)
         session = cls(
             agent,
@@ -207,10 +220,10 @@ class Session:
             seed=record.seed,
             settings=record.settings,
         )
-        session.name, session.notes, session._played = record.strategy, list(record.notes), list(stored.episodes)
+        session.name, session.notes, session._played = record.strategy, list(record.notes), episodes
         session._before = [*record.generator_states[:-1]]
         session._relive(record.generator_states[-1], stored.beliefs)
-        session._file = source.resolve(), digest
+        session._files[source.resolve()] = digest
         return session
 
     def _stored(self) -> StoredSession:
@@ -276,7 +289,27 @@ class Session:
 
 
 def _reference(strategy: Strategy) -> str:
-    return f"{type(strategy).__module__}:{type(strategy).__qualname__}"
+    """By which it is found again: a built-in one by its name, as no file leads to an import."""
+    reference = f"{type(strategy).__module__}:{type(strategy).__qualname__}"
+    return next((name for name, thing in STRATEGIES.builtin.items() if thing == reference), reference)
+
+
+def _whole(what: str, value: object, least: int) -> int:
+    """A whole number that a session file can hold. Raises UsageError."""
+    number = index(value) if isinstance(value, SupportsIndex) else -1
+    if not least <= number < 2**64:
+        raise UsageError(f"{what} of {value!r:.40} was asked for", hint=f"a whole number, {least} or more, below 2**64")
+    return number
+
+
+def _as_recorded(source: Path, number: int, episode: PlayedEpisode, agent: Agent) -> PlayedEpisode:
+    """An episode of a file. Raises RunError for what `record` would not have taken."""
+    try:
+        return as_episode(episode, agent.spec)
+    except (UsageError, NonFiniteError) as error:
+        raise RunError(
+            f"{source} is damaged: episode {number}: {error.message}", hint="take an older copy of it"
+        ) from None
 
 
 def _assumptions(episode: PlayedEpisode, policy: SystemPolicy) -> list[str]:
@@ -284,14 +317,25 @@ def _assumptions(episode: PlayedEpisode, policy: SystemPolicy) -> list[str]:
     found = list[str]()
     if not (episode.terminated[-1] or episode.truncated[-1]):
         found.append("it has no end: taken as a time limit (truncated)")
-    acted = policy.acted
+    acted, saw = policy.acted, policy.saw
     if len(acted) == len(episode):
-        others = int((~np.isclose(np.stack(acted), episode.actions, rtol=1e-4, atol=1e-6)).any(1).sum())
-        if others:
+        if others := _others(acted, episode.actions):
             found.append(f"{others} of {len(episode)} actions are not those that the policy gave")
+        if others := _others(saw, episode.observations[:-1]):
+            found.append(
+                f"{others} of {len(episode)} observations are not those that the policy acted on;"
+                " one array, changed in place, must be copied for each step"
+            )
     elif acted:
         found.append(f"the policy acted {len(acted)} times in an episode of {len(episode)} steps")
+    if policy.begun > 1 and not isinstance(policy.policy, BeliefPolicy):
+        found.append("the policy has a memory, and had begun an episode before: session.discard() wipes that out")
     return found
+
+
+def _others(given: list[Any], recorded: Any) -> int:
+    """Rows that are not the same but for rounding."""
+    return int((~np.isclose(np.stack(given), recorded, rtol=1e-4, atol=1e-6)).any(1).sum())
 
 
 def _ended(episode: PlayedEpisode) -> PlayedEpisode:

@@ -18,6 +18,7 @@ from idaq.core.config import canonical_json, config, from_mapping, to_mapping
 from idaq.core.digest import EPISODE_FIELDS, episode_digest
 from idaq.core.errors import ConfigError, CorruptDatasetError, RunError
 from idaq.core.files import parse_json, write_bytes
+from idaq.core.plain import is_table
 from idaq.core.reading import LARGEST_TABLE, read_document
 from idaq.core.types import AtLeastOne, Floats, PlainData, Sha256, VersionOne
 from idaq.tasks.systems import PlayedEpisode
@@ -67,10 +68,15 @@ def write_session(path: Path, session: StoredSession, known: str | None, *, forc
     """Write a session, whole or not at all; returns the SHA-256 of the file.
 
     `known` is the digest that the file had when the session was saved or loaded there. Raises RunError where the file
-    is another one by now, unless `force`.
+    is another one by now, unless `force`, and for more than can be read again.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     content = _pack(session)
+    if len(content) > LARGEST_TABLE:
+        raise RunError(
+            f"the session has {len(content)} bytes; {LARGEST_TABLE} can be read again",
+            hint="session.to_dataset() keeps the episodes",
+        )
     with FileLock(path.with_name(f".{path.name}.lock")):
         if path.exists() and not force and _digest(read_document(path, LARGEST_TABLE)) != known:
             raise RunError(
@@ -107,18 +113,25 @@ def _pack(session: StoredSession) -> bytes:
 def _unpack(content: bytes, path: Path) -> StoredSession:
     tensors = load(content)
     header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-    text = header.get("__metadata__", {}).get(_KEY)
+    metadata = header.get("__metadata__")
+    text = metadata.get(_KEY) if is_table(metadata) else None
     if text is None:
         raise ValueError(f"its header has no {_KEY}")
-    record = from_mapping(SessionRecord, parse_json(text, str(path)), where=str(path), strict=True)
+    stated = parse_json(text, str(path))
+    version = stated.get("session_version") if is_table(stated) else None
+    if type(version) is int and version > 1:
+        raise RunError(f"{path} is of session_version {version}, which this idaq does not know", hint="upgrade idaq")
+    record = from_mapping(SessionRecord, stated, where=str(path), strict=True)
     if len(record.generator_states) != len(record.episodes) + 1:
         raise ValueError(f"{len(record.generator_states)} generator states for {len(record.episodes)} episodes")
     episodes = list[PlayedEpisode]()
     for number, entry in enumerate(record.episodes):
-        columns = {name: tensors[f"{number}/{name}"] for name in EPISODE_FIELDS}
+        columns = {name: np.asarray(tensors[f"{number}/{name}"]) for name in EPISODE_FIELDS}
         episode = PlayedEpisode(**columns, success=entry.success, seed=entry.seed)
         if _of(episode) != entry.digest:
             raise ValueError(f"episode {number} does not agree with its digest")
+        if tensors[f"{number}/belief"].dtype != np.float32:
+            raise ValueError(f"the belief of episode {number} is not float32")
         episodes.append(episode)
     return StoredSession(
         record=record,

@@ -36,25 +36,33 @@ class SystemPolicy:
 
     def __init__(self, policy: Policy, agent: Agent, source: PolicySource | None = None) -> None:
         self.policy, self.agent, self.source = policy, agent, source
+        self.saw: list[Array] = []
+        """the observations (D,) since `reset`"""
         self.acted: list[Array] = []
-        """the actions given since `reset`"""
+        """the actions given for them"""
+        self.begun = 0
+        """times that an episode has begun"""
 
     def reset(self) -> None:
         """An episode begins."""
+        self.begun += 1
+        self.saw.clear()
         self.acted.clear()
         self.policy.reset()
 
     def act(self, observation: object) -> Array:
         """The action (A,) for an observation of D numbers. Raises UsageError, NonFiniteError for another."""
-        seen = np.asarray(observation)
-        if seen.size != self.agent.spec.observation_size or seen.dtype.kind not in "fiu":
+        seen = _numbers("an observation", observation)
+        if seen.size != self.agent.spec.observation_size:
             raise UsageError(
                 f"an observation of {seen.dtype} {seen.shape} was given;"
                 f" {self.agent.spec.observation_size} numbers are needed"
             )
-        if not np.isfinite(seen).all():
-            raise NonFiniteError(f"the observation at step {len(self.acted)} holds NaN or infinity")
+        if not _finite(seen).all():
+            step = len(self.acted)
+            raise NonFiniteError(f"the observation at step {step} holds NaN, infinity, or what float32 does not hold")
         action = np.asarray(self.policy.act(seen.reshape(1, -1)))[0]
+        self.saw.append(seen.ravel())
         self.acted.append(action)
         return action.copy()
 
@@ -84,8 +92,8 @@ def as_episode(given: object, spec: AgentSpec) -> PlayedEpisode:
         observations=_rows("observations", columns["observations"], spec.observation_size),
         actions=_rows("actions", columns["actions"], spec.action_size),
         rewards=_numbers("rewards", columns["rewards"]).reshape(-1),
-        terminated=np.asarray(columns["terminated"]).astype(bool).reshape(-1),
-        truncated=np.asarray(columns["truncated"]).astype(bool).reshape(-1),
+        terminated=_flags("terminated", columns["terminated"]),
+        truncated=_flags("truncated", columns["truncated"]),
         success=given.success if isinstance(given, PlayedEpisode) else None,
         seed=given.seed if isinstance(given, PlayedEpisode) else None,
     )
@@ -106,9 +114,15 @@ def _of_steps(steps: Sequence[object]) -> dict[str, object]:
             )
     names = ("actions", "rewards", "terminated", "truncated")
     return {
-        "observations": np.stack([*(row[0] for row in rows), rows[-1][3]]),
-        **{name: np.stack([row[i] for row in rows]) for name, i in zip(names, (1, 2, 4, 5), strict=True)},
+        "observations": _stacked("observations", [*(row[0] for row in rows), rows[-1][3]]),
+        **{name: _stacked(name, [row[i] for row in rows]) for name, i in zip(names, (1, 2, 4, 5), strict=True)},
     }
+
+
+def _stacked(name: str, rows: list[Array]) -> Array:
+    if len(shapes := {row.shape for row in rows}) > 1:
+        raise UsageError(f"{name} have rows of the shapes {', '.join(map(str, sorted(shapes)))}")
+    return np.stack(rows)
 
 
 def _step(number: int, given: object) -> list[Array]:
@@ -116,11 +130,11 @@ def _step(number: int, given: object) -> list[Array]:
         step = cast(Mapping[str, object], given)
         if missing := [name for name in _STEP if name not in step]:
             raise UsageError(f"step {number} lacks {', '.join(missing)}", hint=f"a step has {', '.join(_STEP)}")
-        return [np.asarray(step[name]) for name in _STEP]
+        return [_numbers(f"{name} of step {number}", step[name]) for name in _STEP]
     values = list(cast(Sequence[object], given)) if isinstance(given, Sequence) else []
     if len(values) != len(_STEP):
         raise UsageError(f"step {number} is {given!r:.60}", hint=f"a step is ({', '.join(_STEP)})")
-    return [np.asarray(value) for value in values]
+    return [_numbers(f"{name} of step {number}", value) for name, value in zip(_STEP, values, strict=True)]
 
 
 def _of_columns(given: object) -> dict[str, object]:
@@ -138,20 +152,35 @@ def _of_columns(given: object) -> dict[str, object]:
     return found
 
 
-def _numbers(name: str, column: object) -> NDArray[Any]:
+def _numbers(name: str, given: object) -> NDArray[Any]:
+    """A copy: whose array it is may change it in place."""
     try:
-        array = np.asarray(column)
+        array = np.array(given)
     except ValueError as error:  # rows of different lengths
-        raise UsageError(f"{name} are no array: {error}") from None
+        raise UsageError(f"{name}: no array: {error}") from None
     if array.dtype.kind not in "fiub":
-        raise UsageError(f"{name} are of {array.dtype}; numbers are needed")
+        raise UsageError(f"{name}: numbers are needed, got {array.dtype}")
     return array
+
+
+def _flags(name: str, column: object) -> NDArray[np.bool_]:
+    """(T,)"""
+    array = _numbers(name, column)
+    if not np.isin(array, (0, 1)).all():
+        raise UsageError(f"{name}: true and false are needed, got {array[~np.isin(array, (0, 1))][0]}")
+    return array.astype(bool).reshape(-1)
+
+
+def _finite(array: Array) -> NDArray[np.bool_]:
+    """Where float32 holds a number."""
+    with np.errstate(over="ignore"):
+        return np.isfinite(array.astype(np.float32))
 
 
 def _rows(name: str, column: object, width: int) -> NDArray[Any]:
     """(T, width), flattened where the system's have more axes."""
     array = _numbers(name, column)
-    if not len(array) or array.size != len(array) * width:
+    if not array.ndim or not len(array) or array.size != len(array) * width:
         raise UsageError(f"{name} have the shape {array.shape}; the agent knows rows of {width} numbers")
     return array.reshape(len(array), width)
 
@@ -167,8 +196,7 @@ def _check(episode: Episode) -> None:
             hint="T rewards, actions and flags go with T + 1 observations: the last one too",
         )
     for name in ("observations", "actions", "rewards"):
-        with np.errstate(over="ignore"):
-            finite = np.isfinite(getattr(episode, name).astype(np.float32)).reshape(len(getattr(episode, name)), -1)
+        finite = _finite(getattr(episode, name)).reshape(len(getattr(episode, name)), -1)
         if not finite.all():
             row = int(np.flatnonzero(~finite.all(1))[0])
             hint = "session.discard() and run the episode again"

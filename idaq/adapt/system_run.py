@@ -3,7 +3,8 @@
 The folder holds `adaptation.session`, `system.json`, and, once it is finished, `policy/`.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, cast
@@ -16,7 +17,7 @@ from pydantic import Field
 from idaq.adapt.session import Session
 from idaq.adapt.strategy import Strategy
 from idaq.core.config import config, from_mapping, to_mapping
-from idaq.core.errors import ConfigError, CorruptDatasetError, DeployError, RunError, UsageError
+from idaq.core.errors import ConfigError, CorruptDatasetError, DeployError, PluginError, RunError, UsageError
 from idaq.core.files import read_json, write_json
 from idaq.core.outside import raised_as
 from idaq.core.seeds import episode_seed
@@ -85,41 +86,56 @@ class SystemRecord:
 
 @dataclass(kw_only=True)
 class SystemRun:
-    """One environment, one session, one folder."""
+    """One environment, one session, one folder, which is locked until it has run."""
 
     out: Path
     env: Env
     session: Session
     settings: SystemSettings
     notes: list[str]
+    fresh: list[Outcome]
+    """of the deployed policy, so far"""
+    lock: FileLock
 
     def run(self, each: Callable[[str, PlayedEpisode], object]) -> SystemRecord:
         """Play what is left of the budget, then fresh episodes; `each` is told a stage (adapt, fresh) and its episode.
 
-        Every episode is kept as soon as it ends. Raises RunError for an environment that fails, or another process that
-        adapts into the folder, NonFiniteError for NaN.
+        Every episode is kept as soon as it ends, and the environment is closed. Raises RunError for an environment that
+        fails, NonFiniteError for NaN.
         """
-        lock = FileLock(self.out / LOCK)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            raise RunError(
-                f"another process adapts into {self.out}", hint="wait for it, or choose another --out"
-            ) from None
-        with lock, raised_as(RunError, f"the environment {self.settings.env}"):
-            while not self.session.done:
-                policy = self.session.next_policy()
-                episode = self._play(policy, len(self.session.episodes))
-                self.session.record(episode)
-                self.session.save(self.out / SESSION)
-                each("adapt", episode)
-            fresh = [self._fresh(number, each) for number in range(self.settings.fresh)]
-            self._save_policy()
-        record = self.record(fresh)
+        with self.lock:
+            self.lock.release()  # that of `start_system`
+            try:
+                with raised_as(RunError, f"the environment {self.settings.env}"):
+                    self._adapt(each)
+                    self._save_policy()
+                    self._play_fresh(each)
+            finally:
+                _close(self.env, self.notes)
+            return self.write()
+
+    def write(self) -> SystemRecord:
+        """What is known so far, into system.json."""
+        record = self.record()
         write_json(self.out / SYSTEM, to_mapping(record))
         return record
 
-    def record(self, fresh: Collection[PlayedEpisode] = ()) -> SystemRecord:
+    def _adapt(self, each: Callable[[str, PlayedEpisode], object]) -> None:
+        while not self.session.done:
+            policy = self.session.next_policy()
+            episode = self._play(policy, len(self.session.episodes))
+            self.session.record(episode)
+            self.session.save(self.out / SESSION)
+            each("adapt", episode)
+
+    def _play_fresh(self, each: Callable[[str, PlayedEpisode], object]) -> None:
+        while len(self.fresh) < self.settings.fresh:
+            episode = self._play(self.session.deploy(), _FRESH + len(self.fresh))
+            self.fresh.append(_outcome(episode))
+            self.write()
+            each("fresh", episode)
+
+    def record(self) -> SystemRecord:
         """What is known so far."""
         return SystemRecord(
             agent_digest=weights_digest(self.session.agent),
@@ -128,7 +144,7 @@ class SystemRun:
             reference=self.session.strategy.reference_stage,
             notes=[*self.notes, *(note for note in self.session.notes if note not in self.notes)],
             episodes=[_outcome(episode) for episode in self.session.episodes],
-            fresh=[_outcome(episode) for episode in fresh],
+            fresh=self.fresh,
         )
 
     def _save_policy(self) -> None:
@@ -137,11 +153,6 @@ class SystemRun:
             self.session.deploy().save(self.out / POLICY_FOLDER, force=True)
         except DeployError as error:
             self.notes.append(f"no policy folder is written: {error.message}")
-
-    def _fresh(self, number: int, each: Callable[[str, PlayedEpisode], object]) -> PlayedEpisode:
-        episode = self._play(self.session.deploy(), _FRESH + number)
-        each("fresh", episode)
-        return episode
 
     def _play(self, policy: Any, number: int) -> PlayedEpisode:
         seed = episode_seed(self.settings.seed, *_AMONG_TASKS, number) % 2**32  # what many simulators take
@@ -154,24 +165,56 @@ def start_system(
     """Begin an adaptation in `out`, or resume the one that is there.
 
     Raises UsageError or PluginError for an environment that cannot be made or that the agent does not fit, RunError
-    where `out` holds one with other settings or of another agent, unless `force`, which begins anew.
+    where `out` holds one with other settings or of another agent, unless `force`, which begins anew; and where another
+    process adapts into it.
     """
-    env = make_env(settings.env, settings.env_settings)
-    notes = _check_fits(env, agent.spec, settings.env)
-    out.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as if_it_fails:
+        env = make_env(settings.env, settings.env_settings)
+        if_it_fails.callback(_close, env, [])
+        notes = _check_fits(env, agent.spec, settings.env)
+        out.mkdir(parents=True, exist_ok=True)
+        lock = _locked(out)
+        if_it_fails.callback(lock.release)
+        session, fresh = _there(out, agent, strategy, settings, force)
+        run = SystemRun(out=out, env=env, session=session, settings=settings, notes=notes, fresh=fresh, lock=lock)
+        run.write()
+        if_it_fails.pop_all()
+    return run
+
+
+def _there(
+    out: Path, agent: Agent, strategy: Strategy, settings: SystemSettings, force: bool
+) -> tuple[Session, list[Outcome]]:
+    """The session of a folder, or a new one, and the fresh episodes that were played after it."""
     if force:
         for name in (SESSION, SYSTEM):
             (out / name).unlink(missing_ok=True)
-    if (out / SYSTEM).exists():
-        _check_same(out, read_system(out).settings, settings)
+    there = read_system(out) if (out / SYSTEM).exists() else None
+    if there is not None:
+        _check_same(out, there.settings, settings)
     if (out / SESSION).exists():
         session = Session.load(out / SESSION, agent, allow=_trusted(settings))
-    else:
-        session = Session(agent, strategy, settings.episodes, seed=settings.seed)
-        session.name = settings.strategy
-    run = SystemRun(out=out, env=env, session=session, settings=settings, notes=notes)
-    write_json(out / SYSTEM, to_mapping(run.record()))
-    return run
+        return session, there.fresh if there is not None and session.done else []
+    session = Session(agent, strategy, settings.episodes, seed=settings.seed)
+    session.name = settings.strategy
+    return session, []
+
+
+def _locked(out: Path) -> FileLock:
+    lock = FileLock(out / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise RunError(f"another process adapts into {out}", hint="wait for it, or choose another --out") from None
+    return lock
+
+
+def _close(env: Env, notes: list[str]) -> None:
+    """An environment that fails in closing is noted: the episodes are there."""
+    try:
+        env.close()
+    except Exception as error:
+        notes.append(f"closing the environment raised {type(error).__name__}: {error}"[:200])
 
 
 def read_system(out: Path) -> SystemRecord:
@@ -199,7 +242,8 @@ def _trusted(settings: SystemSettings) -> list[str]:
 
 def _check_fits(env: Env, spec: AgentSpec, name: str) -> list[str]:
     """Notes on spaces that differ a little. Raises UsageError where the agent cannot act in the environment."""
-    seen, acts = env.observation_space, env.action_space
+    with raised_as(PluginError, f"the spaces of {name}"):
+        seen, acts = env.observation_space, env.action_space
     if not (isinstance(seen, gym.spaces.Box) and isinstance(acts, gym.spaces.Box)):
         raise UsageError(f"{name} has the spaces {seen} and {acts}; the agent knows boxes of numbers")
     sizes = (int(np.prod(seen.shape)), int(np.prod(acts.shape)))

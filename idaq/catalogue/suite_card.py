@@ -15,7 +15,7 @@ from idaq.catalogue.suite import BASELINES, DATA, SetData, SuiteBaselines, Suite
 from idaq.core.config import read_toml
 from idaq.core.files import write_text
 from idaq.evaluate.markdown import percent, table
-from idaq.evaluate.protocol import METHOD, OFFLINE, PRIOR, Summary, headline, interval, number, steering_note
+from idaq.evaluate.protocol import METHOD, OFFLINE, PRIOR, Summary, headline, interval, number, solved, steering_note
 from idaq.evaluate.statistics import LEVEL, Estimate
 
 CONTROLS = (PRIOR, "random-first", "posterior", OFFLINE)
@@ -99,7 +99,7 @@ def _scores_row(name: str, summary: Summary, data: SetData) -> list[str]:
         interval(last.mean),
         emphasised(f"{last.mean.value / data.mean:.2f}", over),
         "unknown" if over is None else f"{number(over.value)} ({interval(over)})",
-        f"{last.success.value:.0%}",
+        solved(last),
         *controls,
         f"{summary.behaviour / data.mean:.2f}",
         f"{data.maximum / data.mean:.2f}",

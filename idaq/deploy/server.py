@@ -169,8 +169,10 @@ def listen_unix(path: Path) -> Generator[Listening]:
 
 
 def _remove_left_socket(path: Path) -> None:
-    """Remove the file of a server that was killed. Raises DeployError where one answers, OSError from `bind` else."""
+    """Remove the file of a server that was killed. Raises DeployError where one answers, or another file is there."""
     if not path.is_socket():
+        if path.exists():
+            raise DeployError(f"{path} is there, and is no socket", hint="choose another --socket")
         return
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
         try:

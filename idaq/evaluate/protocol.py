@@ -11,7 +11,7 @@ from idaq.adapt.results import Results
 from idaq.core.config import config, to_mapping
 from idaq.core.errors import RunError
 from idaq.core.types import AtLeastOne, Doubles, PlainData
-from idaq.evaluate.markdown import table
+from idaq.evaluate.markdown import percent, table
 from idaq.evaluate.statistics import (
     LEVEL,
     RESAMPLES,
@@ -41,8 +41,8 @@ class Report:
     """adaptation episodes before"""
     mean: Estimate
     iqm: Estimate
-    success: Estimate
-    """share of fresh episodes that solve their task"""
+    success: Estimate | None
+    """share of fresh episodes that solve their task; None where a task does not say what success is"""
     share: float | None
     """of the way from random actions to the behaviour policies on the same tasks: a ratio of means; None where the
     behaviour does not beat random actions"""
@@ -155,7 +155,7 @@ def _report(
         episodes=episodes,
         mean=estimate(mean, scores),
         iqm=estimate(interquartile_mean, scores),
-        success=estimate(mean, success),
+        success=None if np.isnan(success).any() else estimate(mean, success),
         share=share,
         over_prior=None if beside is None else estimate(mean_difference, scores, beside),
         reference_stage=episodes <= max(r.strategies[name].reference for r in results),
@@ -224,7 +224,7 @@ def verdict(summary: Summary) -> str:
             f": {last.share:.0%} of the way from random actions ({number(summary.random)}) to the behaviour policies"
             f" of the same tasks ({number(summary.behaviour)})"
         )
-    said += f". It solves {last.success.value:.0%} of the fresh episodes."
+    said += "." if last.success is None else f". It solves {last.success.value:.0%} of the fresh episodes."
     if last.reference_stage:
         said += f" It was still in its reference stage: this is what {PRIOR} does."
     return said if summary.lead is None else f"{said} {_compared(summary, summary.lead)}"
@@ -258,7 +258,12 @@ def _return(report: Report) -> str:
 def _last_cells(report: Report) -> list[str]:
     over = "" if report.over_prior is None else f"{number(report.over_prior.value)} ({interval(report.over_prior)})"
     share = "" if report.share is None else f"{report.share:.0%}"
-    return [interval(report.mean), over, number(report.iqm.value), f"{report.success.value:.0%}", share]
+    return [interval(report.mean), over, number(report.iqm.value), solved(report), share]
+
+
+def solved(report: Report) -> str:
+    """The share of fresh episodes that solve their task, in words."""
+    return percent(None if report.success is None else report.success.value)
 
 
 def headline(roles: Mapping[str, Role]) -> str:
@@ -278,7 +283,7 @@ def _lead(last: dict[str, Doubles], roles: Mapping[str, Role]) -> Lead | None:
 
 
 def _scores(
-    runs: Sequence[list[list[list[float]]]] | Sequence[list[list[list[bool]]]], of: Results, name: str
+    runs: Sequence[list[list[list[float]]]] | Sequence[list[list[list[bool | None]]]], of: Results, name: str
 ) -> Doubles:
     """(reports, runs, tasks) of one strategy, adaptation seeds averaged."""
     shape = (len(runs), len(of.config.report_at), len(of.tasks), of.config.seeds)

@@ -4,6 +4,7 @@ Shapes: F frames, H x W pixels, Z latent.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from idaq.core.errors import UsageError
+from idaq.core.errors import RunError, UsageError
 from idaq.core.files import replacing
+from idaq.core.outside import raised_as
 from idaq.core.types import Advance, Array, ignore_progress
 from idaq.evaluate.protocol import number
 from idaq.tasks import Family
@@ -82,13 +84,13 @@ def play(agent: "Agent", family: Family, task: int, z_Z: Array) -> NDArray[np.ui
 def film_system(env: Env, policy: Acts, max_steps: int | None = None) -> Scene:
     """A fresh episode of a policy on an environment that renders: at most FRAMES pictures, evenly spaced.
 
-    Raises UsageError for one that does not draw itself.
+    Closes the environment. Raises UsageError for one that does not draw itself, RunError for one that fails.
     """
     drawn: list[NDArray[np.uint8]] = []
-    episode = run_episode(
-        env, policy, seed=0, max_steps=max_steps, on_step=lambda *_: drawn.append(square(env.render()))
-    )
-    env.close()
+    with closing(env), raised_as(RunError, "filming the environment"):
+        episode = run_episode(
+            env, policy, seed=0, max_steps=max_steps, on_step=lambda *_: drawn.append(square(env.render()))
+        )
     chosen = np.unique(np.linspace(0, len(drawn) - 1, FRAMES).astype(int))
     title = f"deployed policy: return {episode.total_reward:.0f}"
     return Scene(title=title, frames=np.stack([drawn[frame] for frame in chosen]))

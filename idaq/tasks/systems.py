@@ -17,6 +17,7 @@ from idaq.core.registry import is_reference, load_reference
 from idaq.core.types import Array, Episode
 
 Env = gym.Env[Array, Array]
+_OF_A_STEP = ("observation", "reward", "terminated", "truncated", "info")
 _SUCCESS = ("success", "is_success")
 """what `info` may call it: as Meta-World and as Gymnasium-Robotics do"""
 
@@ -92,23 +93,25 @@ def run_episode(
 ) -> PlayedEpisode:
     """One episode of a policy, to its end or for `max_steps`, which then truncates it.
 
-    `on_step` is told each step's number, from 1, and its reward. Raises NonFiniteError for an observation or reward
-    that is no number, naming the step: nothing can be learned from such an episode.
+    What the environment and the policy give is copied: both may change their arrays in place. `on_step` is told each
+    step's number, from 1, and its reward. Raises NonFiniteError for NaN or infinity, PluginError for what is no number,
+    both naming the step: nothing can be learned from such an episode. UsageError for `max_steps` below 1.
     """
-    observation, _ = env.reset(seed=seed, options=options)
+    if max_steps is not None and max_steps < 1:
+        raise UsageError(f"an episode of {max_steps} steps was asked for", hint="max_steps=1 or more; None: no limit")
+    observation, _ = _parts("reset", env.reset(seed=seed, options=options), ("observation", "info"))
     _optional(policy, "reset")
-    seen, actions, rewards, flags, successes = [np.asarray(observation)], [], [], [], []
+    seen, actions, rewards, flags, successes = [_numbers("reset", "the observation", observation)], [], [], [], []
     while not flags or not any(flags[-1]):
-        action = np.asarray(policy.act(seen[-1]))
-        observation, reward, terminated, truncated, info = env.step(action)
+        where = f"step {len(rewards) + 1}"
+        action = np.array(policy.act(seen[-1].copy()))
+        observation, reward, terminated, truncated, info = _parts(where, env.step(action.copy()), _OF_A_STEP)
         truncated = truncated or (max_steps is not None and len(rewards) + 1 >= max_steps and not terminated)
-        seen.append(np.asarray(observation))
+        seen.append(_numbers(where, "the observation", observation))
         actions.append(action)
-        rewards.append(float(reward))
+        rewards.append(float(_numbers(where, "the reward", reward, size=1).item()))
         flags.append((bool(terminated), bool(truncated)))
-        successes += [bool(info[name]) for name in _SUCCESS if name in info][:1]
-        if not (np.isfinite(seen[-1]).all() and np.isfinite(rewards[-1])):
-            raise NonFiniteError(f"step {len(rewards)} of the episode gave NaN or infinity", hint="discard the episode")
+        successes += [bool(info[name]) for name in _SUCCESS if name in (info or {})][:1]
         _optional(policy, "observe", action, rewards[-1], seen[-1], any(flags[-1]))
         if on_step is not None:
             on_step(len(rewards), rewards[-1])
@@ -122,6 +125,29 @@ def run_episode(
         success=any(successes) if successes else None,
         seed=seed,
     )
+
+
+def _parts(where: str, given: Any, names: tuple[str, ...]) -> tuple[Any, ...]:
+    """What `reset` or `step` has returned. Raises PluginError where it is not Gymnasium's tuple."""
+    if not isinstance(given, tuple) or len(given) != len(names):
+        raise PluginError(f"{where} of the episode gave {given!r:.60}", hint=f"Gymnasium's: {', '.join(names)}")
+    return given
+
+
+def _numbers(where: str, what: str, given: object, size: int | None = None) -> Array:
+    """A copy. Raises PluginError for what is no array of numbers, NonFiniteError for NaN."""
+    try:
+        array = np.array(given)
+    except ValueError:  # rows of different lengths
+        array = np.array(None)
+    if array.dtype.kind not in "biuf" or size not in (None, array.size):
+        raise PluginError(
+            f"{where} of the episode: {what} is {given!r:.60}; numbers are needed",
+            hint="gymnasium.wrappers.FlattenObservation makes one array of dictionaries and tuples",
+        )
+    if not np.isfinite(array).all():
+        raise NonFiniteError(f"{where} of the episode gave NaN or infinity in {what}", hint="discard the episode")
+    return array
 
 
 def _optional(policy: Acts, method: str, *arguments: object) -> None:

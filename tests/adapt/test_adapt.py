@@ -86,6 +86,16 @@ def test_delta_may_be_calibrated_by_what_training_tasks_earned_offline(
     assert changed <= {"idaq-mixture", "nearest-training-task"}, "other strategies ask for no threshold"
 
 
+def test_success_is_unknown_on_tasks_that_do_not_say_what_it_is(agent: Agent, dataset: Dataset) -> None:
+    tasks = task_set(dataset)
+    first = next(task.task_index for task in tasks.tasks if task.split == "test")
+    changed = [replace(task, success=None) if task.task_index == first else task for task in tasks.tasks]
+    result = adapt(agent, replace(tasks, tasks=changed), plan("best-of-prior")).results.strategies["best-of-prior"]
+    for unknown, known in result.success:
+        assert unknown == [None, None]
+        assert all(isinstance(one, bool) for one in known)
+
+
 def test_results_tell_how_long_a_strategy_draws_from_the_prior_alone(adapted: Adapted) -> None:
     first = adapted.results.strategies["best-of-prior"].explored[:3]
     for name, result in adapted.results.strategies.items():

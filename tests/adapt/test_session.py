@@ -268,8 +268,8 @@ def faulty(episode: PlayedEpisode) -> dict[str, tuple[Any, type[Exception], str]
         "short steps": ([step[:5] for step in steps], UsageError, "step 0 is"),
         "another width": (replace(episode, actions=episode.actions[:, :1]), UsageError, "rows of 2 numbers"),
         "a text": ("episode", UsageError, "a str is no episode: it has no actions, observations"),
-        "ragged": ({**columns_of(episode), "observations": [[0, 0], [0]]}, UsageError, "observations are no array"),
-        "words": ({**columns_of(episode), "rewards": ["good"] * 20}, UsageError, "rewards are of"),
+        "ragged": ({**columns_of(episode), "observations": [[0, 0], [0]]}, UsageError, "observations: no array"),
+        "words": ({**columns_of(episode), "rewards": ["good"] * 20}, UsageError, "rewards: numbers are needed"),
     }  # fmt: skip
 
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from idaq.catalogue.entries import catalogue_recipe, entries, find_entry, load_recipe
-from idaq.collect.collect import episode_count
+from idaq.collect.collect import episode_count, reference_count
 from idaq.collect.plan import assign_splits
 from idaq.core.errors import ConfigError, UnknownNameError
 from idaq.format.recipe import Recipe
@@ -121,6 +121,6 @@ def test_splits_of_no_tasks_or_too_many_are_refused(sizes: dict[str, int]) -> No
         assign_splits(recipe, get_family("point-robot"))
 
 
-def test_episodes_are_counted_as_rolled_out_with_the_random_reference_and_as_written() -> None:
+def test_the_episodes_that_are_counted_are_those_asked_for_and_the_random_reference_is_counted_apart() -> None:
     recipe: Recipe = small_recipe("point-robot", "mixed")
-    assert episode_count(recipe) == 8 * (3 * 3 + 2) + 8 * 3 * 3
+    assert (episode_count(recipe), reference_count(recipe)) == (8 * 3 * 3, 8 * 2)

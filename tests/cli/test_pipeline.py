@@ -117,7 +117,8 @@ def test_explore(idaq: Idaq, world: Path) -> None:
 def test_train_adapt_report(idaq: Idaq, world: Path) -> None:
     done = idaq("train", "--dataset", ID, "--out", "runs/point", *settings(QUICK), "--json")
     assert done.code == 0, done.err
-    assert json.loads(done.out) == {"run": "runs/point", "steps": 40, "resumed_at": 0}
+    told = {"run": "runs/point", "steps": 40, "resumed_at": 0, "best_at": None, "best_return": None, "early": False}
+    assert json.loads(done.out) == told
     again = idaq("train", "--dataset", ID, "--out", "runs/point", *settings(QUICK))
     assert "resumed at 40" in again.out
     adapted = idaq("adapt", "runs/point", *settings(BRIEF))

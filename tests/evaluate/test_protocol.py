@@ -224,6 +224,18 @@ def test_rows_are_best_first_and_fit_the_columns() -> None:
     assert summary_rows(noisy)[0][-2] == f"{solved.value:.0%}", "the value, not an end of its interval"
 
 
+def test_success_that_is_unknown_is_not_printed_as_0() -> None:
+    results = make_results()
+    idaq = results.strategies["idaq"]
+    unknown = [[[None] * len(seeds) for seeds in report] for report in idaq.success]
+    summary = summarise([replace(results, strategies={**results.strategies, "idaq": replace(idaq, success=unknown)})])
+    assert summary.strategies["idaq"][-1].success is None
+    (row,) = (row for row in summary_rows(summary) if row[0] == "idaq")
+    assert row[-2] == "unknown"
+    assert "solves" not in verdict(summary)
+    assert "solves" in verdict(summarise([results]))
+
+
 def test_the_markdown_table_keeps_its_columns_whatever_the_names() -> None:
     table = markdown_table(summarise([make_results(levels={"a|b\n| c": -1.0, "offline-context": -0.5})]))
     lines = table.splitlines()

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from idaq.core.errors import UsageError
-from idaq.evaluate.video import CAPTION, SIDE, Scene, film, play, write_stills, write_video
+from idaq.core.errors import RunError, UsageError
+from idaq.evaluate.video import CAPTION, SIDE, Scene, film, film_system, play, write_stills, write_video
 from idaq.learn.algorithm import Agent
 from idaq.learn.algorithms.focal_td3bc_config import EnsembleConfig, FocalConfig, FocalTd3BcConfig, Td3BcConfig
 from idaq.learn.config import AgentSpec
@@ -91,3 +91,34 @@ def test_a_family_that_does_not_draw_is_told(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(gym.Wrapper, "render", lambda self: None)
     with pytest.raises(UsageError, match="does not draw itself"):
         play(an_agent(2, 2), get_family("point-robot"), 0, np.zeros(3, np.float32))
+
+
+class Undrawn(gym.Env):
+    """Ends at once; its window does not open."""
+
+    observation_space = action_space = gym.spaces.Box(-1, 1, (1,))
+    closed = 0
+
+    def reset(self, seed=None, options=None):
+        return np.zeros(1), {}
+
+    def step(self, action):
+        return np.zeros(1), 0.0, True, False, {}
+
+    def render(self):
+        raise ImportError("pygame is not installed")
+
+    def close(self):
+        self.closed += 1
+
+
+class Still:
+    def act(self, observation):
+        return np.zeros(1)
+
+
+def test_a_system_that_cannot_draw_is_told_in_words_and_closed() -> None:
+    env = Undrawn()
+    with pytest.raises(RunError, match="filming the environment: ImportError: pygame is not installed"):
+        film_system(env, Still())
+    assert env.closed == 1

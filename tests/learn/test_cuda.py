@@ -28,7 +28,7 @@ pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is 
 
 
 def test_the_first_steps_lose_what_they_lose_on_the_cpu(collected: Collected, tmp_path: Path) -> None:
-    dataset, config = open_dataset(collected.path), small_config(steps=5, log_every=1)
+    dataset, config = open_dataset(collected.path), small_config(steps=8, log_every=2)
     traces = []
     for device in ("cpu", "cuda"):
         train(dataset, config, tmp_path / device, device=device)

@@ -76,6 +76,84 @@ def test_nan_is_refused_with_the_step_that_gave_it():
         run_episode(Counter(fault=np.nan), Remembering())
 
 
+def test_a_first_observation_of_nan_is_refused_too():
+    class Blind(Counter):
+        def reset(self, seed=None, options=None):
+            return np.full(1, np.nan), {}
+
+    with pytest.raises(NonFiniteError, match="reset of the episode gave NaN"):
+        run_episode(Blind(), _zero)
+
+
+class InPlace(Counter):
+    """Gives one array, which it changes at each step, and clips the action that it was given in place."""
+
+    def reset(self, seed=None, options=None):
+        super().reset()
+        self.place = np.zeros(1, np.float32)
+        return self.place, {}
+
+    def step(self, action):
+        self.place += 1
+        action *= 0
+        return self.place, *super().step(action)[1:]
+
+
+class Reusing:
+    """Gives one array too, and centres the observation in place."""
+
+    def __init__(self):
+        self.action = np.zeros(1, np.float32)
+
+    def act(self, observation):
+        observation -= 100
+        self.action += 1
+        return self.action
+
+
+def test_arrays_that_are_changed_in_place_are_copied():
+    episode = run_episode(InPlace(), Reusing())
+    assert episode.observations.ravel().tolist() == [0, 1, 2, 3]
+    assert episode.actions.ravel().tolist() == [1, 2, 3]
+
+
+class Giving(gym.Env):
+    """Gives what it was made with."""
+
+    def __init__(self, started=((0.0,), {}), **stepped):
+        step = {"observation": np.ones(1), "reward": 1.0, "terminated": True, "truncated": False, "info": {}}
+        self.started, self.stepped = started, tuple({**step, **stepped}.values())
+
+    def reset(self, seed=None, options=None):
+        return self.started
+
+    def step(self, action):
+        return self.stepped
+
+
+def test_lists_numbers_and_arrays_of_one_number_are_taken():
+    for given in (
+        {"observation": [1.0]}, {"reward": np.array([1.0])}, {"reward": True}, {"info": None}, {"terminated": np.True_},
+    ):  # fmt: skip
+        episode = run_episode(Giving(**given), _zero)
+        assert (episode.observations.tolist(), episode.rewards.tolist()) == ([[0.0], [1.0]], [1.0])
+
+
+def test_what_is_no_step_is_told_in_words():
+    for given, words in (
+        ({"observation": {"camera": np.ones(1)}}, "step 1 of the episode: the observation is .* numbers are needed"),
+        ({"observation": [[1], [1, 2]]}, "the observation is"),
+        ({"reward": None}, "the reward is None"),
+        ({"reward": np.ones(2)}, "the reward is"),
+        ({"extra": 1}, "step 1 of the episode gave"),
+        ({"started": np.zeros(2)}, "reset of the episode gave"),
+    ):
+        with pytest.raises(PluginError, match=words):
+            run_episode(Giving(**given), _zero)
+    with pytest.raises(UsageError, match="an episode of 0 steps"):
+        run_episode(Giving(), _zero, max_steps=0)
+
+
 def test_success_is_unknown_where_the_environment_never_says():
     assert run_episode(make_env("Pendulum-v1"), _zero, max_steps=3).success is None
 
