@@ -147,7 +147,7 @@ def split(
     dataset: Id,
     test: Annotated[str | None, typer.Option(metavar="LIST", help="Tasks to adapt to: c or 0:2,task-031.")] = None,
     train: Annotated[str | None, typer.Option(metavar="LIST", help="Tasks to learn from: all others then too.")] = None,
-    validation: Annotated[str | None, typer.Option(metavar="LIST", help="Tasks to make choices by.")] = None,
+    val: Annotated[str | None, typer.Option(metavar="LIST", help="Tasks to make choices by.")] = None,
     test_tasks: Annotated[
         int | None, typer.Option(metavar="N", help="So many tasks, drawn at random, as test tasks.")
     ] = None,
@@ -162,17 +162,17 @@ def split(
     [bold]Examples[/bold]
 
       idaq dataset split me/pendulum/swings-v0 --test heavy
-      idaq dataset split me/goals/all-v0 --train 0:8 --validation 8 --test 9 --id me/goals/chosen-v0
+      idaq dataset split me/goals/all-v0 --train 0:8 --val 8 --test 9 --id me/goals/chosen-v0
     """
     from idaq.format.edit import Labels, relabelled
     from idaq.format.selection import chosen_splits
     from idaq.format.store import next_version
 
     stored = opened(dataset, root)
-    given = {"train": train, "validation": validation, "test": test}
+    given = {"train": train, "val": val, "test": test}
     lists = {name: text for name, text in given.items() if text is not None}
     if not lists and test_tasks is None:
-        raise UsageError("no task is put into a split", hint="--test, --train, --validation or --test-tasks")
+        raise UsageError("no task is put into a split", hint="--test, --train, --val or --test-tasks")
     splits: dict[str, list[int | str]] = {}
     for index, name in chosen_splits(stored.tasks, lists, test_tasks).items():
         splits.setdefault(name, []).append(index)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 _DATASET = "A dataset id, or the path of its folder."
 _OUT = "Run directory; of several seeds, -seed<seed> is added. \\[default: runs/<dataset>-seed<seed>]"
-_VALIDATE = "Adapt to the tasks of split validation after every so many steps. \\[default: never]"
+_VALIDATE = "Adapt to the tasks of split val after every so many steps. \\[default: never]"
 _PATIENCE = "Stop after so many validations without a new best. \\[default: never]"
 _EPISODES = "Adaptation episodes of a validation. \\[default: 10]"
 _STRATEGY = "What adapts in a validation. \\[default: best-of-prior]"

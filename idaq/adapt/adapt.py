@@ -170,7 +170,7 @@ def _tests(tasks: TaskSet, config: AdaptConfig) -> tuple[TaskRecord, ...]:
         raise DatasetError(
             f"{tasks.dataset_id} has no tasks in split {config.split!r}",
             hint=f"idaq dataset split {tasks.dataset_id} --{config.split} TASKS, then train on that version"
-            if config.split in ("train", "validation", "test")
+            if config.split in ("train", "val", "test")
             else "--set split=test",
         )
     return tests

@@ -59,7 +59,7 @@ class ValidationConfig:
     """training steps between two validations; 0 = none"""
     patience: Annotated[int, Field(ge=0)] = 0
     """training stops after this many validations in a row without a new best; 0 = never"""
-    split: str = "validation"
+    split: str = "val"
     """its tasks: neither those learned from nor those reported on"""
     strategy: str = "best-of-prior"
     """what adapts; with the settings of the dataset's recipe"""

@@ -34,7 +34,7 @@ from tests.share.test_sources import archive
 @pytest.fixture(scope="module")
 def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """point-robot/expert with two tasks put aside."""
-    sizes = "splits.sizes={train = 4, validation = 2, test = 2}"
+    sizes = "splits.sizes={train = 4, val = 2, test = 2}"
     return collect(small_recipe("point-robot", "expert", sizes), tmp_path_factory.mktemp("root")).path
 
 
@@ -95,7 +95,7 @@ def test_it_adapts_to_the_validation_tasks_as_asked(
     monkeypatch.setattr("idaq.adapt.validation.adapt", watched)
     run(dataset, tmp_path / "run", config(every=60, episodes=3, strategy="posterior"))
     (results,) = seen
-    assert {t.task_id for t in results.tasks} == {t.task_id for t in dataset.all_tasks if t.split == "validation"}
+    assert {t.task_id for t in results.tasks} == {t.task_id for t in dataset.all_tasks if t.split == "val"}
     assert (results.config.episodes, results.config.seeds, list(results.strategies)) == (3, 1, ["posterior"])
     assert validated(tmp_path / "run") == [(60, np.mean(results.strategies["posterior"].returns))]
 
@@ -199,12 +199,12 @@ def test_stopping_anywhere_changes_nothing(dataset: Dataset, tmp_path: Path, sto
 def test_a_dataset_without_such_tasks_is_refused_with_the_way_to_get_them(collected: Collected, tmp_path: Path) -> None:
     dataset = open_dataset(collected.path)
     with pytest.raises(
-        DatasetError, match=r"no tasks in split 'validation' to validate on; it has .*train \(6 tasks\)"
+        DatasetError, match=r"no tasks in split 'val' to validate on; it has .*train \(6 tasks\)"
     ) as caught:
         validator(dataset, config())
     hint = str(caught.value.hint)
-    assert "idaq dataset relabel idaq/point-robot/expert-v0 NEW --split validation=" in hint
-    aside = hint.partition("validation=")[2].partition(";")[0].split(",")
+    assert "idaq dataset relabel idaq/point-robot/expert-v0 NEW --split val=" in hint
+    aside = hint.partition("val=")[2].partition(";")[0].split(",")
     assert len(aside) == 1  # of six: the others are left to learn from
     assert set(aside) <= {str(task.task_index) for task in dataset.all_tasks if task.split == "train"}
     assert validator(dataset, small_config()) is None
@@ -246,7 +246,7 @@ def test_the_best_is_the_first_of_equals() -> None:
 def test_data_of_no_family_say_so_before_a_step_is_done(tmp_path: Path) -> None:
     """Their tasks can be acted on one at a time, by `idaq adapt --env`."""
     files = [archive(tmp_path / f"{name}.npz", number) for number, name in enumerate("ab")]
-    made = import_dataset(files, "me/own/a-v0", splits={"validation": "b"}, root=tmp_path)
+    made = import_dataset(files, "me/own/a-v0", splits={"val": "b"}, root=tmp_path)
     with pytest.raises(UsageError, match="the data are of no task family") as caught:
         validator(open_dataset(made.path), config())
     assert "idaq adapt RUN --env ENV takes one system" in str(caught.value.hint)

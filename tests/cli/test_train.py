@@ -142,12 +142,12 @@ def test_validation_stops_early_and_says_so(idaq: Idaq, collected: Collected, tm
     asked = ("--validate-every", "4", "--patience", "1", "--validation-episodes", "1", *TINY, "--device", "cpu")
     without = idaq("train", "--dataset", collected.path, "--out", tmp_path / "run", *asked)
     assert without.code == 1  # until `idaq dataset split --validation` puts some aside
-    assert "has no tasks in split 'validation' to validate on; it has" in without.err
+    assert "has no tasks in split 'val' to validate on; it has" in without.err
     assert "idaq dataset relabel" in without.err
     assert not (tmp_path / "run").exists()
     root = ("--root", tmp_path / "root")
-    aside = "".join(without.err.partition("--split validation=")[2].partition(";")[0].split())
-    assert idaq("dataset", "split", collected.path, "--validation", aside, "--id", "me/point/aside-v0", *root).code == 0
+    aside = "".join(without.err.partition("--split val=")[2].partition(";")[0].split())
+    assert idaq("dataset", "split", collected.path, "--val", aside, "--id", "me/point/aside-v0", *root).code == 0
     arguments = ("train", "--dataset", "me/point/aside-v0", *root, "--out", tmp_path / "run", *asked)
     done = idaq(*arguments, "--set", "steps=200")
     assert done.code == 0, done.err

@@ -195,7 +195,7 @@ def test_the_defaults_are_what_baselines_were_made_with() -> None:
             "noise_clip": 0.5, "policy_delay": 2,
         },
         "ensemble": {"members": 4, "hidden": 128, "layers": 2, "lr": 1e-3},
-        "validation": {"every": 0, "patience": 0, "split": "validation", "strategy": "best-of-prior", "episodes": 10},
+        "validation": {"every": 0, "patience": 0, "split": "val", "strategy": "best-of-prior", "episodes": 10},
     }  # fmt: skip
     assert to_mapping(training_config({})) == told
 
