@@ -8,7 +8,7 @@ import pytest
 from idaq.catalogue import families as module
 from idaq.catalogue.entries import entries
 from idaq.catalogue.families import families, family_details
-from idaq.core.errors import MissingExtraError, UnknownNameError
+from idaq.core.errors import UnknownNameError
 from idaq.tasks import BUILT_IN
 
 
@@ -39,9 +39,16 @@ def test_what_is_not_installed_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     assert {facts.name for facts in families() if facts.installed is False} == {
         name for name in BUILT_IN if not name.startswith("point-robot")
     }
-    monkeypatch.setitem(sys.modules, "metaworld", None)
-    with pytest.raises(MissingExtraError):
-        family_details("ml1/soccer")
+
+
+def test_the_details_of_a_family_that_is_not_installed_say_what_installs_it() -> None:
+    code = (
+        "import sys; sys.modules['metaworld'] = None\n"
+        "from idaq.catalogue.families import family_details; family_details('ml1/soccer')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert "MissingExtraError" in done.stderr
+    assert "idaq[ml1]" in done.stderr
 
 
 def test_a_suite_and_one_family_can_be_asked_for() -> None:

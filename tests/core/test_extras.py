@@ -46,4 +46,4 @@ def test_the_cause_of_fsspecs_own_error_is_named(monkeypatch: pytest.MonkeyPatch
 def test_each_extra_that_is_named_exists() -> None:
     extras = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     named = {extra for _, install in _NEEDS.values() for extra in re.findall(r"idaq\[(\w+)\]", install)}
-    assert named | {"all", "dev", "bench"} == set(extras)
+    assert named | {"all", "dev", "bench", "docs"} == set(extras)
