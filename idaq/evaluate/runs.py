@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from idaq.adapt.results import Results, read_results
+from idaq.adapt.system_run import SYSTEM
 from idaq.core.config import to_mapping
 from idaq.core.errors import RunError, UsageError
 from idaq.evaluate.commands import reproduce
@@ -26,6 +27,10 @@ class Run:
 
 def load_runs(paths: Sequence[Path]) -> list[Run]:
     """The runs of one summary, by seed. Raises RunError for a run that is incomplete or was trained differently."""
+    for path in paths:
+        if (path / SYSTEM).exists():
+            hint = f"open {path / 'report.html'}, which idaq adapt --env wrote"
+            raise RunError(f"{path} holds an adaptation to one system, not a run", hint=hint)
     runs = [Run(path=path, record=read_run(path), results=read_results(path)) for path in paths]
     for run in runs:
         if run.results.content_digest != run.record.content_digest:

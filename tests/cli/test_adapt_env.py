@@ -82,6 +82,9 @@ def test_from_a_run_to_a_policy_a_report_and_a_film(run: Path, tmp_path: Path) -
     assert (out / "video.gif").read_bytes().startswith(b"GIF89a")
     policy = read_policy(out / "policy")
     assert policy.act(np.zeros(2)).shape == (2,)
+    refused = idaq("report", str(out), check=False)
+    assert refused.returncode == 1
+    assert f"fix: open {out / 'report.html'}" in refused.stderr.replace("\n", "")
     assert told["written"] == [str(out / name) for name in ("policy", "report.html", "video.gif")]
 
 
