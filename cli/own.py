@@ -76,7 +76,7 @@ def append(
         str | None, typer.Option(metavar="NAME", help="The task of all sources: one that is there, or a new one.")
     ] = None,
     param: Annotated[list[str], typer.Option(metavar="KEY=NUMBERS", help="Parameter of a new task. Repeatable.")] = [],  # noqa: B006 - Typer copies it
-    split: Annotated[str, typer.Option(help="The split of new tasks.")] = "train",
+    split: Annotated[str | None, typer.Option(help="The split of new tasks. \\[default: train]")] = None,
     importer: Annotated[
         str | None, typer.Option("--from", metavar="NAME", help="An importer. \\[default: by the kind of the source]")
     ] = None,

@@ -52,7 +52,7 @@ def append_episodes(
     *,
     task: str | None = None,
     params: Mapping[str, float | list[float]] | None = None,
-    split: str = "train",
+    split: str | None = None,
     importer: str | None = None,
     authors: Sequence[str] = (),
     license: str | None = None,
@@ -64,8 +64,9 @@ def append_episodes(
     """Write a dataset with the episodes of `sources` behind those that each of its tasks has; the old one stays.
 
     A source is the id of a dataset by idaq, or what an importer reads. A task of the id of one that is there is that
-    one; any other is new, in `split`. `task` names the task of every source that is no dataset, and `params` are its
-    parameters. Episodes that are there already are left out. Without `new_id` it is the next version.
+    one, and stays in its split; any other is new, in `split` (None: train). `task` names the task of every source that
+    is no dataset, and `params` are its parameters. Episodes that are there already are left out. Without `new_id` it is
+    the next version.
 
     Raises UsageError for what cannot be asked so, DatasetError where nothing is new, where spaces, environments or
     tasks differ, and for notes under `strict`; as `import_dataset` does for sources that cannot be read.
@@ -124,13 +125,16 @@ def _dataset(text: str, root: Path) -> StoredDataset | None:
 
 
 def _alike(
-    read: Sequence[Import], stored: StoredDataset, split: str, authors: Sequence[str], license: str | None
+    read: Sequence[Import], stored: StoredDataset, split: str | None, authors: Sequence[str], license: str | None
 ) -> list[DatasetSource]:
     """What was read, as datasets that can be merged with the one that is there, whose authors and licence they take."""
+    splits = {task.task_id: task.split for task in stored.tasks}
     recipe, fresh, parts = stored.manifest.recipe, dict[str, int](), list[DatasetSource]()
     for number, imported in enumerate(read):
         for each in imported.tasks:
-            each.split = split
+            each.split = split or "train"
+            if split is not None and splits.get(each.name, split) != split:
+                imported.notes.add(each.name, f"stays in split {splits[each.name]}: --split is for new tasks")
         make_alike(imported, stored, fresh)
         whose = authors or ([] if imported.authors else recipe.authors)
         state_attribution(imported, whose, license or (None if imported.license else recipe.license))

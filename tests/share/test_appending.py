@@ -84,6 +84,14 @@ def test_several_sources_may_be_of_one_task(first: StoredDataset, tmp_path: Path
     assert (new.tasks[2].params, new.tasks[2].split) == ({"mass": 9.0}, "validation")
 
 
+def test_a_split_that_an_old_task_does_not_take_is_noted(first: StoredDataset, tmp_path: Path) -> None:
+    more = swings(tmp_path / "a.npz", 5)
+    done = append_episodes(first.manifest.dataset_id, [more], task="light", split="val", root=tmp_path)
+    assert any("stays in split train" in note for note in done.notes)
+    quiet = append_episodes(first.manifest.dataset_id, [more], "me/quiet-v0", task="light", root=tmp_path)
+    assert not any("stays in split" in note for note in quiet.notes)
+
+
 def test_the_digest_says_what_is_in_it_however_it_came_there(first: StoredDataset, tmp_path: Path) -> None:
     a, b = swings(tmp_path / "a.npz", 5), swings(tmp_path / "b.npz", 6)
     at_once = appended(tmp_path, a, b, task="light")
