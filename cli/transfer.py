@@ -89,6 +89,9 @@ def import_(
     description: Annotated[str | None, typer.Option(help="One sentence.")] = None,
     author: Annotated[list[str], typer.Option(help="Whose data it is. May be repeated.")] = [],  # noqa: B006
     license: Annotated[str | None, typer.Option(help="Its licence: an SPDX identifier, or words.")] = None,
+    compress: Annotated[
+        list[str], typer.Option(metavar="COLUMN", help="Compress a column, such as pictures. May be repeated.")
+    ] = [],  # noqa: B006
     allow_pickle: Annotated[
         bool, typer.Option("--allow-pickle", help="Unpickle object arrays. A pickle can run any code: trust its maker.")
     ] = False,
@@ -146,6 +149,7 @@ def import_(
         description=description,
         authors=author,
         license=license,
+        compress=compress,
         allow_pickle=allow_pickle,
         strict=strict,
         root=root,

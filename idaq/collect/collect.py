@@ -23,14 +23,15 @@ from idaq.collect.plan import (
     simulator_versions,
 )
 from idaq.core.disk import explain
-from idaq.core.errors import CollectError, DatasetExistsError
+from idaq.core.errors import CollectError, ConfigError, DatasetExistsError
 from idaq.core.executors import EXECUTORS, Executor, ExecutorName
 from idaq.core.ids import datasets_root
 from idaq.core.machine import total_memory
 from idaq.core.notes import Notes
-from idaq.core.types import Advance, ignore_progress
+from idaq.core.types import Advance, ignore_progress, is_observation
 from idaq.format.card import dataset_card
 from idaq.format.documents import References, ReturnStatistics, TaskRecord
+from idaq.format.gym_spaces import leaf_spaces
 from idaq.format.lock import locked
 from idaq.format.reader import open_stored
 from idaq.format.recipe import Recipe, attribution_notes
@@ -80,6 +81,7 @@ def collect(
     root = datasets_root(root)
     plan = make_plan(recipe, family)
     _check_memory(plan)
+    _check_compress(plan)
     if workers > 1 or executor != "joblib":
         check_sendable(plan)
     slug = recipe.id.replace("/", "--")
@@ -133,6 +135,14 @@ def _check_memory(plan: Plan) -> None:
         )
 
 
+def _check_compress(plan: Plan) -> None:
+    """Refuse names of observations that there are not, before anything is collected."""
+    known = leaf_spaces(plan.spaces.observations)
+    for name in plan.recipe.compress:
+        if is_observation(name) and name not in known:
+            raise ConfigError(f"compress names the column {name}; the observations are {', '.join(known)}")
+
+
 def _existing(path: Path, recipe: Recipe) -> Collected:
     stored = open_stored(path)
     if stored.manifest.provenance.operation or content_of(stored.manifest.recipe) != content_of(recipe):
@@ -147,8 +157,18 @@ def _existing(path: Path, recipe: Recipe) -> Collected:
         resumed=0,
         existed=True,
         unstable=stored.manifest.provenance.unstable,
-        notes=(*stored.manifest.provenance.notes, *_whose(stored.manifest.recipe, recipe)),
+        notes=(
+            *stored.manifest.provenance.notes,
+            *_whose(stored.manifest.recipe, recipe),
+            *_compressed(stored.manifest.recipe, recipe),
+        ),
     )
+
+
+def _compressed(here: Recipe, asked: Recipe) -> list[str]:
+    if set(here.compress) == set(asked.compress):
+        return []
+    return [f"{here.id} keeps its own compress = {here.compress}: it is written already, and the recipe asks otherwise"]
 
 
 def _whose(here: Recipe, asked: Recipe) -> list[str]:

@@ -125,6 +125,7 @@ def edited(parents: Sequence[StoredDataset], new_id: str, new: Edited) -> Datase
         "family": layout.common_family(new.tasks),
         "splits": {"seed": first.manifest.recipe.splits.seed, "sizes": sizes},
         "behaviours": [to_mapping(behaviour) for behaviour in new.behaviours],
+        "compress": list(dict.fromkeys(name for p in parents for name in layout.compressed(p.manifest.columns))),
     }
     return DatasetSource(
         recipe=from_mapping(Recipe, recipe, where=new_id),

@@ -73,6 +73,8 @@ class Import:
     env_spec_json: str | None = None
     about: dict[str, About] = field(default_factory=dict)
     """what is said of columns, by name"""
+    compress: list[str] = field(default_factory=list)
+    """columns to compress"""
     authors: list[str] = field(default_factory=list)
     license: str | None = None
     citation: str | None = None
@@ -152,6 +154,7 @@ def dataset_source(imported: Import, new_id: str, family: str, description: str)
         "license": imported.license,
         "citation": imported.citation,
         "source": imported.source,
+        "compress": imported.compress,
         "seed": 0,
         "splits": Splits(seed=0, sizes=dict(sizes)),
         "behaviours": [Behaviour(name=name, kind="unknown", quality="unknown", episodes=most) for name in behaviours],

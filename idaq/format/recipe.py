@@ -98,6 +98,8 @@ class Recipe:
     seed: Annotated[int, Field(ge=0, lt=2**63)]
     splits: Splits
     behaviours: Annotated[list[Behaviour], Field(min_length=1)]
+    compress: list[Line] = Field(default_factory=list)
+    """columns to compress, such as pictures: `observations`, or of a Dict space `observations/camera`"""
     reference: Reference = Field(default_factory=Reference)
     train: PlainData = Field(default_factory=dict)
     """defaults of `idaq train` for this dataset"""

@@ -29,7 +29,7 @@ from idaq.core.digest import dataset_digest, episode_digest, little_endian, valu
 from idaq.core.errors import DatasetError, DatasetExistsError
 from idaq.core.files import fsync_folder, fsync_tree, is_cut_short, sha256_file, write_bytes, write_json, write_text
 from idaq.core.ids import parse_id
-from idaq.core.types import ACTIONS, OBSERVATIONS, REWARDS, Advance, Episode, ignore_progress
+from idaq.core.types import ACTIONS, OBSERVATIONS, REWARDS, Advance, Array, Episode, ignore_progress
 from idaq.format import FORMAT_VERSION, layout
 from idaq.format.columns import check_columns
 from idaq.format.documents import (
@@ -48,6 +48,9 @@ from idaq.format.lock import locked
 from idaq.format.output import Output
 from idaq.format.reader import EpisodeTable
 from idaq.format.recipe import Recipe
+
+Chunk = tuple[int, int]
+"""the first byte of a chunk in the file, and how many it has"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,8 +129,10 @@ def write_dataset(
         data = layout.data_folder(building)
         (data / "idaq").mkdir(parents=True)
         write_text(building / layout.CARD, card)
-        table, columns = _write_hdf5(data / layout.HDF5, source, progress)
+        table, chunks, columns = _write_hdf5(data / layout.HDF5, source, progress)
         pq.write_table(table, data / layout.EPISODES)
+        if layout.compressed(columns):
+            pq.write_table(chunks, data / layout.CHUNKS)
         write_text(data / layout.TASKS, "".join(canonical_json(to_mapping(t)) + "\n" for t in source.tasks))
         _write_documents(data, source, table, columns)
         check(building)
@@ -155,9 +160,10 @@ def refuse_taken(target: Path) -> None:
         raise DatasetExistsError(f"{target} exists already", hint="choose another id")
 
 
-def _write_hdf5(path: Path, source: DatasetSource, progress: Advance) -> tuple[pa.Table, dict[str, Column]]:
-    """Write all episodes; returns the episode table and the column table."""
+def _write_hdf5(path: Path, source: DatasetSource, progress: Advance) -> tuple[pa.Table, pa.Table, dict[str, Column]]:
+    """Write all episodes; returns the tables of episodes, of chunks and of columns."""
     rows: list[dict[str, Any]] = []
+    chunks: dict[str, list[Chunk]] = {}
     columns: dict[str, Column] = {}
     tasks = {task.task_index: task for task in source.tasks}
     with closing(Output(path)) as output:
@@ -165,22 +171,26 @@ def _write_hdf5(path: Path, source: DatasetSource, progress: Advance) -> tuple[p
             output, "w", alignment_threshold=1, alignment_interval=layout.ALIGNMENT, fs_strategy="none"
         ) as file:
             for number, entry in enumerate(source.entries):
-                columns = columns or _columns(entry.episode, source.about)
+                columns = columns or _columns(entry.episode, source)
                 last_task = rows[-1]["task_index"] if rows else 0
                 if fault := _fault(entry, columns, last_task, tasks):
                     raise DatasetError(f"episode {number} of task {entry.task_index} {fault}")
-                offsets = _write_episode(file, number, entry, tasks[entry.task_index])
+                written = _write_episode(file, number, entry, tasks[entry.task_index], columns)
                 output.raise_failure()
-                rows.append(_row(number, entry, offsets, columns[REWARDS].known))
+                rows.append(_row(number, entry, written.offsets, columns[REWARDS].known))
+                for name, places in written.chunks.items():
+                    chunks.setdefault(name, []).extend(places)
                 progress(1)
         output.raise_failure()
     if not rows:
         raise DatasetError("a dataset needs at least one episode")
-    return pa.Table.from_pylist(rows, schema=layout.episode_schema(columns)), columns
+    places = [dict(zip(layout.CHUNK_SCHEMA.names, place, strict=True)) for each in chunks.values() for place in each]
+    episodes = pa.Table.from_pylist(rows, schema=layout.episode_schema(columns))
+    return episodes, pa.Table.from_pylist(places, schema=layout.CHUNK_SCHEMA), columns
 
 
-def _columns(episode: Episode, about: Mapping[str, About]) -> dict[str, Column]:
-    columns = layout.columns_of(episode, about)
+def _columns(episode: Episode, source: DatasetSource) -> dict[str, Column]:
+    columns = layout.columns_of(episode, source.about, source.recipe.compress)
     check_columns(columns, "the dataset", 2**63)
     return columns
 
@@ -199,6 +209,9 @@ def _fault(
     rows = {name: len(array) for name, array in found.items()}
     if length == 0 or rows != {name: layout.rows_of(column, length) for name, column in columns.items()}:
         return f"must have T + 1 observations and T of everything else, at least one, not {rows}"
+    large = [name for name in layout.compressed(columns) if found[name].nbytes > layout.LARGEST_COMPRESSED]
+    if large:
+        return f"has {large[0]} of {found[large[0]].nbytes} bytes, too many to be compressed"
     if entry.task_index not in tasks:
         return "belongs to no task of the dataset"
     return "comes after a later task" if entry.task_index < last_task else None
@@ -208,8 +221,19 @@ def _kind(dtype: str, shape: Sequence[int]) -> str:
     return f"{dtype} and row shape {list(shape)}"
 
 
-def _write_episode(file: h5py.File, number: int, entry: EpisodeEntry, task: TaskRecord) -> dict[str, int]:
-    """One group of Minari's layout; returns each column's byte offset in the file."""
+@dataclass(frozen=True)
+class _Written:
+    """Where the columns of an episode lie, by name."""
+
+    offsets: dict[str, int] = field(default_factory=dict)
+    chunks: dict[str, list[Chunk]] = field(default_factory=dict)
+    """of the compressed ones"""
+
+
+def _write_episode(
+    file: h5py.File, number: int, entry: EpisodeEntry, task: TaskRecord, columns: Mapping[str, Column]
+) -> _Written:
+    """One group of Minari's layout."""
     group = file.create_group(f"episode_{number}")
     attributes = {
         "id": number,
@@ -221,11 +245,24 @@ def _write_episode(file: h5py.File, number: int, entry: EpisodeEntry, task: Task
     }
     for name, value in attributes.items():
         group.attrs.create(name, value)
-    offsets = {}
-    for name, column in entry.episode.columns.items():
-        dataset = group.create_dataset(name, data=little_endian(column))
-        offsets[name] = dataset.id.get_offset()
-    return offsets
+    written = _Written()
+    for name, values in entry.episode.columns.items():
+        chunk_rows = columns[name].chunk_rows
+        if chunk_rows is None:
+            written.offsets[name] = group.create_dataset(name, data=little_endian(values)).id.get_offset()
+        else:
+            written.chunks[name] = _write_chunks(group, name, little_endian(values), chunk_rows)
+    return written
+
+
+def _write_chunks(group: h5py.Group, name: str, values: Array, chunk_rows: int) -> list[Chunk]:
+    """A compressed column; returns its chunks in order. HDF5 wants no chunk longer than the column."""
+    rows = min(chunk_rows, len(values))
+    dataset = group.create_dataset(name, data=values, chunks=(rows, *values.shape[1:]), compression="gzip")
+    rest = (0,) * (values.ndim - 1)
+    chunks = [dataset.id.get_chunk_info_by_coord((row, *rest)) for row in range(0, len(values), rows)]
+    assert not any(chunk.filter_mask for chunk in chunks), "HDF5 left a chunk unpacked"
+    return [(chunk.byte_offset, chunk.size) for chunk in chunks]
 
 
 def _row(number: int, entry: EpisodeEntry, offsets: dict[str, int], rewarded: bool) -> dict[str, Any]:
@@ -266,7 +303,7 @@ def _write_documents(data: Path, source: DatasetSource, table: pa.Table, columns
         action_space_sha256=value_digest(metadata["action_space"]),
         metadata_digest=value_digest(json.loads(json.dumps(metadata))),
         counts=counts,
-        files=[_file_record(data, name) for name in layout.HASHED_FILES],
+        files=[_file_record(data, name) for name in layout.hashed_files(columns)],
         provenance=source.provenance or _provenance(source),
     )
     write_json(data / layout.MANIFEST, to_mapping(manifest))

@@ -61,7 +61,13 @@ def push(path: str | Path, remote: Remote, show: ShowProgress = show_nothing) ->
 def _uploads(stored: StoredDataset) -> list[Upload]:
     """All files, metadata.json last: without it there is no dataset, neither for us nor for Minari."""
     data = layout.data_folder(Path()).as_posix()
-    names = [layout.CARD, *(f"{data}/{name}" for name in (*layout.HASHED_FILES, layout.MANIFEST, layout.METADATA))]
+    names = [
+        layout.CARD,
+        *(
+            f"{data}/{name}"
+            for name in (*layout.hashed_files(stored.manifest.columns), layout.MANIFEST, layout.METADATA)
+        ),
+    ]
     files = [(name, stored.path / name) for name in names if (stored.path / name).is_file()]
     return [
         Upload(

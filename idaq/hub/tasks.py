@@ -1,7 +1,8 @@
 """Pull some tasks of a dataset: their byte range of main_data.hdf5 alone, written as a dataset of its own.
 
-Episodes lie in the file by task and their columns are contiguous, at offsets that episodes.parquet states. So the
-columns wanted are a few long ranges, fetched into a sparse file in their own places, where `map_columns` finds them.
+Episodes lie in the file by task and their columns are contiguous, at offsets that episodes.parquet states, or in chunks
+at those of chunks.parquet. So the columns wanted are a few long ranges, fetched into a sparse file in their own places,
+where `map_columns` finds them.
 """
 
 import re
@@ -20,7 +21,7 @@ from idaq.format import layout
 from idaq.format.card import dataset_card
 from idaq.format.columns import check_columns, get_episode, map_columns
 from idaq.format.edit import subset
-from idaq.format.reader import StoredDataset, read_episodes, read_tasks
+from idaq.format.reader import StoredDataset, read_documents
 from idaq.format.selection import parse_tasks, task_range
 from idaq.format.writer import DatasetSource, EpisodeEntry, entry_of, write_dataset
 from idaq.hub.fetch import fetch_extents
@@ -71,17 +72,12 @@ def pull_tasks(
     name = str(parse_id(new_id)) if new_id is not None else subset_id(found.dataset_id, tasks)
     target = dataset_path(name, root)
     with partial_folder(found, name, value_digest(tasks)[:16], root) as folder:
-        data = layout.data_folder(folder)
-        with show(f"reading documents of {found.dataset_id}", _documents_size(found), "bytes") as advance:
-            for document in (layout.TASKS, layout.EPISODES):
-                fetch_file(found, found.record(document), folder, advance)
-        stored = StoredDataset(
-            path=folder,
-            metadata=found.metadata,
-            manifest=found.manifest,
-            tasks=read_tasks(data / layout.TASKS, found.manifest.counts.tasks),
-            episodes=read_episodes(data / layout.EPISODES, found.manifest.counts.episodes, found.manifest.columns),
-        )
+        documents = [record for record in found.manifest.files if record.path != layout.HDF5]
+        size = sum(record.size for record in documents)
+        with show(f"reading documents of {found.dataset_id}", size, "bytes") as advance:
+            for record in documents:
+                fetch_file(found, record, folder, advance)
+        stored = read_documents(folder, found.metadata, found.manifest)
         _check_digest(stored)
         numbers = _episodes_of(stored, tasks)
         digest = dataset_digest(stored.episodes.digest[numbers].tolist())
@@ -103,10 +99,6 @@ def _check_digest(stored: StoredDataset) -> None:
             f"{stored.manifest.dataset_id}: the digests of its episodes do not make its content digest, {whole}",
             hint="tell whoever pushed it",
         )
-
-
-def _documents_size(found: RemoteDataset) -> int:
-    return found.record(layout.TASKS).size + found.record(layout.EPISODES).size
 
 
 def _episodes_of(stored: StoredDataset, tasks: str) -> list[int]:
@@ -138,17 +130,21 @@ def _extents(stored: StoredDataset, numbers: list[int], size: int) -> list[tuple
     check_columns(columns, stored.manifest.dataset_id, size)
     pieces = []
     for name, column in columns.items():
-        width, starts = layout.row_bytes(column), table.offsets[name]
+        width = layout.row_bytes(column)
         for number in numbers:
-            start = int(starts[number])
-            stop = start + width * layout.rows_of(column, int(table.length[number]))
-            if not 0 <= start < stop <= size:
-                raise CorruptDatasetError(
-                    f"{stored.manifest.dataset_id}: column {name} of episode {number} leaves the file: "
-                    f"bytes {start} to {stop} of {size}",
-                    hint="tell whoever pushed it",
-                )
-            pieces.append((start, stop))
+            if column.chunk_rows is None:
+                rows = layout.rows_of(column, int(table.length[number]))
+                places = [(int(table.offsets[name][number]), width * rows)]
+            else:
+                places = stored.chunks[name].of(number)
+            for start, length in places:
+                if not 0 <= start < start + length <= size:
+                    raise CorruptDatasetError(
+                        f"{stored.manifest.dataset_id}: column {name} of episode {number} leaves the file: "
+                        f"bytes {start} to {start + length} of {size}",
+                        hint="tell whoever pushed it",
+                    )
+                pieces.append((start, start + length))
     return _joined(sorted(pieces))
 
 

@@ -11,7 +11,7 @@ import gymnasium as gym
 import numpy as np
 
 from idaq.core.types import TERMINATIONS, TRUNCATIONS, Advance, Array, ignore_progress
-from idaq.format.columns import Columns, FlatColumn, map_columns
+from idaq.format.columns import StoredColumns, map_columns
 from idaq.format.reader import StoredDataset, read_space
 from idaq.share.exporting import new_file
 
@@ -47,6 +47,6 @@ def _bounds(stored: StoredDataset, what: str) -> dict[str, Array]:
     return {f"{what}_low": space.low, f"{what}_high": space.high} if isinstance(space, gym.spaces.Box) else {}
 
 
-def _stack(columns: Columns, name: str, lengths: list[int]) -> Array:
-    column: FlatColumn = columns[name]
+def _stack(columns: StoredColumns, name: str, lengths: list[int]) -> Array:
+    column = columns[name]
     return np.concatenate([column.rows(number, length) for number, length in enumerate(lengths)])

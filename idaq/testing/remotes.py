@@ -204,7 +204,7 @@ class RemoteContract(ReadOnlyRemoteContract):
 
 def _files(dataset: Path) -> list[Upload]:
     """All files of a dataset as a push sends them: metadata.json last."""
-    names = [*(f"data/{name}" for name in (*layout.HASHED_FILES, layout.MANIFEST)), METADATA_PATH]
+    names = [*(f"data/{name}" for name in (*layout.hashed_files({}), layout.MANIFEST)), METADATA_PATH]
     return [_upload(dataset / name, f"{ID}/{name}") for name in (layout.CARD, *names)]
 
 
