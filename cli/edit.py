@@ -248,15 +248,12 @@ def write(
     from idaq.adapt.uses import uses_of
     from idaq.core.config import to_mapping
     from idaq.core.ids import datasets_root
-    from idaq.format.card import dataset_card
     from idaq.format.reader import open_stored
     from idaq.format.recipe import attribution_notes
     from idaq.format.writer import write_dataset
 
-    origin = f"Made by {source.operation}, from {', '.join(parent.dataset_id for parent in source.parents)}."
-    card = dataset_card(source.recipe, source.tasks, origin)
     with progress(f"writing {source.recipe.id}", episodes, "episodes") as advance:
-        path = write_dataset(source, datasets_root(root), card, advance)
+        path = write_dataset(source, datasets_root(root), progress=advance)
     digest = open_stored(path).manifest.content_digest
     notes, known = [*source.notes, *attribution_notes(source.recipe)], uses_of(path)
     if as_json:

@@ -29,7 +29,6 @@ from idaq.core.ids import datasets_root
 from idaq.core.machine import total_memory
 from idaq.core.notes import Notes
 from idaq.core.types import Advance, ignore_progress
-from idaq.format.card import dataset_card
 from idaq.format.documents import References, ReturnStatistics, TaskRecord
 from idaq.format.lock import locked
 from idaq.format.reader import open_stored
@@ -92,7 +91,7 @@ def collect(
         folder.mkdir(parents=True, exist_ok=True)
         resumed = _collect_cells(plan, folder, EXECUTORS[executor], workers, progress)
         source = _source(plan, folder)
-        path = write_dataset(source, root, dataset_card(recipe, source.tasks))
+        path = write_dataset(source, root)
         shutil.rmtree(folder)
         manifest = open_stored(path).manifest
     return Collected(

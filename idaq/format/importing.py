@@ -18,7 +18,6 @@ from idaq.core.notes import Notes
 from idaq.core.text import printable
 from idaq.core.types import Episode, FamilyName, ShowProgress, Slug, Success, TaskParams, show_nothing
 from idaq.format import boxes
-from idaq.format.card import dataset_card
 from idaq.format.documents import UNKNOWN_ENV, About, EnvReference, References, ReturnStatistics, TaskRecord
 from idaq.format.recipe import Behaviour, Recipe, Splits
 from idaq.format.verify import check_valid
@@ -175,10 +174,9 @@ def write_source(source: DatasetSource, episodes: int, root: Path, show: ShowPro
 
     Returns its folder. Raises as `write_dataset` does, and CorruptDatasetError for what `verify` would refuse.
     """
-    card = dataset_card(source.recipe, source.tasks, f"Made by {source.operation}.")
     with show(f"writing {source.recipe.id}", 3 * episodes, "episodes") as advance:
         check = partial(check_valid, otherwise="what was imported makes a corrupt dataset", progress=advance)
-        return write_dataset(source, root, card, advance, check)
+        return write_dataset(source, root, progress=advance, check=check)
 
 
 def in_order(imported: Import) -> dict[int, ImportedTask]:

@@ -31,6 +31,7 @@ from idaq.core.files import fsync_folder, fsync_tree, is_cut_short, sha256_file,
 from idaq.core.ids import parse_id
 from idaq.core.types import ACTIONS, OBSERVATIONS, REWARDS, Advance, Episode, ignore_progress
 from idaq.format import FORMAT_VERSION, layout
+from idaq.format.card import dataset_card
 from idaq.format.columns import check_columns
 from idaq.format.documents import (
     About,
@@ -46,7 +47,7 @@ from idaq.format.documents import (
 from idaq.format.gym_spaces import supported
 from idaq.format.lock import locked
 from idaq.format.output import Output
-from idaq.format.reader import EpisodeTable
+from idaq.format.reader import EpisodeTable, open_stored
 from idaq.format.recipe import Recipe
 
 
@@ -109,15 +110,16 @@ class DatasetSource:
 def write_dataset(
     source: DatasetSource,
     root: Path,
-    card: str,
+    card: str | None = None,
     progress: Advance = ignore_progress,
     check: Callable[[Path], None] = lambda _folder: None,
 ) -> Path:
     """Write `source` as `<root>/<id>`, visible only once whole and passed by `check`; returns its folder.
 
-    `check` gets a hidden folder that ends in the id, and raises what it finds wrong. Raises DatasetExistsError if the
-    id is taken, DatasetLockedError while another process writes it, DatasetError for entries out of order, of unequal
-    columns or unequal lengths, OSError where the disk is full.
+    `check` gets a hidden folder that ends in the id, and raises what it finds wrong. `card` is the text of README.md;
+    without it the documents tell what stands there. Raises DatasetExistsError if the id is taken, DatasetLockedError
+    while another process writes it, DatasetError for entries out of order, of unequal columns or unequal lengths,
+    OSError where the disk is full.
     """
     dataset_id = str(parse_id(source.recipe.id))
     with locked(root, dataset_id, source.operation or "collection") as work:
@@ -125,12 +127,12 @@ def write_dataset(
         building = work / "made" / dataset_id
         data = layout.data_folder(building)
         (data / "idaq").mkdir(parents=True)
-        write_text(building / layout.CARD, card)
         table, columns = _write_hdf5(data / layout.HDF5, source, progress)
         pq.write_table(table, data / layout.EPISODES)
         write_text(data / layout.TASKS, "".join(canonical_json(to_mapping(t)) + "\n" for t in source.tasks))
         _write_documents(data, source, table, columns)
         check(building)
+        write_text(building / layout.CARD, dataset_card(open_stored(building)) if card is None else card)
         return publish(building, root, dataset_id)
 
 

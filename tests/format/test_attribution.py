@@ -15,7 +15,7 @@ from idaq.core.errors import ConfigError
 from idaq.core.notes import Notes
 from idaq.core.types import Episode
 from idaq.format import layout
-from idaq.format.card import dataset_card, stored_card
+from idaq.format.card import dataset_card
 from idaq.format.edit import Labels, relabelled, subset
 from idaq.format.importing import Import, ImportedEpisode, ImportedTask, dataset_source, state_attribution
 from idaq.format.reader import StoredDataset, open_stored
@@ -42,7 +42,7 @@ def stated(recipe: Recipe, authors: list[str], license: str | None) -> Recipe:
 def made_with(root: Path, name: str, authors: list[str], license: str | None) -> StoredDataset:
     source = made_source()
     recipe = replace(stated(source.recipe, authors, license), id=name)
-    return open_stored(write_dataset(replace(source, recipe=recipe), root, dataset_card(recipe, source.tasks)))
+    return open_stored(write_dataset(replace(source, recipe=recipe), root))
 
 
 def imported(**more: object) -> Import:
@@ -76,12 +76,13 @@ def test_collected_data_says_so_to_minari_and_on_its_card(collected: Collected) 
     [
         (None, "license: unknown\n"),
         ("CC-BY-4.0", "license: cc-by-4.0\n"),
+        ("ODbL-1.0", "license: odbl\n"),
         ('free: for "research"', 'license: other\nlicense_name: "free: for \\"research\\""\n'),
     ],
 )
-def test_the_front_matter_names_a_licence_that_the_hub_knows(license: str | None, lines: str) -> None:
-    source = made_source()
-    assert dataset_card(stated(source.recipe, [], license), source.tasks).startswith(f"---\n{lines}task_categories:")
+def test_the_front_matter_names_a_licence_that_the_hub_knows(license: str | None, lines: str, tmp_path: Path) -> None:
+    card = (made_with(tmp_path, "me/a-v0", [], license).path / layout.CARD).read_text()
+    assert card.startswith(f"---\n{lines}task_categories:")
 
 
 @pytest.mark.parametrize("text", ["", " ", "MIT\ntags: [evil]", "a\x1b[2J", "x" * 201])
@@ -100,7 +101,7 @@ def test_imported_data_is_nobodys_until_somebody_says(tmp_path: Path) -> None:
     stored = open_stored(write_dataset(source, tmp_path, ""))
     assert stored.metadata["author"] == []
     assert "license" not in stored.metadata
-    card = stored_card(stored)
+    card = dataset_card(stored)
     assert card.startswith("---\nlicense: unknown\n")
     assert "- authors: unknown; licence: unknown\n" in card
     assert "recipe seed" not in card
