@@ -151,9 +151,11 @@ def _existing(path: Path, recipe: Recipe) -> Collected:
 
 
 def _whose(here: Recipe, asked: Recipe) -> list[str]:
-    if (here.authors, here.license) == (asked.authors, asked.license):
+    stated = [(recipe.authors, recipe.license, recipe.citation, recipe.source) for recipe in (here, asked)]
+    if stated[0] == stated[1]:
         return attribution_notes(here)
-    return [f"{here.id} states other authors or another licence than the recipe; idaq dataset relabel changes them"]
+    differing = "authors, licence, citation or source"
+    return [f"{here.id} states other {differing} than the recipe; idaq dataset relabel changes them"]
 
 
 def _collect_cells(plan: Plan, folder: Path, run: Executor, workers: int, progress: Advance) -> int:

@@ -69,7 +69,8 @@ def _is_line(value: str) -> str:
     return value
 
 
-Line = Annotated[str, StringConstraints(max_length=200), AfterValidator(_is_line)]
+LONGEST_LINE = 200
+Line = Annotated[str, StringConstraints(max_length=LONGEST_LINE), AfterValidator(_is_line)]
 """One line of printable text."""
 
 PlainData = Annotated[dict[str, Any], AfterValidator(_is_plain)]

@@ -80,7 +80,7 @@ def _facts(stored: StoredDataset) -> str:
         f"source: {recipe.source or 'unknown'}",
         f"mean return over tasks: {spread}, random {'not measured' if random is None else f'{random:.3f}'}",
     ]
-    cite = "" if recipe.citation is None else f"\n\nCite it as:\n\n```text\n{recipe.citation}\n```"
+    cite = "" if recipe.citation is None else f"\n\nCite it as:\n\n~~~text\n{recipe.citation}\n~~~"
     return _bullets(lines) + cite
 
 

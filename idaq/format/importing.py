@@ -120,13 +120,25 @@ def unify(imported: Import) -> tuple[gym.spaces.Box, gym.spaces.Box]:
     return imported.spaces
 
 
-def state_attribution(imported: Import, authors: Sequence[str] = (), license: str | None = None) -> None:
-    """Set authors and licence: as the user states them, else as the source does; what neither states is noted."""
-    stated = {"authors": (imported.authors, list(authors)), "licence": (imported.license, license)}
+def state_attribution(
+    imported: Import,
+    authors: Sequence[str] = (),
+    license: str | None = None,
+    citation: str | None = None,
+    source: str | None = None,
+) -> None:
+    """Set whose data it is: as the user states it, else as the source does; authors and licence unknown are noted."""
+    stated = {
+        "authors": (imported.authors, list(authors)),
+        "licence": (imported.license, license),
+        "citation": (imported.citation, citation),
+        "source": (imported.source, source),
+    }
     for name, (theirs, ours) in stated.items():
         if theirs and ours and theirs != ours:
             imported.notes.add(imported.origin, f"states the {name} {theirs}; what was asked for is written: {ours}")
     imported.authors, imported.license = list(authors) or imported.authors, license or imported.license
+    imported.citation, imported.source = citation or imported.citation, source or imported.source
     missing = [name for name, value in (("authors", imported.authors), ("licence", imported.license)) if not value]
     if missing:
         imported.notes.add(imported.origin, f"{' and '.join(missing)} unknown; --author and --license state them")

@@ -34,7 +34,7 @@ def test_the_card_says_whose_data_it_is_and_how_to_cite_it(tmp_path: Path) -> No
     )
     card = (stored.path / layout.CARD).read_text()
     assert "- authors: Ada, Bob; licence: MIT\n- source: https://h/raw\n" in card
-    assert "Cite it as:\n\n```text\n@misc{a}\n```\n" in card
+    assert "Cite it as:\n\n~~~text\n@misc{a}\n~~~\n" in card
     assert card == dataset_card(stored)
 
 
