@@ -25,7 +25,7 @@ from minari.serialization import serialize_space
 
 import idaq
 from idaq.core.config import canonical_json, to_mapping
-from idaq.core.digest import dataset_digest, episode_digest, little_endian, value_digest
+from idaq.core.digest import dataset_digest, episode_digest, value_digest
 from idaq.core.errors import DatasetError, DatasetExistsError
 from idaq.core.files import fsync_folder, fsync_tree, is_cut_short, sha256_file, write_bytes, write_json, write_text
 from idaq.core.ids import parse_id
@@ -45,10 +45,13 @@ from idaq.format.documents import (
     TaskRecord,
 )
 from idaq.format.gym_spaces import supported
+from idaq.format.hdf5_write import EpisodeGroups, open_hdf5
 from idaq.format.lock import locked
 from idaq.format.output import Output
 from idaq.format.reader import EpisodeTable, open_stored
 from idaq.format.recipe import Recipe
+
+_ROWS_AT_ONCE = 1 << 14
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,26 +162,46 @@ def refuse_taken(target: Path) -> None:
 
 def _write_hdf5(path: Path, source: DatasetSource, progress: Advance) -> tuple[pa.Table, dict[str, Column]]:
     """Write all episodes; returns the episode table and the column table."""
-    rows: list[dict[str, Any]] = []
     columns: dict[str, Column] = {}
+    rows: _Rows | None = None
+    last_task = 0
     tasks = {task.task_index: task for task in source.tasks}
     with closing(Output(path)) as output:
-        with h5py.File(
-            output, "w", alignment_threshold=1, alignment_interval=layout.ALIGNMENT, fs_strategy="none"
-        ) as file:
+        with open_hdf5(output) as file:
+            groups = EpisodeGroups(file)
             for number, entry in enumerate(source.entries):
-                columns = columns or _columns(entry.episode, source.about)
-                last_task = rows[-1]["task_index"] if rows else 0
+                if rows is None:
+                    columns = _columns(entry.episode, source.about)
+                    rows = _Rows(layout.episode_schema(columns))
                 if fault := _fault(entry, columns, last_task, tasks):
                     raise DatasetError(f"episode {number} of task {entry.task_index} {fault}")
-                offsets = _write_episode(file, number, entry, tasks[entry.task_index])
+                offsets = _write_episode(groups, number, entry, tasks[entry.task_index])
                 output.raise_failure()
-                rows.append(_row(number, entry, offsets, columns[REWARDS].known))
+                rows.add(_row(number, entry, offsets, columns[REWARDS].known))
+                last_task = entry.task_index
                 progress(1)
         output.raise_failure()
-    if not rows:
+    if rows is None:
         raise DatasetError("a dataset needs at least one episode")
-    return pa.Table.from_pylist(rows, schema=layout.episode_schema(columns)), columns
+    return rows.table(), columns
+
+
+class _Rows:
+    """Rows of a table that grows: a million would take gigabytes as Python's objects, and a tenth as Arrow's."""
+
+    def __init__(self, schema: pa.Schema) -> None:
+        self._schema = schema
+        self._tables: list[pa.Table] = []
+        self._rows: list[dict[str, Any]] = []
+
+    def add(self, row: dict[str, Any]) -> None:
+        self._rows.append(row)
+        if len(self._rows) == _ROWS_AT_ONCE:
+            self._tables.append(pa.Table.from_pylist(self._rows, self._schema))
+            self._rows = []
+
+    def table(self) -> pa.Table:
+        return pa.concat_tables([*self._tables, pa.Table.from_pylist(self._rows, self._schema)])
 
 
 def _columns(episode: Episode, about: Mapping[str, About]) -> dict[str, Column]:
@@ -210,24 +233,17 @@ def _kind(dtype: str, shape: Sequence[int]) -> str:
     return f"{dtype} and row shape {list(shape)}"
 
 
-def _write_episode(file: h5py.File, number: int, entry: EpisodeEntry, task: TaskRecord) -> dict[str, int]:
+def _write_episode(groups: EpisodeGroups, number: int, entry: EpisodeEntry, task: TaskRecord) -> dict[str, int]:
     """One group of Minari's layout; returns each column's byte offset in the file."""
-    group = file.create_group(f"episode_{number}")
-    attributes = {
+    attributes: dict[str, int | str] = {
         "id": number,
-        **({} if entry.seed is None else {"seed": np.uint64(entry.seed)}),
+        **({} if entry.seed is None else {"seed": entry.seed}),
         "total_steps": len(entry.episode),
         "task_id": task.task_id,
         "task_index": entry.task_index,
         "options/task": layout.task_option(task),
     }
-    for name, value in attributes.items():
-        group.attrs.create(name, value)
-    offsets = {}
-    for name, column in entry.episode.columns.items():
-        dataset = group.create_dataset(name, data=little_endian(column))
-        offsets[name] = dataset.id.get_offset()
-    return offsets
+    return groups.add(f"episode_{number}", attributes, entry.episode.columns)
 
 
 def _row(number: int, entry: EpisodeEntry, offsets: dict[str, int], rewarded: bool) -> dict[str, Any]:
@@ -252,7 +268,7 @@ def _row(number: int, entry: EpisodeEntry, offsets: dict[str, int], rewarded: bo
 def _write_documents(data: Path, source: DatasetSource, table: pa.Table, columns: dict[str, Column]) -> None:
     """metadata.json and, before it, the manifest it vouches for."""
     recipe = source.recipe
-    steps = sum(table["length"].to_pylist())
+    steps = int(table["length"].to_numpy().sum())
     counts = Counts(tasks=len(source.tasks), episodes=len(table), steps=steps)
     metadata = _minari_metadata(data, source, counts)
     manifest = Manifest(
@@ -261,7 +277,7 @@ def _write_documents(data: Path, source: DatasetSource, table: pa.Table, columns
         family=recipe.family,
         recipe=recipe,
         recipe_digest=value_digest(to_mapping(recipe)),
-        content_digest=dataset_digest(table["digest"].to_pylist()),
+        content_digest=dataset_digest(digest.as_py() for digest in table["digest"]),
         splits=_splits(source),
         columns=columns,
         observation_space_sha256=value_digest(metadata["observation_space"]),
