@@ -29,7 +29,6 @@ from idaq.core.ids import datasets_root
 from idaq.core.machine import total_memory
 from idaq.core.notes import Notes
 from idaq.core.types import Advance, ignore_progress, is_observation
-from idaq.format.card import dataset_card
 from idaq.format.documents import References, ReturnStatistics, TaskRecord
 from idaq.format.gym_spaces import leaf_spaces
 from idaq.format.lock import locked
@@ -94,7 +93,7 @@ def collect(
         folder.mkdir(parents=True, exist_ok=True)
         resumed = _collect_cells(plan, folder, EXECUTORS[executor], workers, progress)
         source = _source(plan, folder)
-        path = write_dataset(source, root, dataset_card(recipe, source.tasks))
+        path = write_dataset(source, root)
         shutil.rmtree(folder)
         manifest = open_stored(path).manifest
     return Collected(
@@ -172,9 +171,11 @@ def _compressed(here: Recipe, asked: Recipe) -> list[str]:
 
 
 def _whose(here: Recipe, asked: Recipe) -> list[str]:
-    if (here.authors, here.license) == (asked.authors, asked.license):
+    stated = [(recipe.authors, recipe.license, recipe.citation, recipe.source) for recipe in (here, asked)]
+    if stated[0] == stated[1]:
         return attribution_notes(here)
-    return [f"{here.id} states other authors or another licence than the recipe; idaq dataset relabel changes them"]
+    differing = "authors, licence, citation or source"
+    return [f"{here.id} states other {differing} than the recipe; idaq dataset relabel changes them"]
 
 
 def _collect_cells(plan: Plan, folder: Path, run: Executor, workers: int, progress: Advance) -> int:

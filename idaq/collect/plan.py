@@ -19,7 +19,7 @@ from idaq.format.documents import EnvReference
 from idaq.format.recipe import Behaviour, Recipe
 from idaq.tasks import Family, Spaces, get_family
 
-_NO_CONTENT = ("authors", "license", "compress", "train", "adapt")
+_NO_CONTENT = ("authors", "license", "citation", "source", "compress", "train", "adapt")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,6 +26,7 @@ _NEEDS = {
     "zarr": ("the Zarr form needs zarr", "'idaq[zarr]'"),
     "numcodecs": ("the Zarr form needs numcodecs", "'idaq[zarr]'"),
     "google_crc32c": ("the Zarr form needs google-crc32c", "'idaq[zarr]'"),
+    "mlcroissant": ("Croissant files, which every push carries, need mlcroissant", "'idaq[croissant]'"),
     "onnx": ("writing ONNX needs onnx", "'idaq[onnx]'"),
     "fastapi": ("serving a policy needs FastAPI", "'idaq[serve]'"),
     "uvicorn": ("serving a policy needs Uvicorn", "'idaq[serve]'"),

@@ -18,7 +18,6 @@ from idaq.core.notes import Notes
 from idaq.core.text import printable
 from idaq.core.types import Episode, FamilyName, ShowProgress, Slug, Success, TaskParams, show_nothing
 from idaq.format import boxes
-from idaq.format.card import dataset_card
 from idaq.format.documents import UNKNOWN_ENV, About, EnvReference, References, ReturnStatistics, TaskRecord
 from idaq.format.recipe import Behaviour, Recipe, Splits
 from idaq.format.verify import check_valid
@@ -123,13 +122,25 @@ def unify(imported: Import) -> tuple[gym.spaces.Box, gym.spaces.Box]:
     return imported.spaces
 
 
-def state_attribution(imported: Import, authors: Sequence[str] = (), license: str | None = None) -> None:
-    """Set authors and licence: as the user states them, else as the source does; what neither states is noted."""
-    stated = {"authors": (imported.authors, list(authors)), "licence": (imported.license, license)}
+def state_attribution(
+    imported: Import,
+    authors: Sequence[str] = (),
+    license: str | None = None,
+    citation: str | None = None,
+    source: str | None = None,
+) -> None:
+    """Set whose data it is: as the user states it, else as the source does; authors and licence unknown are noted."""
+    stated = {
+        "authors": (imported.authors, list(authors)),
+        "licence": (imported.license, license),
+        "citation": (imported.citation, citation),
+        "source": (imported.source, source),
+    }
     for name, (theirs, ours) in stated.items():
         if theirs and ours and theirs != ours:
             imported.notes.add(imported.origin, f"states the {name} {theirs}; what was asked for is written: {ours}")
     imported.authors, imported.license = list(authors) or imported.authors, license or imported.license
+    imported.citation, imported.source = citation or imported.citation, source or imported.source
     missing = [name for name, value in (("authors", imported.authors), ("licence", imported.license)) if not value]
     if missing:
         imported.notes.add(imported.origin, f"{' and '.join(missing)} unknown; --author and --license state them")
@@ -178,10 +189,9 @@ def write_source(source: DatasetSource, episodes: int, root: Path, show: ShowPro
 
     Returns its folder. Raises as `write_dataset` does, and CorruptDatasetError for what `verify` would refuse.
     """
-    card = dataset_card(source.recipe, source.tasks, f"Made by {source.operation}.")
     with show(f"writing {source.recipe.id}", 3 * episodes, "episodes") as advance:
         check = partial(check_valid, otherwise="what was imported makes a corrupt dataset", progress=advance)
-        return write_dataset(source, root, card, advance, check)
+        return write_dataset(source, root, progress=advance, check=check)
 
 
 def in_order(imported: Import) -> dict[int, ImportedTask]:

@@ -15,7 +15,7 @@ from idaq.core.outside import raised_as
 from idaq.core.types import Advance, TaskParams, ignore_progress
 from idaq.format.boxes import joint_box
 from idaq.format.importing import Import, ImportedTask, slug
-from idaq.format.recipe import join_attribution
+from idaq.format.recipe import join_attribution, join_origins
 from idaq.format.store import find_dataset
 from idaq.share.importers import MINARI, ReadOptions, importer_of
 
@@ -129,7 +129,9 @@ def _together(read: Sequence[Import]) -> Import:
     if len(specs) > 1:
         said = "the environments differ: minari's recover_environment() has none; each task names its own"
         notes.add(", ".join(names), said)
-    authors, license = join_attribution(list(zip(names, read, strict=True)), notes)
+    named = list(zip(names, read, strict=True))
+    authors, license = join_attribution(named, notes)
+    citation, source = join_origins(named, notes)
     to_all = partial(joint_box, names=names, notes=notes)
     return Import(
         tasks=tasks,
@@ -139,6 +141,8 @@ def _together(read: Sequence[Import]) -> Import:
         env_spec_json=specs.pop() if len(specs) == 1 else None,
         authors=authors,
         license=license,
+        citation=citation,
+        source=source,
         notes=notes,
     )
 

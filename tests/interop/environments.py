@@ -48,6 +48,7 @@ ENVIRONMENTS = {
     "agilerl": Environment(requirements=(_TORCH, "agilerl==2.58.0", *_MINARI)),
     "lerobot": Environment(requirements=("lerobot[dataset]==0.6.1",), python=(3, 12)),
     "tables": Environment(requirements=("pandas", "polars", "duckdb", "pyarrow", "h5py")),
+    "datasets": Environment(requirements=("datasets==5.2.0",)),
     "rlds": Environment(requirements=("tensorflow-cpu", "tensorflow-datasets==4.9.10", *_READS_IDAQ)),
 }
 
