@@ -11,7 +11,7 @@ from idaq.core.registry import is_reference
 from idaq.core.types import Task
 from idaq.tasks import BUILT_IN, FAMILIES, get_family, locomotion
 
-_SIMULATORS = {"ml1": "metaworld", **dict.fromkeys(locomotion.VARIANTS, "mujoco")}
+_SIMULATORS = {**dict.fromkeys(("ml1", "ml10", "ml45"), "metaworld"), **dict.fromkeys(locomotion.VARIANTS, "mujoco")}
 """by family or suite: the library that an extra brings"""
 
 

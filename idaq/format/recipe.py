@@ -57,6 +57,11 @@ class Splits:
 
     seed: Annotated[int, Field(ge=0, lt=2**63)]
     sizes: Annotated[dict[Slug, Annotated[int, Field(ge=0, lt=2**63)]], Field(min_length=1)]
+    assigned_by: Literal["recipe", "family"] = "recipe"
+    """recipe: each split is drawn from all tasks; family: from those that the family states to be of that split, and a
+    split that the family does not state from those of its split `train`"""
+    balance: str | None = None
+    """a parameter of the tasks: of each of its values equally many tasks are drawn, give or take one"""
 
 
 @config

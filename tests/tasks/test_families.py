@@ -8,13 +8,13 @@ from idaq.tasks import BUILT_IN, Family, get_family
 from idaq.testing import FamilyContract
 
 POINTS = [name for name in BUILT_IN if name.startswith("point")]
-ML1 = ["ml1/push", "ml1/peg-unplug-side", "ml1/shelf-place"]
+ML1 = ["ml1/push", "ml1/peg-unplug-side", "ml1/shelf-place", "ml1/door-close", "ml10", "ml45"]
 
 
 class TestFamilies(FamilyContract):
     steps = 30
 
-    @pytest.fixture(params=[*(name for name in BUILT_IN if not name.startswith("ml1/")), *ML1])
+    @pytest.fixture(params=[*(name for name in BUILT_IN if not name.startswith("ml")), *ML1])
     def family(self, request: pytest.FixtureRequest) -> Family:
         return get_family(request.param)
 
