@@ -19,7 +19,7 @@ from idaq.core.text import printable
 from idaq.core.types import Episode, FamilyName, ShowProgress, Slug, Success, TaskParams, show_nothing
 from idaq.format import boxes
 from idaq.format.card import dataset_card
-from idaq.format.documents import UNKNOWN_ENV, EnvReference, References, ReturnStatistics, TaskRecord
+from idaq.format.documents import UNKNOWN_ENV, About, EnvReference, References, ReturnStatistics, TaskRecord
 from idaq.format.recipe import Behaviour, Recipe, Splits
 from idaq.format.verify import check_valid
 from idaq.format.writer import DatasetSource, EpisodeEntry, write_dataset
@@ -35,6 +35,10 @@ class ImportedEpisode:
     behaviour: str = "unknown"
     seed: int | None = None
     success: bool | None = None
+    history: int | None = None
+    """which learning history of its task and behaviour it belongs to"""
+    policy_step: int | None = None
+    """environment steps that the behaviour policy had learned from before it"""
 
 
 @dataclass(kw_only=True)
@@ -50,6 +54,8 @@ class ImportedTask:
     reset_options: dict[str, Any] = field(default_factory=dict)
     """what its environment's `reset` takes to start it"""
     success: Success | None = None
+    family: str | None = None
+    """None: that of the import"""
     random: ReturnStatistics | None = None
     """returns of random actions, where they were measured"""
     split: str = "train"
@@ -65,8 +71,12 @@ class Import:
     action_space: gym.spaces.Box | None = None
     observation_space: gym.spaces.Box | None = None
     env_spec_json: str | None = None
+    about: dict[str, About] = field(default_factory=dict)
+    """what is said of columns, by name"""
     authors: list[str] = field(default_factory=list)
     license: str | None = None
+    citation: str | None = None
+    source: str | None = None
     """as the source states them; empty and None where it does not"""
     notes: Notes = field(default_factory=Notes)
     """what was cut, cast, dropped or assumed"""
@@ -140,17 +150,20 @@ def dataset_source(imported: Import, new_id: str, family: str, description: str)
         "description": printable(description),
         "authors": imported.authors,
         "license": imported.license,
+        "citation": imported.citation,
+        "source": imported.source,
         "seed": 0,
         "splits": Splits(seed=0, sizes=dict(sizes)),
         "behaviours": [Behaviour(name=name, kind="unknown", quality="unknown", episodes=most) for name in behaviours],
     }
     return DatasetSource(
         recipe=from_mapping(Recipe, recipe, where=new_id),
-        tasks=tuple(_record(task, index) for index, task in tasks.items()),
+        tasks=tuple(_record(task, index, family) for index, task in tasks.items()),
         entries=_entries(tasks),
         observation_space=observation_space,
         action_space=action_space,
         env_spec_json=imported.env_spec_json,
+        about=imported.about,
         simulators=imported.simulators,
         operation=f"import of {printable(imported.origin)}",
         notes=tuple(imported.notes),
@@ -178,7 +191,7 @@ def in_order(imported: Import) -> dict[int, ImportedTask]:
     return dict(sorted(zip(indices, imported.tasks, strict=True)))
 
 
-def _record(task: ImportedTask, index: int) -> TaskRecord:
+def _record(task: ImportedTask, index: int, family: str) -> TaskRecord:
     returns = np.array([entry.episode.total_reward for entry in task.episodes])
     measured = ReturnStatistics(
         mean=float(returns.mean()), std=float(returns.std()), n=len(returns), how=_RETURN_SOURCE
@@ -189,6 +202,7 @@ def _record(task: ImportedTask, index: int) -> TaskRecord:
         "params": task.params,
         "split": task.split,
         "success": task.success,
+        "family": task.family or family,
         "env": task.env,
         "reset_options": task.reset_options,
         "reference": References(random=task.random, behaviour=measured),
@@ -205,4 +219,6 @@ def _entries(tasks: Mapping[int, ImportedTask]) -> Iterator[EpisodeEntry]:
                 behaviour=entry.behaviour,
                 seed=entry.seed,
                 success=entry.success,
+                history=entry.history,
+                policy_step=entry.policy_step,
             )

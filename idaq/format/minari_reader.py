@@ -11,15 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from idaq.core.checks import as_column, as_flags, check_finite, check_numbers, check_returns
-from idaq.core.digest import EPISODE_FIELDS, episode_digest
+from idaq.core.digest import episode_digest
 from idaq.core.errors import CorruptDatasetError, DatasetError, MissingExtraError
 from idaq.core.notes import Notes
 from idaq.core.reading import check_members
-from idaq.core.types import Array, Episode, Task
+from idaq.core.types import TERMINATIONS, TRUNCATIONS, Array, Episode, Task, is_observation
 from idaq.format import layout
 from idaq.format.columns import Columns, FlatColumn
+from idaq.format.documents import About, Column
 from idaq.format.plain_minari import open_minari
 from idaq.format.reader import EpisodeTable
+from idaq.format.spaces import Leaf, parse_leaves
 
 if TYPE_CHECKING:
     from minari import MinariDataset
@@ -43,6 +45,21 @@ class PlainMinariDataset:
     """episodes without steps, and counts that are not as stated"""
     layout_notes: Notes
     """what changes no transition: shapes written as rows, infos, seeds that are no number"""
+
+    @property
+    def column_info(self) -> dict[str, Column]:
+        """As the manifest of a dataset that idaq wrote states columns."""
+        columns = self.columns.items()
+        return {name: layout.column_of(name, c.flat.dtype, c.shape, c.extra_row, About()) for name, c in columns}
+
+    @property
+    def leaves(self) -> dict[str, Leaf]:
+        """The space of each column of observations and actions; its maker may have stored them in another dtype."""
+        from minari.serialization import serialize_space
+
+        spaces = {"observation_space": self.observation_space, "action_space": self.action_space}
+        stated = {name: serialize_space(space) for name, space in spaces.items()}
+        return parse_leaves(stated, self.dataset_id)
 
     @property
     def action_low(self) -> NDArray[np.float32]:
@@ -71,8 +88,8 @@ def read_plain_minari(path: Path) -> PlainMinariDataset:
     low, high = (np.concatenate([bound.ravel() for bound in bounds]) for bounds in zip(*leaves.values(), strict=True))
     space: Any = dataset.action_space
     _check_sizes(episodes, (low.size, space.low.size), path)
-    for name in EPISODE_FIELDS:
-        kinds = sorted({str(getattr(episode, name).dtype) for episode in episodes.values()})
+    for name in next(iter(episodes.values())).columns:
+        kinds = sorted({str(episode.columns[name].dtype) for episode in episodes.values()})
         if len(kinds) > 1:
             layout_notes.add(dataset.id, f"{name} of unequal dtypes, {', '.join(kinds)}, are read as the widest")
     stated = [attributes[number].get("seed") for number in episodes]
@@ -209,7 +226,7 @@ def _episode(raw: Any, space: gym.Space[Any], where: str) -> Episode:
         as_flags(name, _rows(name, getattr(raw, name), length, where), where)
         for name in ("terminations", "truncations")
     )
-    return Episode(**columns, terminated=terminated, truncated=truncated)
+    return Episode.from_columns(columns | {TERMINATIONS: terminated, TRUNCATIONS: truncated})
 
 
 def _leaves(value: Any, space: gym.Space[Any], rows: int, where: str) -> list[Array]:
@@ -248,6 +265,8 @@ def _table(episodes: list[Episode], seeds: list[int | None]) -> EpisodeTable:
     return EpisodeTable(
         task_index=np.zeros(count, np.int64),
         behaviour=np.full(count, "unknown"),
+        history=np.full(count, -1),
+        policy_step=np.full(count, -1),
         seed=np.array([seed or 0 for seed in seeds], np.uint64),
         seed_known=np.array([seed is not None for seed in seeds]),
         length=np.array([len(e) for e in episodes], np.int64),
@@ -263,13 +282,13 @@ def _table(episodes: list[Episode], seeds: list[int | None]) -> EpisodeTable:
 
 def _columns(episodes: list[Episode]) -> Columns:
     columns = {}
-    for name in EPISODE_FIELDS:
-        parts = [getattr(episode, name) for episode in episodes]
+    for name in episodes[0].columns:
+        parts = [episode.columns[name] for episode in episodes]
         offsets = np.concatenate([[0], np.cumsum([part.size for part in parts])[:-1]]).astype(np.int64)
         columns[name] = FlatColumn(
             flat=np.concatenate([part.ravel() for part in parts]),
             offsets=offsets,
             shape=parts[0].shape[1:],
-            extra_row=name == "observations",
+            extra_row=is_observation(name),
         )
     return columns
