@@ -16,11 +16,13 @@ from idaq.core.digest import value_digest
 from idaq.core.errors import CollectError, ConfigError, PluginError
 from idaq.core.extras import missing_extra
 from idaq.core.seeds import generator
+from idaq.core.types import OBSERVATIONS
 from idaq.format.documents import EnvReference
+from idaq.format.gym_spaces import supported
 from idaq.format.recipe import Behaviour, Recipe, Splits
 from idaq.tasks import Family, Spaces, get_family
 
-_NO_CONTENT = ("authors", "license", "train", "adapt")
+_NO_CONTENT = ("authors", "license", "citation", "source", "train", "adapt")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,8 +59,13 @@ class Plan:
 
     @functools.cached_property
     def spaces(self) -> Spaces:
-        """Those of the family's environment, which is made for it: what a worker gets has them already."""
-        return self.family.spaces()
+        """Those of the family's environment, which is made for it: what a worker gets has them already.
+
+        Raises DatasetError where the format does not hold them.
+        """
+        spaces = self.family.spaces()
+        supported(spaces.observations, OBSERVATIONS)
+        return spaces
 
     @property
     def behaviours(self) -> list[Behaviour]:
