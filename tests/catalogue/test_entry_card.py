@@ -23,8 +23,9 @@ from idaq.core.config import from_mapping, to_mapping
 from idaq.core.files import read_json, write_json
 from idaq.core.resources import resource_root
 from idaq.evaluate.protocol import Summary, markdown_table, number
+from idaq.format.recipe import Behaviour
 from idaq.format.writer import write_dataset
-from idaq.testing.examples import entries_of, example_source
+from idaq.testing.examples import Plan, entries_of, example_source
 
 
 def statistics(mean: float) -> PolicyStatistics:
@@ -80,6 +81,25 @@ Returns and success of the collected episodes; failures are kept.
 | 2 | `task-...` | test | 1 | 4 | {number(last.mean())} | {number(last.std())} | 25% |
 """)
     )
+
+
+def test_the_card_tells_how_far_learners_came(tmp_path: Path) -> None:
+    """Two histories of ten episodes on one task: each episode is paid by its place in its history."""
+    plans = [Plan(task=0, length=1, ends="truncated") for _ in range(20)]
+    entries = [
+        replace(entry, episode=replace(entry.episode, rewards=np.array([float(n % 10)])), behaviour="learner",
+                history=n // 10, policy_step=n % 10)
+        for n, entry in enumerate(entries_of(plans))
+    ]  # fmt: skip
+    source = example_source(entries)
+    learner = Behaviour(
+        name="learner", kind="policy", quality="learning", policy="q-learning", episodes=20, histories=2
+    )
+    dataset = write_dataset(replace(source, recipe=replace(source.recipe, behaviours=[learner])), tmp_path, "# own\n")
+    folder = tmp_path / "catalogue"
+    folder.mkdir()
+    write_entry_card(folder, "tagged/expert", dataset)
+    assert (folder / "card.md").read_text().endswith("| learner | 2 | 10 | 0.00 | 4.00 | 9.00 |\n")
 
 
 def write_policies(folder: Path) -> None:
