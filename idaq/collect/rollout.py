@@ -1,8 +1,8 @@
 """Episodes of a behaviour policy in lock-step. Shapes: B episodes, or histories of E episodes each; T steps."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
@@ -18,6 +18,7 @@ from idaq.core.types import (
     TRUNCATIONS,
     Array,
     Episode,
+    Success,
     is_observation,
     leaves_of,
 )
@@ -62,9 +63,7 @@ def rollout(
     """
     env, spaces = family.lockstep(), spaces or family.spaces()
     seeds = seeds.reshape(len(tasks), -1)
-    rows: list[tuple[int, Episode, bool, int]] = []
-    when = {task.task_index: "any-step" if task.success is None else task.success.when for task in family.tasks}
-    clipped = 0
+    found, clipped = list[_Found](), 0
     for start in range(0, len(tasks), family.lockstep_width):
         part = slice(start, start + family.lockstep_width)
         batch = Batch(family=family, spaces=spaces, behaviour=behaviour, tasks=tasks[part], seeds=seeds[part])
@@ -72,30 +71,36 @@ def rollout(
         adviser = expert_actions(family, spaces, batch.tasks) if expert else None
         lengths = np.zeros(len(batch.tasks), np.int64)
         for number in range(seeds.shape[1]):
-            columns, solved = _run(batch, env, policy, adviser, number)
-            for b, task in enumerate(batch.tasks.tolist()):
-                episode = _cut({name: column[b] for name, column in columns.items()})
+            for b, (episode, success) in enumerate(_run(batch, env, policy, adviser, number)):
                 if _is_finite(episode):
                     _check_values(batch, episode)
                     place = (start + b) * seeds.shape[1] + number
-                    rows.append((place, episode, _solved(solved[b, : len(episode)], when[task]), int(lengths[b])))
+                    found.append(_Found(place, episode, success, int(lengths[b])))
                 lengths[b] += len(episode)
         clipped += policy.clipped
-    rows.sort(key=lambda row: row[0])
+    found.sort(key=lambda one: one.place)
     return RolledOut(
-        episodes=[episode for _, episode, _, _ in rows],
-        successes=np.array([success for _, _, success, _ in rows], bool),
-        kept=np.array([place for place, _, _, _ in rows], np.int64),
-        before=np.array([before for _, _, _, before in rows], np.int64),
+        episodes=[one.episode for one in found],
+        successes=np.array([one.success for one in found], bool),
+        kept=np.array([one.place for one in found], np.int64),
+        before=np.array([one.before for one in found], np.int64),
         clipped=clipped,
     )
 
 
+class _Found(NamedTuple):
+    """A finite episode: its place among all, whether it succeeded, steps of its history before it."""
+
+    place: int
+    episode: Episode
+    success: bool
+    before: int
+
+
 def _run(
     batch: Batch, env: LockstepEnv, policy: StatelessPolicy | GuardedPolicy, adviser: Actions | None, number: int
-) -> tuple[dict[str, Array], NDArray[np.bool_]]:
-    """Columns (B, T, ...) of the episodes of that number, whatever follows an episode's end included, and success at
-    each step (B, T)."""
+) -> Iterator[tuple[Episode, bool]]:
+    """The episodes of that number, each to its own end, and whether it succeeded."""
     seen, actions, advised, said, results = [leaves_of(env.reset(batch.tasks, batch.seeds[:, number]))], [], [], [], []
     policy.reset()
     view, ended = env.controller_view(), np.zeros(len(batch.tasks), bool)
@@ -120,7 +125,13 @@ def _run(
     }
     _check_said(batch, said, columns)
     columns |= {name: _by_episode([step[name] for step in said]) for name in said[0]}
-    return columns, _by_episode([r.success for r in results])
+    solved, when = (
+        _by_episode([r.success for r in results]),
+        {task.task_index: task.success for task in batch.family.tasks},
+    )
+    for b, task in enumerate(batch.tasks.tolist()):
+        episode = _cut({name: column[b] for name, column in columns.items()})
+        yield episode, _succeeded(solved[b, : len(episode)], when[task])
 
 
 def _by_episode(steps: list[Array]) -> Array:
@@ -128,8 +139,8 @@ def _by_episode(steps: list[Array]) -> Array:
     return np.array(steps).swapaxes(0, 1)
 
 
-def _solved(steps: NDArray[np.bool_], when: str) -> bool:
-    return bool(steps[-1] if when == "last-step" else steps.any())
+def _succeeded(steps: NDArray[np.bool_], success: Success | None) -> bool:
+    return bool(steps[-1] if success is not None and success.when == "last-step" else steps.any())
 
 
 def _check_arrays(batch: Batch, seen: list[dict[str, Array]], results: list[StepBatch]) -> None:

@@ -68,7 +68,7 @@ class Behaviour:
     @model_validator(mode="after")
     def _histories_are_of_equal_length(self) -> "Behaviour":
         if self.histories and self.episodes % self.histories:
-            raise ValueError(f"{self.episodes} episodes do not fall into {self.histories} histories of equal length")
+            raise ValueError(f"{self.episodes} episodes make no {self.histories} histories of equal length")
         return self
 
 

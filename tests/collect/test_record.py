@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from idaq.collect.keyboard import Keyboard, keyed, single_keys
 from idaq.collect.record import CheckedActions, record
-from idaq.collect.reference import UniformActions, short_seed
+from idaq.collect.reference import short_seed
 from idaq.core.errors import (
     CollectError,
     ConfigError,
@@ -34,7 +34,6 @@ from idaq.format.reader import open_stored
 from idaq.format.recording import Folder, recording_folder
 from idaq.format.verify import verify
 from idaq.share.importers import import_dataset
-from idaq.tasks.systems import make_env, run_episode
 from tests.share.pendulums import SOURCE, make_module
 
 MORE = """
@@ -100,39 +99,6 @@ def test_an_episode_is_what_the_task_did(module: str, tmp_path: Path) -> None:
         np.testing.assert_array_equal(one.episode.rewards, [float(step[1]) for step in steps])
         assert one.episode.truncated.tolist() == [False] * 7 + [True]
         assert not one.episode.terminated.any()
-
-
-@pytest.mark.parametrize(
-    ("env", "settings"),
-    [
-        ("CartPole-v1", {}),
-        ("tests.collect.test_spaces:Machine", {"actions": "multi-discrete"}),
-        ("tests.collect.test_spaces:Machine", {"actions": "box"}),
-    ],
-)
-def test_choices_and_dictionaries_are_recorded(tmp_path: Path, env: str, settings: dict[str, Any]) -> None:
-    """What lies in the folder is what the same random actions do when they are taken again."""
-    record(tmp_path / "out", env=env, settings=settings, policy="random", task="a", episodes=3, max_steps=5)
-    folder, system = Folder(tmp_path / "out"), make_env(env, settings)
-    for number in folder.numbers():
-        one, _ = folder.episode(number, "random")
-        assert one.seed is not None
-        assert all(action in system.action_space for action in one.episode.actions)
-        policy = UniformActions(system.action_space, one.seed)
-        again = run_episode(system, policy, seed=one.seed, max_steps=5)
-        assert list(one.episode.columns) == list(again.columns)
-        for name, column in again.columns.items():
-            np.testing.assert_array_equal(one.episode.columns[name], column)
-
-
-@pytest.mark.parametrize("given", [3, -1, 0.5, [1]])
-def test_a_choice_that_there_is_not_is_no_choice_that_is_nearly_it(given: Any) -> None:
-    class Chooses:
-        def act(self, observation: Any) -> Any:
-            return given
-
-    with pytest.raises(PluginError, match=r"chose .* none of Discrete\(3\)|no action of shape \(\)"):
-        CheckedActions(Chooses(), gym.spaces.Discrete(3)).act(None)
 
 
 def test_the_same_command_records_what_is_not_there(module: str, tmp_path: Path) -> None:
