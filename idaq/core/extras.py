@@ -14,7 +14,7 @@ from idaq.core.errors import MissingExtraError
 
 _NEEDS = {
     "torch": ("training and adapting need PyTorch", "'idaq[train]'"),
-    "metaworld": ("the ml1/ families need Meta-World", "'idaq[ml1]'"),
+    "metaworld": ("ml1, ml10 and ml45 need Meta-World", "'idaq[ml1]'"),
     "mujoco": ("bodies that run need MuJoCo", "'idaq[bodies]'"),
     "imageio": ("pictures of MuJoCo need ImageIO", "'idaq[bodies]'"),
     "matplotlib": ("figures need Matplotlib", "'idaq[plots]'"),

@@ -33,19 +33,22 @@ class Behaviour:
     name: Slug
     kind: Literal["scripted", "trained", "policy", "random", "mixture", "unknown"]
     """scripted: the family's controller plus noise; trained: a policy of the catalogue; policy: any other, which
-    `policy` names; random: uniform; mixture: each step scripted or random; unknown: imported, which cannot be
-    collected"""
-    quality: Literal["expert", "late", "medium", "random", "unknown"]
+    `policy` names, one that learns too; random: uniform; mixture: each step scripted or random; unknown: imported,
+    which cannot be collected"""
+    quality: Literal["expert", "late", "medium", "random", "learning", "unknown"]
     episodes: Annotated[int, Field(ge=1, le=1_000_000)]
     """episodes for each task"""
+    histories: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    """policy: into how many learning histories of equal length the episodes of a task fall; within one the policy goes
+    on learning from episode to episode. None: each episode stands alone"""
     noise: Annotated[float, Field(ge=0)] = 0.0
     """standard deviation of the Gaussian noise on each action of a script or a policy; trained: in units of the
     policy's own"""
     random_share: Annotated[float, Field(ge=0, le=1)] = 0.0
     """mixture and policy: the chance that a step is the random policy's"""
     policy: PolicyName | None = None
-    """trained: the snapshot's name in datasets/<family>/behaviours; policy: an installed package's, of the group
-    `idaq.behaviours`, or `package.module:thing`; see `idaq.collect.behaviours.BehaviourFactory`"""
+    """trained: the snapshot's name in datasets/<family>/behaviours; policy: `q-learning`, an installed package's, of
+    the group `idaq.behaviours`, or `package.module:thing`; see `idaq.collect.behaviours.BehaviourFactory`"""
     options: PlainData = Field(default_factory=dict)
     """policy: what its maker gets"""
     weights: Sha256 | None = None
@@ -59,8 +62,14 @@ class Behaviour:
                 raise ValueError('a behaviour of kind "policy" names its policy')
         elif (named, weighed) != (self.kind == "trained",) * 2 or (self.policy and is_reference(self.policy)):
             raise ValueError("a trained behaviour names its policy and the sha256 of its weights, and no other does")
-        elif self.options:
-            raise ValueError('a behaviour of kind "policy" takes options, and no other does')
+        elif self.options or self.histories:
+            raise ValueError('a behaviour of kind "policy" takes options and histories, and no other does')
+        return self
+
+    @model_validator(mode="after")
+    def _histories_are_of_equal_length(self) -> "Behaviour":
+        if self.histories and self.episodes % self.histories:
+            raise ValueError(f"{self.episodes} episodes make no {self.histories} histories of equal length")
         return self
 
 
@@ -70,6 +79,11 @@ class Splits:
 
     seed: Annotated[int, Field(ge=0, lt=2**63)]
     sizes: Annotated[dict[Slug, Annotated[int, Field(ge=0, lt=2**63)]], Field(min_length=1)]
+    assigned_by: Literal["recipe", "family"] = "recipe"
+    """recipe: each split is drawn from all tasks; family: from those that the family states to be of that split, and a
+    split that the family does not state from those of its split `train`"""
+    balance: str | None = None
+    """a parameter of the tasks: of each of its values equally many tasks are drawn, give or take one"""
 
 
 @config
@@ -101,6 +115,8 @@ class Recipe:
     behaviours: Annotated[list[Behaviour], Field(min_length=1)]
     compress: list[Line] = Field(default_factory=list)
     """columns to compress, such as pictures: `observations`, or of a Dict space `observations/camera`"""
+    expert_action: bool = False
+    """whether each state has what the family's controller does there, without noise, as the column `expert_action`"""
     reference: Reference = Field(default_factory=Reference)
     train: PlainData = Field(default_factory=dict)
     """defaults of `idaq train` for this dataset"""
