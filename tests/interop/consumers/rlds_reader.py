@@ -11,7 +11,7 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 import tensorflow_datasets as tfds
 
 from idaq.format.reader import open_stored
-from idaq.share.rlds import export_rlds
+from idaq.share.exporters.rlds import export_rlds
 
 exports = Path(sys.argv[1])
 counts = export_rlds(open_stored(exports / "root/idaq/made/tagged-v0"), exports / "rlds")
