@@ -188,14 +188,14 @@ def test_xarray_opens_the_zarr_form(read: Read) -> None:
     found = read("xarray", "xarray_reader")
     assert found["attributes"]["manifest"]["dataset_id"] == "idaq/made/tagged-v0"
     whole = found["whole"]
-    assert whole["observations"]["dims"] == ["state", "observations_axis_0"]
-    assert whole["actions"]["dims"] == ["step", "actions_axis_0"]
+    assert whole["observations"]["dims"] == ["rows:T+1", "observations:0"]
+    assert whole["actions"]["dims"] == ["rows:T", "actions:0"]
     assert set(tagged_rows()["reward"]) <= set(whole["rewards"]["values"])
     rows = {tuple(row) for row in whole["observations"]["values"]}
     assert {tuple(row) for row in tagged_rows()["observation"].tolist()} <= rows
     columns = {name for name in transitions_of("dict") if not name.startswith("next/")}
     assert set(found["dict"]) == columns
-    assert found["dict"]["observations/camera"]["dims"][0] == "state"
+    assert found["dict"]["observations/camera"]["dims"][0] == "rows:T+1"
     assert set(transitions_of("dict")["infos/height"]) <= set(found["dict"]["infos/height"]["values"])
 
 

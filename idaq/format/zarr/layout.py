@@ -160,9 +160,8 @@ def create_array(store: MemoryStore, grid: Grid) -> "zarr.Array[ArrayV3Metadata]
 
 
 def _dimension_names(grid: Grid) -> list[str]:
-    """One name for one length, which xarray asks for: rows of T and of T + 1, and axes of each column its own."""
-    rows = "state" if grid.column.rows == "T+1" else "step"
-    return [rows, *(f"{grid.name}_axis_{number}" for number in range(len(grid.column.shape)))]
+    """One name for one length, which xarray asks for, and none that a column can have: `:` stands in no such name."""
+    return [f"rows:{grid.column.rows}", *(f"{grid.name}:{axis}" for axis in range(len(grid.column.shape)))]
 
 
 def attributes_digest(stated: Mapping[str, Any]) -> str:

@@ -64,7 +64,7 @@ def test_dimensions_of_one_name_are_of_one_length(exported: Path) -> None:
     for _, array in zarr.open_group(exported, mode="r").arrays():
         for name, size in zip(array.metadata.dimension_names or (), array.shape, strict=True):
             sizes.setdefault(str(name), set()).add(size)
-    assert {"step", "state", "observations_axis_0", "actions_axis_0"} == set(sizes)
+    assert {"rows:T", "rows:T+1", "observations:0", "actions:0"} == set(sizes)
     assert all(len(found) == 1 for found in sizes.values())
 
 

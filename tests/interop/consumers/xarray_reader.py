@@ -28,7 +28,7 @@ print(
             "versions": {name: version(name) for name in ("xarray", "zarr", "numpy")},
             "attributes": whole.attrs["idaq"],
             "whole": {name: {"dims": a.dims, "values": a.values.tolist()} for name, a in whole.data_vars.items()},
-            "mean_reward": float(whole.rewards.mean("step")),
+            "mean_reward": float(whole.rewards.mean("rows:T")),
             "dict": columns(exports / "dict.zarr"),
         }
     )
