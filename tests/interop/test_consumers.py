@@ -315,9 +315,11 @@ def test_plain_h5py_reads_the_dataset(read: Read) -> None:
 
 
 def test_tensorflow_datasets_reads_rlds(read: Read) -> None:
-    """TensorFlow Datasets reads the RLDS export: steps, splits and episode facts"""
+    """TensorFlow Datasets reads the RLDS export: steps, splits and episode facts; a Dict, pictures, extra columns"""
     found = read("rlds", "rlds_reader")
-    assert found["counts"] == [3, len(PLANS), TRANSITIONS]
+    assert found["counts"] == len(PLANS)
+    assert_everything(found["dict"]["columns"], "dict")
+    assert found["dict"]["policy_steps"] == [-1, -1, *range(0, 6000, 1000)]
     for split, parity in (("train", 0), ("test", 1)):
         columns, facts = found[split]["transitions"], found[split]["facts"]
         rows = rows_of(columns)

@@ -7,7 +7,8 @@ it (0 where the task ended there, else 1), step T holds s_T and zeros (`is_last`
 where there is none), `success` (left out where it is not known of every episode), and `terminated` and `truncated` of
 the last transition, kept apart; of an earlier one only `discount` tells. The splits are the dataset's splits of tasks.
 Numbers keep their dtypes, rows their shapes; a Dict is a dict, and so are extra columns (`infos/x`), whose name gets
-`_` behind it where it is taken. What has T rows has zeros at step T.
+`_` behind it where it is taken. What has T rows has zeros at step T. Columns are stored as bytes: the files' own floats
+are float32.
 
 TensorFlow Datasets writes the files, so it has to be installed: pip install tensorflow-datasets tensorflow-cpu.
 """
@@ -94,7 +95,8 @@ def _info(tfds: Any, stored: StoredDataset, folder: Path) -> Any:
     success = ["success"] if stored.episodes.success_known.all() else []
 
     def feature(column: Column) -> Any:
-        return tfds.features.Tensor(shape=tuple(column.shape), dtype=np.dtype(column.dtype))
+        # as bytes: a TFRecord's own floats are float32, whatever the dtype says
+        return tfds.features.Tensor(shape=tuple(column.shape), dtype=np.dtype(column.dtype), encoding="bytes")
 
     columns = {name: feature(column) for name, column in stored.manifest.columns.items() if _is_written(name)}
     steps = _nested(columns) | {"discount": scalar(np.float32)} | {name: scalar(np.bool_) for name in _FLAGS}
