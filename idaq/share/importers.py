@@ -206,7 +206,8 @@ def import_dataset(
     source; `params` are those of the only one. `family` makes them tasks of a family, by `task_indices` or parameters;
     `env` is an environment of your own, made with `env_settings` and each task's parameters: see `idaq.share.links`.
     `splits` names the tasks of each split, `test_tasks` draws so many into `test`; the others are in `train`.
-    `compress` names columns to compress, such as pictures. `strict` writes nothing if there is anything to note. A .zarr is an idaq dataset: it comes alone and keeps its id.
+    `compress` names columns to compress, such as pictures. `strict` writes nothing if there is anything to note. A
+    .zarr is an idaq dataset: it comes alone and keeps its id.
 
     Raises UsageError for sources, names or an id that cannot be, DatasetError for data that cannot be or notes under
     `strict`, DatasetExistsError if the id is taken, CorruptDatasetError for what is damaged.

@@ -46,7 +46,7 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> StoredDataset:
 
 
 def test_random_segments_against_h5py(say: Callable[[str], None], stored: StoredDataset) -> None:
-    """h5py without its cache of chunks, as where there are more pictures than fit into it: inflating is what is left."""
+    """h5py without its cache of chunks, as where more pictures are read than it holds: inflating is what is left."""
     column, rng = map_columns(stored)["observations"], np.random.default_rng(0)
 
     def picks() -> list[tuple[int, int]]:
