@@ -317,5 +317,6 @@ def _columns(stored: "StoredDataset") -> list[list[str]]:
         space = leaves[name].text if name in leaves else "-"
         shape = " x ".join(map(str, column.shape)) or "1"
         meaning = (column.meaning or "-") if column.known else "not known: all 0"
-        rows.append([name, column.rows, column.dtype.lstrip("<|"), shape, space, column.unit or "-", meaning])
+        dtype = column.dtype.lstrip("<|") + (", gzip" if column.chunk_rows else "")
+        rows.append([name, column.rows, dtype, shape, space, column.unit or "-", meaning])
     return rows

@@ -16,9 +16,9 @@ import numpy as np
 from idaq.core.digest import dataset_digest, episode_digest, value_digest
 from idaq.core.errors import CorruptDatasetError, UsageError
 from idaq.core.ids import dataset_path, datasets_root, parse_id
-from idaq.core.types import ShowProgress, show_nothing
+from idaq.core.types import Episode, ShowProgress, show_nothing
 from idaq.format import layout
-from idaq.format.columns import check_columns, get_episode, map_columns
+from idaq.format.columns import StoredColumns, check_columns, get_episode, map_columns
 from idaq.format.edit import subset
 from idaq.format.reader import StoredDataset, read_documents
 from idaq.format.selection import parse_tasks, task_range
@@ -167,15 +167,24 @@ def _part(stored: StoredDataset, numbers: list[int], new_id: str, tasks: str) ->
 
 def _entries(stored: StoredDataset, numbers: list[int]) -> Iterator[EpisodeEntry]:
     """The episodes, each against its digest. Raises CorruptDatasetError, having thrown away what came."""
-    columns, table = map_columns(stored), stored.episodes
+    columns = map_columns(stored)
     for number in numbers:
-        episode = get_episode(columns, number, int(table.length[number]))
-        task, seed = int(table.task_index[number]), table.seed_of(number)
-        if episode_digest(episode, task_index=task, seed=seed) != table.digest[number]:
+        try:
+            episode = _checked(stored, columns, number)
+        except CorruptDatasetError as error:
             stored.hdf5.unlink()
             raise CorruptDatasetError(
-                f"episode {number} (task {task}) of {stored.manifest.dataset_id} came with values that do not match "
-                "its digest; what came was thrown away",
+                f"{stored.manifest.dataset_id}: {error.message}; what came was thrown away",
                 hint="try again; if that fails too, tell whoever pushed it",
-            )
-        yield entry_of(table, number, episode)
+            ) from None
+        yield entry_of(stored.episodes, number, episode)
+
+
+def _checked(stored: StoredDataset, columns: StoredColumns, number: int) -> Episode:
+    """An episode that is what its digest says. Raises CorruptDatasetError."""
+    table = stored.episodes
+    task, seed = int(table.task_index[number]), table.seed_of(number)
+    episode = get_episode(columns, number, int(table.length[number]))
+    if episode_digest(episode, task_index=task, seed=seed) != table.digest[number]:
+        raise CorruptDatasetError(f"episode {number} (task {task}) came with values that do not match its digest")
+    return episode
