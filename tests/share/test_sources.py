@@ -14,7 +14,7 @@ from idaq.format.verify import verify
 from idaq.format.writer import write_dataset
 from idaq.loader import Dataset, open_dataset
 from idaq.share.sources import parse_params, read_sources
-from tests.share.test_import_minari import episode, made
+from tests.share.importers.test_minari import episode, made
 
 
 def archive(path: Path, start: float = 0, **changed: Any) -> str:

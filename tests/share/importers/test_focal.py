@@ -8,7 +8,7 @@ import pytest
 from idaq.core.errors import CorruptDatasetError, DatasetError, DatasetNotFoundError
 from idaq.core.types import Array
 from idaq.format.importing import Import, unify
-from idaq.share.import_focal import read_focal
+from idaq.share.importers.focal import read_focal
 
 
 def walk(length: int = 5, seed: int = 0, size: int = 2) -> Array:

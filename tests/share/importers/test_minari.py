@@ -16,7 +16,7 @@ from idaq.format.importing import Import, dataset_source
 from idaq.format.verify import verify
 from idaq.format.writer import write_dataset
 from idaq.loader import Dataset, open_dataset
-from idaq.share.import_minari import read_minari
+from idaq.share.importers.minari import read_minari
 
 BOX = gym.spaces.Box(-8, 8, (3,))
 ACTIONS = gym.spaces.Box(-2, 2, (2,))

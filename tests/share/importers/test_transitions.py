@@ -19,7 +19,7 @@ from idaq.format.importing import Import, dataset_source, unify
 from idaq.format.verify import verify
 from idaq.format.writer import write_dataset
 from idaq.loader import Dataset, StreamedBatches, open_dataset
-from idaq.share.import_arrays import read_d4rl, read_npz
+from idaq.share.importers.transitions import read_d4rl, read_npz
 
 STEPS = np.arange(10)
 ENDS = (STEPS == 3) | (STEPS == 7) | (STEPS == 9)
