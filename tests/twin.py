@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from idaq.core.digest import dataset_digest
 from idaq.core.errors import DatasetError, IdaqError
+from idaq.core.types import MIXED_FAMILIES
 from idaq.format.reader import StoredDataset
 from idaq.format.recipe import Behaviour
 
@@ -65,7 +66,8 @@ def joined(parts: Sequence[Twin]) -> Twin:
     for part in parts:
         unlike = any(splits.get(task, split) != split for task, split in part.splits.items())
         unlike |= any(behaviours.get(name, made) != made for name, made in part.behaviours.items())
-        if unlike or part.family != parts[0].family:
+        unlike |= part.family != parts[0].family and not splits.keys().isdisjoint(part.splits)
+        if unlike:
             raise Refused(DatasetError)
         splits, behaviours = part.splits | splits, part.behaviours | behaviours
     once: dict[str, Row] = {}
@@ -73,7 +75,9 @@ def joined(parts: Sequence[Twin]) -> Twin:
         for row in part.rows:
             once.setdefault(row.digest, row)
     rows = tuple(sorted(once.values(), key=lambda row: row.task))  # in the order of the parts within a task
-    whole = Twin(family=parts[0].family, rows=rows, splits=splits, behaviours=behaviours)
+    families = {part.family for part in parts}
+    family = families.pop() if len(families) == 1 else MIXED_FAMILIES
+    whole = Twin(family=family, rows=rows, splits=splits, behaviours=behaviours)
     return whole.keep(lambda row: True)
 
 

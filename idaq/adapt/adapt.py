@@ -271,6 +271,9 @@ def _test_task(task: TaskRecord) -> TestTask:
             f"task {task.task_id} has no random reference to score against",
             hint="idaq dataset reference ID --family NAME (or --env ENV) measures it, as a new version",
         )
+    if task.reference.behaviour is None:
+        hint = "idaq dataset relabel, or import it with rewards"
+        raise DatasetError(f"task {task.task_id} has no behaviour reference: rewards are not known", hint=hint)
     return TestTask(
         task_id=task.task_id,
         task_index=task.task_index,

@@ -15,12 +15,12 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from idaq.core.config import canonical_json, config, from_mapping, to_mapping
-from idaq.core.digest import EPISODE_FIELDS, episode_digest
+from idaq.core.digest import episode_digest
 from idaq.core.errors import ConfigError, CorruptDatasetError, RunError
 from idaq.core.files import parse_json, write_bytes
 from idaq.core.plain import is_table
 from idaq.core.reading import LARGEST_TABLE, read_document
-from idaq.core.types import AtLeastOne, Floats, PlainData, Sha256, VersionOne
+from idaq.core.types import AtLeastOne, Episode, Floats, PlainData, Sha256, VersionOne
 from idaq.tasks.systems import PlayedEpisode
 
 _KEY = "idaq.session"
@@ -102,8 +102,8 @@ def read_session(path: Path) -> tuple[StoredSession, str]:
 def _pack(session: StoredSession) -> bytes:
     tensors = dict[str, NDArray[Any]]()
     for number, (episode, belief) in enumerate(zip(session.episodes, session.beliefs, strict=True)):
-        columns = {name: getattr(episode, name) for name in EPISODE_FIELDS}
-        tensors |= {f"{number}/{name}": np.ascontiguousarray(column) for name, column in columns.items()}
+        columns = episode.columns.items()
+        tensors |= {f"{number}/{name}": np.ascontiguousarray(column) for name, column in columns}
         tensors[f"{number}/belief"] = np.ascontiguousarray(belief)
     entries = [RecordedEpisode(digest=_of(e), success=e.success, seed=e.seed) for e in session.episodes]
     record = replace(session.record, episodes=entries)
@@ -126,11 +126,13 @@ def _unpack(content: bytes, path: Path) -> StoredSession:
         raise ValueError(f"{len(record.generator_states)} generator states for {len(record.episodes)} episodes")
     episodes = list[PlayedEpisode]()
     for number, entry in enumerate(record.episodes):
-        columns = {name: np.asarray(tensors[f"{number}/{name}"]) for name in EPISODE_FIELDS}
-        episode = PlayedEpisode(**columns, success=entry.success, seed=entry.seed)
+        prefix = f"{number}/"
+        columns = {name.removeprefix(prefix): np.asarray(t) for name, t in tensors.items() if name.startswith(prefix)}
+        belief = columns.pop("belief")
+        episode = PlayedEpisode.of(Episode.from_columns(columns), success=entry.success, seed=entry.seed)
         if _of(episode) != entry.digest:
             raise ValueError(f"episode {number} does not agree with its digest")
-        if tensors[f"{number}/belief"].dtype != np.float32:
+        if belief.dtype != np.float32:
             raise ValueError(f"the belief of episode {number} is not float32")
         episodes.append(episode)
     return StoredSession(

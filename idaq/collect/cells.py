@@ -17,7 +17,6 @@ import numpy as np
 
 from idaq.collect.plan import Cell, Plan
 from idaq.collect.rollout import rollout
-from idaq.core.digest import EPISODE_FIELDS
 from idaq.core.errors import CollectError, IdaqError
 from idaq.core.files import write_bytes
 from idaq.core.machine import open_flags
@@ -124,8 +123,12 @@ def read_shard(folder: Path, cell: Cell) -> Shard:
         raise CollectError(f"shard {path} is damaged: {error}", hint=hint) from None
 
 
+_COLUMN = "column:"
+
+
 def _pack(shard: Shard) -> bytes:
-    columns = {name: np.concatenate([getattr(e, name) for e in shard.episodes]) for name in EPISODE_FIELDS}
+    parts = [episode.columns for episode in shard.episodes]
+    columns = {f"{_COLUMN}{name}": np.concatenate([part[name] for part in parts]) for name in parts[0]}
     buffer = io.BytesIO()
     np.savez(
         buffer,
@@ -139,12 +142,13 @@ def _pack(shard: Shard) -> bytes:
 
 
 def _unpack(arrays: dict[str, np.ndarray]) -> Iterator[Episode]:
-    start = 0
-    for number, length in enumerate(arrays["lengths"].tolist()):
-        rows = slice(start, start + length)
-        observations = arrays["observations"][start + number : start + number + length + 1]
-        rest = {name: arrays[name][rows] for name in EPISODE_FIELDS if name != "observations"}
-        yield Episode(observations=observations, **rest)
+    columns = {name.removeprefix(_COLUMN): array for name, array in arrays.items() if name.startswith(_COLUMN)}
+    lengths, start = arrays["lengths"].tolist(), 0
+    longer = {name for name, array in columns.items() if len(array) == sum(lengths) + len(lengths)}
+    for number, length in enumerate(lengths):
+        first = {name: start + number if name in longer else start for name in columns}
+        last = {name: first[name] + length + (name in longer) for name in columns}
+        yield Episode.from_columns({name: array[first[name] : last[name]] for name, array in columns.items()})
         start += length
 
 

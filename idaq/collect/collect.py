@@ -179,8 +179,13 @@ def _source(plan: Plan, folder: Path) -> DatasetSource:
         env_spec_json=env_spec_json(plan.family),
         simulators=simulator_versions(plan.family),
         notes=(*environment_notes(plan.family), *_clipped(plan, folder)),
-        unstable=len(tasks) * sum(b.episodes for b in recipe.behaviours) - sum(t.reference.behaviour.n for t in tasks),
+        unstable=len(tasks) * sum(b.episodes for b in recipe.behaviours) - sum(map(_collected, tasks)),
     )
+
+
+def _collected(task: TaskRecord) -> int:
+    """How many episodes of the task the dataset holds."""
+    return task.reference.behaviour.n if task.reference.behaviour else 0
 
 
 def _clipped(plan: Plan, folder: Path) -> Notes:
@@ -220,6 +225,7 @@ def _task_record(plan: Plan, index: int, folder: Path) -> TaskRecord:
         **task,
         split=plan.splits[index],
         success=family.tasks[index].success,
+        family=plan.recipe.family,
         env=env_reference(family),
         reset_options={"task": index},
         reference=References(

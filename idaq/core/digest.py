@@ -6,9 +6,10 @@ from collections.abc import Iterable
 import numpy as np
 
 from idaq.core.config import canonical_json
-from idaq.core.types import Array, Episode
+from idaq.core.types import TERMINATIONS, TRUNCATIONS, Array, Episode
 
-EPISODE_FIELDS = ("observations", "actions", "rewards", "terminated", "truncated")
+_LABELS = {TERMINATIONS: "terminated", TRUNCATIONS: "truncated"}
+"""columns that digest under another name than their own"""
 
 
 def episode_digest(episode: Episode, *, task_index: int, seed: int | None) -> str:
@@ -18,9 +19,9 @@ def episode_digest(episode: Episode, *, task_index: int, seed: int | None) -> st
     None, and digests as no text.
     """
     state = hashlib.sha256()
-    for name in EPISODE_FIELDS:
-        array = little_endian(getattr(episode, name))
-        state.update(f"{name}:{array.dtype.str}:{','.join(map(str, array.shape))};".encode())
+    for name, column in episode.columns.items():
+        array = little_endian(column)
+        state.update(f"{_LABELS.get(name, name)}:{array.dtype.str}:{','.join(map(str, array.shape))};".encode())
         state.update(array.tobytes())
     state.update(f"task:{task_index};seed:{'' if seed is None else seed}".encode())
     return state.hexdigest()

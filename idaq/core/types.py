@@ -7,9 +7,9 @@ A **task** is one member of a family; an **episode** is T transitions (s, a, r, 
     rewards       r_0   r_1   ...  r_T-1           T rows: r_t is paid on arriving at s_t+1
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 
 from idaq.core.config import canonical_json, config
+from idaq.core.plain import is_table
 from idaq.core.registry import REFERENCE
 
 Array = NDArray[Any]
@@ -36,6 +37,8 @@ FamilyName = Annotated[str, StringConstraints(max_length=200, pattern=f"^(?:{_SL
 """A slug, suite/slug, or `package.module:thing`, which is text: it is not imported because a document says so."""
 NO_FAMILY = "imported"
 """The family that a dataset states whose data are of none."""
+MIXED_FAMILIES = "mixed"
+"""The family that a dataset states whose tasks are of several."""
 PolicyName = Annotated[str, StringConstraints(max_length=200, pattern=f"^(?:{_SLUG}|{REFERENCE})$")]
 """A slug, or `package.module:thing`, as text."""
 Sha256 = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
@@ -109,12 +112,18 @@ class Task:
     """None where it is not defined"""
 
 
+OBSERVATIONS, ACTIONS, REWARDS = "observations", "actions", "rewards"
+TERMINATIONS, TRUNCATIONS = "terminations", "truncations"
+FIXED_COLUMNS = (ACTIONS, REWARDS, TERMINATIONS, TRUNCATIONS)
+"""those of every episode, beside the one or the several columns of its observations"""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Episode:
     """One episode's columns. `terminated` ends the task; `truncated` is a time limit, which bootstraps."""
 
-    observations: Array
-    """(T + 1, ...) in the environment's dtype"""
+    observations: Any
+    """(T + 1, ...) array in the environment's dtype; of a Dict space a dict of such, nested as the space is"""
     actions: Array
     """(T, ...)"""
     rewards: Array
@@ -123,6 +132,8 @@ class Episode:
     """(T,)"""
     truncated: NDArray[np.bool_]
     """(T,)"""
+    extras: Mapping[str, Array] = field(default_factory=dict[str, Array])
+    """other columns by name, of T or T + 1 rows each: `expert_action`, `infos/speed`"""
 
     def __len__(self) -> int:
         return len(self.rewards)
@@ -131,3 +142,58 @@ class Episode:
     def total_reward(self) -> float:
         """The return: sum of rewards, undiscounted, added in float64."""
         return float(np.sum(self.rewards, dtype=np.float64))
+
+    @property
+    def columns(self) -> dict[str, Array]:
+        """All columns by the names that they have in a file, in its order; of a Dict its leaves, `observations/a/b`."""
+        found = leaves_of(self.observations)
+        found |= {ACTIONS: self.actions, REWARDS: self.rewards}
+        found |= {TERMINATIONS: self.terminated, TRUNCATIONS: self.truncated}
+        return found | {name: self.extras[name] for name in in_file_order(self.extras)}
+
+    @staticmethod
+    def from_columns(columns: Mapping[str, Array]) -> "Episode":
+        """The episode that has these columns. Raises KeyError where a column of every episode is missing."""
+        seen = {name: column for name, column in columns.items() if is_observation(name)}
+        return Episode(
+            observations=seen[OBSERVATIONS] if OBSERVATIONS in seen else _nested(seen),
+            actions=columns[ACTIONS],
+            rewards=columns[REWARDS],
+            terminated=columns[TERMINATIONS],
+            truncated=columns[TRUNCATIONS],
+            extras={n: column for n, column in columns.items() if n not in seen and n not in FIXED_COLUMNS},
+        )
+
+
+def is_observation(column: str) -> bool:
+    """Whether a column is the observations, or a leaf of them."""
+    return column == OBSERVATIONS or column.startswith(f"{OBSERVATIONS}/")
+
+
+def in_file_order(names: Iterable[str]) -> list[str]:
+    """Names sorted segment by segment: a Dict space's own order, whose keys are sorted at every level."""
+    return sorted(names, key=lambda name: name.split("/"))
+
+
+def leaves_of(value: Any, name: str = OBSERVATIONS) -> dict[str, Any]:
+    """The leaves of a value that may be a nested dict, by name, in the order of a file."""
+    if not is_table(value):
+        return {name: value}
+    found: dict[str, Any] = {}
+    for key in sorted(value):
+        found |= leaves_of(value[key], f"{name}/{key}")
+    return found
+
+
+def _nested(leaves: Mapping[str, Array]) -> dict[str, Any]:
+    """What has these leaves, by names that begin with one and the same segment. Raises KeyError for no leaves."""
+    if not leaves:
+        raise KeyError(OBSERVATIONS)
+    whole: dict[str, Any] = {}
+    for name in in_file_order(leaves):
+        *folders, last = name.split("/")[1:]
+        inner = whole
+        for folder in folders:
+            inner = inner.setdefault(folder, {})
+        inner[last] = leaves[name]
+    return whole

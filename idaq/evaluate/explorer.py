@@ -226,7 +226,7 @@ def _task(task: Task) -> dict[str, Any]:
         "params": task.params,
         "radius": radius,
         "random": reference.random.mean if reference and reference.random else None,
-        "behaviour": reference.behaviour.mean if reference else None,
+        "behaviour": reference.behaviour.mean if reference and reference.behaviour else None,
     }
 
 

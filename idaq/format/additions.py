@@ -12,7 +12,6 @@ from pathlib import Path
 from idaq.core.errors import DatasetError, UsageError
 from idaq.core.ids import datasets_root, parse_id
 from idaq.core.types import NO_FAMILY, Episode, ShowProgress, show_nothing
-from idaq.format import layout
 from idaq.format.documents import UNKNOWN_ENV, EnvReference, TaskRecord
 from idaq.format.importing import (
     Import,
@@ -134,15 +133,18 @@ def _with_what_is_known(episode: Episode, behaviour: str) -> ImportedEpisode:
 
 
 def _check_shapes(imported: Import, stored: StoredDataset) -> None:
+    there = {column: list(stated.shape) for column, stated in stored.manifest.columns.items()}
     for task in imported.tasks:
         for entry in task.episodes:
-            for column, attribute in layout.COLUMNS.items():
-                found = list(getattr(entry.episode, attribute).shape[1:])
-                if found != (there := stored.manifest.columns[column].shape):
-                    raise DatasetError(
-                        f"{task.name}: {column} have rows of shape {found}, those of {stored.manifest.dataset_id}"
-                        f" {there}: they are no one dataset"
-                    )
+            found = {column: list(values.shape[1:]) for column, values in entry.episode.columns.items()}
+            if found == there:
+                continue
+            name = next(column for column in [*there, *found] if there.get(column) != found.get(column))
+            ours, theirs = (
+                f"rows of shape {rows[name]}" if name in rows else "no such column" for rows in (found, there)
+            )
+            where = stored.manifest.dataset_id
+            raise DatasetError(f"{task.name}: {name}: {ours}, in {where} {theirs}: they are no one dataset")
 
 
 def _take_record(task: ImportedTask, record: TaskRecord, name: str) -> None:

@@ -22,13 +22,16 @@ HUB_LICENSES = frozenset((
 
 def dataset_card(recipe: Recipe, tasks: tuple[TaskRecord, ...], origin: str = "") -> str:
     """Markdown with YAML front matter. `origin` says what made the dataset, where that was not a collection."""
-    behaviour = np.array([task.reference.behaviour.mean for task in tasks])
+    measured = [task.reference.behaviour for task in tasks if task.reference.behaviour is not None]
+    behaviour = np.array([returns.mean for returns in measured])
     random = mean_random(tasks)
-    episodes = sum(task.reference.behaviour.n for task in tasks)
+    episodes = sum(returns.n for returns in measured)
     splits = ", ".join(f"{size} {name}" for name, size in recipe.splits.sizes.items())
     behaviours = "\n".join(_behaviour_row(behaviour, "up to " if origin else "") for behaviour in recipe.behaviours)
     seed = "" if origin else f", recipe seed {recipe.seed}"
-    spread = f"behaviour {behaviour.mean():.3f} (from {behaviour.min():.3f} to {behaviour.max():.3f})"
+    spread = "behaviour unknown: rewards are not known"
+    if len(measured) == len(tasks):
+        spread = f"behaviour {behaviour.mean():.3f} (from {behaviour.min():.3f} to {behaviour.max():.3f})"
     again = origin or "The recipe in `data/idaq/manifest.json` makes it again, to the same content digest."
     return f"""---
 {_license(recipe.license)}

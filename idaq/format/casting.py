@@ -19,7 +19,7 @@ Spaces = Mapping[str, gym.Space[Any]]
 
 
 def settled(episodes: Sequence[tuple[str, Columns]], spaces: Spaces, notes: Notes) -> list[Columns]:
-    """The columns of each episode, with where it is from, as all can have them. Raises DatasetError where they cannot."""
+    """The columns of each episode, given with its place, as all can have them. Raises DatasetError where none can."""
     shaped = [
         (where, {n: _shaped(n, array, spaces.get(n)) for n, array in columns.items()}) for where, columns in episodes
     ]

@@ -7,7 +7,6 @@ concatenation), so the code that gathers rows serves both.
 import math
 import mmap
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from idaq.core.errors import CorruptDatasetError, DatasetReplacedError
-from idaq.core.types import Array, Episode
+from idaq.core.types import ACTIONS, REWARDS, TERMINATIONS, TRUNCATIONS, Array, Episode, is_observation
 from idaq.format import layout
 from idaq.format.documents import Column
 from idaq.format.reader import StoredDataset, identity_of
@@ -50,7 +49,7 @@ _MOST_DIMENSIONS = 32
 """of HDF5, rows included; NumPy has 64"""
 
 Columns = dict[str, FlatColumn]
-"""by Episode field name"""
+"""by name"""
 
 
 def map_columns(stored: StoredDataset) -> Columns:
@@ -66,19 +65,18 @@ def map_columns(stored: StoredDataset) -> Columns:
     with opened as file:
         size = os.fstat(file.fileno()).st_size
         check_columns(stored.manifest.columns, str(layout.data_folder(stored.path) / layout.MANIFEST), size)
-        for name in layout.COLUMNS:
+        for name in stored.manifest.columns:
             _check_offsets(stored, name, stored.manifest.columns[name], size)
         _check_overlaps(stored)
         if stored.identity is not None and identity_of(file.fileno()) != stored.identity:
             raise DatasetReplacedError(f"{stored.path} was replaced while it was read", hint="run the command again")
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     columns = {}
-    for name, field in layout.COLUMNS.items():
-        column = stored.manifest.columns[name]
+    for name, column in stored.manifest.columns.items():
         offsets = stored.episodes.offsets[name]
         dtype = np.dtype(column.dtype)
         flat = np.frombuffer(mapped, dtype=dtype, count=size // dtype.itemsize)
-        columns[field] = FlatColumn(
+        columns[name] = FlatColumn(
             flat=flat, offsets=offsets // dtype.itemsize, shape=tuple(column.shape), extra_row=column.rows == "T+1"
         )
     return columns
@@ -86,32 +84,35 @@ def map_columns(stored: StoredDataset) -> Columns:
 
 def get_episode(columns: Columns, episode: int, length: int) -> Episode:
     """Copy one episode out."""
-    read: Callable[[str], Array] = lambda name: columns[name].rows(episode, length).copy()  # noqa: E731
-    return Episode(
-        observations=read("observations"),
-        actions=read("actions"),
-        rewards=read("rewards"),
-        terminated=read("terminated").astype(bool),
-        truncated=read("truncated").astype(bool),
-    )
+    found = {name: column.rows(episode, length).copy() for name, column in columns.items()}
+    return Episode.from_columns(found | {name: found[name].astype(bool) for name in (TERMINATIONS, TRUNCATIONS)})
 
 
 def check_columns(columns: dict[str, Column], place: str, largest_row: int) -> None:
-    """The columns are those of format 1: names, rows, flags that are flags, no row of more than `largest_row` bytes.
+    """The columns are what format 1 allows: names, order, rows, flags that are flags, no row of more than
+    `largest_row` bytes.
 
     Raises CorruptDatasetError naming `place`.
     """
-    if set(columns) != set(layout.COLUMNS):
-        raise CorruptDatasetError(f"{place}: its columns are {sorted(columns)}, not {sorted(layout.COLUMNS)}")
+    if fault := layout.names_fault(columns):
+        raise CorruptDatasetError(f"{place}: {fault}")
+    if list(columns) != list(layout.file_order(columns)):
+        raise CorruptDatasetError(f"{place}: its columns are not in order: {list(columns)[:20]}")
     for name, column in columns.items():
-        rows = "T+1" if name == "observations" else "T"
-        scalar = name not in ("observations", "actions")
-        flag = name in ("terminations", "truncations")
-        valid = column.rows == rows and not (scalar and column.shape) and flag == (column.dtype == "|b1")
-        valid &= len(column.shape) < _MOST_DIMENSIONS and (name != "rewards" or column.dtype in ("<f4", "<f8"))
-        if not valid or layout.row_bytes(column) > largest_row:
+        if not _is_valid(name, column) or layout.row_bytes(column) > largest_row:
             found = f"{column.rows} rows of {column.dtype} and shape {column.shape}"
             raise CorruptDatasetError(f"{place}: column {name} cannot have {found}")
+
+
+def _is_valid(name: str, column: Column) -> bool:
+    """Whether a column of that name may be so."""
+    flag, reward, action = name in (TERMINATIONS, TRUNCATIONS), name == REWARDS, name == ACTIONS
+    valid = len(column.shape) < _MOST_DIMENSIONS and (column.known or reward)
+    if flag or reward:
+        valid &= column.dtype in ("|b1",) * flag + ("<f4", "<f8") * reward and not column.shape
+    elif is_observation(name) or action:
+        valid &= column.dtype != "|b1"
+    return valid and (column.rows == ("T+1" if is_observation(name) else "T") or layout.is_extra(name))
 
 
 def _check_offsets(stored: StoredDataset, name: str, column: Column, size: int) -> None:
@@ -130,7 +131,7 @@ def _check_offsets(stored: StoredDataset, name: str, column: Column, size: int) 
 def _check_overlaps(stored: StoredDataset) -> None:
     """No byte belongs to two columns: a small file could else claim to hold more values than any memory does."""
     table = stored.episodes
-    names = list(layout.COLUMNS)
+    names = list(stored.manifest.columns)
     starts = np.concatenate([table.offsets[name] for name in names])
     ends = starts + np.concatenate([_bytes(stored.manifest.columns[name], table.length) for name in names])
     order = np.argsort(starts, kind="stable")

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from idaq.core.config import config
-from idaq.core.types import AtLeastOne, FamilyName, PlainData, Sha256, Slug, Success, Task, VersionOne
+from idaq.core.types import AtLeastOne, FamilyName, Line, PlainData, Sha256, Slug, Success, Task, VersionOne
 from idaq.format.recipe import Recipe
 
 NonNegative = Annotated[int, Field(ge=0, lt=2**63)]
@@ -42,7 +42,8 @@ class References:
 
     random: ReturnStatistics | None
     """None where it was not measured, as in imported data"""
-    behaviour: ReturnStatistics
+    behaviour: ReturnStatistics | None
+    """None where the rewards are not known"""
 
 
 @config
@@ -51,6 +52,8 @@ class TaskRecord(Task):
 
     split: Slug = Field(...)  # a family may leave these two out, a document states them
     success: Success | None = Field(...)
+    family: FamilyName
+    """the manifest's is `mixed` where tasks are of several"""
     env: EnvReference
     reset_options: PlainData
     """what `env.reset(options=...)` takes to start this task"""
@@ -58,14 +61,31 @@ class TaskRecord(Task):
 
 
 @config
+class About:
+    """What is said of a column beside its numbers."""
+
+    unit: Line | None = None
+    meaning: Line | None = None
+    """what it holds, in words; None where nobody has said"""
+    known: bool = True
+    """whether the values are known. Rewards alone may not be, of reward-free data: then all are 0, and returns null"""
+
+
+@config
 class Column:
-    """One column of an episode's group in the HDF5."""
+    """One column of the episodes: a dataset in the group of each, in the HDF5."""
 
     dtype: Literal["|b1", "|i1", "|u1", "<i2", "<u2", "<i4", "<u4", "<i8", "<u8", "<f2", "<f4", "<f8"]
     """NumPy notation, little-endian, for example <f4; |b1 is one byte, 0 or 1"""
     shape: Annotated[list[AtLeastOne], Field(max_length=31)]
     """shape of one row; [] for a scalar; HDF5 holds 32 dimensions, of which the first are the rows"""
     rows: Literal["T", "T+1"]
+    """how many an episode of T steps has"""
+    unit: Line | None
+    meaning: Line | None
+    """what it holds, in words; null where nobody has said"""
+    known: bool
+    """false of the rewards of reward-free data: all are 0, and returns null"""
 
 
 @config
@@ -155,3 +175,9 @@ def mean_random(tasks: Sequence[TaskRecord]) -> float | None:
     """Mean over tasks of the random policy's return; None where it was not measured for all of them."""
     measured = [task.reference.random.mean for task in tasks if task.reference.random is not None]
     return sum(measured) / len(tasks) if len(measured) == len(tasks) else None
+
+
+def about_columns(manifest: Manifest) -> dict[str, About]:
+    """What a dataset says of its columns beside their numbers."""
+    columns = manifest.columns.items()
+    return {name: About(unit=c.unit, meaning=c.meaning, known=c.known) for name, c in columns}

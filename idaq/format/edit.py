@@ -15,8 +15,9 @@ from idaq.core.errors import DatasetError, UsageError, unknown_name
 from idaq.core.ids import parse_id
 from idaq.core.notes import Notes
 from idaq.core.types import Slug
+from idaq.format import layout
 from idaq.format.columns import get_episode, map_columns
-from idaq.format.documents import Parent, ReturnStatistics, TaskRecord
+from idaq.format.documents import Parent, ReturnStatistics, TaskRecord, about_columns
 from idaq.format.reader import StoredDataset, read_space
 from idaq.format.recipe import Behaviour, Recipe
 from idaq.format.selection import task_indices
@@ -121,6 +122,7 @@ def edited(parents: Sequence[StoredDataset], new_id: str, new: Edited) -> Datase
         notes.add(parent.manifest.dataset_id, f"splits without a task left are dropped: {', '.join(gone)}", len(gone))
     recipe = to_mapping(first.manifest.recipe) | {
         "id": str(parse_id(new_id)),
+        "family": layout.common_family(new.tasks),
         "splits": {"seed": first.manifest.recipe.splits.seed, "sizes": sizes},
         "behaviours": [to_mapping(behaviour) for behaviour in new.behaviours],
     }
@@ -131,6 +133,7 @@ def edited(parents: Sequence[StoredDataset], new_id: str, new: Edited) -> Datase
         observation_space=read_space(first.metadata, "observation_space", str(first.path)),
         action_space=read_space(first.metadata, "action_space", str(first.path)),
         env_spec_json=first.metadata.get("env_spec"),
+        about=about_columns(first.manifest),
         operation=new.operation,
         notes=tuple(notes),
         inherited=tuple(dict.fromkeys(note for parent in parents for note in _notes_of(parent))),
@@ -163,6 +166,8 @@ def entries_of(stored: StoredDataset, numbers: NDArray[np.int64]) -> Iterator[Ep
 
 
 def measured(task: TaskRecord, returns: NDArray[np.float64]) -> TaskRecord:
-    """The task with the behaviour reference of the episodes that it has now."""
-    behaviour = ReturnStatistics(mean=float(returns.mean()), std=float(returns.std()), n=len(returns), how=_HOW)
+    """The task with the behaviour reference of the episodes that it has now; `returns` are NaN where not known."""
+    known = not np.isnan(returns).any()
+    statistics = {"mean": float(returns.mean()), "std": float(returns.std()), "n": len(returns), "how": _HOW}
+    behaviour = ReturnStatistics(**statistics) if known else None
     return replace(task, reference=replace(task.reference, behaviour=behaviour))

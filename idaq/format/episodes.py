@@ -15,7 +15,7 @@ class EpisodeStore(Protocol):
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shape of one row of each column, by Episode field name."""
+        """Shape of one row of each column, by name."""
         ...
 
     def episode(self, number: int) -> Episode:
@@ -37,7 +37,7 @@ class FlatEpisodes:
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shape of one row of each column, by Episode field name."""
+        """Shape of one row of each column, by name."""
         return {name: column.shape for name, column in self.flat.items()}
 
     def episode(self, number: int) -> Episode:

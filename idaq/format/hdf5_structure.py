@@ -15,6 +15,7 @@ import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
+from typing import TypeVar
 
 import h5py
 import numpy as np
@@ -63,6 +64,21 @@ class ExpectedColumn:
     offset: int
 
 
+Named = TypeVar("Named")
+
+
+def within(columns: Mapping[str, Named]) -> tuple[dict[str, Named], dict[str, dict[str, Named]]]:
+    """The columns that a group itself holds, and those of each group in it, by their names there."""
+    here, below = dict[str, Named](), dict[str, dict[str, Named]]()
+    for name, column in columns.items():
+        first, slash, rest = name.partition("/")
+        if slash:
+            below.setdefault(first, {})[rest] = column
+        else:
+            here[first] = column
+    return here, below
+
+
 @dataclass(frozen=True, kw_only=True)
 class ExpectedEpisode:
     """All that an episode's group holds."""
@@ -108,9 +124,20 @@ class Structure:
         if attributes:
             return False
         (table,) = tables
-        members = self._members(table, len(expected.columns))
-        return set(members) == set(expected.columns) and all(
-            self._is_column(members[name], column) for name, column in expected.columns.items()
+        return self._are_columns(table, expected.columns)
+
+    def _are_columns(self, table: bytes, columns: Mapping[str, ExpectedColumn]) -> bool:
+        """Whether the group of this symbol table holds these columns; those of `a/b` lie in a group `a` without
+        attributes."""
+        here, below = within(columns)
+        members = self._members(table, len(here) + len(below))
+        return (
+            set(members) == {*here, *below}
+            and all(self._is_column(members[name], column) for name, column in here.items())
+            and all(
+                self._are_columns(self._only_message(members[name], _SYMBOL_TABLE), inner)
+                for name, inner in below.items()
+            )
         )
 
     def _is_column(self, address: int, column: ExpectedColumn) -> bool:

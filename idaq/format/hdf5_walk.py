@@ -5,7 +5,7 @@ own, and only of episodes that `hdf5_structure` could not prove to be in order.
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 
 from idaq.core.types import Array
-from idaq.format.hdf5_structure import ExpectedColumn, ExpectedEpisode
+from idaq.format.hdf5_structure import ExpectedColumn, ExpectedEpisode, within
 
 _ALWAYS_ALLOWED, _LARGEST_RATIO, _BLOCK = 1 << 30, 100, 1 << 24
 """bytes that a file may unpack to whatever its size; beyond that, how many times its own size; bytes read at once"""
@@ -104,14 +104,26 @@ def _check_group(group: object, episode: ExpectedEpisode) -> Iterator[str]:
         found = _attribute(group, name)
         if value is None or not np.array_equal(found, value):
             yield f"attribute {name} is {found!r}, not {value!r}"
-    for name, column in episode.columns.items():
+    yield from _check_columns(group, episode.columns)
+    yield from _check_unknown("attributes", group.attrs, episode.attributes)
+
+
+def _check_columns(group: h5py.Group, columns: Mapping[str, ExpectedColumn], place: str = "") -> Iterator[str]:
+    here, below = within(columns)
+    for name, column in here.items():
         dataset, shape = _own_member(group, name), column.shape
         if not isinstance(dataset, h5py.Dataset) or dataset.shape != shape or dataset.dtype != np.dtype(column.dtype):
-            yield f"column {name} is {dataset!r}, not {shape} of {column.dtype}"
+            yield f"column {place}{name} is {dataset!r}, not {shape} of {column.dtype}"
         elif dataset.chunks is not None or dataset.id.get_offset() != column.offset:
-            yield f"column {name} is not contiguous at byte {column.offset}"
-    yield from _check_unknown("members", group, episode.columns)
-    yield from _check_unknown("attributes", group.attrs, episode.attributes)
+            yield f"column {place}{name} is not contiguous at byte {column.offset}"
+    for name, inner in below.items():
+        member = _own_member(group, name)
+        if isinstance(member, h5py.Group):
+            yield from _check_columns(member, inner, f"{place}{name}/")
+            yield from _check_unknown(f"attributes of {name}", member.attrs, {})
+        else:
+            yield f"{place}{name} is no group"
+    yield from _check_unknown("members", group, {**here, **below})
 
 
 def _check_unknown(kind: str, found: Any, known: Any) -> Iterator[str]:

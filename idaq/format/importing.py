@@ -18,6 +18,7 @@ from idaq.core.notes import Notes
 from idaq.core.text import printable
 from idaq.core.types import (
     ACTIONS,
+    MIXED_FAMILIES,
     REWARDS,
     Episode,
     FamilyName,
@@ -180,10 +181,11 @@ def dataset_source(imported: Import, new_id: str, family: str, description: str)
     sizes = Counter(check_name(Slug, task.split, "split") for task in tasks.values())
     behaviours = sorted({episode.behaviour for task in tasks.values() for episode in task.episodes})
     most = max(len(task.episodes) for task in tasks.values())
+    families = {check_name(FamilyName, task.family or family, "family") for task in tasks.values()}
     rewarded = imported.about.get(REWARDS, About()).known
     recipe = {
         "id": str(parse_id(new_id)),
-        "family": check_name(FamilyName, family, "family"),
+        "family": families.pop() if len(families) == 1 else MIXED_FAMILIES,
         "description": printable(description),
         "authors": imported.authors,
         "license": imported.license,

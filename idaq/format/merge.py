@@ -6,7 +6,7 @@ the user has to say which it is.
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import count
 from typing import Any, Literal
@@ -19,10 +19,11 @@ from idaq.core.config import from_mapping, to_mapping
 from idaq.core.digest import episode_digest
 from idaq.core.errors import DatasetError
 from idaq.core.notes import Notes
-from idaq.core.types import Array, Episode
+from idaq.core.types import ACTIONS, OBSERVATIONS, Array, Episode
 from idaq.format import layout
 from idaq.format.documents import TaskRecord
 from idaq.format.edit import Edited, counted, edited, entries_of, measured
+from idaq.format.gym_spaces import leaf_spaces, with_leaves
 from idaq.format.reader import StoredDataset, read_space
 from idaq.format.recipe import Behaviour, Recipe, join_attribution
 from idaq.format.writer import DatasetSource, EpisodeEntry
@@ -40,7 +41,7 @@ class _Part:
 
     stored: StoredDataset
     dtypes: dict[str, np.dtype[Any]]
-    """of each column here, by Episode field"""
+    """of each column here, by name"""
     places: dict[int, int]
     """task index there -> here"""
     task_index: NDArray[np.int64]
@@ -54,17 +55,16 @@ class _Part:
 
     def cast(self) -> dict[str, np.dtype[Any]]:
         """The columns whose dtype changes, with what they had."""
-        had = {layout.COLUMNS[name]: np.dtype(column.dtype) for name, column in self.stored.manifest.columns.items()}
+        had = {name: np.dtype(column.dtype) for name, column in self.stored.manifest.columns.items()}
         return {name: dtype for name, dtype in had.items() if dtype != self.dtypes[name]}
 
     def entries(self, numbers: NDArray[np.int64]) -> Iterator[EpisodeEntry]:
         """Episodes as they stand in the merged dataset. Raises DatasetError where a cast would change a number."""
         for number, entry in zip(numbers.tolist(), entries_of(self.stored, numbers), strict=True):
-            changed = {
-                name: _cast(getattr(entry.episode, name), self.dtypes[name], f"{self.name}, episode {number}: {name}")
-                for name in self.cast()
-            }
-            episode: Episode = replace(entry.episode, **changed)
+            columns = entry.episode.columns
+            for name in self.cast():
+                columns[name] = _cast(columns[name], self.dtypes[name], f"{self.name}, episode {number}: {name}")
+            episode = Episode.from_columns(columns)
             yield replace(entry, episode=episode, task_index=self.places[entry.task_index])
 
     def digests(self) -> list[str]:
@@ -80,10 +80,12 @@ class _Part:
 
 
 def merged(parents: Sequence[StoredDataset], new_id: str, clash: Clash = "refuse") -> tuple[DatasetSource, int]:
-    """All episodes of datasets of one family, task by task, and how many duplicates (by digest) were left out.
+    """All episodes of datasets, task by task, and how many duplicates (by digest) were left out.
 
-    Numbers are cast to the widest dtype and bounds joined, which the source's notes say. Raises DatasetError where the
-    datasets disagree (family, environment, shapes, a task, a behaviour), where tasks of unknown parameters might be
+    The datasets are of one family, or of several with equal columns, whose environments know tasks by the index that
+    their `reset_options` keep. Numbers are cast to the widest dtype and bounds joined, which the source's notes say.
+    Raises DatasetError where the datasets disagree (environment, columns, a task, a behaviour), where tasks of unknown
+    parameters might be
     two, and where a cast would change a number.
     """
     notes = Notes()
@@ -100,7 +102,7 @@ def merged(parents: Sequence[StoredDataset], new_id: str, clash: Clash = "refuse
         mine = [(part.stored.episodes, part.of_task(index)) for part in parts]
         records.append(measured(task, np.concatenate([table.total_reward[numbers] for table, numbers in mine])))
         cells += [(name, index) for table, numbers in mine for name in table.behaviour[numbers].tolist()]
-    spaces = [_joined_space(parents, name, dtypes[f"{name}s"], notes) for name in ("observation", "action")]
+    spaces = [_joined_space(parents, what, dtypes, notes) for what in (OBSERVATIONS, ACTIONS)]
     authors, licence = join_attribution([(p.name, p.stored.manifest.recipe) for p in parts], notes)
     _tell_kept(parents, notes)
     operation = "merge of " + ", ".join(part.name for part in parts)
@@ -108,7 +110,19 @@ def merged(parents: Sequence[StoredDataset], new_id: str, clash: Clash = "refuse
     source = edited(parents, new_id, new)
     whose = {"authors": authors, "license": licence}
     recipe = from_mapping(Recipe, to_mapping(source.recipe) | whose, where=new_id)
-    return replace(source, recipe=recipe, observation_space=spaces[0], action_space=spaces[1]), duplicates
+    source = replace(source, recipe=recipe, observation_space=spaces[0], action_space=spaces[1])
+    return replace(source, env_spec_json=_joined_spec(parents, notes), notes=tuple(notes)), duplicates
+
+
+def _joined_spec(parents: Sequence[StoredDataset], notes: Notes) -> str | None:
+    """The environment of the whole: none where the datasets are of several families, and state several."""
+    specs = {parent.metadata.get("env_spec") for parent in parents}
+    if len(specs) == 1:
+        return specs.pop()
+    if len(families := dict.fromkeys(parent.manifest.family for parent in parents)) == 1:
+        return parents[0].metadata.get("env_spec")
+    notes.add(", ".join(families), "families have environments of their own: they stand with the tasks alone")
+    return None
 
 
 def _part(stored: StoredDataset, dtypes: dict[str, np.dtype[Any]], places: dict[int, int]) -> _Part:
@@ -125,12 +139,15 @@ def _part(stored: StoredDataset, dtypes: dict[str, np.dtype[Any]], places: dict[
 def _check_alike(first: StoredDataset, second: StoredDataset) -> None:
     """Raise DatasetError for differences that neither a cast nor a new task index resolves."""
     a, b = first.manifest, second.manifest
-    differing = {"family": (a.family, b.family)}
-    for name in layout.COLUMNS:
-        differing[f"shape of {name}"] = (str(a.columns[name].shape), str(b.columns[name].shape))
-    specs = [_spec(stored.metadata.get("env_spec")) for stored in (first, second)]
-    for key in sorted(specs[0].keys() | specs[1].keys()):
-        differing[f"environment, {key}"] = (repr(specs[0].get(key)), repr(specs[1].get(key)))
+    differing = {"columns": (", ".join(a.columns), ", ".join(b.columns))}
+    for name in a.columns.keys() & b.columns.keys():
+        for what in ("shape", "rows", "known"):
+            pair = (str(getattr(stated.columns[name], what)) for stated in (a, b))
+            differing[f"{what} of {name}"] = (next(pair), next(pair))
+    if a.family == b.family:  # else each task has its own
+        specs = [_spec(stored.metadata.get("env_spec")) for stored in (first, second)]
+        for key in sorted(specs[0].keys() | specs[1].keys()):
+            differing[f"environment, {key}"] = (repr(specs[0].get(key)), repr(specs[1].get(key)))
     found = [f"{name}: {here} and {there}" for name, (here, there) in differing.items() if here != there]
     if found:
         raise DatasetError(f"{a.dataset_id} and {b.dataset_id} differ in {'; '.join(found)}"[:1000])
@@ -147,15 +164,15 @@ def _spec(text: object) -> dict[str, Any]:
 
 def _widest(parents: Sequence[StoredDataset]) -> dict[str, np.dtype[Any]]:
     return {
-        attribute: np.result_type(*(np.dtype(parent.manifest.columns[name].dtype) for parent in parents))
-        for name, attribute in layout.COLUMNS.items()
+        name: np.result_type(*(np.dtype(parent.manifest.columns[name].dtype) for parent in parents))
+        for name in parents[0].manifest.columns
     }
 
 
 def _cast(array: Array, dtype: np.dtype[Any], where: str) -> Array:
     with np.errstate(all="ignore"):
         wide = array.astype(dtype)
-        if np.array_equal(wide.astype(array.dtype), array):
+        if np.array_equal(wide.astype(array.dtype), array, equal_nan=array.dtype.kind == "f"):
             return wide
     raise DatasetError(f"{where} of {array.dtype} are not all numbers that {dtype} holds")
 
@@ -164,27 +181,46 @@ def _tell_casts(parts: Sequence[_Part], notes: Notes) -> None:
     for part in parts:
         lengths = part.stored.episodes.length
         for name, column in part.stored.manifest.columns.items():
-            had = part.cast().get(layout.COLUMNS[name])
+            had = part.cast().get(name)
             if had is not None:
                 numbers = int((lengths + (column.rows == "T+1")).sum()) * layout.row_width(column)
-                wide = part.dtypes[layout.COLUMNS[name]]
+                wide = part.dtypes[name]
                 notes.add(part.name, f"numbers of {name} cast from {had} to {wide}, without loss", numbers)
 
 
-def _joined_space(parents: Sequence[StoredDataset], name: str, dtype: np.dtype[Any], notes: Notes) -> gym.Space[Any]:
-    """The space that holds every parent's: one and the same, or Boxes of one shape. Raises DatasetError."""
-    key = f"{name}_space"
-    spaces = [read_space(parent.metadata, key, str(parent.path)) for parent in parents]
-    if all(parent.metadata[key] == parents[0].metadata[key] for parent in parents):
+def _joined_space(
+    parents: Sequence[StoredDataset], what: str, dtypes: Mapping[str, np.dtype[Any]], notes: Notes
+) -> gym.Space[Any]:
+    """The space of `observations` or `actions` that holds every parent's: each Box as wide as all together, all else
+    one and the same. Raises DatasetError."""
+    spaces = [read_space(parent.metadata, f"{what[:-1]}_space", str(parent.path)) for parent in parents]
+    if all(space == spaces[0] for space in spaces):
         return spaces[0]
-    for parent, space in zip(parents, spaces, strict=True):
-        if not isinstance(space, gym.spaces.Box) or space.shape != spaces[0].shape:
-            ids = f"{parents[0].manifest.dataset_id} and {parent.manifest.dataset_id}"
-            raise DatasetError(f"{ids} differ in {name} space: {spaces[0]} and {space}"[:1000])
-    low, high = np.min([s.low for s in spaces], 0).astype(dtype), np.max([s.high for s in spaces], 0).astype(dtype)
-    for parent, space in zip(parents, spaces, strict=True):
-        narrower = int(((space.low != low) | (space.high != high)).sum())
-        said = f"numbers of an {name} have narrower bounds than all datasets together, whose are written"
+    leaves = [leaf_spaces(space, what) for space in spaces]
+    joined = {
+        name: _joined_leaf(parents, [each[name] for each in leaves], name, dtypes[name], notes) for name in leaves[0]
+    }
+    return with_leaves(spaces[0], joined, what)
+
+
+def _joined_leaf(
+    parents: Sequence[StoredDataset],
+    spaces: Sequence[gym.Space[Any]],
+    name: str,
+    dtype: np.dtype[Any],
+    notes: Notes,
+) -> gym.Space[Any]:
+    if all(space == spaces[0] for space in spaces):
+        return spaces[0]
+    boxes = [space for space in spaces if isinstance(space, gym.spaces.Box) and space.shape == spaces[0].shape]
+    if len(boxes) < len(spaces):
+        odd = next(n for n, space in enumerate(spaces) if space != spaces[0])
+        ids = f"{parents[0].manifest.dataset_id} and {parents[odd].manifest.dataset_id}"
+        raise DatasetError(f"{ids} differ in the space of {name}: {spaces[0]} and {spaces[odd]}"[:1000])
+    low, high = np.min([b.low for b in boxes], 0).astype(dtype), np.max([b.high for b in boxes], 0).astype(dtype)
+    for parent, box in zip(parents, boxes, strict=True):
+        narrower = int(((box.low != low) | (box.high != high)).sum())
+        said = f"numbers of {name} have narrower bounds than all datasets together, whose are written"
         notes.add(parent.manifest.dataset_id, said, narrower)
     return gym.spaces.Box(low, high, low.shape, dtype.type)
 
@@ -208,7 +244,7 @@ def _joined_tasks(
                 joined[rival.task_index] = _with_random(rival, task, name, notes)
                 if not _is_known(task):
                     notes.add(name, "tasks of unknown parameters are taken for those of equal index and id", 1)
-            elif clash == "renumber" and not task.reset_options:
+            elif clash == "renumber" and (task.family != rival.family or not task.reset_options):
                 index = next(fresh) if task.task_index in joined else task.task_index
                 joined[index] = _renamed(task, index, ids)
                 place[task.task_index] = index
@@ -238,7 +274,7 @@ def _why_not_one(task: TaskRecord, rival: TaskRecord, name: str, clash: Clash) -
     which = f"task {task.task_id} (index {task.task_index}) of {name}"
     if differing:
         knows = "its environment knows a task by its index: merge datasets of one family and version"
-        hint = _HINT if not task.reset_options else knows
+        hint = _HINT if task.family != rival.family or not task.reset_options else knows
         if task.split != rival.split:
             hint = "idaq dataset relabel changes splits"
         what = f"is another than {rival.task_id} (index {rival.task_index}) before it: {'; '.join(differing)}"

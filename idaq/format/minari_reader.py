@@ -25,7 +25,7 @@ from idaq.format.minari_spaces import Converted, converted
 from idaq.format.outside_columns import as_numbers, extra_columns, flat
 from idaq.format.plain_minari import open_minari
 from idaq.format.reader import EpisodeTable
-from idaq.format.spaces import Leaf, read_leaves
+from idaq.format.spaces import Leaf, parse_leaves
 
 if TYPE_CHECKING:
     from minari import MinariDataset
@@ -57,12 +57,12 @@ class PlainMinariDataset:
 
     @property
     def leaves(self) -> dict[str, Leaf]:
-        """The space of each column of observations and actions."""
+        """The space of each column of observations and actions, by name."""
         from minari.serialization import serialize_space
 
         spaces = {"observation_space": self.observation_space, "action_space": self.action_space}
         stated = {name: serialize_space(space) for name, space in spaces.items()}
-        return read_leaves(stated, self.column_info, self.dataset_id)
+        return parse_leaves(stated, self.dataset_id)
 
     @property
     def action_low(self) -> NDArray[np.float32]:

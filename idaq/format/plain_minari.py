@@ -14,6 +14,7 @@ import numpy as np
 
 from idaq.core.extras import optional
 from idaq.format import layout
+from idaq.format.gym_spaces import leaf_spaces
 from idaq.format.reader import StoredDataset
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def open_minari(data: Path) -> "MinariDataset":
 
 
 def minari_refusal(stored: StoredDataset) -> str | None:
-    """Why Minari cannot open a dataset whose spaces are Boxes, or read its episodes; None if it can.
+    """Why Minari cannot open a dataset whose spaces are known, or read its episodes; None if it can.
 
     A dataset without spaces must not come here: Minari would make the environment, and run its code, to know them.
     """
@@ -59,7 +60,7 @@ def minari_refusal(stored: StoredDataset) -> str | None:
     try:
         with warnings.catch_warnings(action="ignore"), np.errstate(all="ignore"):
             dataset = open_minari(layout.data_folder(stored.path))
-            spaces = (dataset.observation_space, dataset.action_space)
+            spaces = [*leaf_spaces(dataset.observation_space).values(), dataset.action_space]
             encoded = dataset.storage.jpeg_encoding and any(map(is_image_space, spaces))
     except Exception as error:  # what is no dataset leads Minari and Gymnasium to errors of any kind
         return f"plain Minari cannot open it: {type(error).__name__}: {ascii(str(error))[1:-1][:300]}"

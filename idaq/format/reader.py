@@ -2,7 +2,7 @@
 
 import io
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -33,18 +33,23 @@ class EpisodeTable:
 
     task_index: NDArray[np.int64]
     behaviour: NDArray[np.str_]
+    history: NDArray[np.int64]
+    """which learning history of its task and behaviour the episode belongs to; -1 where to none"""
+    policy_step: NDArray[np.int64]
+    """environment steps that the behaviour policy had learned from before the episode; -1 where that is not known"""
     seed: NDArray[np.uint64]
     """0 where it is not known"""
     seed_known: NDArray[np.bool_]
     length: NDArray[np.int64]
     total_reward: NDArray[np.float64]
+    """NaN where the rewards are not known"""
     success: NDArray[np.bool_]
     """False where it is not known"""
     success_known: NDArray[np.bool_]
     terminated: NDArray[np.bool_]
     truncated: NDArray[np.bool_]
     offsets: Mapping[str, NDArray[np.int64]]
-    """byte offset of each column in the HDF5; empty for datasets that idaq did not write"""
+    """byte offset of each column in the HDF5, by name; empty for datasets that idaq did not write"""
     digest: NDArray[np.str_]
 
     def __len__(self) -> int:
@@ -53,6 +58,19 @@ class EpisodeTable:
     def seed_of(self, number: int) -> int | None:
         """The seed of an episode; None where it is unknown."""
         return int(self.seed[number]) if self.seed_known[number] else None
+
+    def return_of(self, number: int) -> float | None:
+        """The return of an episode; None where its rewards are not known."""
+        found = float(self.total_reward[number])
+        return None if np.isnan(found) else found
+
+    def history_of(self, number: int) -> int | None:
+        """The learning history of an episode; None where it belongs to none."""
+        return int(self.history[number]) if self.history[number] >= 0 else None
+
+    def policy_step_of(self, number: int) -> int | None:
+        """The steps that the behaviour policy had learned from; None where that is not known."""
+        return int(self.policy_step[number]) if self.policy_step[number] >= 0 else None
 
     def solved(self, number: int) -> bool | None:
         """Whether an episode solved its task; None where it is unknown."""
@@ -173,7 +191,7 @@ def _open_stored(path: Path) -> StoredDataset:
         metadata=metadata,
         manifest=manifest,
         tasks=read_tasks(data / layout.TASKS, manifest.counts.tasks),
-        episodes=read_episodes(data / layout.EPISODES, manifest.counts.episodes),
+        episodes=read_episodes(data / layout.EPISODES, manifest.counts.episodes, manifest.columns),
         identity=identity,
     )
 
@@ -229,17 +247,22 @@ def read_tasks(path: Path, count: int) -> tuple[TaskRecord, ...]:
     return tuple(document(TaskRecord, value, f"{path} line {number}") for value, number in values)
 
 
-def read_episodes(path: Path, count: int) -> EpisodeTable:
-    """episodes.parquet, `count` rows by the manifest. Raises CorruptDatasetError."""
-    table = read_table(path, layout.EPISODE_SCHEMA, count)
+def read_episodes(path: Path, count: int, columns: Collection[str]) -> EpisodeTable:
+    """episodes.parquet, `count` rows by the manifest, which names the `columns`. Raises CorruptDatasetError."""
+    if fault := layout.names_fault(columns):
+        raise CorruptDatasetError(f"{path.parent / 'manifest.json'}: {fault}")
+    table = read_table(path, layout.episode_schema(columns), count)
     known = {name: table[name].is_valid().to_numpy() for name in ("seed", "success")}
-    whole = {"seed": table["seed"].fill_null(0), "success": table["success"].fill_null(False)}
+    absent = {"seed": 0, "success": False, "history": -1, "policy_step": -1, "return": np.nan}
+    whole = {name: table[name].fill_null(value) for name, value in absent.items()}
     column: dict[str, Array] = {name: whole.get(name, table[name]).to_numpy() for name in table.schema.names}
     if not np.array_equal(column["episode"], np.arange(len(table))):
         raise CorruptDatasetError(f"{path} does not list the episodes 0 to {len(table) - 1} in order")
     return EpisodeTable(
         task_index=column["task_index"],
         behaviour=column["behaviour"].astype(str),
+        history=column["history"],
+        policy_step=column["policy_step"],
         seed=column["seed"],
         seed_known=known["seed"],
         length=column["length"],
@@ -248,6 +271,6 @@ def read_episodes(path: Path, count: int) -> EpisodeTable:
         success_known=known["success"],
         terminated=column["terminated"],
         truncated=column["truncated"],
-        offsets={name: column[f"offset_{name}"] for name in layout.COLUMNS},
+        offsets={name: column[f"offset_{name}"] for name in columns},
         digest=column["digest"].astype(str),
     )

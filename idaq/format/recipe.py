@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Protocol
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from idaq.core.config import config
 from idaq.core.errors import UsageError
@@ -11,6 +11,8 @@ from idaq.core.ids import parse_id
 from idaq.core.notes import Notes
 from idaq.core.registry import is_reference
 from idaq.core.types import Line, PlainData, PolicyName, Sha256, Slug, VersionOne
+
+Citation = Annotated[str, StringConstraints(min_length=1, max_length=10_000)]
 
 
 @config
@@ -79,6 +81,10 @@ class Recipe:
     """whose data it is; empty where it is not known"""
     license: Line | None = None
     """under which it may be used: an SPDX identifier or other words; null where it is not known"""
+    citation: Citation | None = None
+    """how to cite it, BibTeX say"""
+    source: Line | None = None
+    """where it came from: a URL, or words"""
     seed: Annotated[int, Field(ge=0, lt=2**63)]
     splits: Splits
     behaviours: Annotated[list[Behaviour], Field(min_length=1)]

@@ -2,8 +2,8 @@
 importer reads. A killed recorder loses the episode under way, and no other.
 
     <folder>/recording.json      which task of which environment, and how it is acted on
-    <folder>/episode-00000.npz   observations, actions, rewards, terminated, truncated; seed, success (-1: unknown),
-                                 and how many actions were clipped
+    <folder>/episode-00000.npz   the episode's columns by name; and as `fact:seed`, `fact:success` (-1: unknown) and
+                                 `fact:clipped` its seed, whether it solved the task, how many actions were clipped
 """
 
 import io
@@ -22,16 +22,16 @@ from pydantic import Field
 
 from idaq.core.checks import check_finite, check_numbers
 from idaq.core.config import config, from_mapping, to_mapping
-from idaq.core.digest import EPISODE_FIELDS
 from idaq.core.errors import CollectError, ConfigError, CorruptDatasetError
 from idaq.core.files import read_json, write_bytes, write_json
-from idaq.core.types import Array, Episode, Line, Slug, TaskParams, VersionOne
+from idaq.core.types import TERMINATIONS, TRUNCATIONS, Episode, Line, Slug, TaskParams, VersionOne, is_observation
+from idaq.format import layout
 from idaq.format.documents import EnvReference
 from idaq.format.importing import ImportedEpisode
 
 DOCUMENT, LOCK = "recording.json", ".recording.lock"
 MOST_EPISODES = 100_000
-_FACTS = ("seed", "success", "clipped")
+_FACT, _FACTS = "fact:", ("seed", "success", "clipped")
 
 
 @config
@@ -96,10 +96,10 @@ class Folder:
 
     def write(self, number: int, episode: Episode, *, seed: int, success: bool | None, clipped: int) -> None:
         """Write an episode; it is there whole and durable when this returns, and not at all before."""
-        columns: dict[str, Array] = {name: getattr(episode, name) for name in EPISODE_FIELDS}
         known = {"seed": seed, "success": -1 if success is None else int(success), "clipped": clipped}
+        facts = {f"{_FACT}{name}": np.array(value, np.int64) for name, value in known.items()}
         buffer = io.BytesIO()
-        np.savez(buffer, **columns, **{name: np.array(value, np.int64) for name, value in known.items()})  # type: ignore[arg-type]
+        np.savez(buffer, **episode.columns, **facts)  # type: ignore[arg-type]
         write_bytes(self._file(number), buffer.getvalue())
 
     def episode(self, number: int, behaviour: str) -> tuple[ImportedEpisode, int]:
@@ -110,20 +110,23 @@ class Folder:
         path = self._file(number)
         try:
             with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-                arrays = {name: archive[name] for name in (*EPISODE_FIELDS, *_FACTS)}
-            seed, success, clipped = (int(arrays[name]) for name in _FACTS)
+                arrays = {name: archive[name] for name in archive.files}
+            seed, success, clipped = (int(arrays.pop(f"{_FACT}{name}")) for name in _FACTS)
+            if fault := layout.names_fault(arrays):
+                raise ValueError(fault)
         except Exception as error:  # what is no archive leads NumPy and zipfile to errors of any kind
             hint = f"remove it and run the same idaq record again: rm {path}"
             raise CorruptDatasetError(f"{path} is no recorded episode: {error}", hint=hint) from None
-        columns = {name: check_numbers(name, arrays[name], str(path)) for name in EPISODE_FIELDS}
-        lengths = {name: len(np.atleast_1d(column)) - (name == "observations") for name, column in columns.items()}
+        columns = {name: check_numbers(name, array, str(path)) for name, array in arrays.items()}
+        sized = {name: np.atleast_1d(column) for name, column in columns.items() if not layout.is_extra(name)}
+        lengths = {name: len(column) - is_observation(name) for name, column in sized.items()}
         if len(set(lengths.values())) > 1 or min(lengths.values()) < 1:
             raise CorruptDatasetError(f"{path}: T + 1 observations and T of everything else are needed, not {lengths}")
-        for name in ("observations", "actions", "rewards"):
+        for name in sized:
             check_finite(name, columns[name], str(path))
-        flags: dict[str, Any] = {name: columns[name].astype(bool) for name in ("terminated", "truncated")}
+        flags = {name: columns[name].astype(bool) for name in (TERMINATIONS, TRUNCATIONS)}
         solved = None if success < 0 else bool(success)
-        episode = Episode(**{**columns, **flags})
+        episode = Episode.from_columns(columns | flags)
         return ImportedEpisode(episode=episode, behaviour=behaviour, seed=max(seed, 0), success=solved), clipped
 
     def _file(self, number: int) -> Path:

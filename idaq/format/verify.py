@@ -17,22 +17,21 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from idaq.core.digest import EPISODE_FIELDS, dataset_digest, episode_digest, value_digest
+from idaq.core.digest import dataset_digest, value_digest
 from idaq.core.errors import CorruptDatasetError, DatasetError
 from idaq.core.files import inside, read_json, sha256_file
-from idaq.core.types import Advance, Episode, ignore_progress
+from idaq.core.types import REWARDS, Advance, ignore_progress
 from idaq.format import layout
-from idaq.format.columns import Columns, get_episode, map_columns
+from idaq.format.columns import map_columns
 from idaq.format.documents import TaskRecord
 from idaq.format.guarded import call_guarded
 from idaq.format.hdf5_structure import ExpectedColumn, ExpectedEpisode, Structure, Unrecognised
 from idaq.format.hdf5_walk import to_plain
 from idaq.format.plain_minari import minari_refusal, unknown_entry_points
 from idaq.format.reader import StoredDataset, open_stored, read_manifest, read_metadata
-from idaq.format.spaces import read_bounds
+from idaq.format.spaces import read_leaves
+from idaq.format.values import Checked, are_intact, batches, check_episode
 
-_BATCH, _TOLERANCE = 2**22, 5e-6
-"""bytes of values checked together; half of what np.isclose allows, so that doubtful episodes go to it one by one"""
 _SECONDS_AN_EPISODE, _MEGABYTES, _MOST_FINDINGS = 0.02, 300, 1000
 """what HDF5 may take of processor time (it takes milliseconds an episode) and of memory; the findings that matter"""
 
@@ -88,9 +87,11 @@ def _all_problems(path: Path, progress: Advance) -> Iterator[Problem]:
         return
     yield from _check_files(stored)
     yield from _check_documents(stored)
+    data = layout.data_folder(path)
     try:
         columns = map_columns(stored)  # before the spaces, which are held against the columns
-        yield from _check_spaces(stored)
+        leaves = read_leaves(stored.metadata, stored.manifest.columns, str(data / layout.METADATA))
+        yield from _check_minari(stored)
     except DatasetError as error:
         yield Problem(where=str(path), what=error.message)
         return
@@ -98,7 +99,7 @@ def _all_problems(path: Path, progress: Advance) -> Iterator[Problem]:
     with ThreadPoolExecutor(1) as threads:
         whole = threads.submit(sha256_file, stored.hdf5)  # beside the values' own digests: hashing leaves Python free
         damaged = False
-        for problem in _check_values(stored, columns, tasks, progress):
+        for problem in _check_values(stored, Checked(columns, leaves), tasks, progress):
             damaged = True
             yield problem
     if whole.result() != _stated_hash(stored):
@@ -136,17 +137,10 @@ def _check_files(stored: StoredDataset) -> Iterator[Problem]:
                 yield Problem(where=entry.path, what="is a link")
 
 
-def _check_spaces(stored: StoredDataset) -> Iterator[Problem]:
-    """The spaces, and with them whether plain Minari opens the dataset."""
-    place = str(layout.data_folder(stored.path) / layout.METADATA)
-    try:
-        read_bounds(stored.metadata, stored.manifest.columns, str(stored.path))
-    except DatasetError as error:
-        yield Problem(where=place, what=error.message.removeprefix(f"{stored.path}: "))
-        return
-    what = minari_refusal(stored)
-    if what:
-        yield Problem(where=place, what=what)
+def _check_minari(stored: StoredDataset) -> Iterator[Problem]:
+    """Whether plain Minari opens the dataset."""
+    if what := minari_refusal(stored):
+        yield Problem(where=str(layout.data_folder(stored.path) / layout.METADATA), what=what)
 
 
 def _check_documents(stored: StoredDataset) -> Iterator[Problem]:
@@ -173,6 +167,7 @@ def _identity(stored: StoredDataset) -> StatedAndFound:
         "dataset id (metadata.json)": (manifest.dataset_id, metadata.get("dataset_id")),
         "dataset id (recipe)": (manifest.dataset_id, manifest.recipe.id),
         "family": (manifest.family, manifest.recipe.family),
+        "families of tasks": (manifest.family, layout.common_family(stored.tasks)),
         "recipe digest": (manifest.recipe_digest, value_digest(_recipe_as_it_stands(stored))),
         "content digest": (manifest.content_digest, dataset_digest(stored.episodes.digest.tolist())),
         "observation space": (manifest.observation_space_sha256, value_digest(metadata.get("observation_space"))),
@@ -215,91 +210,48 @@ def _membership(stored: StoredDataset) -> StatedAndFound:
         "task ids": (len(tasks), len({task.task_id for task in tasks})),
         "task indices": (sorted(set(indices)), indices),
         "splits of tasks": (set(), {task.split for task in tasks} - set(splits)),
+        "episodes whose policy had learned less than in the one before it of its history": ([], _fallen(stored)),
     }
+
+
+def _fallen(stored: StoredDataset) -> list[int]:
+    """Numbers of episodes at which `policy_step` falls within a learning history."""
+    table = stored.episodes
+    known = np.flatnonzero((table.history >= 0) & (table.policy_step >= 0))
+    behaviour = np.unique(table.behaviour[known], return_inverse=True)[1]
+    keys = np.stack([table.task_index[known], behaviour, table.history[known]])
+    order = np.lexsort(keys[::-1])  # stable: in the order of the file within a history
+    same = (keys[:, order][:, 1:] == keys[:, order][:, :-1]).all(0)
+    falls = np.diff(table.policy_step[known][order]) < 0
+    return np.sort(known[order][1:][same & falls]).tolist()
 
 
 def _check_reference(stored: StoredDataset, task: TaskRecord) -> Iterator[Problem]:
     returns = stored.episodes.total_reward[stored.episodes.task_index == task.task_index]
-    stated = task.reference.behaviour
+    stated, known = task.reference.behaviour, stored.manifest.columns[REWARDS].known
     where = f"{layout.data_folder(stored.path) / layout.TASKS}, task {task.task_id}"
     if len(returns) == 0:
         yield Problem(where=where, what="has no episodes")
+    elif stated is None or not known:
+        if (stated is None) == known:
+            what = "is null, and its episodes' are known" if known else "is stated, and rewards are not known"
+            yield Problem(where=where, what=f"behaviour return {what}")
     elif stated.n != len(returns) or not np.allclose([stated.mean, stated.std], [returns.mean(), returns.std()]):
         found = f"found {returns.mean()} ± {returns.std()} over {len(returns)}"
         yield Problem(where=where, what=f"behaviour return {stated.mean} ± {stated.std} over {stated.n}, {found}")
 
 
 def _check_values(
-    stored: StoredDataset, columns: Columns, tasks: dict[int, TaskRecord], progress: Advance
+    stored: StoredDataset, checked: Checked, tasks: dict[int, TaskRecord], progress: Advance
 ) -> Iterator[Problem]:
     """Every episode's values against its row in episodes.parquet: some at once, and one by one where any is wrong."""
     lengths = stored.episodes.length.tolist()
-    for numbers in _batches(stored, lengths):
-        if not _are_intact(stored, columns, numbers):
+    for numbers in batches(stored, lengths):
+        if not are_intact(stored, checked, numbers):
             for number in numbers:
-                for what in _check_episode(stored, columns, number):
+                for what in check_episode(stored, checked, number):
                     yield Problem(where=_place(stored, tasks, number), what=what)
         progress(len(numbers))
-
-
-def _batches(stored: StoredDataset, lengths: list[int]) -> Iterator[range]:
-    """Episodes in order, by as many as hold some megabytes together."""
-    row = sum(map(layout.row_bytes, stored.manifest.columns.values()))
-    first, size = 0, 0
-    for number, length in enumerate(lengths):
-        size += (length + 1) * row
-        if size > _BATCH or number == len(lengths) - 1:
-            yield range(first, number + 1)
-            first, size = number + 1, 0
-
-
-def _are_intact(stored: StoredDataset, columns: Columns, numbers: range) -> bool:
-    """Whether `_check_episode` has nothing to say of any of these episodes; at worst says no where it has not."""
-    table, mine = stored.episodes, slice(numbers.start, numbers.stop)
-    lengths = table.length[mine].tolist()
-    rows = {
-        name: [column.rows(n, t) for n, t in zip(numbers, lengths, strict=True)] for name, column in columns.items()
-    }
-    episodes = [Episode(**dict(zip(rows, parts, strict=True))) for parts in zip(*rows.values(), strict=True)]
-    seeds, indices, digests = map(table.seed_of, numbers), table.task_index[mine].tolist(), table.digest[mine].tolist()
-    for episode, index, seed, digest in zip(episodes, indices, seeds, digests, strict=True):
-        if episode_digest(episode, task_index=index, seed=seed) != digest:
-            return False
-    together = {name: np.concatenate(parts) for name, parts in rows.items()}
-    last = np.cumsum(lengths) - 1
-    ends = [(together["terminated"], table.terminated[mine]), (together["truncated"], table.truncated[mine])]
-    returns = np.add.reduceat(together["rewards"].astype(np.float64), last + 1 - lengths)
-    return (
-        all(np.isfinite(values).all() for values in together.values())
-        and all((flags.view(np.uint8) <= 1).all() and (flags[last] == stated).all() for flags, stated in ends)
-        and all(np.delete(flags, last).sum() == 0 for flags, _ in ends)
-        and np.allclose(returns, table.total_reward[mine], rtol=_TOLERANCE, atol=_TOLERANCE / 1000)
-    )
-
-
-def _check_episode(stored: StoredDataset, columns: Columns, number: int) -> Iterator[str]:
-    """One episode's values against its row in episodes.parquet."""
-    table = stored.episodes
-    episode = get_episode(columns, number, int(table.length[number]))
-    digest = episode_digest(episode, task_index=int(table.task_index[number]), seed=table.seed_of(number))
-    if digest != table.digest[number]:
-        yield f"values do not match their digest (stated {table.digest[number][:12]}…, found {digest[:12]}…)"
-    for name in ("terminated", "truncated"):
-        if (getattr(episode, name).view(np.uint8) > 1).any():
-            yield f"{name} holds bytes other than 0 and 1"
-    for name in EPISODE_FIELDS:
-        if not np.isfinite(getattr(episode, name)).all():
-            yield f"{name} holds NaN or infinity"
-    if not np.isclose(episode.total_reward, table.total_reward[number]):
-        yield f"return is {episode.total_reward}, stated {table.total_reward[number]}"
-    yield from _check_ends(episode, bool(table.terminated[number]), bool(table.truncated[number]))
-
-
-def _check_ends(episode: Episode, terminated: bool, truncated: bool) -> Iterator[str]:
-    if (episode.terminated[:-1] | episode.truncated[:-1]).any():
-        yield "continues after it terminated or was truncated"
-    if (bool(episode.terminated[-1]), bool(episode.truncated[-1])) != (terminated, truncated):
-        yield "ends otherwise than stated (terminated, truncated)"
 
 
 def _check_hdf5(stored: StoredDataset, tasks: dict[int, TaskRecord], progress: Advance) -> Iterator[Problem]:
@@ -365,7 +317,7 @@ def _expected(stored: StoredDataset, tasks: dict[int, TaskRecord], number: int) 
             "total_steps": length,
             "task_index": task_index,
             "task_id": tasks[task_index].task_id if task_index in tasks else None,
-            "options/task": task_index,
+            "options/task": layout.task_option(tasks[task_index]) if task_index in tasks else None,
         },
         columns={
             name: ExpectedColumn(

@@ -9,7 +9,7 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -29,9 +29,21 @@ from idaq.core.digest import dataset_digest, episode_digest, little_endian, valu
 from idaq.core.errors import DatasetError, DatasetExistsError
 from idaq.core.files import fsync_folder, fsync_tree, is_cut_short, sha256_file, write_bytes, write_json, write_text
 from idaq.core.ids import parse_id
-from idaq.core.types import Advance, Episode, ignore_progress
+from idaq.core.types import ACTIONS, OBSERVATIONS, REWARDS, Advance, Episode, ignore_progress
 from idaq.format import FORMAT_VERSION, layout
-from idaq.format.documents import Counts, FileRecord, Manifest, MetadataIdaq, Parent, Provenance, TaskRecord
+from idaq.format.columns import check_columns
+from idaq.format.documents import (
+    About,
+    Column,
+    Counts,
+    FileRecord,
+    Manifest,
+    MetadataIdaq,
+    Parent,
+    Provenance,
+    TaskRecord,
+)
+from idaq.format.gym_spaces import supported
 from idaq.format.lock import locked
 from idaq.format.output import Output
 from idaq.format.reader import EpisodeTable
@@ -48,6 +60,10 @@ class EpisodeEntry:
     seed: int | None
     success: bool | None
     """None where it is unknown; so is the seed"""
+    history: int | None = None
+    """which learning history of its task and behaviour it belongs to; None where to none"""
+    policy_step: int | None = None
+    """environment steps that the behaviour policy had learned from before it; None where that is not known"""
 
 
 def entry_of(table: EpisodeTable, number: int, episode: Episode) -> EpisodeEntry:
@@ -58,6 +74,8 @@ def entry_of(table: EpisodeTable, number: int, episode: Episode) -> EpisodeEntry
         behaviour=str(table.behaviour[number]),
         seed=table.seed_of(number),
         success=table.solved(number),
+        history=table.history_of(number),
+        policy_step=table.policy_step_of(number),
     )
 
 
@@ -71,6 +89,8 @@ class DatasetSource:
     observation_space: gym.Space[Any]
     action_space: gym.Space[Any]
     env_spec_json: str | None
+    about: Mapping[str, About] = field(default_factory=dict)
+    """what is said of columns, by name"""
     simulators: Mapping[str, str] = field(default_factory=dict)
     """versions of the packages that decide what an episode holds"""
     unstable: int = 0
@@ -135,73 +155,90 @@ def refuse_taken(target: Path) -> None:
         raise DatasetExistsError(f"{target} exists already", hint="choose another id")
 
 
-def _write_hdf5(path: Path, source: DatasetSource, progress: Advance) -> tuple[pa.Table, dict[str, Any]]:
+def _write_hdf5(path: Path, source: DatasetSource, progress: Advance) -> tuple[pa.Table, dict[str, Column]]:
     """Write all episodes; returns the episode table and the column table."""
     rows: list[dict[str, Any]] = []
-    columns: dict[str, Any] = {}
-    task_ids = {task.task_index: task.task_id for task in source.tasks}
+    columns: dict[str, Column] = {}
+    tasks = {task.task_index: task for task in source.tasks}
     with closing(Output(path)) as output:
         with h5py.File(
             output, "w", alignment_threshold=1, alignment_interval=layout.ALIGNMENT, fs_strategy="none"
         ) as file:
             for number, entry in enumerate(source.entries):
-                columns = columns or layout.columns_of(entry.episode)
+                columns = columns or _columns(entry.episode, source.about)
                 last_task = rows[-1]["task_index"] if rows else 0
-                fault = _fault(entry, columns, last_task, task_ids)
-                if fault:
+                if fault := _fault(entry, columns, last_task, tasks):
                     raise DatasetError(f"episode {number} of task {entry.task_index} {fault}")
-                offsets = _write_episode(file, number, entry, task_ids[entry.task_index])
+                offsets = _write_episode(file, number, entry, tasks[entry.task_index])
                 output.raise_failure()
-                rows.append(_row(number, entry, offsets))
+                rows.append(_row(number, entry, offsets, columns[REWARDS].known))
                 progress(1)
         output.raise_failure()
     if not rows:
         raise DatasetError("a dataset needs at least one episode")
-    return pa.Table.from_pylist(rows, schema=layout.EPISODE_SCHEMA), columns
+    return pa.Table.from_pylist(rows, schema=layout.episode_schema(columns)), columns
 
 
-def _fault(entry: EpisodeEntry, columns: dict[str, Any], last_task: int, task_ids: dict[int, str]) -> str | None:
+def _columns(episode: Episode, about: Mapping[str, About]) -> dict[str, Column]:
+    columns = layout.columns_of(episode, about)
+    check_columns(columns, "the dataset", 2**63)
+    return columns
+
+
+def _fault(
+    entry: EpisodeEntry, columns: Mapping[str, Column], last_task: int, tasks: Mapping[int, TaskRecord]
+) -> str | None:
     """What keeps an episode from being written after one of `last_task` in a file of `columns`."""
-    found, length = layout.columns_of(entry.episode), len(entry.episode)
-    rows = {name: len(getattr(entry.episode, attribute)) for name, attribute in layout.COLUMNS.items()}
-    if found != columns:
-        return f"has columns {found}, not {columns}"
+    found, length = entry.episode.columns, len(entry.episode)
+    if list(found) != list(columns):
+        return f"has the columns {', '.join(found)}, not {', '.join(columns)}"
+    kinds = {name: _kind(array.dtype.newbyteorder("<").str, array.shape[1:]) for name, array in found.items()}
+    expected = {name: _kind(column.dtype, column.shape) for name, column in columns.items()}
+    if differing := [name for name in columns if kinds[name] != expected[name]]:
+        return "; ".join(f"has {name} of {kinds[name]}, not {expected[name]}" for name in differing)
+    rows = {name: len(array) for name, array in found.items()}
     if length == 0 or rows != {name: layout.rows_of(column, length) for name, column in columns.items()}:
         return f"must have T + 1 observations and T of everything else, at least one, not {rows}"
-    if entry.task_index not in task_ids:
+    if entry.task_index not in tasks:
         return "belongs to no task of the dataset"
     return "comes after a later task" if entry.task_index < last_task else None
 
 
-def _write_episode(file: h5py.File, number: int, entry: EpisodeEntry, task_id: str) -> dict[str, int]:
+def _kind(dtype: str, shape: Sequence[int]) -> str:
+    return f"{dtype} and row shape {list(shape)}"
+
+
+def _write_episode(file: h5py.File, number: int, entry: EpisodeEntry, task: TaskRecord) -> dict[str, int]:
     """One group of Minari's layout; returns each column's byte offset in the file."""
     group = file.create_group(f"episode_{number}")
     attributes = {
         "id": number,
         **({} if entry.seed is None else {"seed": np.uint64(entry.seed)}),
         "total_steps": len(entry.episode),
-        "task_id": task_id,
+        "task_id": task.task_id,
         "task_index": entry.task_index,
-        "options/task": entry.task_index,
+        "options/task": layout.task_option(task),
     }
     for name, value in attributes.items():
         group.attrs.create(name, value)
     offsets = {}
-    for name, attribute in layout.COLUMNS.items():
-        dataset = group.create_dataset(name, data=little_endian(getattr(entry.episode, attribute)))
+    for name, column in entry.episode.columns.items():
+        dataset = group.create_dataset(name, data=little_endian(column))
         offsets[name] = dataset.id.get_offset()
     return offsets
 
 
-def _row(number: int, entry: EpisodeEntry, offsets: dict[str, int]) -> dict[str, Any]:
+def _row(number: int, entry: EpisodeEntry, offsets: dict[str, int], rewarded: bool) -> dict[str, Any]:
     episode = entry.episode
     return {
         "episode": number,
         "task_index": entry.task_index,
         "behaviour": entry.behaviour,
+        "history": entry.history,
+        "policy_step": entry.policy_step,
         "seed": entry.seed,
         "length": len(episode),
-        "return": episode.total_reward,
+        "return": episode.total_reward if rewarded else None,
         "success": entry.success,
         "terminated": bool(episode.terminated[-1]),
         "truncated": bool(episode.truncated[-1]),
@@ -210,7 +247,7 @@ def _row(number: int, entry: EpisodeEntry, offsets: dict[str, int]) -> dict[str,
     }
 
 
-def _write_documents(data: Path, source: DatasetSource, table: pa.Table, columns: dict[str, Any]) -> None:
+def _write_documents(data: Path, source: DatasetSource, table: pa.Table, columns: dict[str, Column]) -> None:
     """metadata.json and, before it, the manifest it vouches for."""
     recipe = source.recipe
     steps = sum(table["length"].to_pylist())
@@ -248,8 +285,8 @@ def _minari_metadata(data: Path, source: DatasetSource, counts: Counts) -> dict[
         "total_episodes": counts.episodes,
         "total_steps": counts.steps,
         "data_format": "hdf5",
-        "observation_space": serialize_space(source.observation_space),
-        "action_space": serialize_space(source.action_space),
+        "observation_space": serialize_space(supported(source.observation_space, OBSERVATIONS)),
+        "action_space": serialize_space(supported(source.action_space, ACTIONS)),
         **({} if source.env_spec_json is None else {"env_spec": source.env_spec_json}),
         "algorithm_name": ", ".join(b.name for b in recipe.behaviours),
         "author": list(recipe.authors),

@@ -18,7 +18,7 @@ from idaq.core.ids import dataset_path, datasets_root, parse_id
 from idaq.core.types import ShowProgress, show_nothing
 from idaq.format import layout
 from idaq.format.card import dataset_card
-from idaq.format.columns import get_episode, map_columns
+from idaq.format.columns import check_columns, get_episode, map_columns
 from idaq.format.edit import subset
 from idaq.format.reader import StoredDataset, read_episodes, read_tasks
 from idaq.format.selection import parse_tasks, task_range
@@ -80,7 +80,7 @@ def pull_tasks(
             metadata=found.metadata,
             manifest=found.manifest,
             tasks=read_tasks(data / layout.TASKS, found.manifest.counts.tasks),
-            episodes=read_episodes(data / layout.EPISODES, found.manifest.counts.episodes),
+            episodes=read_episodes(data / layout.EPISODES, found.manifest.counts.episodes, found.manifest.columns),
         )
         _check_digest(stored)
         numbers = _episodes_of(stored, tasks)
@@ -135,8 +135,7 @@ def _fetch_columns(found: RemoteDataset, stored: StoredDataset, numbers: list[in
 def _extents(stored: StoredDataset, numbers: list[int], size: int) -> list[tuple[int, int]]:
     """Where the columns lie, near ones joined. Raises CorruptDatasetError for what no file of `size` bytes can hold."""
     columns, table = stored.manifest.columns, stored.episodes
-    if set(columns) != set(layout.COLUMNS):
-        raise CorruptDatasetError(f"{stored.manifest.dataset_id}: its columns are {sorted(columns)}"[:300])
+    check_columns(columns, stored.manifest.dataset_id, size)
     pieces = []
     for name, column in columns.items():
         width, starts = layout.row_bytes(column), table.offsets[name]

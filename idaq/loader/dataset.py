@@ -3,11 +3,11 @@
 import math
 import os
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from idaq.core.errors import DatasetError, DatasetReplacedError
 from idaq.core.extras import naming_extras
 from idaq.core.machine import free_memory, total_memory
-from idaq.core.types import Episode, Task
+from idaq.core.types import ACTIONS, Episode, Task
 from idaq.format.columns import map_columns
-from idaq.format.documents import Manifest
+from idaq.format.documents import Column, Manifest
 from idaq.format.episodes import EpisodeStore, FlatEpisodes
 from idaq.format.minari_reader import read_plain_minari
 from idaq.format.reader import EpisodeTable, is_idaq_dataset, open_stored
 from idaq.format.selection import Selection, select
-from idaq.format.spaces import read_bounds
+from idaq.format.spaces import Leaf, read_leaves
 from idaq.format.store import find_dataset
 from idaq.loader.table import TransitionTable
 
@@ -40,6 +40,10 @@ class Dataset:
     episodes: EpisodeTable
     """of the whole dataset; `numbers` says which are selected"""
     store: EpisodeStore
+    column_info: Mapping[str, Column]
+    """of every column, by name: dtype, shape of a row, rows, unit, meaning"""
+    leaves: Mapping[str, Leaf]
+    """the space of each column of observations and actions, by name"""
     numbers: NDArray[np.int64]
     """selected episodes, ascending, hence sorted by task"""
     action_low: NDArray[np.float32]
@@ -146,13 +150,16 @@ def _open_mapped(path: Path) -> Dataset:
         columns = map_columns(stored)
     except DatasetReplacedError:
         return _open_mapped(path)
-    low, high = _action_bounds(stored.metadata, stored.manifest, str(path))
+    leaves = read_leaves(stored.metadata, stored.manifest.columns, str(path))
+    low, high = _bounds(leaves[ACTIONS])
     return Dataset(
         dataset_id=stored.manifest.dataset_id,
         path=path,
         all_tasks=stored.tasks,
         episodes=stored.episodes,
         store=FlatEpisodes(columns, stored.episodes.length),
+        column_info=stored.manifest.columns,
+        leaves=leaves,
         numbers=np.arange(len(stored.episodes)),
         action_low=low,
         action_high=high,
@@ -166,13 +173,16 @@ def _open_streamed(url: str) -> Dataset:
         from idaq.format.zarr.reader import open_zarr  # half a second, which only who streams shall wait for
 
     stored = open_zarr(url)
-    low, high = _action_bounds(stored.metadata, stored.manifest, url)
+    leaves = read_leaves(stored.metadata, stored.manifest.columns, url)
+    low, high = _bounds(leaves[ACTIONS])
     return Dataset(
         dataset_id=stored.manifest.dataset_id,
         path=url,
         all_tasks=stored.tasks,
         episodes=stored.episodes,
         store=stored,
+        column_info=stored.manifest.columns,
+        leaves=leaves,
         numbers=np.arange(len(stored.episodes)),
         action_low=low,
         action_high=high,
@@ -192,6 +202,8 @@ def _open_foreign(path: Path) -> Dataset:
         all_tasks=(foreign.task,),
         episodes=foreign.episodes,
         store=FlatEpisodes(foreign.columns, foreign.episodes.length),
+        column_info=foreign.column_info,
+        leaves=foreign.leaves,
         numbers=np.arange(len(foreign.episodes)),
         action_low=foreign.action_low,
         action_high=foreign.action_high,
@@ -200,8 +212,5 @@ def _open_foreign(path: Path) -> Dataset:
     )
 
 
-def _action_bounds(
-    metadata: dict[str, Any], manifest: Manifest, where: str
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    bounds = read_bounds(metadata, manifest.columns, where)["actions"]
-    return bounds.low.ravel().astype(np.float32), bounds.high.ravel().astype(np.float32)
+def _bounds(actions: Leaf) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    return actions.low.ravel().astype(np.float32), actions.high.ravel().astype(np.float32)

@@ -11,13 +11,13 @@ from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from idaq.core.errors import DatasetError
-from idaq.core.types import Array, Floats
+from idaq.core.types import ACTIONS, OBSERVATIONS, REWARDS, TERMINATIONS, Array, Floats
 from idaq.format.columns import Columns, FlatColumn
 from idaq.format.reader import EpisodeTable
 from idaq.loader.transitions import Transitions
 
 _CHUNK = 1 << 16
-_USED = ("observations", "actions", "rewards", "terminated")
+_USED = (OBSERVATIONS, ACTIONS, REWARDS, TERMINATIONS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +75,7 @@ class TransitionTable:
     def _read(self, flat: NDArray[np.int64]) -> Transitions:
         episode, columns = self._episode.take(flat), self._columns
         if self._terminates:
-            terminated = columns["terminated"](episode, flat)[:, 0].astype(bool, copy=False)
+            terminated = columns[TERMINATIONS](episode, flat)[:, 0].astype(bool, copy=False)
         else:
             terminated = np.zeros(len(flat), bool)  # the table of episodes says so: no need to read it
         with np.errstate(over="ignore"):  # `statistics`, which every training begins with, refuses what overflows

@@ -99,8 +99,8 @@ def _write_episode(file: h5py.File, number: int, entry: ExportedEpisode) -> None
     }
     for name, value in attributes.items():
         group.attrs.create(name, value)
-    for name, field in layout.COLUMNS.items():
-        group.create_dataset(name, data=little_endian(getattr(entry.episode, field)))
+    for name, column in entry.episode.columns.items():
+        group.create_dataset(name, data=little_endian(column))
 
 
 def _metadata(
@@ -139,4 +139,6 @@ def _environment(whole: dict[str, Any], task: TaskRecord) -> dict[str, str]:
 def _scores(task: TaskRecord) -> dict[str, float]:
     """Minari's ends of a normalised score, where both were measured."""
     random, behaviour = task.reference.random, task.reference.behaviour
-    return {} if random is None else {"ref_min_score": random.mean, "ref_max_score": behaviour.mean}
+    if random is None or behaviour is None:
+        return {}
+    return {"ref_min_score": random.mean, "ref_max_score": behaviour.mean}

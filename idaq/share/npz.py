@@ -10,7 +10,7 @@ from pathlib import Path
 import gymnasium as gym
 import numpy as np
 
-from idaq.core.types import Advance, Array, ignore_progress
+from idaq.core.types import TERMINATIONS, TRUNCATIONS, Advance, Array, ignore_progress
 from idaq.format.columns import Columns, FlatColumn, map_columns
 from idaq.format.reader import StoredDataset, read_space
 from idaq.share.exporting import new_file
@@ -28,7 +28,9 @@ def export_npz(stored: StoredDataset, target: Path, *, progress: Advance = ignor
     arrays: dict[str, Array] = {
         "observations": np.delete(observations, last, axis=0),
         "next_observations": np.delete(observations, first, axis=0),
-        **{name: _stack(columns, name, lengths.tolist()) for name in ("actions", "rewards", "terminated", "truncated")},
+        **{name: _stack(columns, name, lengths.tolist()) for name in ("actions", "rewards")},
+        "terminated": _stack(columns, TERMINATIONS, lengths.tolist()),
+        "truncated": _stack(columns, TRUNCATIONS, lengths.tolist()),
         "task_index": stored.episodes.task_index.repeat(lengths),
         "episode": np.arange(len(lengths)).repeat(lengths),
         **_bounds(stored, "observation"),

@@ -4,7 +4,7 @@ Shapes: T steps, D observation, A action.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, Protocol, cast, runtime_checkable
 
 import gymnasium as gym
@@ -40,6 +40,12 @@ class PlayedEpisode(Episode):
     """whether any step's `info["success"]` (or `is_success`) was true; None where the environment never says"""
     seed: int | None = None
     """that the environment was reset with"""
+
+    @staticmethod
+    def of(episode: Episode, *, success: bool | None, seed: int | None) -> "PlayedEpisode":
+        """The same columns, with what is known of the episode."""
+        columns = {field.name: getattr(episode, field.name) for field in fields(Episode)}
+        return PlayedEpisode(**columns, success=success, seed=seed)
 
 
 def make_env(name: str, settings: Mapping[str, Any] | None = None, render_mode: str | None = None) -> Env:

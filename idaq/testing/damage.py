@@ -66,9 +66,10 @@ def _tasks(alter: Callable[[list[Any]], object]) -> Damage:
 def _episodes(alter: Callable[[dict[str, list[Any]]], object]) -> Damage:
     def damage(dataset: Path) -> None:
         path = layout.data_folder(dataset) / layout.EPISODES
-        table = pq.read_table(path).to_pydict()
+        found = pq.read_table(path)
+        table = found.to_pydict()
         alter(table)
-        pq.write_table(pa.table(table, schema=layout.EPISODE_SCHEMA), path)
+        pq.write_table(pa.table(table, schema=found.schema), path)
         reseal(dataset)
 
     return damage
@@ -79,9 +80,10 @@ def _null(column: str) -> Damage:
 
     def damage(dataset: Path) -> None:
         path = layout.data_folder(dataset) / layout.EPISODES
-        table = pq.read_table(path).to_pydict()
+        found = pq.read_table(path)
+        table = found.to_pydict()
         table[column][0] = None
-        fields = [field.with_nullable(True) for field in layout.EPISODE_SCHEMA]
+        fields = [field.with_nullable(True) for field in found.schema]
         pq.write_table(pa.table(table, schema=pa.schema(fields)), path)
         reseal(dataset)
 

@@ -5,16 +5,18 @@ from idaq.testing.examples import EXAMPLES
 path = write_dataset(EXAMPLES["mixed"](), root, card="")
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
 from numpy.typing import ArrayLike, NDArray
 
-from idaq.core.types import Array, Episode, Success
-from idaq.format.documents import EnvReference, References, ReturnStatistics, TaskRecord
+from idaq.core.types import FIXED_COLUMNS, MIXED_FAMILIES, Array, Episode, Success
+from idaq.format.documents import About, EnvReference, References, ReturnStatistics, TaskRecord
 from idaq.format.recipe import Behaviour, Recipe, Splits
 from idaq.format.writer import DatasetSource, EpisodeEntry
 
@@ -104,6 +106,7 @@ def task_record(task: int, entries: Sequence[EpisodeEntry], split: str) -> TaskR
         params={"goal": [float(task), 0.5], "speed": 2.0},
         split=split,
         success=Success(metric="m", op=">=", threshold=0.5, unit="m", when="any-step"),
+        family="point-robot",
         env=EnvReference(id=_ENV.id, entry_point=str(_ENV.entry_point), kwargs=_ENV.kwargs, max_episode_steps=20),
         reset_options={"task": task},
         reference=References(random=replace(measured, mean=-1.0), behaviour=measured),
@@ -167,10 +170,109 @@ def _pictures() -> DatasetSource:
     return replace(example_source(entries), observation_space=gym.spaces.Box(0, 255, (2, 6), np.uint8))
 
 
+def _rewritten(
+    observations: gym.Space[Any],
+    actions: gym.Space[Any],
+    columns: Callable[[int, int], dict[str, Array]],
+    about: dict[str, About] | None = None,
+) -> DatasetSource:
+    """The tagged episodes with other `columns` of their number and length, in other spaces."""
+    entries = []
+    for number, entry in enumerate(entries_of()):
+        kept = {name: entry.episode.columns[name] for name in FIXED_COLUMNS}
+        episode = Episode.from_columns(kept | columns(number, len(entry.episode)))
+        entries.append(replace(entry, episode=episode))
+    source = replace(example_source(entries), observation_space=observations, action_space=actions)
+    return replace(source, about=about or {})
+
+
+def _cycle(number: int, shape: tuple[int, ...], count: int, dtype: Any = np.int64, low: int = 0) -> Array:
+    """Integers from `low` on, below `low + count`, that differ from row to row and from episode to episode."""
+    steps = np.arange(math.prod(shape)).reshape(shape) * 7 + number * 3
+    return (low + steps % count).astype(dtype)
+
+
+def _discrete() -> DatasetSource:
+    """A grid world's: counted observations and actions, optimal actions beside them, and learning histories."""
+    source = _rewritten(
+        gym.spaces.Discrete(81),
+        gym.spaces.Discrete(5, start=-2),
+        lambda n, t: {
+            "observations": _cycle(n, (t + 1,), 81, np.uint8),
+            "actions": _cycle(n, (t,), 5, low=-2),
+            "expert_action": _cycle(n + 1, (t,), 5, np.int8, low=-2),
+        },
+        {"expert_action": About(meaning="what the optimal policy does")},
+    )
+    steps = {2: 0, 5: 40, 9: 80}
+    entries = [
+        replace(e, history=n % 2, policy_step=steps[e.task_index] + n) if e.behaviour == "expert" else e
+        for n, e in enumerate(source.entries)
+    ]
+    return replace(source, entries=entries)
+
+
+def _counted() -> DatasetSource:
+    """Several counted numbers in observations, bits in actions."""
+    return _rewritten(
+        gym.spaces.MultiDiscrete(np.array([[3, 200], [9, 4]]), start=np.array([[-1, 0], [5, 0]])),
+        gym.spaces.MultiBinary(3),
+        lambda n, t: {
+            "observations": _cycle(n, (t + 1, 2, 2), 3) + np.array([[-1, 0], [5, 0]]),
+            "actions": _cycle(n, (t, 3), 2, np.int8),
+        },
+    )
+
+
+def _dictionary() -> DatasetSource:
+    """Nested dictionaries of pictures, numbers and a phase; columns of many kinds beside them, some with a unit."""
+    cameras = gym.spaces.Dict({name: gym.spaces.Box(0, 255, (4, 5, 3), np.uint8) for name in ("front", "wrist-2")})
+    spaces = {"camera": cameras, "phase": gym.spaces.Discrete(4), "state": gym.spaces.Box(-1e9, 1e9, (3,), np.float64)}
+    nan = np.array([np.nan, np.inf])
+    return _rewritten(
+        gym.spaces.Dict(spaces),
+        gym.spaces.Box(-LARGEST, LARGEST, (2,), np.float64),
+        lambda n, t: {
+            "observations/camera/front": _cycle(n, (t + 1, 4, 5, 3), 251, np.uint8),
+            "observations/camera/wrist-2": _cycle(n + 5, (t + 1, 4, 5, 3), 253, np.uint8),
+            "observations/phase": _cycle(n, (t + 1,), 4),
+            "observations/state": tag(0, n, np.arange(t + 1)[:, None], [0, 1, 2]) / 8,
+            "actions": entries_of()[n].episode.actions,
+            "infos/contact/left": _cycle(n, (t + 1,), 2, bool),
+            "infos/speed": np.resize(nan, t + 1).astype(np.float32),
+            "log_prob": -_cycle(n, (t,), 9, np.float16),
+        },
+        {"infos/speed": About(unit="m/s", meaning="of the hand; NaN before it was measured")},
+    )
+
+
+def _reward_free() -> DatasetSource:
+    """Nobody knows what was paid."""
+    entries = [replace(e, episode=replace(e.episode, rewards=np.zeros(len(e.episode)))) for e in entries_of()]
+    source = example_source(entries)
+    tasks = tuple(replace(task, reference=References(random=None, behaviour=None)) for task in source.tasks)
+    return replace(source, tasks=tasks, about={"rewards": About(known=False)})
+
+
+def _families() -> DatasetSource:
+    """Tasks of two families with equal spaces, each known to its environment by another index than here."""
+    source = example_source()
+    other = {2: "point-robot-wind", 5: "point-robot", 9: "point-robot-wind"}
+    tasks = tuple(
+        replace(t, family=other[t.task_index], reset_options={"task": t.task_index + 10}) for t in source.tasks
+    )
+    return replace(source, tasks=tasks, recipe=replace(source.recipe, family=MIXED_FAMILIES))
+
+
 EXAMPLES: dict[str, Callable[[], DatasetSource]] = {
     "one behaviour": _one_behaviour,
     "mixed": example_source,
     "unknown": _unknown,
     "pictures": _pictures,
+    "discrete": _discrete,
+    "counted": _counted,
+    "dictionary": _dictionary,
+    "reward-free": _reward_free,
+    "families": _families,
 }
 """by what is special: `mixed` has two behaviours, episodes of unequal length, and ends of all kinds"""

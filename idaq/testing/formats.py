@@ -12,6 +12,7 @@ from minari import MinariDataset
 
 from idaq.core.config import to_mapping
 from idaq.core.digest import dataset_digest, episode_digest
+from idaq.core.types import FIXED_COLUMNS, leaves_of
 from idaq.format import layout
 from idaq.format.reader import open_stored
 from idaq.format.verify import verify
@@ -111,19 +112,27 @@ class FormatWriterContract:
         dataset, entries = MinariDataset(written / "data"), list(source.entries)
         assert dataset.id == source.recipe.id
         assert (dataset.observation_space, dataset.action_space) == (source.observation_space, source.action_space)
-        names = {task.task_index: task.task_id for task in source.tasks}
+        tasks = {task.task_index: task for task in source.tasks}
         for episode, entry in zip(dataset.iterate_episodes(), entries, strict=True):
-            for name, field in layout.COLUMNS.items():
-                assert_same_bits(np.asarray(getattr(episode, name)), getattr(entry.episode, field))
+            found = minari_columns(episode)
+            for name, column in entry.episode.columns.items():
+                if name in found or not layout.is_extra(name):  # Minari reads no extra column but infos
+                    assert_same_bits(np.asarray(found[name]), column)
         for stated, entry in zip(dataset.storage.get_episode_metadata(range(len(entries))), entries, strict=True):
-            assert (stated["task_index"], stated["task_id"]) == (entry.task_index, names[entry.task_index])
-            assert stated["options"]["task"] == entry.task_index
+            assert (stated["task_index"], stated["task_id"]) == (entry.task_index, tasks[entry.task_index].task_id)
+            assert stated["options"]["task"] == layout.task_option(tasks[entry.task_index])
             assert (None if stated.get("seed") is None else int(stated["seed"])) == entry.seed
+
+
+def minari_columns(episode: Any) -> dict[str, Any]:
+    """The columns that plain Minari gives of an episode, by name."""
+    flags = {name: getattr(episode, name) for name in FIXED_COLUMNS}
+    return leaves_of(episode.observations) | flags | leaves_of(episode.infos or {}, layout.INFOS)
 
 
 def assert_same_entries(found: Sequence[EpisodeEntry], expected: Sequence[EpisodeEntry]) -> None:
     """The same episodes to the bit, and the same said of each."""
     for ours, theirs in zip(found, expected, strict=True):
-        for name in ("task_index", "behaviour", "seed", "success"):
+        for name in ("task_index", "behaviour", "seed", "success", "history", "policy_step"):
             assert getattr(ours, name) == getattr(theirs, name), name
         assert_same_bits(ours.episode, theirs.episode)

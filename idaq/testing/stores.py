@@ -33,7 +33,7 @@ class EpisodeStoreContract:
         return self.store_of(write_dataset(example_source(), tmp_path / "root", ""), tmp_path / "scratch")
 
     def test_it_knows_the_shape_of_a_row_of_each_column(self, store: EpisodeStore) -> None:
-        expected = {"observations": (3,), "actions": (2,), "rewards": (), "terminated": (), "truncated": ()}
+        expected = {"observations": (3,), "actions": (2,), "rewards": (), "terminations": (), "truncations": ()}
         assert {name: tuple(shape) for name, shape in store.shapes.items()} == expected
 
     def test_every_episode_comes_to_the_bit_in_any_order_and_again(

@@ -11,8 +11,9 @@ from safetensors.numpy import load, save
 
 import idaq.adapt.session_file as session_file
 from idaq.adapt.session import Session
-from idaq.core.digest import EPISODE_FIELDS, episode_digest
+from idaq.core.digest import episode_digest
 from idaq.core.errors import RunError, UnknownNameError
+from idaq.core.types import FIXED_COLUMNS, Episode
 from idaq.learn.algorithm import Agent
 from idaq.tasks.systems import PlayedEpisode
 from tests.adapt.test_system import STEPS, agent, run, walked
@@ -39,8 +40,8 @@ def forge(file: Path, change: Change) -> None:
     record, tensors = json.loads(header["__metadata__"]["idaq.session"]), load(content)
     change(record, tensors)
     for number, entry in enumerate(record["episodes"][:2]):
-        columns = {name: np.asarray(tensors[f"{number}/{name}"]) for name in EPISODE_FIELDS}
-        entry["digest"] = episode_digest(PlayedEpisode(**columns), task_index=0, seed=None)
+        columns = {name: np.asarray(tensors[f"{number}/{name}"]) for name in ("observations", *FIXED_COLUMNS)}
+        entry["digest"] = episode_digest(Episode.from_columns(columns), task_index=0, seed=None)
     file.write_bytes(save(tensors, metadata={"idaq.session": json.dumps(record)}))
 
 

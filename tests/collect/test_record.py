@@ -233,7 +233,7 @@ def test_a_damaged_episode_is_named_with_what_replaces_it(module: str, tmp_path:
     elif damage == "short":
         np.savez(file, **(arrays | {"rewards": arrays["rewards"][:-1]}))  # type: ignore[arg-type]
     else:
-        del arrays["seed"]
+        del arrays["fact:seed"]
         np.savez(file, **arrays)  # type: ignore[arg-type]
     with pytest.raises(CorruptDatasetError, match="episode-00001"):
         import_dataset([tmp_path / "out"], "me/a/b-v0", root=tmp_path)

@@ -13,6 +13,7 @@ from idaq.core.config import canonical_json
 from idaq.core.digest import dataset_digest, episode_digest
 from idaq.core.types import Episode
 from idaq.format import layout
+from idaq.format.reader import open_stored
 from idaq.format.verify import verify
 from idaq.testing.damage import reseal
 
@@ -40,9 +41,10 @@ def alter_tasks(dataset: Path, alter: Alter) -> None:
 def alter_episodes(dataset: Path, alter: Alter) -> None:
     """Alter the table of episodes.parquet, as a dict of lists by column, and seal, the content digest too."""
     path = layout.data_folder(dataset) / layout.EPISODES
-    table = pq.read_table(path).to_pydict()
+    found = pq.read_table(path)
+    table = found.to_pydict()
     alter(table)
-    pq.write_table(pa.table(table, schema=layout.EPISODE_SCHEMA), path)
+    pq.write_table(pa.table(table, schema=found.schema), path)
     reseal(dataset, lambda manifest: manifest.update(content_digest=dataset_digest(table["digest"])))
 
 
@@ -57,10 +59,10 @@ def redigest(dataset: Path, number: int) -> None:
     """Make the digest of one episode in episodes.parquet that of the values in the HDF5, and seal."""
     with h5py.File(layout.data_folder(dataset) / layout.HDF5) as file:
         group = file[f"episode_{number}"]
-        fields = {field: group[name][()] for name, field in layout.COLUMNS.items()}
+        columns = {name: group[name][()] for name in open_stored(dataset).manifest.columns}
 
     def alter(table: dict[str, list[Any]]) -> None:
-        episode = Episode(**fields)
+        episode = Episode.from_columns(columns)
         table["digest"][number] = episode_digest(
             episode, task_index=table["task_index"][number], seed=table["seed"][number]
         )

@@ -10,13 +10,9 @@ import numpy as np
 import pyarrow.parquet as pq
 
 FILES = ("main_data.hdf5", "idaq/tasks.jsonl", "idaq/episodes.parquet")
-LABELS = {
-    "observations": "observations",
-    "actions": "actions",
-    "rewards": "rewards",
-    "terminations": "terminated",
-    "truncations": "truncated",
-}
+LABELS = {"terminations": "terminated", "truncations": "truncated"}
+FIXED = ("actions", "rewards", "terminations", "truncations")
+NULLABLE = ("history", "policy_step", "seed", "success")
 MANIFEST_KEYS = {
     "format_version", "dataset_id", "family", "recipe", "recipe_digest", "content_digest", "splits", "columns",
     "observation_space_sha256", "action_space_sha256", "metadata_digest", "counts", "files", "provenance",
@@ -74,7 +70,8 @@ def check_tables(manifest: dict[str, Any], tasks: list[dict[str, Any]], rows: li
     check(splits == {(task["split"], task["task_index"]) for task in tasks}, "splits")
     order = [row["task_index"] for row in rows]
     check(order == sorted(order) and set(order) <= set(indices), "tasks of episodes")
-    nulls = [key for row in rows for key, value in row.items() if value is None and key not in ("seed", "success")]
+    nullable = (*NULLABLE, "return") if not manifest["columns"]["rewards"]["known"] else NULLABLE
+    nulls = [key for row in rows for key, value in row.items() if value is None and key not in nullable]
     check(not nulls, "nulls")
     check([row["episode"] for row in rows] == list(range(len(rows))), "numbers of episodes")
 
@@ -82,16 +79,21 @@ def check_tables(manifest: dict[str, Any], tasks: list[dict[str, Any]], rows: li
 def read_columns(group: h5py.Group, row: dict[str, Any], columns: dict[str, Any]) -> None:
     """Add an episode's columns to its row, each from the place, of the size and of the digest that are stated."""
     state = hashlib.sha256()
-    check(set(group) == set(LABELS), "columns")
-    for name, label in LABELS.items():
-        stored, column = group[name], columns[name]
+    held: list[str] = []
+    group.visititems(lambda name, member: held.append(name) if isinstance(member, h5py.Dataset) else None)
+    check(sorted(held) == sorted(columns) and set(FIXED) <= set(columns), "columns")
+    row["columns"] = {}
+    for name, column in columns.items():
+        stored = group[name]
         shape = (row["length"] + (column["rows"] == "T+1"), *column["shape"])
         check(stored.shape == shape and stored.id.get_offset() == row[f"offset_{name}"], f"{name} lies elsewhere")
         values = np.asarray(stored[()])
-        check(values.dtype.str == column["dtype"] and bool(np.isfinite(values).all()), f"values of {name}")
-        state.update(f"{label}:{values.dtype.str}:{','.join(map(str, values.shape))};".encode())
+        check(values.dtype.str == column["dtype"], f"values of {name}")
+        if name in FIXED or name.split("/")[0] == "observations":
+            check(bool(np.isfinite(values).all()), f"values of {name}")
+        state.update(f"{LABELS.get(name, name)}:{values.dtype.str}:{','.join(map(str, values.shape))};".encode())
         state.update(values.tobytes())
-        row[name] = values
+        row["columns"][name] = values
     state.update(f"task:{row['task_index']};seed:{'' if row['seed'] is None else row['seed']}".encode())
     check(state.hexdigest() == row["digest"], "digest")
 

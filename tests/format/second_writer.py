@@ -12,23 +12,21 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-LABELS = {
-    "observations": "observations",
-    "actions": "actions",
-    "rewards": "rewards",
-    "terminations": "terminated",
-    "truncations": "truncated",
-}
-OFFSETS = [f"offset_{name}" for name in LABELS]
+LABELS = {"terminations": "terminated", "truncations": "truncated"}
+FIXED = ["actions", "rewards", "terminations", "truncations"]
 TYPES = {
-    **{name: pa.int64() for name in ("episode", "task_index", "length", *OFFSETS)},
+    **{name: pa.int64() for name in ("episode", "task_index", "history", "policy_step", "length")},
     **{name: pa.bool_() for name in ("success", "terminated", "truncated")},
     "behaviour": pa.string(),
     "seed": pa.uint64(),
     "return": pa.float64(),
     "digest": pa.string(),
 }
-ORDER = ["episode", "task_index", "behaviour", "seed", "length", "return", "success", "terminated", "truncated"]
+ORDER = [
+    "episode", "task_index", "behaviour", "history", "policy_step", "seed", "length", "return", "success", "terminated",
+    "truncated",
+]  # fmt: skip
+TOLD = ("task_index", "behaviour", "history", "policy_step", "seed", "success")
 
 
 def write(
@@ -37,20 +35,25 @@ def write(
     tasks: Sequence[dict[str, Any]],
     episodes: Sequence[dict[str, Any]],
     minari: dict[str, Any],
+    about: dict[str, dict[str, Any]],
 ) -> None:
     """Write a dataset folder, metadata.json last.
 
-    `recipe` and `tasks` are as FORMAT.md has them, `episodes` hold the columns under their names in the HDF5 and
-    `task_index`, `behaviour`, `seed`, `success`; `minari` the spaces, and the env_spec if there is one.
+    `recipe` and `tasks` are as FORMAT.md has them, `episodes` hold `columns` by their names in the HDF5 and
+    `task_index`, `behaviour`, `history`, `policy_step`, `seed`, `success`; `minari` the spaces, and the env_spec if
+    there is one; `about` has unit, meaning and known of columns of which there is something to say.
     """
     data = path / "data"
     (data / "idaq").mkdir(parents=True)
-    ids = {task["task_index"]: task["task_id"] for task in tasks}
+    by_index, names = {task["task_index"]: task for task in tasks}, in_order(episodes[0]["columns"])
+    columns = columns_of(episodes[0], names, about)
     with h5py.File(
         data / "main_data.hdf5", "w", alignment_threshold=1, alignment_interval=64, fs_strategy="none"
     ) as file:
-        rows = [write_episode(file, number, e, ids[e["task_index"]]) for number, e in enumerate(episodes)]
-    schema = pa.schema([pa.field(name, TYPES[name]) for name in (*ORDER, *OFFSETS, "digest")])
+        rows = [write_episode(file, number, e, by_index[e["task_index"]], columns) for number, e in enumerate(episodes)]
+    offsets = [pa.field(f"offset_{name}", pa.int64()) for name in names]
+    fields = [pa.field(name, TYPES[name]) for name in ORDER]
+    schema = pa.schema([*fields, *offsets, pa.field("digest", TYPES["digest"])])
     pq.write_table(pa.Table.from_pylist(rows, schema), data / "idaq/episodes.parquet", compression="snappy")
     (data / "idaq/tasks.jsonl").write_text("".join(json.dumps(task) + "\n" for task in tasks), encoding="utf-8")
     counts = {"tasks": len(tasks), "episodes": len(rows), "steps": sum(row["length"] for row in rows)}
@@ -64,36 +67,63 @@ def write(
         **({} if recipe["license"] is None else {"license": recipe["license"]}),
         **minari,
     }
-    manifest = manifest_of(data, recipe, tasks, episodes[0], rows, metadata, counts)
+    manifest = manifest_of(data, recipe, tasks, columns, rows, metadata, counts)
     text = json.dumps(manifest)
     (data / "idaq/manifest.json").write_text(text, encoding="utf-8")
     idaq = {"format_version": 1, "manifest_sha256": sha256(text.encode()), "counts": counts}
     (data / "metadata.json").write_text(json.dumps({**metadata, "idaq": idaq}), encoding="utf-8")
 
 
-def write_episode(file: h5py.File, number: int, episode: dict[str, Any], task_id: str) -> dict[str, Any]:
+def in_order(names: Any) -> list[str]:
+    """Observations, the four of every episode, the others; each by its segments."""
+    every = sorted(names, key=lambda name: name.split("/"))
+    seen = [name for name in every if name.split("/")[0] == "observations"]
+    return seen + FIXED + [name for name in every if name not in seen + FIXED]
+
+
+def columns_of(first: dict[str, Any], names: list[str], about: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """The manifest's table of columns."""
+    length, found = len(first["columns"]["rewards"]), {}
+    for name in names:
+        values = first["columns"][name]
+        found[name] = {
+            "dtype": values.dtype.str,
+            "shape": list(values.shape[1:]),
+            "rows": "T+1" if len(values) == length + 1 else "T",
+            "unit": None,
+            "meaning": None,
+            "known": True,
+            **about.get(name, {}),
+        }
+    return found
+
+
+def write_episode(
+    file: h5py.File, number: int, episode: dict[str, Any], task: dict[str, Any], columns: dict[str, Any]
+) -> dict[str, Any]:
     """One group; returns its row of episodes.parquet."""
-    group, length = file.create_group(f"episode_{number}"), len(episode["rewards"])
-    state, offsets = hashlib.sha256(), {}
-    for name, label in LABELS.items():
-        values = np.ascontiguousarray(episode[name])
+    group, given = file.create_group(f"episode_{number}"), episode["columns"]
+    state, offsets, length = hashlib.sha256(), {}, len(given["rewards"])
+    for name in columns:
+        values = np.ascontiguousarray(given[name])
         offsets[f"offset_{name}"] = group.create_dataset(name, data=values).id.get_offset()
-        state.update(f"{label}:{values.dtype.str}:{','.join(map(str, values.shape))};".encode())
+        state.update(f"{LABELS.get(name, name)}:{values.dtype.str}:{','.join(map(str, values.shape))};".encode())
         state.update(values.tobytes())
-    task, seed = episode["task_index"], episode["seed"]
-    state.update(f"task:{task};seed:{'' if seed is None else seed}".encode())
-    attributes = {"id": number, "total_steps": length, "task_index": task, "task_id": task_id, "options/task": task}
+    index, seed = episode["task_index"], episode["seed"]
+    state.update(f"task:{index};seed:{'' if seed is None else seed}".encode())
+    attributes = {"id": number, "total_steps": length, "task_index": index, "task_id": task["task_id"]}
+    attributes["options/task"] = task["reset_options"].get("task", index)
     for name, value in attributes.items():
         group.attrs.create(name, value)
     if seed is not None:
         group.attrs.create("seed", np.uint64(seed))
     return {
         "episode": number,
-        **{key: episode[key] for key in ("task_index", "behaviour", "seed", "success")},
+        **{key: episode[key] for key in TOLD},
         "length": length,
-        "return": float(episode["rewards"].sum(dtype=np.float64)),
-        "terminated": bool(episode["terminations"][-1]),
-        "truncated": bool(episode["truncations"][-1]),
+        "return": float(given["rewards"].sum(dtype=np.float64)) if columns["rewards"]["known"] else None,
+        "terminated": bool(given["terminations"][-1]),
+        "truncated": bool(given["truncations"][-1]),
         **offsets,
         "digest": state.hexdigest(),
     }
@@ -103,7 +133,7 @@ def manifest_of(
     data: Path,
     recipe: dict[str, Any],
     tasks: Sequence[dict[str, Any]],
-    first: dict[str, Any],
+    columns: dict[str, Any],
     rows: list[dict[str, Any]],
     metadata: dict[str, Any],
     counts: dict[str, int],
@@ -124,14 +154,7 @@ def manifest_of(
         "splits": {
             name: [task["task_index"] for task in tasks if task["split"] == name] for name in recipe["splits"]["sizes"]
         },
-        "columns": {
-            name: {
-                "dtype": first[name].dtype.str,
-                "shape": list(first[name].shape[1:]),
-                "rows": "T+1" if name == "observations" else "T",
-            }
-            for name in LABELS
-        },
+        "columns": columns,
         "observation_space_sha256": digest(metadata["observation_space"]),
         "action_space_sha256": digest(metadata["action_space"]),
         "metadata_digest": digest(metadata),

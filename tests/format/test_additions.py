@@ -100,7 +100,7 @@ def test_rows_of_another_shape_are_refused(trained_from: StoredDataset, tmp_path
         def act(self, observation: np.ndarray, /) -> np.ndarray:
             return np.zeros(1, np.float32)
 
-    with pytest.raises(DatasetError, match=r"observations have rows of shape \[3\], those of .* \[2\]"):
+    with pytest.raises(DatasetError, match=r"observations: rows of shape \[3\], in .* rows of shape \[2\]"):
         write_episodes(NEW, [run_episode(env, Weak(), seed=1)], task="pendulum", like=trained_from, root=tmp_path)
     assert not (tmp_path / NEW).exists()
 

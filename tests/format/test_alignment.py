@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from idaq.format import layout
 from idaq.format.reader import open_stored
 from idaq.loader import Transitions, open_dataset
 from idaq.loader.transitions import from_episode
@@ -102,7 +101,6 @@ def test_a_time_limit_is_not_an_end_of_the_task(made: Path) -> None:
 def test_offsets_in_the_episode_table_point_at_the_bytes_of_each_column(made: Path) -> None:
     content, stored = (made / "data" / "main_data.hdf5").read_bytes(), open_stored(made)
     for number, plan in enumerate(PLANS):
-        episode = tagged_episode(plan, number)
-        for name, field in layout.COLUMNS.items():
-            start, raw = int(stored.episodes.offsets[name][number]), getattr(episode, field).tobytes()
+        for name, column in tagged_episode(plan, number).columns.items():
+            start, raw = int(stored.episodes.offsets[name][number]), column.tobytes()
             assert content[start : start + len(raw)] == raw

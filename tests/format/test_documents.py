@@ -65,11 +65,13 @@ tasks = st.builds(
     success=st.none()
     | st.builds(Success, metric=names, op=st.sampled_from(["<=", ">="]), threshold=finite, unit=names),
     env=st.builds(documents.EnvReference, kwargs=objects, max_episode_steps=st.none() | st.integers(1, 2**40)),
+    family=slugs,
     reset_options=objects,
     reference=st.builds(documents.References, random=statistics, behaviour=statistics),
 )
 all_counts = st.builds(Counts, tasks=counts, episodes=counts, steps=counts)
-columns = st.builds(Column, shape=st.lists(st.integers(1, 2**40), max_size=3))
+lines = st.none() | st.just("m/s")
+columns = st.builds(Column, shape=st.lists(st.integers(1, 2**40), max_size=3), unit=lines, meaning=lines)
 manifests = st.builds(
     Manifest,
     format_version=st.just(1),
@@ -159,7 +161,7 @@ MANIFEST_RECIPE = made_source().recipe
 def test_a_value_that_the_format_forbids_is_refused_with_its_place(
     kind: type[Any], change: dict[str, Any], text: str
 ) -> None:
-    column = Column(dtype="<f4", shape=[2], rows="T")
+    column = Column(dtype="<f4", shape=[2], rows="T", unit=None, meaning=None, known=True)
     whole = {MetadataIdaq: META, Column: column, TaskRecord: made_source().tasks[0]}[kind]
     with pytest.raises(ConfigError) as caught:
         from_mapping(kind, {**to_mapping(whole), **change}, where="doc", strict=True)

@@ -30,8 +30,8 @@ class TestSecondReader(FormatReaderContract):
         name, tasks, rows = second_reader.read(path)
         entries = [
             EpisodeEntry(
-                episode=Episode(**{label: row[column] for column, label in second_reader.LABELS.items()}),
-                **{key: row[key] for key in ("task_index", "behaviour", "seed", "success")},
+                episode=Episode.from_columns(row["columns"]),
+                **{key: row[key] for key in second_writer.TOLD},
             )
             for row in rows
         ]
@@ -51,10 +51,10 @@ class TestSecondWriter(FormatWriterContract):
             **({} if source.env_spec_json is None else {"env_spec": source.env_spec_json}),
         }
         episodes = [
-            {column: getattr(entry.episode, field) for column, field in second_writer.LABELS.items()}
-            | {key: getattr(entry, key) for key in ("task_index", "behaviour", "seed", "success")}
+            {"columns": entry.episode.columns} | {key: getattr(entry, key) for key in second_writer.TOLD}
             for entry in source.entries
         ]
         tasks = [to_mapping(task) for task in source.tasks]
-        second_writer.write(root / source.recipe.id, to_mapping(source.recipe), tasks, episodes, minari)
+        about = {name: to_mapping(said) for name, said in source.about.items()}
+        second_writer.write(root / source.recipe.id, to_mapping(source.recipe), tasks, episodes, minari, about)
         return root / source.recipe.id

@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 import pytest
 
-from idaq.core.types import Array, Episode
+from idaq.core.types import FIXED_COLUMNS, Array, Episode
 from idaq.format import layout
 from idaq.format.hdf5_structure import Structure, Unrecognised
 from idaq.format.hdf5_walk import walk
@@ -138,7 +138,7 @@ def test_a_file_in_another_form_of_hdf5_is_left_to_the_library_and_sound(damaged
     with h5py.File(path) as old, h5py.File(again, "w", libver="latest", **aligned) as new:
         for name in old:
             old.copy(name, new)
-        offsets = {name: [new[f"{k}/{name}"].id.get_offset() for k in old] for name in layout.COLUMNS}
+        offsets = {name: [new[f"{k}/{name}"].id.get_offset() for k in old] for name in ("observations", *FIXED_COLUMNS)}
     again.rename(path)
     alter_episodes(damaged, lambda table: table.update({f"offset_{name}": v for name, v in offsets.items()}))
     assert unproven(open_stored(damaged)) is None

@@ -169,7 +169,7 @@ def test_bounds_are_joined_and_told(tmp_path: Path) -> None:
     narrow = replace(imported("q", task([3], params=mass)), action_space=gym.spaces.Box(-2, 0.5, (1,), np.float32))
     source, _ = merged([*parents, stored(narrow, tmp_path)], NEW)
     assert source.action_space == gym.spaces.Box(-2, 1, (1,), np.float32)
-    said = "numbers of an action have narrower bounds than all datasets together, whose are written"
+    said = "numbers of actions have narrower bounds than all datasets together, whose are written"
     assert f"me/goals/p1-v0 and 2 more: 3 {said}" in source.notes
 
 
@@ -177,7 +177,7 @@ def test_bounds_are_joined_and_told(tmp_path: Path) -> None:
     ("change", "said"),
     [
         ({"env_spec_json": '{"id": "A-v0", "kwargs": {}}'}, r"environment, id: None and 'A-v0'"),
-        ({"observation_space": gym.spaces.MultiBinary(2)}, "differ in observation space"),
+        ({"observation_space": gym.spaces.MultiBinary(2)}, "differ in the space of observations"),
     ],
 )
 def test_what_no_cast_fixes_is_refused_by_name(tmp_path: Path, change: dict[str, Any], said: str) -> None:

@@ -180,7 +180,7 @@ def of_tasks(path: Path, rng: random.Random) -> None:
 def of_episodes(path: Path, rng: random.Random) -> None:
     def alter(table: dict[str, list[Any]]) -> None:
         column = table[rng.choice(sorted(table))]
-        place, kind = rng.randrange(len(column)), type(column[0])
+        place, kind = rng.randrange(len(column)), type(column[0]) if column[0] is not None else int
         wild = {
             int: [0, 1, -1, 64, 2**31, 2**62, 7],
             float: [0.0, 1e300, float("nan")],

@@ -126,13 +126,14 @@ def episodes(rows: int, *, digest: str = "0" * 64, **options: Any) -> Hurt:
     """An episode table of `rows` rows that take next to nothing in the file."""
 
     def hurt(folder: Path) -> None:
+        schema = pq.read_schema(folder / "data" / layout.EPISODES)
         columns = {
             field.name: pa.array([digest if field.name == "digest" else "expert"] * rows)
             if field.type == pa.string()
             else pa.array(np.arange(rows) if field.name == "episode" else np.zeros(rows, bool)).cast(field.type)
-            for field in layout.EPISODE_SCHEMA
+            for field in schema
         }
-        table = pa.table(columns, schema=layout.EPISODE_SCHEMA)
+        table = pa.table(columns, schema=schema)
         pq.write_table(table, folder / "data" / layout.EPISODES, **options)
         reseal(folder)
 

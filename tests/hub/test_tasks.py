@@ -17,7 +17,7 @@ from idaq.core.errors import (
     UnknownNameError,
     UsageError,
 )
-from idaq.core.types import Episode
+from idaq.core.types import FIXED_COLUMNS, Episode
 from idaq.format import layout
 from idaq.format.columns import get_episode, map_columns
 from idaq.format.reader import open_stored
@@ -186,7 +186,9 @@ def test_a_cut_range_goes_on_where_it_stopped(long: Any, tmp_path: Path) -> None
     long.heal()
     long.log.clear()
     done = fetch(long.url, range(4, 6), tmp_path, LONG)
-    start = min(int(open_stored(long.folder).episodes.offsets[name][4 * EPISODES]) for name in layout.COLUMNS)
+    start = min(
+        int(open_stored(long.folder).episodes.offsets[name][4 * EPISODES]) for name in ("observations", *FIXED_COLUMNS)
+    )
     spans = [span for _, path, span in long.log if DATA in path]
     assert spans[0].startswith(f"bytes={start + 50_000}-")
     assert verify(done.path) == []
@@ -217,7 +219,7 @@ def test_tables_that_lead_out_of_the_file(web: Any, own_folder: Path, tmp_path: 
 
 def test_offsets_of_another_episode_are_found(web: Any, own_folder: Path, tmp_path: Path) -> None:
     def alter(table: dict[str, list[Any]]) -> None:
-        for name in layout.COLUMNS:
+        for name in ("observations", *FIXED_COLUMNS):
             table[f"offset_{name}"][1] = table[f"offset_{name}"][2]
 
     alter_episodes(own_folder / MADE, alter)

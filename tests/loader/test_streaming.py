@@ -99,8 +99,9 @@ def test_a_zarr_form_is_the_same_dataset(made: Path, far: Dataset) -> None:
 
 
 def assert_same_episode(found: Episode, expected: Episode) -> None:
-    for name, value in vars(expected).items():
-        assert getattr(found, name).tobytes() == value.tobytes()
+    assert list(found.columns) == list(expected.columns)
+    for name, value in expected.columns.items():
+        assert found.columns[name].tobytes() == value.tobytes()
 
 
 def test_what_a_zarr_form_cannot_do_is_said(far: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -171,7 +171,7 @@ def test_rows_of_another_shape_are_refused_in_words(first: StoredDataset, tmp_pa
     steps = np.arange(4, dtype=np.float32)
     columns = {"observations": np.zeros((4, 2), np.float32), "actions": np.zeros((4, 1), np.float32)}
     np.savez(tmp_path / "a.npz", rewards=steps, terminals=steps == 3, **columns)  # type: ignore[arg-type]
-    with pytest.raises(DatasetError, match=r"a: observations have rows of shape \[2\], those of .* \[3\]"):
+    with pytest.raises(DatasetError, match=r"a: observations: rows of shape \[2\], in .* rows of shape \[3\]"):
         append_episodes(FIRST, [tmp_path / "a.npz"], root=tmp_path)
 
 

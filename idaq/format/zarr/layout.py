@@ -47,9 +47,11 @@ class EpisodeColumns:
 
     task_index: list[NonNegative]
     behaviour: list[Slug]
+    history: list[NonNegative | None]
+    policy_step: list[NonNegative | None]
     seed: list[Annotated[int, Field(ge=0, lt=2**64)] | None]
     length: list[Annotated[int, Field(ge=1, lt=2**40)]]
-    total_reward: list[float]
+    total_reward: list[float | None]
     success: list[bool | None]
     terminated: list[bool]
     truncated: list[bool]

@@ -124,8 +124,8 @@ class ZarrDataset:
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shape of one row of each column, by Episode field name."""
-        return {layout.COLUMNS[name]: tuple(grid.column.shape) for name, grid in self.grids.items()}
+        """Shape of one row of each column, by name."""
+        return {name: tuple(grid.column.shape) for name, grid in self.grids.items()}
 
     def episode(self, number: int) -> Episode:
         """Fetch one episode. Raises CorruptDatasetError if its values are not what its digest says, or not finite."""
@@ -134,12 +134,12 @@ class ZarrDataset:
             parts = self._chunks(number, length)
         except CorruptDatasetError as error:
             raise CorruptDatasetError(f"{self._where(number)}: {error.message}") from error
-        values = {layout.COLUMNS[name]: self._rows(self.grids[name], number, parts[name]) for name in self.grids}
-        episode = Episode(**values)
+        values = {name: self._rows(self.grids[name], number, parts[name]) for name in self.grids}
+        episode = Episode.from_columns(values)
         found = episode_digest(episode, task_index=self._task(number), seed=self.episodes.seed_of(number))
         if found != self.episodes.digest[number]:
             raise CorruptDatasetError(f"{self._where(number)}: the values do not match their digest")
-        if not all(np.isfinite(value).all() for value in values.values()):
+        if not all(np.isfinite(value).all() for name, value in values.items() if not layout.is_extra(name)):
             raise CorruptDatasetError(f"{self._where(number)}: NaN or infinity among the values")
         return episode
 
@@ -151,7 +151,7 @@ class ZarrDataset:
             counts = (lengths + (grid.column.rows == "T+1")) * int(np.prod(grid.column.shape, dtype=np.int64))
             offsets = np.full(len(self.episodes), -1, np.int64)
             offsets[numbers] = counts.cumsum() - counts
-            columns[layout.COLUMNS[name]] = FlatColumn(
+            columns[name] = FlatColumn(
                 flat=np.empty(int(counts.sum()), grid.column.dtype),
                 offsets=offsets,
                 shape=tuple(grid.column.shape),
@@ -159,8 +159,8 @@ class ZarrDataset:
             )
         for number, length in zip(numbers.tolist(), lengths.tolist(), strict=True):
             episode = self.episode(number)
-            for name, column in columns.items():
-                column.rows(number, length)[:] = getattr(episode, name)
+            for name, values in episode.columns.items():
+                columns[name].rows(number, length)[:] = values
         return columns
 
     def _chunks(self, number: int, length: int) -> dict[str, list[Array]]:
@@ -295,7 +295,9 @@ def _table(columns: EpisodeColumns, place: str) -> EpisodeTable:
     arrays["success_known"] = np.array([solved is not None for solved in columns.success], np.bool_)
     arrays["seed"] = np.array([seed or 0 for seed in columns.seed], np.uint64)
     arrays["seed_known"] = np.array([seed is not None for seed in columns.seed], np.bool_)
-    arrays["total_reward"] = np.array(columns.total_reward, np.float64)
+    arrays["total_reward"] = np.array(columns.total_reward, np.float64)  # None is NaN
+    for name in ("history", "policy_step"):
+        arrays[name] = np.array([-1 if value is None else value for value in getattr(columns, name)], np.int64)
     return EpisodeTable(**arrays, offsets={})
 
 

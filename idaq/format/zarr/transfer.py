@@ -19,10 +19,11 @@ from zarr.storage import MemoryStore
 from idaq.core.config import to_mapping
 from idaq.core.errors import CorruptDatasetError, DatasetError, DatasetExistsError, DatasetLockedError
 from idaq.core.files import fsync_tree, is_cut_short, naming, write_bytes
-from idaq.core.types import Advance, ignore_progress
+from idaq.core.types import REWARDS, Advance, ignore_progress
 from idaq.format import layout
 from idaq.format.card import read_card
 from idaq.format.columns import Columns, map_columns
+from idaq.format.documents import about_columns
 from idaq.format.reader import StoredDataset, open_stored, read_space
 from idaq.format.verify import check_valid
 from idaq.format.writer import DatasetSource, EpisodeEntry, entry_of, write_dataset
@@ -57,10 +58,12 @@ def export_zarr(stored: StoredDataset, url: str, progress: Advance = ignore_prog
     _claim(folder, unfinished, finished)
     columns, written = map_columns(stored), 0
     laid_out = grids(stored.manifest.columns, stored.episodes)
+    for name in sorted(layout.folders_of(laid_out)):
+        written += _put(folder, f"{name}/{GROUP}", _document_of_group({}))
     for grid in laid_out.values():
         written += _put_array_document(folder, grid)
-    shard = laid_out["observations"].shard
-    for number in range(laid_out["observations"].shards):
+    shard = laid_out[REWARDS].shard
+    for number in range(laid_out[REWARDS].shards):
         episodes = np.flatnonzero(shard == number)
         for grid in laid_out.values():
             written += _put(folder, grid.key(number), _encode_shard(grid, columns, stored, episodes))
@@ -94,8 +97,9 @@ def import_zarr(url: str, root: Path, progress: Advance = ignore_progress) -> Pa
 def _attributes(stored: StoredDataset) -> Attributes:
     table = stored.episodes
     columns = {field.name: getattr(table, field.name).tolist() for field in fields(EpisodeColumns)}
-    columns["seed"] = [table.seed_of(number) for number in range(len(table))]
-    columns["success"] = [table.solved(number) for number in range(len(table))]
+    said = {"seed": table.seed_of, "success": table.solved, "total_reward": table.return_of}
+    said |= {"history": table.history_of, "policy_step": table.policy_step_of}
+    columns |= {name: [of(number) for number in range(len(table))] for name, of in said.items()}
     unsigned = Attributes(
         zarr_version=1,
         sha256="0" * 64,
@@ -143,9 +147,13 @@ def _put(folder: Folder, key: str, content: bytes) -> int:
 
 
 def _group(attributes: dict[str, Any]) -> bytes:
-    """The document of the group."""
+    """The document of the whole."""
+    return _document_of_group({ATTRIBUTE: attributes})
+
+
+def _document_of_group(attributes: dict[str, Any]) -> bytes:
     written: dict[str, Buffer] = {}
-    zarr.create_group(MemoryStore(written), attributes={ATTRIBUTE: attributes})
+    zarr.create_group(MemoryStore(written), attributes=attributes)
     return written[GROUP].to_bytes()
 
 
@@ -158,7 +166,7 @@ def _put_array_document(folder: Folder, grid: Grid) -> int:
 
 def _encode_shard(grid: Grid, columns: Columns, stored: StoredDataset, episodes: NDArray[np.int64]) -> bytes:
     """The shard of one task, encoded by zarr: all rows of its episodes, one episode after the other."""
-    column, written = columns[layout.COLUMNS[grid.name]], dict[str, Buffer]()
+    column, written = columns[grid.name], dict[str, Buffer]()
     lengths = stored.episodes.length
     rows = np.concatenate([column.rows(number, int(lengths[number])) for number in episodes.tolist()])
     first = int(grid.shard[episodes[0]]) * grid.shard_rows
@@ -176,6 +184,7 @@ def _source(dataset: ZarrDataset, progress: Advance) -> DatasetSource:
         observation_space=read_space(metadata, "observation_space", place),
         action_space=read_space(metadata, "action_space", place),
         env_spec_json=metadata.get("env_spec"),
+        about=about_columns(dataset.manifest),
         provenance=dataset.manifest.provenance,
     )
 

@@ -1,4 +1,4 @@
-"""HDF5 files with a group for each demonstration: robomimic's, and those of the same shape (LIBERO, ManiSkill, one's own).
+"""HDF5 files with a group for each demonstration: robomimic's, and those of the same shape (LIBERO, ManiSkill, yours).
 
 `data/demo_k/{obs/*, actions, rewards, dones, next_obs/*}`, or the groups at the root and under any name that ends in a
 number. Observations of T rows, with `next_obs` or without; or of T + 1 rows, as ManiSkill's `traj_k` have. A demo is

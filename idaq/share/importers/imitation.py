@@ -1,7 +1,7 @@
 """Expert demonstrations of the imitation library and of Stable-Baselines' `generate_expert_traj`, as NumPy archives.
 
-imitation: `obs` (T + 1 rows a trajectory), `acts`, `rews`, `terminal` (one a trajectory) and `indices`, where all but the
-first begin among the actions; `infos` are pickled objects, which are left out. Stable-Baselines: `obs`, `actions`,
+imitation: `obs` (T + 1 rows a trajectory), `acts`, `rews`, `terminal` (one a trajectory) and `indices`, where all but
+the first begin among the actions; `infos` are pickled objects, which are left out. Stable-Baselines: `obs`, `actions`,
 `rewards`, `episode_starts` (a row a transition) and `episode_returns` (one an episode).
 """
 
@@ -78,7 +78,7 @@ def read_stable_baselines(path: Path) -> Import:
         raise DatasetError(f"{where}: obs, actions and episode_starts are of unequal lengths: {sorted(sizes)}")
     result = Import(tasks=[], origin=path.name)
     rewards = _rewards(members, "rewards", result, len(actions))
-    number = np.cumsum(starts)
+    number = np.cumsum(starts, dtype=np.int64)
     _check_returns(members, rewards, number)
     _tell_unread(members, {*_STABLE_BASELINES, "rewards", "episode_returns"}, result)
     none = np.zeros(len(starts), bool)

@@ -1,12 +1,13 @@
 """LeRobot datasets, layouts v3.0 and v2.1: Parquet files of frames, and what `meta` says of them. Videos are left out.
 
 A frame holds `observation.*` and `action`; the frame after it what followed, as recordings have it, unless
-`next.observation.*` says so. `next.reward`, `next.done`, `next.success` are read where they are. The sentences that name
-LeRobot's tasks name ours. F frames.
+`next.observation.*` says so. `next.reward`, `next.done`, `next.success` are read where they are. The sentences that
+name LeRobot's tasks name ours. F frames.
 """
 
 import io
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ def is_lerobot(folder: Path) -> bool:
 
 
 def read_lerobot(folder: Path) -> Import:
-    """A task for each of LeRobot's. Raises CorruptDatasetError for what is damaged, DatasetError for what is missing."""
+    """A task for each of LeRobot's. Raises CorruptDatasetError for what is damaged, DatasetError for what lacks."""
     info = read_json(folder / INFO)
     features: Any = info.get("features") if isinstance(info, dict) else None
     if not isinstance(features, dict) or "action" not in features:
@@ -54,7 +55,7 @@ def read_lerobot(folder: Path) -> Import:
     _say_names(features, columns, result)
     tasks: dict[int, ImportedTask] = {}
     edges = [0, *(np.flatnonzero(np.diff(episode)) + 1).tolist(), len(episode)]
-    for first, end in zip(edges[:-1], edges[1:], strict=True):
+    for first, end in pairwise(edges):
         index = int(task[first])
         result.notes.add(
             folder.name,
@@ -103,7 +104,7 @@ def _task_names(folder: Path) -> dict[int, str]:
 
 def _table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     try:
-        return pq.read_table(path, columns=None if columns is None else list(columns), partitioning=None)
+        return pq.ParquetFile(path).read(columns=None if columns is None else list(columns))
     except Exception as error:  # what is damaged leads Arrow to errors of any kind
         raise CorruptDatasetError(f"{path} cannot be read as Parquet: {error}"[:500]) from None
 
@@ -126,7 +127,7 @@ def _frames(folder: Path, kept: Sequence[str]) -> pa.Table:
     frames = frames.take(pa.array(np.lexsort([frames["frame_index"].to_numpy(), frames["episode_index"].to_numpy()])))
     episode, step = (frames[name].to_numpy().astype(np.int64) for name in ("episode_index", "frame_index"))
     starts = np.flatnonzero(np.diff(episode, prepend=-1))
-    expected = np.arange(len(step)) - np.repeat(starts, np.diff([*starts, len(step)]))
+    expected = np.arange(len(step)) - np.repeat(starts, np.diff(starts, append=len(step)))
     if not len(step) or (step != expected).any():
         raise CorruptDatasetError(f"{folder}: frames of an episode are missing, or stand twice")
     return frames

@@ -75,7 +75,7 @@ class Members:
         return any(found == name or found.startswith(f"{name}/") for found in self.names)
 
     def leaves(self, name: str, column: str) -> dict[str, Array]:
-        """An array as `column`, or those of a group as `column/...`. Raises CorruptDatasetError for what is no array."""
+        """An array as `column`, or those of a group as `column/...`. Raises CorruptDatasetError for others."""
         found: dict[str, Array] = {}
         for member in self.names:
             if member == name or member.startswith(f"{name}/"):

@@ -1,8 +1,8 @@
 """OGBench's NumPy archives: trajectories of T + 1 rows one after the other, the last action of each without effect.
 
 `observations`, `actions` and `terminals`, which mark the last row of each trajectory; often without rewards, and
-with `qpos`, `qvel` or `button_states` a row. OGBench's tasks have no terminal: a trajectory ends by time limit, but where
-`masks` say that its last transition reached the goal. N rows.
+with `qpos`, `qvel` or `button_states` a row. OGBench's tasks have no terminal: a trajectory ends by time limit, but
+where `masks` say that its last transition reached the goal. N rows.
 """
 
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Replay buffers of Stable-Baselines3, as `model.save_replay_buffer` pickles them: arrays of (buffer, environments, ...).
+"""Replay buffers of Stable-Baselines3, as `model.save_replay_buffer` pickles them: arrays (buffer, environments, ...).
 
 Each environment's transitions in the order in which they happened: a full buffer is read from its oldest. Of a Box
 action space SB3 stores actions scaled to [-1, 1]: they are written as the environment took them.

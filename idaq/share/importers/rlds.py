@@ -1,8 +1,8 @@
 """RLDS datasets in TensorFlow Datasets' files: an example is an episode, its `steps` hold s, a, r and three flags.
 
 TensorFlow Datasets reads them, so it has to be installed, and TensorFlow with it: no kept library reads its records
-without. An episode of L steps has L - 1 transitions: step t holds s_t, a_t and r_t, the last one s_T. A dataset's document
-names the classes of its features: any that is not of TensorFlow Datasets itself is refused before it is opened.
+without. An episode of L steps has L - 1 transitions: step t holds s_t, a_t and r_t, the last one s_T. A dataset's
+document names the classes of its features: one that is not of TensorFlow Datasets is refused before it is opened.
 """
 
 from collections.abc import Iterator, Mapping
@@ -30,7 +30,7 @@ def is_rlds(folder: Path) -> bool:
 
 
 def read_rlds(folder: Path) -> Import:
-    """A task for each split. Raises DatasetError for features that are no steps, MissingExtraError without TensorFlow."""
+    """A task a split. Raises DatasetError for features that are no steps, MissingExtraError without TensorFlow."""
     strange = sorted(name for name in _classes(read_json(folder / FEATURES)) if not name.startswith(_TRUSTED))
     if strange:
         raise DatasetError(

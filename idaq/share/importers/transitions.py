@@ -249,4 +249,7 @@ def _space(members: Members, what: str, rows: Array) -> gym.Space[Array] | None:
     width = rows[0].size
     if len(bounds) < 2 or any(bound.size != width for bound in bounds) or not (bounds[0] <= bounds[1]).all():
         raise DatasetError(f"{members.path}: {what}_low and {what}_high are no bounds of {width} numbers")
-    return bounded_space(bounds[0].reshape(rows.shape[1:]), bounds[1].reshape(rows.shape[1:]), rows.dtype)
+    if what == "action" and rows.dtype.kind in "biu" and width == 1:
+        rows = rows.reshape(len(rows))  # one choice
+    low, high = (bound.reshape(rows.shape[1:]) for bound in bounds)
+    return bounded_space(ACTIONS if what == "action" else OBSERVATIONS, low, high, rows)

@@ -16,7 +16,7 @@ from idaq.core.errors import (
     CorruptDatasetError,
     FormatVersionError,
 )
-from idaq.format import layout
+from idaq.core.types import FIXED_COLUMNS
 from idaq.format.zarr import reader as zarr_reader
 from idaq.format.zarr.layout import attributes_digest
 from idaq.format.zarr.reader import open_zarr
@@ -24,7 +24,7 @@ from idaq.format.zarr.transfer import import_zarr
 from tests.format.made import left_in
 from tests.format.sealing import alter_document
 
-COLUMNS = tuple(layout.COLUMNS)
+COLUMNS = ("observations", *FIXED_COLUMNS)
 
 
 def alter_attributes(exported: Path, alter: Callable[[Any], Any], *, sealed: bool = True) -> None:
@@ -170,7 +170,7 @@ def _splits(stated: Any) -> None:
         (lambda stated: stated["tasks"].append(stated["tasks"][0]), "number of tasks"),
         (_splits, "splits of tasks"),
         (lambda stated: stated["manifest"].update(dataset_id="idaq/other/set-v0"), "the id"),
-        (lambda stated: stated["manifest"]["columns"].pop("rewards"), "its columns are"),
+        (lambda stated: stated["manifest"]["columns"].pop("rewards"), "its columns lack rewards"),
         (lambda stated: stated["manifest"]["columns"]["actions"].update(shape=[3]), "another array"),
         (lambda stated: stated["manifest"]["columns"]["actions"].update(shape=[10**15]), "cannot have"),
         (lambda stated: stated["manifest"]["columns"]["actions"].update(dtype="<f4"), "another array"),

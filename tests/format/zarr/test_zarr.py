@@ -19,7 +19,7 @@ from idaq.core.errors import (
     DatasetExistsError,
     DatasetNotFoundError,
 )
-from idaq.format import layout
+from idaq.core.types import FIXED_COLUMNS
 from idaq.format.columns import get_episode, map_columns
 from idaq.format.reader import StoredDataset, open_stored
 from idaq.format.verify import verify
@@ -31,7 +31,7 @@ from tests.format.made import PLANS, Plan, entries_of, made_source
 from tests.format.sealing import alter_document
 from tests.serving import BrokenHandler, FlakyHandler, http_server, s3_server
 
-COLUMNS = tuple(layout.COLUMNS)
+COLUMNS = ("observations", *FIXED_COLUMNS)
 
 
 @pytest.fixture(scope="module")
@@ -54,8 +54,7 @@ def assert_same_episodes(found: zarr_reader.ZarrDataset, expected: StoredDataset
     columns = map_columns(expected)
     for number, length in enumerate(expected.episodes.length.tolist()):
         a, b = found.episode(number), get_episode(columns, number, length)
-        for name in layout.COLUMNS.values():
-            left, right = getattr(a, name), getattr(b, name)
+        for left, right in zip(a.columns.values(), b.columns.values(), strict=True):
             assert (left.dtype, left.shape, left.tobytes()) == (right.dtype, right.shape, right.tobytes())
 
 
@@ -121,8 +120,8 @@ def test_any_episodes_come_back(shapes: list[tuple[int, int]]) -> None:
         export_zarr(open_stored(write_dataset(made_source(entries), Path(root), "")), place)
     dataset = open_zarr(place)
     for number, entry in enumerate(entries):
-        for name in layout.COLUMNS.values():
-            np.testing.assert_array_equal(getattr(dataset.episode(number), name), getattr(entry.episode, name))
+        for name, column in entry.episode.columns.items():
+            np.testing.assert_array_equal(dataset.episode(number).columns[name], column)
     fsspec.filesystem("memory").rm("/sets/any.zarr", recursive=True)
 
 
@@ -157,7 +156,7 @@ def test_plain_zarr_reads_it(stored: StoredDataset, exported: Path) -> None:
     stated: Any = group.attrs["idaq"]
     assert stated["manifest"] == to_mapping(stored.manifest)
     columns = map_columns(stored)
-    for name, field in layout.COLUMNS.items():
+    for name in COLUMNS:
         array: Any = group[name]
         row, last, shard = 0, None, -1
         for number, (task, length) in enumerate(
@@ -166,7 +165,7 @@ def test_plain_zarr_reads_it(stored: StoredDataset, exported: Path) -> None:
             if task != last:
                 shard, last = shard + 1, task
                 row = shard * array.shards[0]
-            expected = columns[field].rows(number, length)
+            expected = columns[name].rows(number, length)
             np.testing.assert_array_equal(array[row : row + len(expected)], expected)
             row += len(expected)
 
