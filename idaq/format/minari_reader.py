@@ -17,7 +17,7 @@ from idaq.core.errors import CorruptDatasetError, DatasetError, MissingExtraErro
 from idaq.core.notes import Notes
 from idaq.core.reading import check_members
 from idaq.core.types import ACTIONS, REWARDS, TERMINATIONS, TRUNCATIONS, Array, Episode, Task, is_observation
-from idaq.format import boxes, casting, layout
+from idaq.format import casting, layout
 from idaq.format.columns import Columns, FlatColumn
 from idaq.format.documents import About, Column
 from idaq.format.gym_spaces import leaf_spaces
@@ -97,15 +97,13 @@ def read_plain_minari(path: Path) -> PlainMinariDataset:
     seeds = [_seed(attributes.get("seed")) for attributes in kept]
     unknown = sum(attributes.get("seed") is not None for attributes in kept)
     layout_notes.add(name, said, seeds.count(None) - (len(kept) - unknown))
-    spaces = {leaf: _in_dtype(space, settled[0][leaf].dtype) for leaf, space in stated.items()}
-    actions = spaces.pop(ACTIONS)
     return PlainMinariDataset(
         dataset_id=name,
         task=Task(task_id="task-0", task_index=0, params={}, split="train", success=None),
         episodes=_table([Episode.from_columns(columns) for columns in settled], seeds),
         columns=_columns(settled),
-        observation_space=boxes.nested_space(spaces),
-        action_space=actions,
+        observation_space=raw.observations.space,
+        action_space=raw.actions.space,
         attributes=tuple(kept),
         left_out=left_out,
         layout_notes=layout_notes,
@@ -115,11 +113,6 @@ def read_plain_minari(path: Path) -> PlainMinariDataset:
 def _float32(bound: Array) -> NDArray[np.float32]:
     with np.errstate(over="ignore"):
         return bound.ravel().astype(np.float32)
-
-
-def _in_dtype(space: gym.Space[Any], kind: np.dtype[Any]) -> gym.Space[Any]:
-    """A Box in the dtype of its column."""
-    return boxes.box(space.low, space.high, kind) if isinstance(space, gym.spaces.Box) else space
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -58,7 +58,7 @@ def _space(
         return _text(space, column, inner, takes, notes, where)
     if isinstance(space, LEAVES):
         takes[column] = _taking(space, column, inner)
-        images += [column] * (isinstance(space, gym.spaces.Box) and space.dtype == np.uint8 and len(space.shape) == 3)
+        images += [column] * _is_image(space)
         return space
     if isinstance(space, gym.spaces.Tuple):
         notes.add(where, f"{column}: a Tuple is written as a Dict of _index_0, _index_1, ...")
@@ -78,6 +78,12 @@ def _space(
         deeper: Callable[[Any], Any] = lambda value, key=key: inner(value)[key]  # noqa: E731
         made[name] = _space(child, f"{column}/{name}", deeper, takes, images, notes, where)
     return gym.spaces.Dict(made)
+
+
+def _is_image(space: gym.Space[Any]) -> bool:
+    from minari.dataset.minari_storage import is_image_space  # half a second
+
+    return bool(is_image_space(space))
 
 
 def _taking(space: gym.Space[Any], column: str, inner: Callable[[Any], Any]) -> Take:

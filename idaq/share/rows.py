@@ -3,6 +3,7 @@
 No transition is made up: rows are joined only where the file says that one follows the other.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -75,7 +76,7 @@ def episodes_of_rows(rows: Rows, notes: Notes, where: str) -> list[Episode]:
 
 def same_rows(one: Array, other: Array) -> NDArray[np.bool_]:
     """(S,) whether rows (S, ...) are equal but for rounding: float64 beside what float32 makes of it."""
-    one, other = one.reshape(len(one), -1), other.reshape(len(other), -1)
+    one, other = _flat(one), _flat(other)
     kinds = [a.dtype for a in (one, other) if a.dtype.kind == "f"]
     if not kinds:
         return np.asarray((one == other).all(1))
@@ -84,6 +85,11 @@ def same_rows(one: Array, other: Array) -> NDArray[np.bool_]:
     allowed = _ROUNDING * (float(info.eps) * np.maximum(np.abs(a), np.abs(b)) + float(info.smallest_subnormal))
     with np.errstate(over="ignore"):
         return np.asarray((np.abs(a - b) <= allowed).all(1))
+
+
+def _flat(rows: Array) -> Array:
+    """(S, numbers), of no rows too."""
+    return rows.reshape(len(rows), math.prod(rows.shape[1:]))
 
 
 def _ends(rows: Rows, notes: Notes, where: str) -> NDArray[np.bool_]:
@@ -118,7 +124,7 @@ def _breaks(
             said = f"observations are {rows.dtype}, next_observations {after.dtype}: {wider} is written"
             notes.add(where, said)
         joined &= same_rows(after[:-1], rows[1:])
-        exact &= (after[:-1] == rows[1:]).reshape(len(ends) - 1, -1).all(1)
+        exact &= _flat(after[:-1] == rows[1:]).all(1)
     cut = np.zeros(len(ends), bool)
     cut[:-1] = ~joined & ~ends[:-1]
     notes.add(where, "rows whose s' is not the next row's s, with no end flagged: cut there", int(cut.sum()))

@@ -97,7 +97,7 @@ def test_unequal_dtypes_become_the_widest_and_are_told(tmp_path: Path) -> None:
 def test_sizes_that_differ_are_refused_by_name(tmp_path: Path) -> None:
     sources = [archive(tmp_path / "a.npz"), archive(tmp_path / "b.npz", actions=np.zeros((4, 2)))]
     with pytest.raises(
-        DatasetError, match=r"b: observations of 1 numbers and actions of 2; a: .* of 1 numbers and actions of 1"
+        DatasetError, match=r"b has actions of shape \(2,\), a of shape \(1,\): they are no one dataset"
     ):
         unify(read_sources(sources))
 

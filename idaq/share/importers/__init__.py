@@ -85,8 +85,8 @@ def _asking(module: str, function: str, *endings: str) -> Callable[[str], bool]:
 
     def accepts(source: str) -> bool:
         path = _path(source)
-        if not path.exists() or (endings and (path.suffix not in endings or path.is_dir())):
-            return False
+        if not path.exists() or (endings and not (path.suffix in endings and path.is_file())):
+            return False  # a pipe would be waited for
         return bool(getattr(import_module(f"{__name__}.{module}"), function)(path))
 
     return accepts
@@ -123,6 +123,11 @@ def _read_zarr_buffer(source: str, _options: ReadOptions) -> "Import":
 
 def _has_ending(*endings: str) -> Callable[[str], bool]:
     return lambda source: _path(source).suffix in endings and not _path(source).is_dir()
+
+
+def _no_other(ending: Callable[[str], bool], *names: str) -> Callable[[str], bool]:
+    """Whether a source has an ending and is of none of the named importers, which know their own by its members."""
+    return lambda source: ending(source) and not any(BUILT_IN[name].accepts(source) for name in names)
 
 
 def _holds_goals(source: str) -> bool:
@@ -198,7 +203,7 @@ BUILT_IN = {
     ),
     "npz": BuiltInImporter(
         description=".npz, a row a transition, laid out as idaq dataset export does",
-        accepts=_has_ending(".npz"),
+        accepts=_no_other(_has_ending(".npz"), "imitation", "stable-baselines", "ogbench"),
         read=_file_reader("transitions", "read_npz"),
     ),
     "demos": BuiltInImporter(
@@ -208,7 +213,7 @@ BUILT_IN = {
     ),
     "d4rl": BuiltInImporter(
         description=".hdf5 or .h5, a row a transition, laid out as D4RL does",
-        accepts=_has_ending(".hdf5", ".h5"),
+        accepts=_no_other(_has_ending(".hdf5", ".h5"), "demos"),
         read=_file_reader("transitions", "read_d4rl"),
     ),
     "pickle": BuiltInImporter(

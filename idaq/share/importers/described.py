@@ -55,12 +55,17 @@ def name_summary(names: Sequence[str]) -> str:
 
 def layout_hint(names: Sequence[str]) -> str:
     """Whose layout it looks like, and what would make it importable."""
-    tops = {name.partition("/")[0] for name in names}
+    tops, last = {name.partition("/")[0] for name in names}, {name.rpartition("/")[2] for name in names}
     if any(top.startswith("episode_") for top in tops):
         return "this is Minari's layout: idaq dataset import minari:<id>, with its root as --root"
-    if any("states" in name for name in names) and any(name.startswith("data/demo") for name in names):
+    if {"states", "actions"} <= last and "data" in tops:
         said = "robosuite's own demonstrations hold states, from which robomimic makes observations"
         return f"{said}: its dataset_states_to_obs.py, then import what that writes"
+    if any(name.startswith("data/demo") for name in names):
+        return "this is robomimic's layout, where each demo has obs and actions: --from demos"
+    if {"observations", "actions", "terminals"} <= tops and "rewards" not in tops:
+        said = "OGBench stores T + 1 rows a trajectory, as .npz: --from ogbench"
+        return f"{said}; else add next_observations or timeouts, so that the last rows are known"
     return _NPZ_LAYOUT
 
 

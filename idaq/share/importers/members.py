@@ -5,8 +5,10 @@ lie in other files are refused.
 """
 
 import math
+import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +21,8 @@ from idaq.format.guarded import require_readable
 
 _ALWAYS_ALLOWED, _LARGEST_RATIO = 1 << 30, 100
 """bytes that a file may unpack to whatever its size; beyond that, how many times its own size"""
-_DEEPEST, _MOST = 8, 1_000_000
-"""groups within each other; members of one file"""
+_MOST = 1_000_000
+"""members of one file"""
 
 ALIASES = {
     "observations": ("observations", "observation", "obs"),
@@ -93,7 +95,7 @@ class Members:
 def archive_names(path: Path) -> list[str]:
     """Names of an archive's members; nothing of what is no archive."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             return list(archive.files)
     except Exception:  # what is no archive leads NumPy and zipfile to errors of any kind
         return []
@@ -102,7 +104,9 @@ def archive_names(path: Path) -> list[str]:
 def read_archive(path: Path) -> Members:
     """A NumPy archive. Raises CorruptDatasetError for what NumPy cannot read."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        if not zipfile.is_zipfile(path):
+            raise ValueError("it is no zip file, as such an archive is")
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             check_size(path, sum(entry.file_size for entry in archive.zip.infolist()))
             names = list(archive.files)
             if len(set(names)) < len(names):
@@ -111,7 +115,15 @@ def read_archive(path: Path) -> Members:
     except DatasetError:
         raise
     except Exception as error:  # what is no archive leads NumPy and zipfile to errors of any kind
+        refuse_pointer(path)
         raise CorruptDatasetError(f"{path} is no NumPy archive of plain arrays: {error}") from None
+
+
+def refuse_pointer(path: Path) -> None:
+    """Raise DatasetError for what Git LFS leaves in the place of a file that was not fetched."""
+    with path.open("rb") as file:
+        if file.read(40).startswith(b"version https://git-lfs"):
+            raise DatasetError(f"{path} is a pointer of Git LFS, not the file itself", hint="git lfs pull")
 
 
 def _of_archive(archive: Any, name: str) -> Array | str:
@@ -125,35 +137,40 @@ def _of_archive(archive: Any, name: str) -> Array | str:
 
 def read_hdf5(path: Path) -> Members:
     """An HDF5 file. Raises CorruptDatasetError for what HDF5 cannot read."""
+    refuse_pointer(path)
     require_readable(path)
-    attributes: dict[str, dict[str, Any]] = {}
     try:
         with h5py.File(path, "r") as file:
-            check_size(path, sum(member.nbytes for _, member in _walk(file) if isinstance(member, h5py.Dataset)))
-            for name, member in _walk(file):
-                if isinstance(member, h5py.Group):
-                    attributes[name] = _plain_attributes(member)
-            found = (
-                (name, _of_hdf5(member, name)) for name, member in _walk(file) if not isinstance(member, h5py.Group)
-            )
-            return _sorted_out(path, found, attributes)
+            every = list(islice(_walk(file, "", {_place(file)}), _MOST + 1))
+            check_size(path, sum(member.nbytes for _, member in every if isinstance(member, h5py.Dataset)))
+            groups = {"": file} | {name: member for name, member in every if isinstance(member, h5py.Group)}
+            attributes = {name: _plain_attributes(group) for name, group in groups.items()}
+            return _sorted_out(path, ((name, _of_hdf5(member, name)) for name, member in every), attributes)
     except DatasetError:
         raise
     except Exception as error:  # what is damaged leads h5py to errors of any kind
         raise CorruptDatasetError(f"{path} is no readable HDF5 file: {error}") from None
 
 
-def _walk(group: h5py.Group, prefix: str = "", depth: int = 0) -> Iterator[tuple[str, Any]]:
-    """Groups and datasets of this very file by name, a group before what it holds; None for a link: it could lead
-    anywhere."""
-    if not depth:
-        yield "", group
+def _walk(group: h5py.Group, prefix: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
+    """Groups and datasets of this very file by name, a group before what it holds; None for a link, which could lead
+    anywhere, and for a group that was seen under another name."""
     for name in group:
         hard = isinstance(group.get(name, getlink=True), h5py.HardLink)
         member = group[name] if hard else None
+        if isinstance(member, h5py.Group):
+            if (place := _place(member)) in seen:
+                yield f"{prefix}{name}", None
+                continue
+            seen.add(place)
         yield f"{prefix}{name}", member
-        if isinstance(member, h5py.Group) and depth < _DEEPEST:
-            yield from _walk(member, f"{prefix}{name}/", depth + 1)
+        if isinstance(member, h5py.Group):
+            yield from _walk(member, f"{prefix}{name}/", seen)
+
+
+def _place(group: Any) -> int:
+    """Where the object header is: the same for every name of a group."""
+    return h5py.h5o.get_info(group.id).addr  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def _plain_attributes(group: h5py.Group) -> dict[str, Any]:
@@ -165,7 +182,9 @@ def _plain_attributes(group: h5py.Group) -> dict[str, Any]:
     }
 
 
-def _of_hdf5(member: Any, name: str) -> Array | list[str] | str:
+def _of_hdf5(member: Any, name: str) -> Array | list[str] | str | None:
+    if isinstance(member, h5py.Group):
+        return None if len(member) else "an empty group"
     if not isinstance(member, h5py.Dataset) or bool(member.external) or member.is_virtual:
         return "in another file" if member is not None else "a link"
     if h5py.check_string_dtype(member.dtype) is not None or member.dtype.kind == "S":
@@ -195,13 +214,15 @@ def check_size(path: Path, claimed: int, stored: int | None = None) -> None:
 
 def _sorted_out(
     path: Path,
-    found: Iterable[tuple[str, Array | list[str] | str]],
+    found: Iterable[tuple[str, Array | list[str] | str | None]],
     attributes: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Members:
     arrays: dict[str, Array] = {}
     texts: dict[str, list[str]] = {}
     others: dict[str, str] = {}
     for name, value in found:
+        if value is None:
+            continue
         if len(arrays) + len(texts) + len(others) >= _MOST:
             raise CorruptDatasetError(f"{path} holds more than {_MOST} members")
         if isinstance(value, str):

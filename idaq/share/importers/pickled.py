@@ -14,6 +14,7 @@ import numpy as np
 
 from idaq.core.errors import CorruptDatasetError, DatasetError
 from idaq.core.types import Array
+from idaq.share.importers.members import refuse_pointer
 
 
 class Record:
@@ -92,6 +93,7 @@ _KNOWN: dict[tuple[str, str], Any] = {
 
 def read_pickle(path: Path, allow_pickle: bool) -> Any:
     """What a pickle holds. Raises DatasetError without `allow_pickle`, CorruptDatasetError for what is none."""
+    refuse_pointer(path)
     refuse_unless(allow_pickle, path)
     with path.open("rb") as file:
         return _load(file, path)
@@ -101,6 +103,9 @@ def read_objects(path: Path, allow_pickle: bool) -> Array:
     """An .npy file; of objects only with `allow_pickle`. Raises as `read_pickle`."""
     with path.open("rb") as file:
         try:
+            if file.read(6) != b"\x93NUMPY":
+                raise ValueError("it does not begin as one")
+            file.seek(0)
             version = np.lib.format.read_magic(file)
             read: Any = (
                 np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0

@@ -50,6 +50,8 @@ def import_transitions(members: Members) -> Import:
     missing = [what for what in (OBSERVATIONS, ACTIONS) if what not in names]
     if missing or not names.keys() & {"dones", "terminated", "truncated", "episode"}:
         raise refusal(members, ", ".join(missing) or "a terminal flag")
+    if REWARDS not in names and not names.keys() & {"next_observations", "truncated", "dones", "episode"}:
+        raise refusal(members, REWARDS)
     result = Import(tasks=[], origin=path.name)
     columns = _columns(members, names, result.notes)
     if REWARDS not in names:
@@ -96,9 +98,10 @@ def _columns(members: Members, names: Mapping[str, str], notes: Notes) -> _Colum
     if found[ACTIONS].keys() != {ACTIONS}:
         raise DatasetError(f"{where}: its actions are several arrays, {', '.join(found[ACTIONS])}: one is needed")
     actions = found[ACTIONS][ACTIONS]
-    size = len(np.atleast_1d(actions))
+    size = len(np.atleast_1d(found.get(REWARDS, found[ACTIONS]).get(REWARDS, actions)))
     flags = {what: members.array(names[what]) for what in ("dones", "terminated", "truncated") if what in names}
-    _check_rows([*found.values(), flags], size, where)
+    numbers = {what: members.array(names[what]) for what in ("task_index", "episode") if what in names}
+    _check_rows([*found.values(), flags, numbers], size, where)
     for column in (column for group in found.values() for column in group.items()):
         check_finite(*column, where)
     terminated, truncated, ends = _ends(
@@ -108,9 +111,8 @@ def _columns(members: Members, names: Mapping[str, str], notes: Notes) -> _Colum
         notes,
         members.path.name,
     )
-    episode = as_column("episode", members.array("episode"), where) if "episode" in names else None
+    episode = as_column("episode", numbers["episode"], where) if "episode" in names else None
     if episode is not None:
-        _check_rows([{"episode": episode}], size, where)
         check_finite("episode", episode, where)
     rewards = found[REWARDS][REWARDS] if REWARDS in names else np.zeros(size, np.float32)
     following = found.get("next_observations")
@@ -139,7 +141,7 @@ def _check_rows(groups: list[dict[str, Array]], size: int, where: str) -> None:
     every = {name: array.shape for group in groups for name, array in group.items()}
     short = {name: shape for name, shape in every.items() if shape[:1] != (size,)}
     if short:
-        raise DatasetError(f"{where}: these do not have one row for each of the {size} actions: {short}"[:500])
+        raise DatasetError(f"{where}: these do not have one row for each of the {size} transitions: {short}"[:500])
     if not size:
         raise DatasetError(f"{where} holds no transitions")
 

@@ -14,8 +14,8 @@ from idaq.loader import open_dataset
 from idaq.share.exporters import export
 from idaq.share.importers import BUILT_IN, IMPORTERS, ReadOptions, import_dataset, importer_of
 from tests.share.importers.test_focal import save, walk
-from tests.share.importers.test_minari import episode, made
 from tests.share.importers.test_importing import d4rl
+from tests.share.importers.test_minari import episode, made
 from tests.share.test_sources import archive
 
 LINES = """
