@@ -58,7 +58,7 @@ def layout_hint(names: Sequence[str]) -> str:
     tops, last = {name.partition("/")[0] for name in names}, {name.rpartition("/")[2] for name in names}
     if any(top.startswith("episode_") for top in tops):
         return "this is Minari's layout: idaq dataset import minari:<id>, with its root as --root"
-    if {"states", "actions"} <= last and "data" in tops:
+    if {"states", "actions"} <= last and not {"obs", "observations"} & tops:
         said = "robosuite's own demonstrations hold states, from which robomimic makes observations"
         return f"{said}: its dataset_states_to_obs.py, then import what that writes"
     if any(name.startswith("data/demo") for name in names):
