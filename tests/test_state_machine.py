@@ -33,8 +33,9 @@ from idaq.hub.lookup import list_remote, look_up, open_remote
 from idaq.hub.pull import pull
 from idaq.hub.push import push
 from idaq.hub.tasks import pull_tasks
+from idaq.testing.examples import EXAMPLES
 from tests.recipes import small_recipe
-from tests.twin import Refused, Row, Twin, joined, rows_of
+from tests.twin import Refused, Row, Twin, columns_of, joined, rows_of
 
 ORDERS = int(os.environ.get("IDAQ_FUZZ", "30"))
 NAMES = [f"idaq/twin/{name}-v0" for name in ("a", "b", "deeper/c", "d", "e", "f", "g", "h")]
@@ -61,9 +62,15 @@ def recipe_of(name: str, dataset_id: str) -> Recipe:
 @functools.cache
 def collected(name: str) -> tuple[StoredDataset, Twin]:
     """What a recipe gives, whatever the dataset is called."""
-    stored = open_stored(collect(recipe_of(name, f"idaq/once/{name.replace(' ', '-')}-v0"), Path(ONCE.name)).path)
+    if name not in RECIPES:
+        recipe = replace(EXAMPLES[name]().recipe, id=f"idaq/once/{name}-v0")
+        path = write_dataset(replace(EXAMPLES[name](), recipe=recipe), Path(ONCE.name), "")
+    else:
+        path = collect(recipe_of(name, f"idaq/once/{name.replace(' ', '-')}-v0"), Path(ONCE.name)).path
+    stored = open_stored(path)
     twin = Twin(
         family=stored.manifest.family,
+        columns=columns_of(stored),
         rows=rows_of(stored),
         splits={task.task_index: task.split for task in stored.tasks},
         behaviours={b.name: replace(b, name="any", episodes=1) for b in stored.manifest.recipe.behaviours},
@@ -106,7 +113,7 @@ class Datasets(RuleBasedStateMachine):
         """As edited copies, which take less time than collections; the first is on the hub alone."""
         for name, recipe in zip(NAMES, recipes, strict=False):
             stored, twin = collected(recipe)
-            self.write(subset(stored, name, np.ones(len(stored.episodes), bool), "all"))
+            self.put(subset(stored, name, np.ones(len(stored.episodes), bool), "all"))
             self.here[name] = replace(twin, recipe=None)
         self.push(0)
         self.delete(0)
@@ -124,6 +131,18 @@ class Datasets(RuleBasedStateMachine):
 
         self.agree(self.here, name, twin, lambda: collect(recipe_of(recipe, name), self.root))
 
+    @rule(taken=TAKEN, example=st.sampled_from(["discrete", "dictionary"]))
+    def write(self, taken: bool, example: str) -> None:
+        """A dataset of other spaces, with extra columns or learning histories."""
+        name, (stored, twin) = self.name(taken), collected(example)
+        everything = np.ones(len(stored.episodes), bool)
+        self.agree(
+            self.here,
+            name,
+            lambda: self.fresh(name, replace(twin, recipe=None)),
+            lambda: self.put(subset(stored, name, everything, "all")),
+        )
+
     @rule(one=ONE, taken=TAKEN, task=st.integers(0, 2), better=st.booleans())
     def subset(self, one: int | None, taken: bool, task: int, better: bool) -> None:
         """All tasks but one, or of every task what is at least as good as the median of all."""
@@ -136,7 +155,7 @@ class Datasets(RuleBasedStateMachine):
         def real() -> None:
             stored = self.stored(name)
             wanted = self.condition(self.known(name), task, better)
-            self.write(subset(stored, new, np.array([wanted(row) for row in rows_of(stored)]), "subset"))
+            self.put(subset(stored, new, np.array([wanted(row) for row in rows_of(stored)]), "subset"))
 
         self.agree(self.here, new, twin, real)
 
@@ -147,7 +166,7 @@ class Datasets(RuleBasedStateMachine):
             self.here,
             new,
             lambda: self.fresh(new, joined([self.known(name) for name in names])),
-            lambda: self.write(merged([self.stored(name) for name in names], new)[0]),
+            lambda: self.put(merged([self.stored(name) for name in names], new)[0]),
         )
 
     @rule(
@@ -176,7 +195,7 @@ class Datasets(RuleBasedStateMachine):
         def real() -> None:
             stored = self.stored(name)
             index = self.task(self.known(name), task)
-            self.write(relabelled(stored, new, Labels(splits={"held-out": [index]}, behaviours={behaviour: "renamed"})))
+            self.put(relabelled(stored, new, Labels(splits={"held-out": [index]}, behaviours={behaviour: "renamed"})))
 
         self.agree(self.here, new, twin, real)
 
@@ -230,7 +249,7 @@ class Datasets(RuleBasedStateMachine):
         stored = self.stored(name)
         source = subset(stored, new, np.ones(len(stored.episodes), bool), "subset")
         with pytest.raises(KeyboardInterrupt):
-            self.write(replace(source, entries=broken(iter(source.entries))))
+            self.put(replace(source, entries=broken(iter(source.entries))))
 
     @rule(one=ONE, after=st.integers(1, 5))
     def interrupted_push(self, one: int | None, after: int) -> None:
@@ -268,7 +287,7 @@ class Datasets(RuleBasedStateMachine):
             return
         assert verify(path) == []
         stored = open_stored(path)
-        assert rows_of(stored) == twin.rows
+        assert (rows_of(stored), columns_of(stored)) == (twin.rows, twin.columns)
         assert {task.task_index: task.split for task in stored.tasks} == twin.splits
         assert {b.name for b in stored.manifest.recipe.behaviours} == set(twin.behaviours)
         assert (stored.manifest.family, stored.manifest.content_digest) == (twin.family, twin.digest)
@@ -328,7 +347,7 @@ class Datasets(RuleBasedStateMachine):
     def stored(self, name: str) -> StoredDataset:
         return open_stored(find_dataset(name, self.root))
 
-    def write(self, source: DatasetSource) -> None:
+    def put(self, source: DatasetSource) -> None:
         write_dataset(source, self.root, "# a card\n")
 
     def send(self, name: str, after: int = 0) -> None:

@@ -1,8 +1,9 @@
 """What datasets must hold, in memory: the twins of `test_state_machine`."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
+from idaq.core.config import canonical_json, to_mapping
 from idaq.core.digest import dataset_digest
 from idaq.core.errors import DatasetError, IdaqError
 from idaq.core.types import MIXED_FAMILIES
@@ -18,6 +19,9 @@ class Row:
     behaviour: str
     digest: str
     total: float
+    history: int
+    policy_step: int
+    """-1 where there is none"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +29,8 @@ class Twin:
     """What a dataset must hold."""
 
     family: str
+    columns: str
+    """names and kinds of all, and the spaces"""
     rows: tuple[Row, ...]
     splits: dict[int, str]
     behaviours: dict[str, Behaviour]
@@ -66,6 +72,7 @@ def joined(parts: Sequence[Twin]) -> Twin:
     for part in parts:
         unlike = any(splits.get(task, split) != split for task, split in part.splits.items())
         unlike |= any(behaviours.get(name, made) != made for name, made in part.behaviours.items())
+        unlike |= part.columns != parts[0].columns
         unlike |= part.family != parts[0].family and not splits.keys().isdisjoint(part.splits)
         if unlike:
             raise Refused(DatasetError)
@@ -77,14 +84,17 @@ def joined(parts: Sequence[Twin]) -> Twin:
     rows = tuple(sorted(once.values(), key=lambda row: row.task))  # in the order of the parts within a task
     families = {part.family for part in parts}
     family = families.pop() if len(families) == 1 else MIXED_FAMILIES
-    whole = Twin(family=family, rows=rows, splits=splits, behaviours=behaviours)
+    whole = Twin(family=family, columns=parts[0].columns, rows=rows, splits=splits, behaviours=behaviours)
     return whole.keep(lambda row: True)
 
 
 def rows_of(stored: StoredDataset) -> tuple[Row, ...]:
     table = stored.episodes
-    columns = (table.task_index, table.behaviour, table.digest, table.total_reward)
-    return tuple(
-        Row(task=task, behaviour=behaviour, digest=digest, total=total)
-        for task, behaviour, digest, total in zip(*(column.tolist() for column in columns), strict=True)
-    )
+    names = {"task": "task_index", "total": "total_reward"}
+    columns = {field.name: getattr(table, names.get(field.name, field.name)).tolist() for field in fields(Row)}
+    return tuple(Row(**dict(zip(columns, row, strict=True))) for row in zip(*columns.values(), strict=True))
+
+
+def columns_of(stored: StoredDataset) -> str:
+    spaces = [stored.metadata[f"{name}_space"] for name in ("observation", "action")]
+    return canonical_json([to_mapping(stored.manifest)["columns"], *spaces])

@@ -9,7 +9,7 @@ from itertools import zip_longest
 
 import numpy as np
 
-from idaq.core.types import Array, Episode
+from idaq.core.types import ACTIONS, REWARDS, Array, Episode, is_observation, leaves_of
 from idaq.loader import Dataset
 
 BUDGET = 12_000_000
@@ -28,10 +28,24 @@ class Kept:
 
     @classmethod
     def of(cls, dataset: Dataset, needed: Sequence[int] = ()) -> "Kept":
-        """The first MOST_NUMBERS of each, and those `needed` of an observation."""
-        seen, acted = (math.prod(dataset.store.shapes[name]) for name in ("observations", "actions"))
-        first = {*range(min(seen, MOST_NUMBERS)), *(number for number in needed if number < seen)}
+        """The first MOST_NUMBERS of each, those of pictures last, and those `needed` of an observation."""
+        seen, acted = widths(dataset)
+        first = {*_telling(dataset)[:MOST_NUMBERS], *(number for number in needed if number < seen)}
         return cls(observations=sorted(first), actions=list(range(min(acted, MOST_NUMBERS))))
+
+
+def widths(dataset: Dataset) -> tuple[int, int]:
+    """Numbers in one observation, all leaves of a Dict one after the other, and in one action."""
+    shapes = dataset.store.shapes
+    seen = sum(math.prod(shape) for name, shape in shapes.items() if is_observation(name))
+    return seen, math.prod(shapes[ACTIONS])
+
+
+def _telling(dataset: Dataset) -> list[int]:
+    """Numbers of an observation, in their order; those of pictures come after all others."""
+    shapes = {name: shape for name, shape in dataset.store.shapes.items() if is_observation(name)}
+    pictures = np.concatenate([np.full(math.prod(shape), len(shape) > 1) for shape in shapes.values()])
+    return np.argsort(pictures, kind="stable").tolist()
 
 
 def stride(length: int) -> int:
@@ -45,13 +59,14 @@ def packed(episode: Episode, kept: Kept) -> str:
     Bytes of equal weight stand together, deflated (zlib), in base64: what changes slowly packs to a third.
     """
     every = stride(len(episode))
+    leaves = [_rows(leaf) for leaf in leaves_of(episode.observations).values()]
     columns = [
-        (episode.observations, kept.observations),
-        (episode.actions, kept.actions),
-        (episode.rewards, [0]),
+        (leaves[0] if len(leaves) == 1 else np.concatenate(leaves, 1), kept.observations),
+        (_rows(episode.actions), kept.actions),
+        (_rows(episode.rewards), [0]),
     ]
     with np.errstate(over="ignore"):  # infinity is drawn as a gap
-        courses = [_rows(column)[::every, chosen].T.astype("<f4").ravel() for column, chosen in columns]
+        courses = [column[::every, chosen].T.astype("<f4").ravel() for column, chosen in columns]
     by_weight = np.concatenate(courses).view(np.uint8).reshape(-1, 4).T
     return base64.b64encode(zlib.compress(by_weight.tobytes(), 6)).decode()
 
@@ -62,9 +77,10 @@ def _rows(column: Array) -> Array:
 
 def cast(dataset: Dataset) -> list[str]:
     """Which columns float32 may not hold as they are, and their dtype: `rewards (float64)`."""
-    one = dataset.episode(0)
-    columns = {name: getattr(one, name) for name in ("observations", "actions", "rewards")}
-    return [f"{name} ({c.dtype})" for name, c in columns.items() if not np.can_cast(c.dtype, np.float32)]
+    drawn = {
+        n: np.dtype(c.dtype) for n, c in dataset.column_info.items() if is_observation(n) or n in (ACTIONS, REWARDS)
+    }
+    return [f"{name} ({dtype})" for name, dtype in drawn.items() if not np.can_cast(dtype, np.float32)]
 
 
 def spread(count: int) -> list[int]:

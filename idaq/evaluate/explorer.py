@@ -13,7 +13,7 @@ import numpy as np
 from idaq.core.errors import DatasetError, IdaqError
 from idaq.core.files import write_text
 from idaq.core.types import ShowProgress, Task, show_nothing
-from idaq.evaluate.curves import MOST_ROWS, Kept, cast, in_turn, packed, per_task, stride, within_budget
+from idaq.evaluate.curves import MOST_ROWS, Kept, cast, in_turn, packed, per_task, stride, widths, within_budget
 from idaq.evaluate.page import data_block, render, source, source_hash
 from idaq.format.documents import TaskRecord
 from idaq.loader import Dataset
@@ -109,7 +109,7 @@ def _known(dataset: Dataset, allow: Collection[str]) -> _Known:
         hint = f" ({error.hint})" if error.hint else ""
         told = f"No path, velocity or film is drawn: {error.message}{hint}."
         return _Known(family=None, notes=(told,))
-    size = int(np.prod(dataset.store.shapes["observations"]))
+    size = widths(dataset)[0]
     place = family.place if family.place and max(family.place) < size else None
     velocity = family.velocity if family.velocity is not None and family.velocity < size else None
     lost = (place, velocity) != (family.place, family.velocity)
@@ -158,8 +158,8 @@ def _counted(dataset: Dataset, drawn: Sequence[int], kept: Kept) -> list[str]:
         )
     if wide := cast(dataset):
         notes.append(f"Curves are float32, 7 digits of what the dataset holds of {', '.join(wide)}.")
-    for name, chosen in (("observation", kept.observations), ("action", kept.actions)):
-        size = int(np.prod(dataset.store.shapes[f"{name}s"]))
+    chosen_of = {"observation": kept.observations, "action": kept.actions}
+    for (name, chosen), size in zip(chosen_of.items(), widths(dataset), strict=True):
         if len(chosen) < size:
             notes.append(f"{len(chosen)} of the {size} numbers of each {name} are here.")
     long = int((table.length[drawn] > MOST_ROWS).sum())
@@ -202,7 +202,9 @@ def _index(dataset: Dataset, known: _Known, kept: Kept, films: dict[int, Any]) -
             "behaviour": behaviour.tolist(),
             "seed": [None if (seed := table.seed_of(n)) is None else str(seed) for n in numbers.tolist()],
             "length": table.length[numbers].tolist(),
-            "return": table.total_reward[numbers].tolist(),
+            "return": [table.return_of(n) for n in numbers.tolist()],
+            "history": [table.history_of(n) for n in numbers.tolist()],
+            "policyStep": [table.policy_step_of(n) for n in numbers.tolist()],
             "success": [table.solved(n) for n in numbers.tolist()],
             "ends": [_ends(dataset, n) for n in numbers.tolist()],
             "stride": every,

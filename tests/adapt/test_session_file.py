@@ -65,7 +65,7 @@ def key(name: str, value: object) -> Change:
         (column("rewards", np.ones(1)), "episode 1: 1 rewards do not fit"),
         (column("rewards", np.ones((), np.float32)), "episode 1: 1 rewards do not fit"),
         (column("observations", np.zeros((STEPS + 1, 7))), "episode 1: observations have the shape"),
-        (column("terminated", np.full(STEPS, 3)), "episode 1: terminated: true and false are needed"),
+        (column("terminations", np.full(STEPS, 3)), "episode 1: terminated: true and false are needed"),
         (column("belief", np.zeros((1, 99), np.float32)), "under another belief"),
         (lambda _, tensors: tensors["1/belief"].__iadd__(0.1), "episode 1 was played under another belief"),
         (
@@ -73,7 +73,7 @@ def key(name: str, value: object) -> Change:
             "episode 1 was played under another belief",
         ),
         (lambda _, tensors: tensors.update({"1/belief": tensors["1/belief"].astype(np.float64)}), "is not float32"),
-        (lambda _, tensors: tensors.pop("0/belief"), "0/belief"),
+        (lambda _, tensors: tensors.pop("0/belief"), "belief"),
         (lambda record, _: record["episodes"][0].update(seed=9), "episode 0 does not agree with its digest"),
         (lambda record, _: record.update(episodes=record["episodes"] * 10**5), "generator states for 200000"),
     ],

@@ -14,8 +14,12 @@ from idaq.evaluate.curves import spread
 from idaq.evaluate.explorer import write_explorer
 from idaq.evaluate.page import data_block
 from idaq.format.columns import FlatColumn
+from idaq.format.documents import About
 from idaq.format.episodes import FlatEpisodes
+from idaq.format.layout import column_of
+from idaq.format.writer import write_dataset
 from idaq.loader import Dataset, open_dataset
+from idaq.testing.examples import EXAMPLES
 from tests.evaluate.held import curves_in, index_of, numbers_of
 from tests.evaluate.test_report import HOSTILE, Page
 from tests.hostile.kinds import STEER
@@ -135,9 +139,11 @@ def test_pictures_and_discrete_actions_are_drawn_as_far_as_they_go(made: Path, t
         "observations": column("u1", (9, 9, 3), True),
         "actions": column("i8", (), False),
         "rewards": column("f4", (), False),
-        **{name: column("b1", (), False) for name in ("terminated", "truncated")},
+        **{name: column("b1", (), False) for name in ("terminations", "truncations")},
     }
-    done = write_explorer(replace(dataset, store=FlatEpisodes(columns, lengths)), tmp_path / "x.html")
+    info = {n: column_of(n, c.flat.dtype, c.shape, c.extra_row, About()) for n, c in columns.items()}
+    strange = replace(dataset, store=FlatEpisodes(columns, lengths), column_info=info)
+    done = write_explorer(strange, tmp_path / "x.html")
     assert done.notes == [
         "Curves are float32, 7 digits of what the dataset holds of actions (int64).",
         "64 of the 243 numbers of each observation are here.",
@@ -203,3 +209,14 @@ def test_hostile_names_stay_text(made: Path, tmp_path: Path) -> None:
 
 def test_no_text_ends_a_block_of_data() -> None:
     assert data_block({"a": "</script><!--&\u2028"}) == '{"a":"\\u003c/script\\u003e\\u003c!--\\u0026\\\\u2028"}'
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_a_page_of_any_spaces_is_drawn_and_says_what_is_unknown(name: str, tmp_path: Path) -> None:
+    dataset = open_dataset(write_dataset(EXAMPLES[name](), tmp_path, ""))
+    write_explorer(dataset, tmp_path / "x.html")
+    index = index_of(tmp_path / "x.html")
+    assert index["episodes"]["return"] == [dataset.episodes.return_of(n) for n in range(len(dataset))]
+    assert index["episodes"]["history"] == [dataset.episodes.history_of(n) for n in range(len(dataset))]
+    if name == "dictionary":  # a phase and three numbers of a state stand behind 120 of pictures
+        assert {120, 121, 122, 123} <= set(index["observations"])

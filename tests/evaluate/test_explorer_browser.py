@@ -14,6 +14,7 @@ from idaq.core.types import Array
 from idaq.evaluate.explorer import write_explorer
 from idaq.format.writer import write_dataset
 from idaq.loader import Dataset, open_dataset
+from idaq.testing.examples import EXAMPLES
 from tests.evaluate.browser import DESKTOP, PHONE, opened, sideways, violations
 from tests.evaluate.test_report import HOSTILE
 from tests.format.test_unknown import half_known
@@ -330,3 +331,17 @@ def test_nothing_but_its_own_script_runs(browser: Browser, file: Path, tmp_path:
     with pytest.raises(AssertionError, match="Content Security Policy"):
         read()
     assert titles != ["run"]
+
+
+@pytest.mark.parametrize("name", ["reward-free", "discrete", "dictionary"])
+def test_datasets_of_any_spaces_and_without_rewards_are_shown(browser: Browser, name: str, tmp_path: Path) -> None:
+    dataset = open_dataset(write_dataset(EXAMPLES[name](), tmp_path, ""))
+    path = write_explorer(dataset, tmp_path / "x.html").path
+    with opened(browser, path) as page:  # which fails on any message of the console
+        unknown = name == "reward-free"
+        assert [text == "unknown" for text in column(page, "episode", 5)] == [unknown] * len(dataset)
+        assert [text == "unknown" for text in column(page, "task", 5)] == [unknown] * len(dataset.tasks)
+        open_first(page)
+        expect(page.locator("#episode-body dl.about")).to_contain_text("return")
+        if name == "discrete":
+            expect(page.locator("#episode-body dl.about")).to_contain_text("learning history")

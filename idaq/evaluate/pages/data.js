@@ -8,6 +8,8 @@ function readEpisodes({ tasks, behaviours, episodes: columns }) {
     number,
     task: tasks[columns.task[i]],
     behaviour: behaviours[columns.behaviour[i]],
+    history: columns.history[i],
+    policyStep: columns.policyStep[i],
     seed: columns.seed[i],
     length: columns.length[i],
     return: columns.return[i],

@@ -3,7 +3,7 @@
 const form = byId("filters");
 const title = byId("episode-title");
 const body = byId("episode-body");
-const scale = extremes(episodes.map((episode) => episode.return));
+const scale = extremes(episodes.map((episode) => episode.return).filter((value) => value !== null));
 let open = null;
 let stopPlaying = () => {};
 let wide = 0;
@@ -25,8 +25,8 @@ const taskTable = sortedTable(byId("task-list"), {
     { name: "split", value: ({ task }) => task.split, cell: ({ task }) => task.split },
     { name: "parameters", class: "cut", value: ({ task }) => paramsText(task.params), cell: ({ task }) => paramsText(task.params) },
     { name: "episodes", number: true, value: (row) => row.episodes, cell: (row) => thousands(row.episodes) },
-    { name: "mean", number: true, value: (row) => row.mean, cell: (row) => round(row.mean) },
-    { name: "returns", value: (row) => row.quartiles.middle, cell: (row) => returnStrip(row.quartiles, scale) },
+    { name: "mean", number: true, value: (row) => row.mean, cell: (row) => orUnknown(row.mean === null ? null : round(row.mean)) },
+    { name: "returns", value: (row) => row.quartiles?.middle ?? null, cell: (row) => orUnknown(row.quartiles && returnStrip(row.quartiles, scale)) },
     { name: "success", number: true, value: (row) => row.success, cell: (row) => orUnknown(successText(row)) },
     ...["random", "behaviour"].map((name) => ({
       name,
@@ -48,7 +48,7 @@ const episodeTable = sortedTable(byId("episode-list"), {
     { name: "task", value: ({ task }) => task.index, cell: ({ task }) => task.id },
     { name: "split", value: ({ task }) => task.split, cell: ({ task }) => task.split },
     { name: "behaviour", value: (row) => row.behaviour, cell: (row) => row.behaviour },
-    { name: "return", number: true, value: (row) => row.return, cell: (row) => round(row.return) },
+    { name: "return", number: true, value: (row) => row.return, cell: (row) => orUnknown(row.return === null ? null : round(row.return)) },
     { name: "success", value: (row) => (row.success === "unknown" ? null : row.success), cell: (row) => orUnknown(row.success) },
     { name: "steps", number: true, value: (row) => row.length, cell: (row) => thousands(row.length) },
     { name: "ends", value: (row) => row.ends, cell: (row) => row.ends },
@@ -117,7 +117,7 @@ function fillChoices() {
   index.tasks.forEach((task) => add("task", task.index, task.id));
   [...new Set(index.tasks.map((task) => task.split))].forEach((split) => add("split", split, split));
   index.behaviours.forEach((behaviour) => add("behaviour", behaviour, behaviour));
-  byId("scale").textContent = `from ${round(scale[0])} to ${round(scale[1])}`;
+  byId("scale").textContent = episodes[0].return === null ? "returns are unknown" : `from ${round(scale[0])} to ${round(scale[1])}`;
 }
 
 function openFromAddress() {

@@ -20,8 +20,8 @@ function matches(episode, filter) {
     (filter.split === "" || episode.task.split === filter.split) &&
     (filter.behaviour === "" || episode.behaviour === filter.behaviour) &&
     (filter.success === "" || episode.success === filter.success) &&
-    (filter.low === null || episode.return >= filter.low) &&
-    (filter.high === null || episode.return <= filter.high) &&
+    (filter.low === null || (episode.return !== null && episode.return >= filter.low)) &&
+    (filter.high === null || (episode.return !== null && episode.return <= filter.high)) &&
     filter.words.every((word) => searched(episode).includes(word))
   );
 }
@@ -49,14 +49,14 @@ function grouped(shown) {
 }
 
 function taskRow(task, mine) {
-  const returns = mine.map((episode) => episode.return).sort((a, b) => a - b);
+  const returns = mine.map((episode) => episode.return).filter((value) => value !== null).sort((a, b) => a - b);
   const known = mine.filter((episode) => episode.success !== "unknown");
   const solved = known.filter((episode) => episode.success === "yes").length;
   return {
     task,
     episodes: mine.length,
-    mean: returns.reduce((sum, value) => sum + value, 0) / returns.length,
-    quartiles: quartiles(returns),
+    mean: returns.length ? returns.reduce((sum, value) => sum + value, 0) / returns.length : null,
+    quartiles: returns.length ? quartiles(returns) : null,
     success: known.length ? solved / known.length : null,
     unknown: mine.length - known.length,
   };
