@@ -21,6 +21,8 @@ from idaq.format.outside_columns import as_numbers, column_name, extra_columns, 
 
 FEATURES, INFO = "features.json", "dataset_info.json"
 _TRUSTED = "tensorflow_datasets.core.features."
+_AT_ONCE = 1000
+"""steps that TensorFlow hands over together"""
 _STANDARD = ("observation", "action", "reward", "discount", "is_first", "is_last", "is_terminal")
 
 
@@ -76,8 +78,8 @@ def _examples(tfds: Any, builder: Any, split: str) -> Iterator[dict[str, Array]]
     """The steps of each episode, leaves by their path."""
     config = tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False)
     for example in builder.as_dataset(split=split, read_config=config, shuffle_files=False):
-        for steps in tfds.as_numpy(example["steps"].batch(1 << 30)):
-            yield {name: np.asarray(rows) for name, rows in flat(steps).items()}
+        parts = [flat(part) for part in tfds.as_numpy(example["steps"].batch(_AT_ONCE))]
+        yield {name: np.concatenate([np.asarray(part[name]) for part in parts]) for name in (parts[0] if parts else ())}
 
 
 def _episode(steps: Mapping[str, Array], result: Import, where: str) -> Episode | None:

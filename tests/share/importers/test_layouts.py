@@ -3,7 +3,9 @@
 `sources` makes two episodes; step t of episode k observes [t, k], acts t / 10 and earns 10 t + k.
 """
 
+import json
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import h5py
 import numpy as np
 import pytest
 
-from idaq.core.errors import CorruptDatasetError, DatasetError, IdaqError
+from idaq.core.errors import CorruptDatasetError, DatasetError, IdaqError, UsageError
 from idaq.core.types import Array
 from idaq.format.verify import verify
 from idaq.loader import Dataset, open_dataset
@@ -281,6 +283,46 @@ def test_focal_in_one_file_a_goal(tmp_path: Path) -> None:
 def test_focal_files_that_do_not_fit(changed: dict[str, Any], said: str, tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=said):
         opened(sources.focal_dense(tmp_path / "goals", **changed), tmp_path)
+
+
+def rlds(folder: Path, kind: str = "tensorflow_datasets.core.features.features_dict.FeaturesDict") -> Path:
+    """The documents of an RLDS dataset; tests/interop has TensorFlow Datasets write the records too."""
+    folder.mkdir()
+    (folder / "features.json").write_text(json.dumps({"pythonClassName": kind, "featuresDict": {"features": {}}}))
+    (folder / "dataset_info.json").write_text("{}")
+    return folder
+
+
+def test_a_class_that_an_rlds_document_names_is_not_imported(tmp_path: Path) -> None:
+    (tmp_path / "evil.py").write_text("raise SystemExit('imported')")
+    with pytest.raises(DatasetError, match="names evil.Feature: reading it would import that module"):
+        opened(rlds(tmp_path / "toy", "evil.Feature"), tmp_path)
+
+
+@pytest.mark.skipif(find_spec("tensorflow") is not None, reason="TensorFlow is installed")
+def test_rlds_without_tensorflow_says_how_to_get_it(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="pip install tensorflow-cpu"):
+        opened(rlds(tmp_path / "toy"), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "made", "said"),
+    [
+        ("x.csv", b"1,2", "it is a file of 3 bytes"),
+        ("x.npy", None, r"it is one array, float64 \(3, 2\)"),
+        ("x.npz", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "is a pointer of Git LFS"),
+        ("folder", None, "it is a folder of readme.md"),
+        ("none.npz", None, "there is no file"),
+    ],
+)
+def test_what_is_none_of_these_is_described(name: str, made: bytes | None, said: str, tmp_path: Path) -> None:
+    if made is not None:
+        (tmp_path / name).write_bytes(made)
+    np.save(tmp_path / "x.npy", np.zeros((3, 2)))
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder/readme.md").touch()
+    with pytest.raises(IdaqError, match=said):
+        opened(tmp_path / name, tmp_path)
 
 
 MAKERS: list[tuple[Callable[[Path], Path], str]] = [
