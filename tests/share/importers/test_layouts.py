@@ -295,7 +295,7 @@ def rlds(folder: Path, kind: str = "tensorflow_datasets.core.features.features_d
 
 def test_a_class_that_an_rlds_document_names_is_not_imported(tmp_path: Path) -> None:
     (tmp_path / "evil.py").write_text("raise SystemExit('imported')")
-    with pytest.raises(DatasetError, match="names evil.Feature: reading it would import that module"):
+    with pytest.raises(DatasetError, match=r"names evil\.Feature: reading it would import that module"):
         opened(rlds(tmp_path / "toy", "evil.Feature"), tmp_path)
 
 
