@@ -34,18 +34,21 @@ def export(
 ) -> None:
     """Write a dataset for another library: every (s, a, r, s') in its place, terminals and time-outs apart.
 
+    What the other form cannot hold, or calls otherwise, is counted and reported.
+
     [bold]Exporters[/bold]
 
     NAMES
       package.module:thing: your own
 
-    For d3rlpy, TorchRL and torch, which take datasets in memory, see idaq.share.frameworks.
+    For d3rlpy, TorchRL, AMAGO, JAX and torch, which take datasets in memory, see idaq.share.frameworks.
 
     [bold]Examples[/bold]
 
       idaq dataset export idaq/point-robot/expert-v0 point.npz
       idaq dataset export idaq/point-robot/expert-v0 point.parquet
       idaq dataset export idaq/point-robot/expert-v0 s3://bucket/point.zarr
+      idaq dataset export idaq/point-robot/expert-v0 point-ogbench.npz --to ogbench
       idaq dataset export idaq/point-robot/expert-v0 goals --to focal-npy
     """
     from idaq.share.exporters import export as run
@@ -53,8 +56,10 @@ def export(
     done = run(dataset, out, to, root=root, show=progress)
     counts = done.counts
     if as_json:
-        print_json({"out": out, "format": done.to, "episodes": counts.episodes, "transitions": counts.steps})
+        found = {"out": out, "format": done.to, "episodes": counts.episodes, "transitions": counts.steps}
+        print_json({**found, "notes": done.notes})
     else:
+        say(*(f"note: {note}" for note in done.notes))
         say(f"{out}: {counts.steps} transitions of {counts.episodes} episodes")
 
 

@@ -39,6 +39,9 @@ _NEEDS = {
     "d3rlpy": ("this conversion needs d3rlpy", "d3rlpy"),
     "tensordict": ("this conversion needs TensorDict", "torchrl"),
     "torchrl": ("this conversion needs TorchRL", "torchrl"),
+    "amago": ("this conversion needs AMAGO", "amago, from its repository (github.com/UT-Austin-RPL/amago)"),
+    "jax": ("this conversion needs JAX", "jax"),
+    "flashbax": ("this conversion needs Flashbax", "flashbax"),
     "tensorflow": ("RLDS needs TensorFlow", "tensorflow-cpu"),
     "tensorflow_datasets": ("RLDS needs TensorFlow Datasets", "tensorflow-datasets"),
 }

@@ -42,6 +42,8 @@ from idaq.format.documents import (
     Parent,
     Provenance,
     TaskRecord,
+    mean_behaviour,
+    mean_random,
 )
 from idaq.format.gym_spaces import supported
 from idaq.format.lock import locked
@@ -296,8 +298,15 @@ def _minari_metadata(data: Path, source: DatasetSource, counts: Counts) -> dict[
         "requirements": ["idaq"],
         "minari_version": layout.MINARI_VERSION,
         "jpeg_encoding": False,
+        **_reference_scores(source.tasks),
         "dataset_size": round((data / layout.HDF5).stat().st_size / 1e6, 1),
     }
+
+
+def _reference_scores(tasks: Sequence[TaskRecord]) -> dict[str, float]:
+    """The ends of Minari's normalised score, where both are known of every task."""
+    random, behaviour = mean_random(tasks), mean_behaviour(tasks)
+    return {} if random is None or behaviour is None else {"ref_min_score": random, "ref_max_score": behaviour}
 
 
 def _splits(source: DatasetSource) -> dict[str, list[int]]:

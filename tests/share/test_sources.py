@@ -133,7 +133,7 @@ def test_environments_that_differ_are_told_and_one_that_is_shared_is_kept(tmp_pa
 
 
 def test_what_was_exported_comes_back_without_a_note(collected: Any, tmp_path: Path) -> None:
-    from idaq.share.npz import export_npz
+    from idaq.share.exporters.npz import export_npz
 
     stored = open_stored(collected.path)
     export_npz(stored, tmp_path / "x.npz")

@@ -98,6 +98,12 @@ def _read_focal(source: str, options: ReadOptions) -> "Import":
     return read_focal(_folder(source), options.allow_pickle)
 
 
+def _read_export(source: str, options: ReadOptions) -> "Import":
+    from idaq.share.importers.own import read_own
+
+    return read_own(_path(source), options.allow_pickle)
+
+
 def _read_minari(source: str, options: ReadOptions) -> "Import":
     from idaq.format.store import find_dataset
     from idaq.share.importers.minari import read_minari
@@ -160,6 +166,11 @@ BUILT_IN = {
         description="minari:<id>, any Minari dataset below --root",
         accepts=lambda source: source.startswith(MINARI),
         read=_read_minari,
+    ),
+    "export": BuiltInImporter(
+        description="what idaq dataset export wrote: .npz, .parquet, a folder for LeRobot or of goals",
+        accepts=_asking("own", "is_own"),
+        read=_read_export,
     ),
     "focal-npy": BuiltInImporter(
         description="a folder of goal_idx<k>/trj_*.npy or task_step*.npz, of the FOCAL family",

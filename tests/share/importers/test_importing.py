@@ -19,9 +19,9 @@ from idaq.format.reader import open_stored
 from idaq.format.verify import verify
 from idaq.format.writer import write_dataset
 from idaq.loader import Dataset, open_dataset
+from idaq.share.exporters.npz import export_npz
 from idaq.share.importers.focal import read_focal
 from idaq.share.importers.transitions import read_d4rl, read_npz
-from idaq.share.npz import export_npz
 from idaq.share.rows import Rows, episodes_of_rows
 from idaq.share.sources import read_sources
 

@@ -1,14 +1,18 @@
 """Every exporter, ours and anybody's: whole or not at all, nothing overwritten, chosen by name or by ending."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from idaq.core.errors import DatasetExistsError, PluginError, UnknownNameError, UsageError
+from idaq.format.documents import About
 from idaq.format.reader import open_stored
+from idaq.format.writer import write_dataset
 from idaq.share.exporters import BUILT_IN, EXPORTERS, export
-from tests.format.made import PLANS
+from tests.format.made import PLANS, made_source
 
 CSV = """
 from pathlib import Path
@@ -26,6 +30,7 @@ class Csv:
             for entry in each_episode(stored, progress):
                 for reward in entry.episode.rewards.tolist():
                     file.write(f"{entry.number},{entry.task.task_index},{reward}\\n")
+        return [f"{stored.manifest.dataset_id}: observations and actions are left out"]
 """
 NEEDS_TENSORFLOW = pytest.mark.xfail(raises=UsageError, strict=True, reason="TensorFlow is not among our packages")
 EVERY = [pytest.param(name, marks=NEEDS_TENSORFLOW if name == "rlds" else ()) for name in BUILT_IN]
@@ -87,7 +92,24 @@ def test_an_exporter_from_outside_is_one_class_in_one_file(
     made: Path, tmp_path: Path, own_modules: Callable[[str, str], None]
 ) -> None:
     own_modules("their_csv", CSV)
-    export(made, tmp_path / "made.csv", "their_csv:Csv")
+    done = export(made, tmp_path / "made.csv", "their_csv:Csv")
+    assert done.notes == ["idaq/made/tagged-v0: observations and actions are left out"]
     lines = (tmp_path / "made.csv").read_text().splitlines()
     assert len(lines) == 75
     assert lines[0].startswith("0,2,")
+
+
+@pytest.mark.parametrize("name", [name for name in BUILT_IN if name != "rlds"])
+def test_rewards_that_are_not_known_are_told_to_be_zeros(name: str, tmp_path: Path) -> None:
+    source = made_source()
+    entries = [
+        replace(entry, episode=replace(entry.episode, rewards=np.zeros(len(entry.episode)))) for entry in source.entries
+    ]
+    tasks = tuple(
+        replace(task, reference=replace(task.reference, random=None, behaviour=None)) for task in source.tasks
+    )
+    source = replace(source, entries=entries, tasks=tasks, about={"rewards": About(known=False)})
+    path = write_dataset(source, tmp_path / "root", "# reward-free\n")
+    done = export(path, tmp_path / f"out{EXPORTERS.get(name).ending}", name)
+    said = "idaq/made/tagged-v0: 75 rewards are not known: each is written as 0, which another reader takes for one"
+    assert done.notes == [said]

@@ -8,12 +8,18 @@ A frame is a transition. D observation and A action numbers, in the dataset's dt
     idaq_task_index   the task's index in its family (may have gaps)
     task_index        LeRobot's own: its place among the tasks, 0 .. n-1; `item["task"]` is then the task id
 
-`meta/episodes` has seed (null where it is not known), behaviour and the rest of each episode; `meta/idaq.json` the
-tasks and where all came from. `timestamp` is step / fps. Statistics are mean, std, min, max and count of whole columns,
-added up in float64: no quantiles and none by episode.
+Of a Dict its parts, `observation.a.b`; extra columns by their names, `.` for `/`; those of T + 1 rows with a second one
+before whose name stands `next.`. Bytes of (height, width, 1 or 3) are pictures, `observation.image` or
+`observation.images.a`, stored as PNG, which loses nothing; all other rows of more than one dimension are flattened.
+`meta/episodes` has seed (null where it is not known), behaviour, place in a learning history and the rest of each
+episode; `meta/idaq.json` the manifest, the tasks, how each column is called here, and where all came from. `timestamp`
+is step / fps. Statistics are mean, std, min, max and count of whole columns, added up in float64: no quantiles and none
+by episode; of pictures by channel, from 0 to 1.
 """
 
+import io
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,19 +30,60 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from idaq.core.config import to_mapping
+from idaq.core.extras import optional
 from idaq.core.files import write_json
-from idaq.core.types import Advance, Array, ignore_progress
-from idaq.format.documents import Counts
+from idaq.core.notes import Notes
+from idaq.core.types import (
+    ACTIONS,
+    OBSERVATIONS,
+    REWARDS,
+    TERMINATIONS,
+    TRUNCATIONS,
+    Advance,
+    Array,
+    ignore_progress,
+    is_observation,
+)
+from idaq.format.documents import Column, Counts
 from idaq.format.reader import StoredDataset
-from idaq.share.exporting import ExportedEpisode, count, each_episode, new_folder
+from idaq.share.exporting import (
+    ExportedEpisode,
+    Names,
+    document_of,
+    each_episode,
+    has_last_rows,
+    new_folder,
+    transition_names,
+    transition_rows,
+)
 
 FILE_MEGABYTES = 100
 """LeRobot's own limit of a data file"""
 _FILES_PER_CHUNK = 1000
 _FILE = "chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 
-_TYPES = {"seed": pa.uint64(), "success": pa.bool_()}
+_TYPES = {"seed": pa.uint64(), "success": pa.bool_(), "history": pa.int64(), "policy_step": pa.int64()}
 """of columns that may hold nulls alone, from which no type can be inferred"""
+_PLAIN = {
+    OBSERVATIONS: "observation",
+    REWARDS: "next.reward",
+    ACTIONS: "action",
+    TERMINATIONS: "next.terminated",
+    TRUNCATIONS: "next.truncated",
+}
+_TAKEN = (
+    "next.done",
+    "next.success",
+    "idaq_task_index",
+    "timestamp",
+    "frame_index",
+    "episode_index",
+    "index",
+    "task_index",
+    "task",
+)
+_IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+"""how the Hugging Face datasets library holds a picture"""
 
 
 @dataclass(kw_only=True)
@@ -60,14 +107,16 @@ class _Moments:
         self.low, self.high = np.minimum(self.low, wide.min(0)), np.maximum(self.high, wide.max(0))
         self.count = total
 
-    def as_mapping(self) -> dict[str, list[float] | list[int]]:
-        return {
-            "mean": self.mean.tolist(),
-            "std": np.sqrt(self.squares / self.count).tolist(),
-            "min": self.low.tolist(),
-            "max": self.high.tolist(),
-            "count": [self.count],
+    def as_mapping(self, frames: int) -> dict[str, Any]:
+        """As LeRobot has it; of pictures in the shape (C, 1, 1)."""
+        found = {
+            "mean": self.mean,
+            "std": np.sqrt(self.squares / self.count),
+            "min": self.low,
+            "max": self.high,
         }
+        shape = (-1, 1, 1) if self.count > frames else (-1,)
+        return {**{name: value.reshape(shape).tolist() for name, value in found.items()}, "count": [frames]}
 
 
 def export_lerobot(
@@ -77,48 +126,64 @@ def export_lerobot(
     fps: int = 1,
     file_megabytes: float = FILE_MEGABYTES,
     progress: Advance = ignore_progress,
-) -> Counts:
+) -> Notes:
     """Write the folder `target` atomically; `progress` counts episodes. One episode is in memory at a time.
 
     `fps` is the steps of a second, where the environment has such; with 1, timestamps count steps. A data file is
-    closed once it holds `file_megabytes`. Raises DatasetExistsError if `target` exists.
+    closed once it holds `file_megabytes`. Raises DatasetExistsError if `target` exists, MissingExtraError where
+    pictures need Pillow and it is not installed.
     """
+    notes = Notes()
+    names = _names(stored.manifest.columns, notes)
     places = {task.task_index: place for place, task in enumerate(stored.tasks)}
     unknown = set() if stored.episodes.success_known.all() else {"next.success"}
-    facts, rows = [], []
+    rows = list[dict[str, Any]]()
     moments: dict[str, _Moments] = {}
     features: dict[str, Any] = {}
     with new_folder(target) as folder:
         writer, first = _DataWriter(folder, file_megabytes), 0
         with writer:
             for entry in each_episode(stored, progress):
-                columns = _columns(entry, places[entry.task.task_index], first, fps)
+                columns = _columns(entry, names, places[entry.task.task_index], first, fps)
                 columns = {name: values for name, values in columns.items() if name not in unknown}
                 features = features or {name: _feature(values) for name, values in columns.items()}
                 for name, values in columns.items():
-                    moments.setdefault(name, _Moments()).add(values)
+                    numbers = values.reshape(-1, values.shape[-1]) / 255 if _is_pictures(values) else values
+                    moments.setdefault(name, _Moments()).add(numbers)
                 file = writer.write(columns)
                 rows.append(_episode_row(entry, first, file))
-                facts.append(entry.facts)
                 first += len(entry.episode)
-        counts = count(facts)
-        _write_meta(folder, stored, counts, rows)
-        write_json(folder / "meta/stats.json", {name: value.as_mapping() for name, value in moments.items()})
+        counts = stored.manifest.counts
+        _write_meta(folder, stored, names, rows)
+        statistics = {name: value.as_mapping(counts.steps) for name, value in moments.items()}
+        write_json(folder / "meta/stats.json", statistics)
         write_json(folder / "meta/info.json", _info(features, counts, fps, file_megabytes))
-    return counts
+    return notes
 
 
-def _columns(entry: ExportedEpisode, place: int, first: int, fps: int) -> dict[str, Array]:
-    """All columns of an episode as (T, width)."""
+def _names(columns: dict[str, Column], notes: Notes) -> Names:
+    plain = dict(_PLAIN)
+    for name, column in columns.items():
+        if is_observation(name) and _is_picture(np.dtype(column.dtype), column.shape):
+            plain[name] = "observation.image" + name.removeprefix(OBSERVATIONS).replace("/", "s/", 1)
+        elif name == OBSERVATIONS:
+            plain[name] = "observation.state"
+    return transition_names(has_last_rows(columns), plain, _TAKEN, notes, prefix="next.", separator=".")
+
+
+def _is_picture(dtype: np.dtype[Any], shape: Sequence[int]) -> bool:
+    return dtype == np.uint8 and len(shape) == 3 and shape[2] in (1, 3)
+
+
+def _is_pictures(rows: Array) -> bool:
+    return _is_picture(rows.dtype, rows.shape[1:])
+
+
+def _columns(entry: ExportedEpisode, names: Names, place: int, first: int, fps: int) -> dict[str, Array]:
+    """All columns of an episode as (T, width), or (T, H, W, C) pictures."""
     episode, length = entry.episode, len(entry.episode)
-    states, steps = episode.observations.reshape(length + 1, -1), np.arange(length)
-    columns = {
-        "observation.state": states[:-1],
-        "action": episode.actions.reshape(length, -1),
-        "next.reward": episode.rewards,
-        "next.observation.state": states[1:],
-        "next.terminated": episode.terminated,
-        "next.truncated": episode.truncated,
+    steps = np.arange(length)
+    columns = transition_rows(episode.columns, names) | {
         "next.done": episode.terminated | episode.truncated,
         "next.success": np.full(length, bool(entry.success)),
         "idaq_task_index": np.full(length, entry.task.task_index),
@@ -128,10 +193,12 @@ def _columns(entry: ExportedEpisode, place: int, first: int, fps: int) -> dict[s
         "index": first + steps,
         "task_index": np.full(length, place),
     }
-    return {name: values.reshape(length, -1) for name, values in columns.items()}
+    return {name: rows if _is_pictures(rows) else rows.reshape(length, -1) for name, rows in columns.items()}
 
 
 def _feature(rows: Array) -> dict[str, Any]:
+    if _is_pictures(rows):
+        return {"dtype": "image", "shape": list(rows.shape[1:]), "names": ["height", "width", "channels"]}
     return {"dtype": rows.dtype.name, "shape": [rows.shape[1]], "names": None}
 
 
@@ -174,8 +241,17 @@ class _DataWriter:
 
 def _arrow(rows: Array) -> pa.Array:
     """(T, W) as lists of W numbers, or as plain numbers where W is 1: what LeRobot takes shape (1,) for."""
+    if _is_pictures(rows):
+        return pa.array([{"bytes": _png(picture), "path": None} for picture in rows], _IMAGE)
     flat = pa.array(rows.ravel())
     return flat if rows.shape[1] == 1 else pa.FixedSizeListArray.from_arrays(flat, rows.shape[1])
+
+
+def _png(picture: Array) -> bytes:
+    """(H, W, 1 or 3) bytes as PNG."""
+    written = io.BytesIO()
+    optional("PIL.Image").fromarray(picture[:, :, 0] if picture.shape[2] == 1 else picture).save(written, "PNG")
+    return written.getvalue()
 
 
 def _episode_row(entry: ExportedEpisode, first: int, file: tuple[int, int]) -> dict[str, Any]:
@@ -195,7 +271,7 @@ def _episode_row(entry: ExportedEpisode, first: int, file: tuple[int, int]) -> d
     }
 
 
-def _write_meta(folder: Path, stored: StoredDataset, counts: Counts, rows: list[dict[str, Any]]) -> None:
+def _write_meta(folder: Path, stored: StoredDataset, names: Names, rows: list[dict[str, Any]]) -> None:
     """Episodes, tasks, and what LeRobot has no place for."""
     episodes = folder / "meta/episodes" / _FILE.format(chunk_index=0, file_index=0)
     episodes.parent.mkdir(parents=True)
@@ -203,11 +279,9 @@ def _write_meta(folder: Path, stored: StoredDataset, counts: Counts, rows: list[
     pq.write_table(pa.table(columns), episodes)
     pq.write_table(_task_table([task.task_id for task in stored.tasks]), folder / "meta/tasks.parquet")
     about = {
-        "dataset_id": stored.manifest.dataset_id,
-        "content_digest": stored.manifest.content_digest,
-        "counts": to_mapping(counts),
+        **document_of(stored, "lerobot", names),
+        "counts": to_mapping(stored.manifest.counts),
         "splits": stored.manifest.splits,
-        "tasks": [to_mapping(task) for task in stored.tasks],
     }
     write_json(folder / "meta/idaq.json", about)
 

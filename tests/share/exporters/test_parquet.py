@@ -9,11 +9,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from idaq.core.errors import DatasetExistsError
-from idaq.format.documents import Counts
 from idaq.format.reader import open_stored
-from idaq.share.parquet import export_parquet
+from idaq.format.writer import write_dataset
+from idaq.share.exporters.parquet import export_parquet
 from tests.format.made import PLANS
-from tests.share.tagged import COLUMNS, TRANSITIONS, assert_tagged
+from tests.share.everything import source_of, transitions_of
+from tests.share.tagged import COLUMNS, assert_tagged
 
 
 @pytest.fixture(scope="module")
@@ -45,13 +46,13 @@ def test_the_file_says_where_it_came_from(made: Path, table: pa.Table) -> None:
 
 def test_row_groups_hold_whole_episodes_and_no_more_than_asked(made: Path, tmp_path: Path) -> None:
     seen: list[int] = []
-    counts = export_parquet(open_stored(made), tmp_path / "all.parquet", rows_per_group=20, progress=seen.append)
+    notes = export_parquet(open_stored(made), tmp_path / "all.parquet", rows_per_group=20, progress=seen.append)
     file = pq.ParquetFile(tmp_path / "all.parquet")
     groups = [file.read_row_group(n)["episode"].to_pylist() for n in range(file.num_row_groups)]
     assert [sorted(set(group)) for group in groups] == [[0, 1], [2, 3], [4], [5], [6, 7]]
     assert [len(group) for group in groups] == [8, 19, 2, 33, 13]
     assert_tagged({"step": file.read()["step"].to_pylist()}, ("step",))
-    assert counts == Counts(tasks=3, episodes=len(PLANS), steps=TRANSITIONS)
+    assert not len(notes)
     assert seen == [1] * len(PLANS)
 
 
@@ -73,7 +74,25 @@ def test_a_stopped_export_leaves_nothing(made: Path, tmp_path: Path) -> None:
 
 
 def test_observations_of_any_shape_become_flat_lists() -> None:
-    from idaq.share.parquet import vectors
+    from idaq.share.exporters.parquet import vectors
 
     matrix = np.arange(12, dtype=np.float32).reshape(2, 3, 2)
     assert vectors(matrix).to_pylist() == [[0, 1, 2, 3, 4, 5], [6, 7, 8, 9, 10, 11]]
+
+
+def test_every_column_is_there_and_a_name_that_is_taken_is_told(tmp_path: Path) -> None:
+    stored = open_stored(write_dataset(source_of("dict"), tmp_path, "# everything\n"))
+    notes = list(export_parquet(stored, tmp_path / "all.parquet"))
+    table, expected = pq.read_table(tmp_path / "all.parquet"), transitions_of("dict")
+    assert notes == [
+        f"{n}: the column is written as {n}_: {n} means something else there" for n in ("step", "task_index")
+    ]
+    for name, rows in expected.items():
+        here = name.replace("next/", "next_").replace("observations", "observation")
+        here = {"actions": "action", "rewards": "reward", "terminations": "terminated"}.get(here, here)
+        here = "truncated" if here == "truncations" else here
+        here = f"{here}_" if here.removeprefix("next_") in ("step", "task_index") else here
+        found = np.array(table[here].to_pylist()).reshape(rows.shape)
+        np.testing.assert_array_equal(found.astype(rows.dtype), rows, err_msg=name)
+    assert table["history"].to_pylist()[-1] is None
+    assert table["policy_step"].to_pylist()[0] == 0

@@ -14,7 +14,10 @@ T transitions, D observation and A action numbers. Two forms of a row, because r
 
 That layout has no place for tasks, seeds and how an episode ended (its readers take every last row for terminal, so a
 time limit stops bootstrapping). They stand beside it: `episodes.jsonl`, a line a file, with `terminated` and
-`truncated` of the last row (all others are false), and `dataset.json` with D, A, the tasks and what S means.
+`truncated` of the last row (all others are false) and its place in a learning history, and `dataset.json` with D, A,
+the tasks, the columns and their dtypes, and what S means. Of a Dict the leaves stand in s one after the other, in
+order. Extra columns have no place at all, nor has a terminal or time-out before the last row: both are left out, and
+noted.
 """
 
 from pathlib import Path
@@ -22,22 +25,23 @@ from typing import Literal
 
 import numpy as np
 
-from idaq.core.config import canonical_json, to_mapping
+from idaq.core.config import canonical_json
 from idaq.core.errors import DatasetError
 from idaq.core.files import write_json, write_text
-from idaq.core.types import Advance, Array, Episode, ignore_progress
+from idaq.core.notes import Notes
+from idaq.core.types import ACTIONS, Advance, Array, Episode, ignore_progress, is_observation, leaves_of
 from idaq.format.boxes import count_changed
-from idaq.format.documents import Counts
-from idaq.format.layout import row_width
+from idaq.format.layout import is_extra, row_width
 from idaq.format.reader import StoredDataset
-from idaq.share.exporting import count, each_episode, new_folder
+from idaq.share.exporting import document_of, each_episode, new_folder
 
 RowForm = Literal["flat", "objects"]
+_AMID = "terminals and time-outs before an episode's last row are left out: this layout has one of each file alone"
 
 
 def export_focal_npy(
     stored: StoredDataset, target: Path, *, rows: RowForm = "flat", progress: Advance = ignore_progress
-) -> Counts:
+) -> Notes:
     """Write the folder `target` atomically; `progress` counts episodes. One episode is in memory at a time.
 
     Flat rows have the dtype that holds all four columns (float32 observations and float64 rewards: float64); objects
@@ -47,7 +51,7 @@ def export_focal_npy(
     recipe = [behaviour.name for behaviour in stored.manifest.recipe.behaviours]
     behaviours = list(dict.fromkeys([*recipe, *stored.episodes.behaviour.tolist()]))
     written: dict[tuple[int, str], int] = {}
-    facts, lines = [], []
+    notes, lines = _left_out(stored), list[str]()
     with new_folder(target) as folder:
         for entry in each_episode(stored, progress):
             cell = (entry.task.task_index, entry.behaviour)
@@ -57,45 +61,54 @@ def export_focal_npy(
             (folder / path).parent.mkdir(exist_ok=True)
             content = _flat(entry.episode) if rows == "flat" else _objects(entry.episode)
             np.save(folder / path, content, allow_pickle=rows == "objects")
-            facts.append(entry.facts)
+            before_last = [entry.episode.terminated[:-1], entry.episode.truncated[:-1]]
+            notes.add(entry.task.task_id, _AMID, int(np.sum(before_last)))
             lines.append(canonical_json({"path": path, **entry.facts}) + "\n")
         write_text(folder / "episodes.jsonl", "".join(lines))
         write_json(folder / "dataset.json", _about(stored, rows, behaviours))
-    return count(facts)
+    return notes
+
+
+def _left_out(stored: StoredDataset) -> Notes:
+    """Extra columns."""
+    notes, steps = Notes(), stored.manifest.counts.steps
+    for name in filter(is_extra, stored.manifest.columns):
+        notes.add(name, "rows of the column are left out: this layout has s, a, r and s' alone", steps)
+    return notes
 
 
 def _about(stored: StoredDataset, rows: RowForm, behaviours: list[str]) -> dict[str, object]:
     columns = stored.manifest.columns
     return {
-        "dataset_id": stored.manifest.dataset_id,
-        "content_digest": stored.manifest.content_digest,
+        **document_of(stored, "focal-npy"),
         "rows": rows,
-        "observation_numbers": row_width(columns["observations"]),
-        "action_numbers": row_width(columns["actions"]),
+        "observation_numbers": sum(row_width(column) for name, column in columns.items() if is_observation(name)),
+        "action_numbers": row_width(columns[ACTIONS]),
         "steps": dict(enumerate(behaviours)),
         "splits": stored.manifest.splits,
-        "tasks": [to_mapping(task) for task in stored.tasks],
     }
 
 
 def _parts(episode: Episode) -> list[Array]:
     """s (T, D), a (T, A), r (T, 1), s' (T, D)."""
     length = len(episode)
-    states = episode.observations.reshape(length + 1, -1)
+    leaves = [leaf.reshape(length + 1, -1) for leaf in leaves_of(episode.observations).values()]
+    states = _joined(leaves)
     return [states[:-1], episode.actions.reshape(length, -1), episode.rewards[:, None], states[1:]]
 
 
 def _flat(episode: Episode) -> Array:
     """One array of all columns. Raises DatasetError where its dtype does not hold an integer of theirs."""
-    parts = _parts(episode)
+    return _joined(_parts(episode))
+
+
+def _joined(parts: list[Array]) -> Array:
+    """(T, W) arrays side by side. Raises DatasetError where the common dtype does not hold an integer of theirs."""
     rows = np.concatenate(parts, axis=1)
     ends = np.cumsum([part.shape[1] for part in parts])
     for part, end in zip(parts, ends.tolist(), strict=True):
-        if (
-            part.dtype.kind in "iu"
-            and rows.dtype.kind == "f"
-            and count_changed(part, rows[:, end - part.shape[1] : end])
-        ):
+        counted = part.dtype.kind in "iu" and rows.dtype.kind == "f"
+        if counted and count_changed(part, rows[:, end - part.shape[1] : end]):
             said = f"one array of {rows.dtype} does not hold all numbers of {part.dtype} that the dataset has"
             raise DatasetError(said, hint="--to focal-npy-objects keeps each column's own dtype")
     return rows

@@ -9,15 +9,16 @@ Those that ship are declared here and imported when they write, so that names, e
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from idaq.core.errors import ShareError, UsageError, unknown_name
+from idaq.core.notes import Notes
 from idaq.core.outside import raised_as
 from idaq.core.registry import Registry, accept_like, load_built_in
-from idaq.core.types import Advance, ShowProgress, show_nothing
+from idaq.core.types import REWARDS, Advance, ShowProgress, show_nothing
 
 if TYPE_CHECKING:
     from idaq.format.documents import Counts
@@ -47,9 +48,10 @@ class Exporter(Protocol):
         """Whether OUT may be a URL."""
         ...
 
-    def write(self, stored: "StoredDataset", out: str, progress: Advance) -> None:
+    def write(self, stored: "StoredDataset", out: str, progress: Advance) -> Iterable[str] | None:
         """Write every transition to `out`, which appears whole or not at all. `progress` counts episodes.
 
+        Returns a note for each kind of thing that `out` does not hold, or holds otherwise; none if all is there.
         Raises DatasetExistsError if `out` exists: an export overwrites nothing.
         """
         ...
@@ -66,19 +68,26 @@ class BuiltInExporter:
     takes_urls: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
 
-    def write(self, stored: "StoredDataset", out: str, progress: Advance) -> None:
+    def write(self, stored: "StoredDataset", out: str, progress: Advance) -> Iterable[str]:
         """As `Exporter.write`."""
         write = load_built_in(self.function)
-        write(stored, out if self.takes_urls else Path(out), progress=progress, **self.options)
+        found = write(stored, out if self.takes_urls else Path(out), progress=progress, **self.options)
+        return found if isinstance(found, Notes) else ()
 
 
 BUILT_IN = {
     "npz": BuiltInExporter(
-        description="one NumPy archive, a row a transition", function="idaq.share.npz:export_npz", ending=".npz"
+        description="one NumPy archive, a row a transition",
+        function="idaq.share.exporters.npz:export_npz",
+        ending=".npz",
+    ),
+    "ogbench": BuiltInExporter(
+        description="one .npz that ogbench.load_dataset reads, T + 1 rows an episode",
+        function="idaq.share.exporters.ogbench:export_ogbench",
     ),
     "parquet": BuiltInExporter(
         description="one Parquet file, a row a transition: pandas, Polars, DuckDB",
-        function="idaq.share.parquet:export_parquet",
+        function="idaq.share.exporters.parquet:export_parquet",
         ending=".parquet",
     ),
     "zarr": BuiltInExporter(
@@ -90,25 +99,27 @@ BUILT_IN = {
     ),
     "minari-per-task": BuiltInExporter(
         description="a Minari dataset for each task, below the datasets root OUT",
-        function="idaq.share.minari_per_task:export_minari_per_task",
+        function="idaq.share.exporters.minari_per_task:export_minari_per_task",
         is_folder=True,
     ),
     "focal-npy": BuiltInExporter(
         description="goal_idx<k>/trj_*.npy of the FOCAL family, rows as plain numbers",
-        function="idaq.share.focal_npy:export_focal_npy",
+        function="idaq.share.exporters.focal_npy:export_focal_npy",
         is_folder=True,
     ),
     "focal-npy-objects": BuiltInExporter(
         description="the same with rows as objects, for loaders that unpickle",
-        function="idaq.share.focal_npy:export_focal_npy",
+        function="idaq.share.exporters.focal_npy:export_focal_npy",
         is_folder=True,
         options={"rows": "objects"},
     ),
     "lerobot": BuiltInExporter(
-        description="LeRobot v3", function="idaq.share.lerobot:export_lerobot", is_folder=True
+        description="LeRobot v3", function="idaq.share.exporters.lerobot:export_lerobot", is_folder=True
     ),
     "rlds": BuiltInExporter(
-        description="RLDS, in TensorFlow Datasets' files", function="idaq.share.rlds:export_rlds", is_folder=True
+        description="RLDS, in TensorFlow Datasets' files",
+        function="idaq.share.exporters.rlds:export_rlds",
+        is_folder=True,
     ),
 }  # fmt: skip
 EXPORTERS = Registry[Exporter]("exporter", "idaq.exporters", BUILT_IN, accept_like(Exporter))
@@ -122,6 +133,8 @@ class Exported:
     to: str
     """name of the exporter"""
     counts: "Counts"
+    notes: list[str]
+    """what of the dataset it does not hold, or holds otherwise, with counts"""
 
 
 def export(
@@ -148,8 +161,16 @@ def export(
     stored = dataset if isinstance(dataset, StoredDataset) else open_stored(find_dataset(dataset, root))
     showing = show(f"exporting {stored.manifest.dataset_id}", len(stored.episodes), "episodes")
     with raised_as(ShareError, f"exporter {name}"), showing as advance:
-        exporter.write(stored, place, advance)
-    return Exported(out=place, to=name, counts=stored.manifest.counts)
+        notes = [*_unknown_rewards(stored), *(exporter.write(stored, place, advance) or ())]
+    return Exported(out=place, to=name, counts=stored.manifest.counts, notes=notes)
+
+
+def _unknown_rewards(stored: "StoredDataset") -> Notes:
+    notes = Notes()
+    if not stored.manifest.columns[REWARDS].known:
+        said = "rewards are not known: each is written as 0, which another reader takes for one"
+        notes.add(stored.manifest.dataset_id, said, stored.manifest.counts.steps)
+    return notes
 
 
 def _name_by_ending(out: str) -> str:

@@ -23,19 +23,20 @@ from idaq.core.digest import little_endian
 from idaq.core.errors import DatasetError
 from idaq.core.files import write_json, write_text
 from idaq.core.ids import DatasetId, parse_id
+from idaq.core.notes import Notes
 from idaq.core.types import Advance, ignore_progress
 from idaq.format import layout
-from idaq.format.documents import Counts, TaskRecord
+from idaq.format.documents import TaskRecord
 from idaq.format.output import Output
 from idaq.format.reader import StoredDataset
 from idaq.format.writer import make_namespaces
-from idaq.share.exporting import ExportedEpisode, Facts, count, each_episode, new_folder
+from idaq.share.exporting import ExportedEpisode, Facts, each_episode, new_folder
 
 _NAMESPACE_FILE = "namespace_metadata.json"
 """Minari wants one in every namespace folder"""
 
 
-def export_minari_per_task(stored: StoredDataset, root: Path, *, progress: Advance = ignore_progress) -> Counts:
+def export_minari_per_task(stored: StoredDataset, root: Path, *, progress: Advance = ignore_progress) -> Notes:
     """Write all tasks below the datasets root `root`; they appear together, by one rename. `progress` counts episodes.
 
     One episode is in memory at a time. Raises DatasetExistsError if the folder that takes them exists, DatasetError if
@@ -43,15 +44,13 @@ def export_minari_per_task(stored: StoredDataset, root: Path, *, progress: Advan
     """
     ids = task_dataset_ids(stored)
     namespace = next(iter(ids.values())).namespace
-    facts = []
     with new_folder(root / namespace) as folder:
         write_json(folder / _NAMESPACE_FILE, {})
         for task, entries in groupby(each_episode(stored, progress), lambda entry: entry.task):
             dataset_id = ids[task.task_index]
-            written = _write_task(folder / str(dataset_id).rpartition("/")[2], dataset_id, stored, task, entries)
-            facts += written
+            _write_task(folder / str(dataset_id).rpartition("/")[2], dataset_id, stored, task, entries)
         make_namespaces(root, (root / namespace).parent)
-    return count(facts)
+    return Notes()
 
 
 def task_dataset_ids(stored: StoredDataset) -> dict[int, DatasetId]:
@@ -68,11 +67,11 @@ def task_dataset_ids(stored: StoredDataset) -> dict[int, DatasetId]:
 
 def _write_task(
     folder: Path, dataset_id: DatasetId, stored: StoredDataset, task: TaskRecord, entries: Iterable[ExportedEpisode]
-) -> list[Facts]:
-    """One dataset folder; returns the facts of its episodes."""
+) -> None:
+    """One dataset folder."""
     data = layout.data_folder(folder)
     data.mkdir(parents=True)
-    facts = []
+    facts = list[Facts]()
     with closing(Output(data / layout.HDF5)) as output:
         with h5py.File(output, "w", fs_strategy="none") as file:
             for number, entry in enumerate(entries):
@@ -82,7 +81,6 @@ def _write_task(
         output.raise_failure()
     write_text(folder / layout.CARD, f"# {dataset_id}\n\nOne task of {stored.manifest.dataset_id}.\n")
     write_json(data / layout.METADATA, _metadata(data, dataset_id, stored, task, facts))
-    return facts
 
 
 def _write_episode(file: h5py.File, number: int, entry: ExportedEpisode) -> None:
@@ -93,9 +91,10 @@ def _write_episode(file: h5py.File, number: int, entry: ExportedEpisode) -> None
         "total_steps": len(entry.episode),
         "task_id": entry.task.task_id,
         "task_index": entry.task.task_index,
-        "options/task": entry.task.task_index,
+        "options/task": layout.task_option(entry.task),
         "behaviour": entry.behaviour,
         "source_episode": entry.number,
+        **{name: entry.facts[name] for name in ("history", "policy_step") if entry.facts[name] is not None},
     }
     for name, value in attributes.items():
         group.attrs.create(name, value)
@@ -132,7 +131,8 @@ def _environment(whole: dict[str, Any], task: TaskRecord) -> dict[str, str]:
     if "env_spec" not in whole:
         return {}
     spec = json.loads(whole["env_spec"])
-    kwargs = {"task": task.task_index} if "task" in task.reset_options else {}  # else the environment takes no task
+    takes_task = "task" in task.reset_options
+    kwargs = {"task": layout.task_option(task)} if takes_task else {}
     return {"env_spec": json.dumps({**spec, "kwargs": {**spec["kwargs"], **kwargs}})}
 
 

@@ -10,8 +10,8 @@ import pytest
 from idaq.core.errors import UsageError
 from idaq.core.types import ignore_progress
 from idaq.format.reader import open_stored
+from idaq.share.exporters.rlds import example_of, export_rlds
 from idaq.share.exporting import each_episode
-from idaq.share.rlds import example_of, export_rlds
 from tests.format.made import PLANS, entries_of
 from tests.share.tagged import assert_tagged
 
