@@ -124,11 +124,11 @@ def _import(export: _Export, episodes: Iterator[tuple[Facts, Mapping[str, Array]
     )
     tasks, digests = {task.index: task for task in result.tasks}, list[str]()
     for number, (facts, columns) in enumerate(episodes):
-        entry = _entry(export, number, facts, columns)
-        if facts["task_index"] not in tasks:
+        entry, index = _entry(export, number, facts, columns), int(str(facts["task_index"]))
+        if index not in tasks:
             raise CorruptDatasetError(f"{export.where}: episode {number} is of a task that it does not have")
-        tasks[facts["task_index"]].episodes.append(entry)
-        digests.append(episode_digest(entry.episode, task_index=int(facts["task_index"]), seed=entry.seed))
+        tasks[index].episodes.append(entry)
+        digests.append(episode_digest(entry.episode, task_index=index, seed=entry.seed))
     _tell(export, dataset_digest(digests), result)
     return result
 
@@ -266,7 +266,9 @@ def _read_lerobot(folder: Path) -> Import:
 
 
 def _edges(episode: Array) -> list[tuple[int, int]]:
-    """First and one past the last row of each episode."""
+    """First and one past the last row of each episode. Raises ValueError where its rows do not lie together."""
+    if (np.diff(episode) < 0).any():
+        raise ValueError("episodes are not in order")
     ends = [*(np.flatnonzero(np.diff(episode)) + 1).tolist(), len(episode)] if len(episode) else []
     return list(zip([0, *ends[:-1]], ends, strict=True)) if ends else []
 
