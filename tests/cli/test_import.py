@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.cli.conftest import Idaq
-from tests.share.test_import_minari import episode, made
+from tests.share.importers.test_minari import episode, made
 from tests.share.test_sources import archive
 
 pytestmark = pytest.mark.usefixtures("in_world")

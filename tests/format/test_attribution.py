@@ -28,7 +28,7 @@ from idaq.format.zarr.reader import open_zarr
 from idaq.format.zarr.transfer import export_zarr
 from idaq.hub.lookup import open_remote
 from idaq.hub.push import push
-from idaq.share.import_minari import read_minari
+from idaq.share.importers.minari import read_minari
 from tests.format.made import made_source
 from tests.format.sealing import alter_document, alter_metadata, reseal
 from tests.recipes import small_recipe

@@ -8,7 +8,7 @@ import pytest
 from idaq.core.errors import CorruptDatasetError, DatasetError, DatasetNotFoundError
 from idaq.core.types import Array
 from idaq.format.importing import Import, unify
-from idaq.share.import_focal import read_focal
+from idaq.share.importers.focal import read_focal
 
 
 def walk(length: int = 5, seed: int = 0, size: int = 2) -> Array:
@@ -141,14 +141,14 @@ def test_a_folder_of_other_things_says_what_to_name(tmp_path: Path) -> None:
         assert hint in str(caught.value.hint)
 
 
-def test_integers_in_folders_become_floats_where_they_must(tmp_path: Path) -> None:
+def test_integers_in_folders_stay_whole_where_they_can(tmp_path: Path) -> None:
     rows = np.arange(6)[:, None] + np.array([0, 1, 50, 60, 70, 80, 1, 2])
     imported = read_focal(save(tmp_path, rows))
     unify(imported)
     (entry,) = imported.tasks[0].episodes
     assert [getattr(entry.episode, name).dtype.kind for name in ("observations", "actions", "rewards")] == [
         "i",
-        "f",
+        "i",
         "f",
     ]
     assert entry.episode.rewards.tolist() == [80, 81, 82, 83, 84, 85]

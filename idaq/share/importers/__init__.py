@@ -11,6 +11,7 @@ An importer says itself which sources are its own. Those that ship are imported 
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -61,52 +62,82 @@ class BuiltInImporter:
     read: Callable[[str, ReadOptions], "Import"]
 
 
-def _read_npz(source: str, _options: ReadOptions) -> "Import":
-    from idaq.share.import_arrays import read_npz
+def _file_reader(module: str, function: str) -> Callable[[str, ReadOptions], "Import"]:
+    """Reads a source that is a file, by a function of this package, which is imported when it reads."""
 
-    return read_npz(_file(source))
+    def read(source: str, _options: ReadOptions) -> "Import":
+        return getattr(import_module(f"{__name__}.{module}"), function)(_file(source))
+
+    return read
 
 
-def _read_d4rl(source: str, _options: ReadOptions) -> "Import":
-    from idaq.share.import_arrays import read_d4rl
+def _folder_reader(module: str, function: str) -> Callable[[str, ReadOptions], "Import"]:
+    """Reads a source that is a folder, likewise."""
 
-    return read_d4rl(_file(source))
+    def read(source: str, _options: ReadOptions) -> "Import":
+        return getattr(import_module(f"{__name__}.{module}"), function)(_folder(source))
+
+    return read
+
+
+def _asking(module: str, function: str, *endings: str) -> Callable[[str], bool]:
+    """Whether a source has one of the endings and a function of this package says that it is laid out so."""
+
+    def accepts(source: str) -> bool:
+        path = _path(source)
+        if not path.exists() or (endings and not (path.suffix in endings and path.is_file())):
+            return False  # a pipe would be waited for
+        return bool(getattr(import_module(f"{__name__}.{module}"), function)(path))
+
+    return accepts
 
 
 def _read_focal(source: str, options: ReadOptions) -> "Import":
-    from idaq.share.import_focal import read_focal
+    from idaq.share.importers.focal import read_focal
 
-    folder = _path(source)
-    if not folder.is_dir():
-        raise UsageError(f"there is no folder {folder}")
-    return read_focal(folder, options.allow_pickle)
+    return read_focal(_folder(source), options.allow_pickle)
+
+
+def _read_export(source: str, options: ReadOptions) -> "Import":
+    from idaq.share.importers.own import read_own
+
+    return read_own(_path(source), options.allow_pickle)
 
 
 def _read_minari(source: str, options: ReadOptions) -> "Import":
     from idaq.format.store import find_dataset
-    from idaq.share.import_minari import read_minari
+    from idaq.share.importers.minari import read_minari
 
     return read_minari(find_dataset(source.removeprefix(MINARI), options.root).resolve())
 
 
-def _read_recording(source: str, _options: ReadOptions) -> "Import":
-    from idaq.share.import_recording import read_recording
+def _read_pickle(source: str, options: ReadOptions) -> "Import":
+    from idaq.share.importers.paths import import_paths
+    from idaq.share.importers.pickled import read_pickle
+    from idaq.share.importers.replay_buffer import import_replay_buffer, is_replay_buffer
 
-    return read_recording(_path(source))
+    path = _file(source)
+    value = read_pickle(path, options.allow_pickle)
+    return import_replay_buffer(value, path) if is_replay_buffer(value) else import_paths(value, path)
+
+
+def _read_zarr_buffer(source: str, _options: ReadOptions) -> "Import":
+    from idaq.share.importers.zarr_buffer import read_zarr_buffer
+
+    return read_zarr_buffer(_path(source))
 
 
 def _has_ending(*endings: str) -> Callable[[str], bool]:
     return lambda source: _path(source).suffix in endings and not _path(source).is_dir()
 
 
+def _no_other(ending: Callable[[str], bool], *names: str) -> Callable[[str], bool]:
+    """Whether a source has an ending and is of none of the named importers, which know their own by its members."""
+    return lambda source: ending(source) and not any(BUILT_IN[name].accepts(source) for name in names)
+
+
 def _holds_goals(source: str) -> bool:
     return any(path.is_dir() for path in _path(source).glob("goal_idx*"))
-
-
-def _is_recording(source: str) -> bool:
-    from idaq.share.import_recording import is_recording
-
-    return is_recording(_path(source))
 
 
 def _path(source: str) -> Path:
@@ -121,6 +152,14 @@ def _file(source: str) -> Path:
     return path
 
 
+def _folder(source: str) -> Path:
+    """A source that is a folder. Raises UsageError."""
+    path = _path(source)
+    if not path.is_dir():
+        raise UsageError(f"there is no folder {path}")
+    return path
+
+
 MINARI, ZARR = "minari:", ".zarr"
 BUILT_IN = {
     "minari": BuiltInImporter(
@@ -128,17 +167,70 @@ BUILT_IN = {
         accepts=lambda source: source.startswith(MINARI),
         read=_read_minari,
     ),
+    "export": BuiltInImporter(
+        description="what idaq dataset export wrote: .npz, .parquet, a folder for LeRobot or of goals",
+        accepts=_asking("own", "is_own"),
+        read=_read_export,
+    ),
     "focal-npy": BuiltInImporter(
-        description="a folder of goal_idx<k>/trj_*.npy, of the FOCAL family", accepts=_holds_goals, read=_read_focal
+        description="a folder of goal_idx<k>/trj_*.npy or task_step*.npz, of the FOCAL family",
+        accepts=_holds_goals,
+        read=_read_focal,
     ),
     "recording": BuiltInImporter(
-        description="a folder of idaq record: one task", accepts=_is_recording, read=_read_recording
+        description="a folder of idaq record: one task",
+        accepts=_asking("recording", "is_recording"),
+        read=_folder_reader("recording", "read_recording"),
     ),
-    "d4rl": BuiltInImporter(
-        description=".hdf5 or .h5, laid out as D4RL does", accepts=_has_ending(".hdf5", ".h5"), read=_read_d4rl
+    "lerobot": BuiltInImporter(
+        description="a folder of LeRobot, v3.0 or v2.1, without its videos",
+        accepts=_asking("lerobot", "is_lerobot"),
+        read=_folder_reader("lerobot", "read_lerobot"),
+    ),
+    "rlds": BuiltInImporter(
+        description="a folder of RLDS episodes, as TensorFlow Datasets writes them",
+        accepts=_asking("rlds", "is_rlds"),
+        read=_folder_reader("rlds", "read_rlds"),
+    ),
+    "zarr-buffer": BuiltInImporter(
+        description="a .zarr or .zarr.zip with meta/episode_ends, as diffusion policy stores demonstrations",
+        accepts=_asking("zarr_buffer", "is_zarr_buffer"),
+        read=_read_zarr_buffer,
+    ),
+    "imitation": BuiltInImporter(
+        description=".npz of the imitation library: obs, acts, terminal, indices",
+        accepts=_asking("imitation", "is_imitation", ".npz"),
+        read=_file_reader("imitation", "read_imitation"),
+    ),
+    "stable-baselines": BuiltInImporter(
+        description=".npz of Stable-Baselines' experts: obs, actions, episode_starts",
+        accepts=_asking("imitation", "is_stable_baselines", ".npz"),
+        read=_file_reader("imitation", "read_stable_baselines"),
+    ),
+    "ogbench": BuiltInImporter(
+        description=".npz of OGBench, T + 1 rows a trajectory, with rewards or without",
+        accepts=_asking("ogbench", "is_ogbench", ".npz"),
+        read=_file_reader("ogbench", "read_ogbench"),
     ),
     "npz": BuiltInImporter(
-        description=".npz, laid out as idaq dataset export does", accepts=_has_ending(".npz"), read=_read_npz
+        description=".npz, a row a transition, laid out as idaq dataset export does",
+        accepts=_no_other(_has_ending(".npz"), "imitation", "stable-baselines", "ogbench"),
+        read=_file_reader("transitions", "read_npz"),
+    ),
+    "demos": BuiltInImporter(
+        description=".hdf5 or .h5 with a group a demonstration: robomimic, LIBERO, ManiSkill",
+        accepts=_asking("demos", "is_demos", ".hdf5", ".h5"),
+        read=_file_reader("demos", "read_demos"),
+    ),
+    "d4rl": BuiltInImporter(
+        description=".hdf5 or .h5, a row a transition, laid out as D4RL does",
+        accepts=_no_other(_has_ending(".hdf5", ".h5"), "demos"),
+        read=_file_reader("transitions", "read_d4rl"),
+    ),
+    "pickle": BuiltInImporter(
+        description=".pkl or .pickle with --allow-pickle: Stable-Baselines3 buffers, DAPG and other lists of paths",
+        accepts=_has_ending(".pkl", ".pickle"),
+        read=_read_pickle,
     ),
 }
 IMPORTERS = Registry[Importer]("importer", "idaq.importers", BUILT_IN, accept_like(Importer))
@@ -155,12 +247,9 @@ def importer_of(source: str, name: str | None = None) -> Importer:
         importer = IMPORTERS.get(known)
         if importer.accepts(source):
             return importer
-    hint = "minari:<id>, a folder of goal_idx<k> or of idaq record, .hdf5 or .npz; or --from NAME"
-    if _path(source).is_dir():
-        from idaq.share.import_layouts import folder_hint
+    from idaq.share.importers.described import nothing_known
 
-        hint = folder_hint(_path(source)) or hint
-    raise UsageError(f"{source} is nothing that can be imported", hint=hint)
+    raise nothing_known(source, _path(source))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,7 +310,7 @@ def import_dataset(
     from idaq.share.sources import read_sources
 
     texts, base = [str(source) for source in sources], datasets_root(root)
-    if importer is None and any(text.rstrip("/").endswith(ZARR) for text in texts):
+    if importer is None and any(map(_is_idaq_zarr, texts)):
         whose = (authors, license, citation, source)
         stated = (new_id, family, env, splits, test_tasks, description, *whose, tasks, params, compress)
         if len(texts) > 1 or any(stated):
@@ -254,6 +343,11 @@ def import_dataset(
         refuse_notes(made.notes)
     episodes = sum(len(task.episodes) for task in read.tasks)
     return _imported(write_source(made, episodes, base, show), made.notes)
+
+
+def _is_idaq_zarr(source: str) -> bool:
+    """Whether a folder or URL is a dataset in our Zarr form, and no replay buffer."""
+    return source.rstrip("/").endswith(ZARR) and not BUILT_IN["zarr-buffer"].accepts(source)
 
 
 def _import_zarr(url: str, root: Path, show: ShowProgress) -> Path:

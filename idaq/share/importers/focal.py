@@ -1,9 +1,12 @@
 """The folders that FOCAL and its descendants read: `goal_idx<k>/trj_evalsample<n>_step<S>.npy`, one episode a file.
 
 A file holds rows [s, a, r, s']: a plain array (T, 2 D + A + 1), or an object array of rows, which only pickle can
-store and which may have a fifth entry, done. Episodes end by time limit; nothing else in the files is a terminal.
+store and which may have a fifth entry, done. `trj_eval<n>_step<S>.npy` is the policy's mean; `task_step<S>.npz` holds
+all episodes of a goal: obs, actions, rewards, ep_lengths and last_next_obs, s_T of each. Episodes end by time limit;
+nothing else in the files is a terminal.
 """
 
+import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,26 +15,30 @@ from typing import Any
 
 import numpy as np
 
-from idaq.core.checks import as_flags, check_finite, check_numbers
+from idaq.core.checks import as_column, as_flags, as_indices, check_finite, check_numbers
 from idaq.core.errors import CorruptDatasetError, DatasetError, DatasetNotFoundError
 from idaq.core.files import read_json
 from idaq.core.notes import Notes
-from idaq.core.types import Array
+from idaq.core.types import OBSERVATIONS, Array
 from idaq.format.importing import Import, ImportedEpisode, ImportedTask, slug
-from idaq.share.import_layouts import folder_hint
+from idaq.share.importers.described import folder_hint
+from idaq.share.importers.members import read_archive
+from idaq.share.importers.pickled import read_objects
 from idaq.share.rows import Rows, episodes_of_rows, same_rows
 
 _FOLDER = re.compile(r"goal_idx(\d{1,6})")
 _DESCRIPTION = "dataset.json"
 _FOLDER_HINT = "the folder that holds them is meant"
-_FILE = re.compile(r"trj_evalsample(\d{1,18})_step(\d{1,18})\.npy")
+_FILE = re.compile(r"trj_eval(sample|)(\d{1,18})_step(\d{1,18})\.npy")
+_DENSE = re.compile(r"task_step(\d{1,18})\.npz")
+_DENSE_MEMBERS = ("obs", "actions", "rewards", "ep_lengths", "last_next_obs")
 
 
 @dataclass(frozen=True, kw_only=True)
 class _File:
     path: Path
-    step: int
-    """of training, which names the behaviour"""
+    behaviour: str
+    """named by the step of training"""
     array: Array
 
 
@@ -51,22 +58,22 @@ def read_focal(folder: Path, allow_pickle: bool = False) -> Import:
     if missing:
         notes.add(where, f"goal folders that are missing: {_few(missing)}", len(missing))
     files = {index: _files(path, allow_pickle, notes) for index, path in found.items()}
-    every = [file for of_goal in files.values() for file in of_goal]
-    size = _observation_size(every, _stated_size(folder))
+    size = _observation_size([file for of_goal in files.values() for file in of_goal], _stated_size(folder))
     first: tuple[Path, list[int]] | None = None
     for index, of_goal in files.items():
         task = ImportedTask(name=slug(f"{folder.resolve().name[:40]}.goal-{index}"), index=index, episodes=[])
-        for file in of_goal:
-            rows = _rows(file, size, notes, where)
-            sizes = [rows.observations.shape[1], rows.actions.shape[1]]
-            first = first or (file.path, sizes)
+        dense = [(path, behaviour, _dense(path)) for path, behaviour in _dense_files(found[index])]
+        each = ((file.path, file.behaviour, _rows(file, size, notes, where)) for file in of_goal)
+        for path, behaviour, rows in itertools.chain(dense, each):
+            sizes = [rows.observations[OBSERVATIONS].shape[1], rows.actions.shape[1]]
+            first = first or (path, sizes)
             if sizes != first[1]:
-                said = f"{file.path} has observations and actions of {sizes} numbers, {first[0]} of {first[1]}"
+                said = f"{path} has observations and actions of {sizes} numbers, {first[0]} of {first[1]}"
                 raise CorruptDatasetError(said)
-            cut = episodes_of_rows(rows, notes, str(file.path.relative_to(folder)))
+            cut = episodes_of_rows(rows, notes, str(path.relative_to(folder)))
             limited = int(rows.truncated.sum())
             notes.add(where, "episodes end by a time limit, as this layout means but no file says", limited)
-            task.episodes += [ImportedEpisode(episode=e, behaviour=f"step-{file.step}") for e in cut]
+            task.episodes += [ImportedEpisode(episode=episode, behaviour=behaviour) for episode in cut]
         result.tasks.append(task)
     return result
 
@@ -86,33 +93,55 @@ def _goal_folders(folder: Path) -> dict[int, Path]:
 
 
 def _files(folder: Path, allow_pickle: bool, notes: Notes) -> list[_File]:
-    """Files by training step and sample number, checked for what they are."""
+    """Files by training step and sample number, those of the policy's mean first, checked for what they are."""
     named = [(path, m) for path in folder.iterdir() if (m := _FILE.fullmatch(path.name))]
-    others = sorted(path.name for path in folder.iterdir() if not _FILE.fullmatch(path.name))
+    others = sorted(p.name for p in folder.iterdir() if not _FILE.fullmatch(p.name) and not _DENSE.fullmatch(p.name))
     notes.add(folder.parent.name, f"files of another name are left out, such as {others[:1]}", len(others))
-    ordered = sorted(named, key=lambda entry: (int(entry[1][2]), int(entry[1][1])))
-    return [_File(path=path, step=int(m[2]), array=_load(path, allow_pickle)) for path, m in ordered]
+    ordered = sorted(named, key=lambda entry: (int(entry[1][3]), entry[1][1], int(entry[1][2])))
+    behaviour = {"sample": "step-{}", "": "step-{}-mean"}
+    return [
+        _File(path=path, behaviour=behaviour[m[1]].format(int(m[3])), array=_load(path, allow_pickle))
+        for path, m in ordered
+    ]
 
 
 def _load(path: Path, allow_pickle: bool) -> Array:
-    try:
-        with path.open("rb") as file:
-            if file.read(6) != b"\x93NUMPY":  # NumPy would take anything else for a pickle
-                raise ValueError("it does not begin as one")
-        array = np.load(path, allow_pickle=allow_pickle)
-    except Exception as error:  # what is damaged, and what a pickle runs, leads to errors of any kind
-        if "allow_pickle" in str(error):
-            raise DatasetError(
-                f"{path} is a pickle, which can run any code when it is opened",
-                hint="--allow-pickle, if you trust whoever made it",
-            ) from None
-        raise CorruptDatasetError(f"{path} is no NumPy array: {error}") from None
-    if not isinstance(array, np.ndarray) or not array.ndim or not len(array):
+    array = read_objects(path, allow_pickle)
+    if not array.ndim or not len(array):
         raise CorruptDatasetError(f"{path} holds no rows [s, a, r, s']")
     if array.dtype != object:
         array = check_numbers("the array", array, str(path))
         check_finite("the array", array, str(path))
     return array
+
+
+def _dense_files(folder: Path) -> list[tuple[Path, str]]:
+    """Files of all episodes of a goal, by training step, and their behaviours."""
+    named = [(path, m) for path in folder.iterdir() if (m := _DENSE.fullmatch(path.name))]
+    return [(path, f"step-{int(m[1])}") for path, m in sorted(named, key=lambda entry: int(entry[1][1]))]
+
+
+def _dense(path: Path) -> Rows:
+    """Episodes one after the other, of which only s_T stands apart. Raises CorruptDatasetError."""
+    members = read_archive(path)
+    obs, actions, rewards, lengths, tails = (members.array(name) for name in _DENSE_MEMBERS)
+    ends = np.cumsum(as_indices("ep_lengths", lengths, str(path)))
+    whole = len(ends) and (np.diff(ends, prepend=0) > 0).all() and ends[-1] == len(obs)
+    if not whole or tails.shape != (len(ends), *obs.shape[1:]) or obs.ndim != 2 or actions.ndim != 2:
+        said = f"ep_lengths, which add up to {ends[-1:]}, do not divide {len(obs)} rows, or last_next_obs {tails.shape}"
+        raise CorruptDatasetError(f"{path}: {said} are not one for each")
+    following = np.concatenate([obs[1:], obs[:1]]).astype(np.result_type(obs, tails))
+    following[ends - 1] = tails
+    truncated = np.zeros(len(obs), bool)
+    truncated[ends - 1] = True
+    return Rows(
+        observations={OBSERVATIONS: obs},
+        next_observations={OBSERVATIONS: following},
+        actions=actions,
+        rewards=as_column("rewards", rewards, str(path)),
+        terminated=np.zeros(len(obs), bool),
+        truncated=truncated,
+    )
 
 
 def _is_objects(file: _File) -> bool:
@@ -177,7 +206,12 @@ def _rows(file: _File, size: int, notes: Notes, where: str) -> Rows:
     truncated = np.zeros(len(r), bool)
     truncated[-1:] = ~terminated[-1:]
     return Rows(
-        observations=s, actions=a, rewards=r, next_observations=following, terminated=terminated, truncated=truncated
+        observations={OBSERVATIONS: s},
+        next_observations={OBSERVATIONS: following},
+        actions=a,
+        rewards=r,
+        terminated=terminated,
+        truncated=truncated,
     )
 
 

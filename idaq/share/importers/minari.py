@@ -1,5 +1,6 @@
 """A Minari dataset of any maker as one task, or as those that its episodes name."""
 
+import itertools
 import json
 import math
 from pathlib import Path
@@ -17,7 +18,6 @@ from idaq.format.guarded import require_readable
 from idaq.format.importing import Import, ImportedEpisode, ImportedTask, slug
 from idaq.format.minari_reader import PlainMinariDataset, read_plain_minari
 from idaq.format.reader import read_metadata
-from idaq.share.rows import Rows, episodes_of_rows
 
 _READ = {"id", "seed", "total_steps", "task_index"}
 """attributes of an episode that something is made of, or that say nothing new"""
@@ -26,7 +26,7 @@ _READ = {"id", "seed", "total_steps", "task_index"}
 def read_minari(path: Path) -> Import:
     """One task, or one for each `task_index` where every episode has that attribute.
 
-    Dict observations are flattened as Gymnasium flattens them. An episode that continues after its end is split.
+    Columns are those of the leaves of its spaces, and its infos. An episode that continues after its end is split.
     """
     hdf5 = layout.data_folder(path) / layout.HDF5
     if hdf5.exists():  # Minari has other forms too
@@ -61,6 +61,7 @@ def read_minari(path: Path) -> Import:
         env_spec_json=spec if isinstance(spec, str) else None,
         authors=_authors(metadata.get("author")),
         license=next((_line(metadata[key]) for key in ("license", "licence") if _line(metadata.get(key))), None),
+        source=_line(metadata.get("code_permalink")) or None,
         notes=notes,
     )
 
@@ -91,18 +92,16 @@ def _tasks(foreign: PlainMinariDataset, notes: Notes) -> list[tuple[int | None, 
 
 def _episodes(foreign: PlainMinariDataset, number: int, notes: Notes) -> list[Episode]:
     episode = get_episode(foreign.columns, number, int(foreign.episodes.length[number]))
-    if not (episode.terminated[:-1] | episode.truncated[:-1]).any():
+    ends = episode.terminated | episode.truncated
+    if not ends[:-1].any():
         return [episode]
-    rows = Rows(
-        observations=episode.observations[:-1],
-        actions=episode.actions,
-        rewards=episode.rewards,
-        next_observations=episode.observations[1:],
-        terminated=episode.terminated,
-        truncated=episode.truncated,
-    )
+    ends[-1] = True
+    edges, length = [0, *(np.flatnonzero(ends) + 1).tolist()], len(episode)
     notes.add(foreign.dataset_id, "episodes that go on after an end are cut there into several", 1)
-    return episodes_of_rows(rows, notes, foreign.dataset_id)
+    return [
+        Episode.from_columns({n: column[first : end + len(column) - length] for n, column in episode.columns.items()})
+        for first, end in itertools.pairwise(edges)
+    ]
 
 
 def _reference(spec: str, path: Path, notes: Notes, where: str) -> EnvReference:

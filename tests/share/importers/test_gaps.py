@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.share.test_import_arrays import STEPS, as_npz, observed
+from tests.share.importers.test_transitions import STEPS, as_npz, observed
 
 
 def test_a_task_that_comes_back_is_never_joined_over_the_gap(tmp_path: Path) -> None:

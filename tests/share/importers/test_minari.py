@@ -16,7 +16,7 @@ from idaq.format.importing import Import, dataset_source
 from idaq.format.verify import verify
 from idaq.format.writer import write_dataset
 from idaq.loader import Dataset, open_dataset
-from idaq.share.import_minari import read_minari
+from idaq.share.importers.minari import read_minari
 
 BOX = gym.spaces.Box(-8, 8, (3,))
 ACTIONS = gym.spaces.Box(-2, 2, (2,))
@@ -161,11 +161,11 @@ def test_another_number_of_steps_than_stated_is_told(tmp_path: Path) -> None:
         ({"actions": np.full((5, 2), np.nan)}, "episode 1: actions holds NaN or infinity in row 0"),
         ({"rewards": np.full(5, 1e300)}, "episode 1: rewards of up to 1e.300 have no standard deviation"),
         ({"observations": np.zeros((5, 6), np.float32)}, r"episode 1: observations of shape .* do not have 6 rows"),
-        ({"observations": np.zeros((6, 4), np.float32)}, r"episode 1: observations and actions have \(4, 2\) numbers"),
-        ({"actions": np.zeros((5, 1), np.float32)}, r"observations and actions have \(3, 1\) numbers"),
+        ({"observations": np.zeros((6, 4), np.float32)}, r"shape \(6, 4\) do not have 6 rows of \(3,\) numbers"),
+        ({"actions": np.zeros((5, 1), np.float32)}, r"actions of shape \(5, 1\) do not have 5 rows of \(2,\) numbers"),
         ({"rewards": np.ones((5, 2))}, "episode 1: rewards must hold one number a row"),
         ({"terminations": np.full(5, 3)}, "episode 1: terminations holds 3 in row 0: flags are 0 or 1"),
-        ({"rewards": np.ones(5, complex)}, "episode 1: rewards is no array of numbers"),
+        ({"rewards": np.ones(5, complex)}, "episode 1: rewards of shape None do not have 5 rows of numbers"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_used_names_its_episode(changed: dict[str, Any], said: str, tmp_path: Path) -> None:
@@ -183,52 +183,162 @@ def test_rewards_of_any_kind_are_written_as_floats(kind: str, tmp_path: Path) ->
     dataset = opened(imported, tmp_path)
     assert dataset.episode(0).rewards.dtype == np.float32
     assert dataset.episode(0).rewards.tolist() == [0, 1, 0, 1, 1]
-    said = f"other.made-v0: 5 numbers of rewards cast from {np.dtype(kind)} to float32"
+    said = f"other/made-v0: 5 numbers of rewards cast from {np.dtype(kind)} to float32"
     assert list(imported.notes) == [said]
 
 
-def test_images_keep_their_dtype_and_bounds_as_rows(tmp_path: Path) -> None:
+def test_images_keep_their_shape_dtype_and_bounds(tmp_path: Path) -> None:
     image = gym.spaces.Box(0, 255, (4, 4, 3), np.uint8)
     pixels = np.random.default_rng(0).integers(0, 255, (6, 4, 4, 3)).astype(np.uint8)
-    imported = read_minari(made(tmp_path, episode(observations=pixels), observation=image, jpeg_encoding=False))
+    path = made(tmp_path, episode(observations=pixels), observation=image, jpeg_encoding=False)
+    imported = read_minari(path)
     dataset = opened(imported, tmp_path)
-    np.testing.assert_array_equal(dataset.episode(0).observations, pixels.reshape(6, 48))
-    assert minari.MinariDataset(dataset.path / "data").observation_space == gym.spaces.Box(0, 255, (48,), np.uint8)
-    said = "observations of shape (4, 4, 3) are written as rows of 48 numbers"
-    assert list(imported.notes) == [f"other/made-v0: {said}"]
+    np.testing.assert_array_equal(dataset.episode(0).observations, pixels)
+    np.testing.assert_array_equal(open_dataset(path).episode(0).observations, pixels)
+    assert minari.MinariDataset(dataset.path / "data").observation_space == image
+    assert list(imported.notes) == []
 
 
-def test_integers_in_a_box_of_actions_become_floats(tmp_path: Path) -> None:
+def test_images_that_minari_stored_as_jpeg_are_read_decoded_and_told(tmp_path: Path) -> None:
+    """Made by Minari itself, in a Dict, and decoded to what Minari decodes."""
+    space = gym.spaces.Dict({"image": gym.spaces.Box(0, 255, (32, 32, 3), np.uint8), "x": gym.spaces.Box(-1, 1, (1,))})
+    pixels = np.random.default_rng(0).integers(0, 255, (4, 32, 32, 3)).astype(np.uint8)
+    steps: Any = minari.data_collector.EpisodeBuffer(
+        id=0,
+        seed=3,
+        observations={"image": pixels, "x": np.zeros((4, 1), np.float32)},
+        actions=np.zeros((3, 2), np.float32),
+        rewards=np.ones(3),
+        terminations=np.array([0, 0, 1], bool),
+        truncations=np.zeros(3, bool),
+    )
+    (tmp_path / "other/made-v0/data").mkdir(parents=True)
+    storage = minari.dataset.minari_storage.MinariStorage.new(
+        tmp_path / "other/made-v0/data", observation_space=space, action_space=ACTIONS, data_format="hdf5"
+    )
+    storage.update_episodes([steps])
+    storage.update_metadata({"dataset_id": "other/made-v0", "minari_version": minari.__version__})
+    imported = read_minari(tmp_path / "other/made-v0")
+    decoded = minari.MinariDataset(tmp_path / "other/made-v0/data")[0].observations["image"]
+    found = opened(imported, tmp_path).episode(0)
+    np.testing.assert_array_equal(found.observations["image"], decoded)
+    assert (found.observations["image"] != pixels).any()
+    assert any("stored as JPEG are read decoded" in note for note in imported.notes)
+
+
+def test_whole_numbers_in_a_box_of_actions_stay_whole(tmp_path: Path) -> None:
     box = gym.spaces.Box(0, 3, (2,), np.int64)
     imported = read_minari(made(tmp_path, episode(actions=np.ones((5, 2), np.int64)), action=box))
     dataset = opened(imported, tmp_path)
-    assert dataset.episode(0).actions.dtype == np.float32
+    assert dataset.episode(0).actions.dtype == np.int64
     assert dataset.action_high.tolist() == [3, 3]
-    assert list(imported.notes) == ["other.made-v0: 10 numbers of actions cast from int64 to float32"]
+    assert list(imported.notes) == []
 
 
-@pytest.mark.parametrize("space", [gym.spaces.Discrete(3), gym.spaces.MultiDiscrete([2, 3])])
-def test_discrete_actions_are_refused_by_name(space: Any, tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="is not a Box; only continuous actions are supported"):
-        read_minari(made(tmp_path, episode(actions=np.zeros((5, 2), np.int64)), action=space))
+CHOICES = [
+    (gym.spaces.Discrete(3, start=1), np.array([1, 3, 2, 1, 1])),
+    (gym.spaces.Discrete(3), np.array([0, 2, 1, 0, 2], np.int8)),
+    (gym.spaces.MultiDiscrete([2, 3]), np.array([[0, 2], [1, 0], [1, 1], [0, 0], [1, 2]])),
+    (gym.spaces.MultiBinary(4), np.eye(5, 4, dtype=np.int8)),
+]
 
 
-def test_a_dict_is_written_as_one_row_and_told(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("space", "values"), CHOICES, ids=str)
+def test_choices_are_actions_as_they_stand(space: Any, values: Any, tmp_path: Path) -> None:
+    path = made(tmp_path, episode(actions=values), action=space)
+    imported = read_minari(path)
+    dataset = opened(imported, tmp_path)
+    for each in (dataset, open_dataset(path)):
+        np.testing.assert_array_equal(each.episode(0).actions, values)
+        assert each.episode(0).actions.dtype == values.dtype
+        assert each.leaves["actions"].kind == type(space).__name__
+    assert minari.MinariDataset(dataset.path / "data").action_space == space
+    assert list(imported.notes) == []
+
+
+@pytest.mark.parametrize(("space", "values"), CHOICES, ids=str)
+def test_choices_may_be_observed(space: Any, values: Any, tmp_path: Path) -> None:
+    """As observations, and as a leaf of a Dict beside numbers."""
+    seen = np.concatenate([values, values[:1]])
+    path = made(tmp_path / "one", episode(observations=seen), observation=space)
+    np.testing.assert_array_equal(opened(read_minari(path), tmp_path / "one").episode(0).observations, seen)
+    columns = episode()
+    columns |= {"observations/z": columns.pop("observations"), "observations/a/b": seen}
+    several = gym.spaces.Dict({"z": BOX, "a": gym.spaces.Dict({"b": space})})
+    path = made(tmp_path / "two", columns, observation=several)
+    for dataset in (opened(read_minari(path), tmp_path / "two"), open_dataset(path)):
+        assert list(dataset.episode(0).columns)[:2] == ["observations/a/b", "observations/z"]
+        np.testing.assert_array_equal(dataset.episode(0).observations["a"]["b"], seen)
+
+
+def test_a_choice_outside_of_its_space_widens_it(tmp_path: Path) -> None:
+    path = made(tmp_path, episode(actions=np.array([0, 1, 5, 0, 1])), action=gym.spaces.Discrete(3))
+    imported = read_minari(path)
+    dataset = opened(imported, tmp_path)
+    assert minari.MinariDataset(dataset.path / "data").action_space == gym.spaces.Discrete(6)
+    assert any("1 actions are not in the stated Discrete(3): it is widened" in note for note in imported.notes)
+
+
+def test_leaves_of_a_dict_are_columns_in_their_own_dtypes(tmp_path: Path) -> None:
     space = gym.spaces.Dict({"b": gym.spaces.Box(-1, 1, (2,)), "a": gym.spaces.Box(0, 9, (1,), np.uint8)})
     columns = episode()
     del columns["observations"]
     columns |= {"observations/a": np.full((6, 1), 9, np.uint8), "observations/b": np.full((6, 2), 0.5, np.float32)}
     imported = read_minari(made(tmp_path, columns, observation=space))
-    assert opened(imported, tmp_path).episode(0).observations[0].tolist() == [9, 0.5, 0.5]
-    said = "Dict observations are written as one row of numbers of one dtype: a (1 of uint8), b (2 of float32)"
-    assert list(imported.notes) == [f"other/made-v0: {said}"]
+    found = opened(imported, tmp_path).episode(0).observations
+    assert (found["a"].dtype, found["b"].dtype, found["b"][0].tolist()) == (np.uint8, np.float32, [0.5, 0.5])
+    assert list(imported.notes) == []
 
 
-def test_infos_are_counted(tmp_path: Path) -> None:
-    imported = read_minari(
-        made(tmp_path, episode() | {"infos/goal": np.zeros((6, 2)), "infos/x": np.zeros(6)}, episode(3))
-    )
-    assert list(imported.notes) == ["other/made-v0: 1 episodes with infos, which are not read: goal, x"]
+def test_a_tuple_becomes_a_dict_and_text_its_bytes(tmp_path: Path) -> None:
+    space = gym.spaces.Tuple([BOX, gym.spaces.Text(5)])
+    columns = episode()
+    columns |= {"observations/_index_0": columns.pop("observations"), "observations/_index_1": ["ab", "", "xyz"] * 2}
+    imported = read_minari(made(tmp_path, columns, observation=space))
+    found = opened(imported, tmp_path).episode(0).observations
+    assert found["_index_1"].dtype == np.uint8
+    assert [bytes(row).rstrip(b"\0").decode() for row in found["_index_1"]] == ["ab", "", "xyz"] * 2
+    assert list(imported.notes) == [
+        "other/made-v0: observations: a Tuple is written as a Dict of _index_0, _index_1, ...",
+        "other/made-v0: observations/_index_1: text is written as rows of 5 bytes of UTF-8, zeros behind it",
+    ]
+
+
+def test_actions_of_several_boxes_become_one_row_and_others_are_refused(tmp_path: Path) -> None:
+    space = gym.spaces.Dict({"arm": gym.spaces.Box(-1, 1, (2,)), "grip": gym.spaces.Box(0, 5, (1,))})
+    columns = episode()
+    columns |= {"actions/arm": columns.pop("actions"), "actions/grip": np.full((5, 1), 3, np.float32)}
+    imported = read_minari(made(tmp_path / "boxes", columns, action=space))
+    dataset = opened(imported, tmp_path / "boxes")
+    np.testing.assert_array_equal(dataset.episode(0).actions[:, :2], columns["actions/arm"])
+    assert dataset.episode(0).actions[:, 2].tolist() == [3] * 5
+    assert dataset.action_high.tolist() == [1, 1, 5]
+    assert any("written as one row of numbers: arm (2), grip (1)" in note for note in imported.notes)
+    mixed = gym.spaces.Dict({"arm": gym.spaces.Box(-1, 1, (2,)), "grip": gym.spaces.Discrete(2)})
+    with pytest.raises(DatasetError, match="actions are one array"):
+        read_minari(made(tmp_path / "mixed", columns, action=mixed))
+
+
+def test_infos_are_columns_where_every_episode_has_them(tmp_path: Path) -> None:
+    """One for each step or one more for the reset; what only some episodes have is left out, and so is text."""
+    infos = {"infos/goal": np.zeros((6, 2)), "infos/done": np.ones(5), "infos/why": ["a"] * 6}
+    short = {"infos/done": np.ones(3)}
+    path = made(tmp_path, episode() | infos, episode(3) | short)
+    imported = read_minari(path)
+    for dataset in (opened(imported, tmp_path), open_dataset(path)):
+        assert {n: list(column) for n, column in dataset.episode(1).extras.items()} == {"infos/done": [1, 1, 1]}
+    assert list(imported.notes) == [
+        "other/made-v0: 1 infos/why is left out: it is not one number, or row of them, a step",
+        "other/made-v0: the extra column infos/goal is left out: not every episode has it, in one shape",
+    ]
+
+
+def test_an_episode_that_is_cut_keeps_its_infos_in_place(tmp_path: Path) -> None:
+    more = {"infos/before": np.arange(6), "infos/after": np.arange(5) * 10}
+    path = made(tmp_path, episode(terminations=np.array([0, 1, 0, 0, 1], bool)) | more)
+    pieces = [entry.episode.extras for entry in read_minari(path).tasks[0].episodes]
+    assert [piece["infos/before"].tolist() for piece in pieces] == [[0, 1, 2], [2, 3, 4, 5]]
+    assert [piece["infos/after"].tolist() for piece in pieces] == [[0, 10], [20, 30, 40]]
 
 
 @pytest.mark.parametrize("name", ["observations", "actions"])
@@ -306,9 +416,7 @@ def test_dtypes_that_differ_between_episodes_are_told(tmp_path: Path) -> None:
     wide = episode(3)
     wide["observations"] = wide["observations"].astype(np.float64)
     imported = read_minari(made(tmp_path, episode(), wide))
-    assert list(imported.notes) == [
-        "other/made-v0: observations of unequal dtypes, float32, float64, are read as the widest"
-    ]
+    assert list(imported.notes) == ["other/made-v0: 18 numbers of observations cast from float32 to float64"]
 
 
 def test_what_episodes_state_beyond_what_is_read_is_told(tmp_path: Path) -> None:

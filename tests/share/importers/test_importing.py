@@ -20,8 +20,8 @@ from idaq.format.verify import verify
 from idaq.format.writer import write_dataset
 from idaq.loader import Dataset, open_dataset
 from idaq.share.exporters.npz import export_npz
-from idaq.share.import_arrays import read_d4rl, read_npz
-from idaq.share.import_focal import read_focal
+from idaq.share.importers.focal import read_focal
+from idaq.share.importers.transitions import read_d4rl, read_npz
 from idaq.share.rows import Rows, episodes_of_rows
 from idaq.share.sources import read_sources
 
@@ -90,8 +90,8 @@ def test_with_next_observations_nothing_is_left_out(tmp_path: Path) -> None:
     ("columns", "said"),
     [
         ({"rewards": np.array([0.0, np.nan] * 5)}, "NaN or infinity in row 1"),
-        ({"actions": np.zeros((9, 1))}, "one row for each of the 10"),
-        ({"terminals": np.array([b"no"] * 10)}, "no array of numbers"),
+        ({"actions": np.zeros((9, 1))}, "one row for each of the 10 transitions"),
+        ({"terminals": np.array([b"no"] * 10)}, "terminals is no array of numbers in this file: it is text"),
     ],
 )
 def test_broken_hdf5_is_refused(tmp_path: Path, columns: dict[str, Array], said: str) -> None:
@@ -129,7 +129,7 @@ def test_hostile_archives_are_refused(tmp_path: Path) -> None:
             np.save(content, np.full((3, 1), value))
             archive.writestr("observations.npy", content.getvalue())
     for name in ("pickle", "text", "bomb", "zeros", "twice"):
-        with pytest.raises(CorruptDatasetError):
+        with pytest.raises(DatasetError):
             read_npz(tmp_path / f"{name}.npz")
 
 
@@ -201,10 +201,10 @@ def test_minari_datasets_keep_their_tasks_one_behind_the_other(
 
 def test_what_goes_on_after_its_end_is_cut() -> None:
     rows = Rows(
-        observations=np.arange(6.0)[:, None],
+        observations={"observations": np.arange(6.0)[:, None]},
         actions=np.zeros((6, 1)),
         rewards=np.zeros(6),
-        next_observations=np.array([1.0, 2, 30, 4, 5, 6])[:, None],
+        next_observations={"observations": np.array([1.0, 2, 30, 4, 5, 6])[:, None]},
         terminated=np.array([0, 1, 0, 0, 0, 0], bool),
         truncated=np.zeros(6, bool),
         episode=np.array([0, 0, 0, 0, 0, 1]),
