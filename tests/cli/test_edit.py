@@ -7,7 +7,7 @@ import pytest
 
 from idaq.format.writer import write_dataset
 from tests.cli.conftest import SMALL, Idaq
-from tests.share.everything import source_of
+from tests.share.everything import source_of, without_document
 
 ID, MEDIUM = "idaq/point-robot/expert-v0", "idaq/point-robot/medium-v0"
 
@@ -53,7 +53,8 @@ def test_imported_goals_merge_as_the_user_says(idaq: Idaq, root: Path) -> None:
         (root / name).mkdir()
         assert idaq("dataset", "export", ID if name == "a" else MEDIUM, root / name / "goals.npz").code == 0
         whose = ("--author", "Ada", "--license", "CC0-1.0") if name == "a" else ()
-        assert idaq("dataset", "import", root / name / "goals.npz", "--id", f"me/point/{name}-v0", *whose).code == 0
+        goals = without_document(root / name / "goals.npz")
+        assert idaq("dataset", "import", goals, "--id", f"me/point/{name}-v0", *whose).code == 0
     refused = idaq(*both)
     assert refused.code == 1
     assert "unknown parameters" in refused.err
