@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from idaq.core.config import config
 from idaq.core.registry import is_reference
+from idaq.core.types import MIXED_FAMILIES
 from idaq.format.documents import UNKNOWN_ENV, TaskRecord
 from idaq.format.reader import is_idaq_dataset, open_stored, read_metadata
 from idaq.tasks import FAMILIES
@@ -69,13 +70,20 @@ def uses(dataset_id: str, family: str, tasks: Sequence[TaskRecord], allow: Colle
     quoted, train, adapt = shlex.quote(dataset_id), list[Obstacle](), list[Obstacle]()
     if not any(task.split == "train" for task in tasks):
         train.append(Obstacle(what="no tasks in split train", fix=f"idaq dataset split {quoted} --train TASKS"))
+    if any(task.reference.behaviour is None for task in tasks):
+        unknown = Obstacle(what="its rewards are not known", fix="import it again from a source that holds them")
+        train.append(unknown)
+        adapt.append(unknown)
     if not tests:
         adapt.append(Obstacle(what="no test tasks", fix=f"idaq dataset split {quoted} --test TASKS"))
     env = _env_options(tests or tasks)
     if any(task.reference.random is None for task in tests or tasks):
         how = f"--family {shlex.quote(family)}" if known or unseen else (env or ["--env ENV"])[0]
         adapt.append(Obstacle(what="no random reference", fix=f"idaq dataset reference {quoted} {how}"))
-    if known or unseen:
+    if family == MIXED_FAMILIES:
+        fix = f"idaq dataset subset {quoted} --tasks LIST --id NEW, of the tasks of one"
+        adapt.append(Obstacle(what="tasks of several families", fix=fix))
+    elif known or unseen:
         adapt += _untied(family, tests)
     elif env:
         fix = f"one system at a time: idaq adapt RUN {' '.join(env)}"
