@@ -279,5 +279,5 @@ def read_episodes(path: Path, count: int, columns: Collection[str]) -> EpisodeTa
         terminated=column["terminated"],
         truncated=column["truncated"],
         offsets={name: column[f"offset_{name}"] for name in columns},
-        digest=column["digest"].astype(str),
+        digest=column["digest"].astype(np.dtypes.StringDType()),
     )
