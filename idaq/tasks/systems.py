@@ -3,7 +3,7 @@
 Shapes: T steps, D observation, A action.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Protocol, cast, runtime_checkable
 
@@ -14,7 +14,7 @@ from gymnasium.envs.registration import EnvSpec
 from idaq.core.errors import IdaqError, NonFiniteError, PluginError, UsageError
 from idaq.core.outside import raised_as
 from idaq.core.registry import is_reference, load_reference
-from idaq.core.types import Array, Episode
+from idaq.core.types import Array, Episode, leaves_of
 
 Env = gym.Env[Array, Array]
 _OF_A_STEP = ("observation", "reward", "terminated", "truncated", "info")
@@ -107,23 +107,24 @@ def run_episode(
         raise UsageError(f"an episode of {max_steps} steps was asked for", hint="max_steps=1 or more; None: no limit")
     observation, _ = _parts("reset", env.reset(seed=seed, options=options), ("observation", "info"))
     _optional(policy, "reset")
-    seen, actions, rewards, flags, successes = [_numbers("reset", "the observation", observation)], [], [], [], []
+    seen, actions, rewards, flags, successes = [_observed("reset", observation)], [], [], [], []
     while not flags or not any(flags[-1]):
         where = f"step {len(rewards) + 1}"
-        action = np.array(policy.act(seen[-1].copy()))
-        observation, reward, terminated, truncated, info = _parts(where, env.step(action.copy()), _OF_A_STEP)
+        action = np.array(policy.act(_copied(seen[-1])))
+        given = action.copy() if action.ndim else action[()]  # an index, where the space is Discrete
+        observation, reward, terminated, truncated, info = _parts(where, env.step(given), _OF_A_STEP)
         truncated = truncated or (max_steps is not None and len(rewards) + 1 >= max_steps and not terminated)
-        seen.append(_numbers(where, "the observation", observation))
+        seen.append(_like(where, _observed(where, observation), seen[0]))
         actions.append(action)
         rewards.append(float(_numbers(where, "the reward", reward, size=1).item()))
         flags.append((bool(terminated), bool(truncated)))
         successes += [bool(info[name]) for name in _SUCCESS if name in (info or {})][:1]
-        _optional(policy, "observe", action, rewards[-1], seen[-1], any(flags[-1]))
+        _optional(policy, "observe", action, rewards[-1], _copied(seen[-1]), any(flags[-1]))
         if on_step is not None:
             on_step(len(rewards), rewards[-1])
     terminations, truncations = np.array(flags, bool).T
     return PlayedEpisode(
-        observations=np.stack(seen),
+        observations=_stacked(seen),
         actions=np.stack(actions),
         rewards=np.array(rewards),
         terminated=terminations,
@@ -140,6 +141,36 @@ def _parts(where: str, given: Any, names: tuple[str, ...]) -> tuple[Any, ...]:
     return given
 
 
+def _observed(where: str, observation: object) -> Any:
+    """A copy of an observation: an array, or a dict of such, nested as it is."""
+    if isinstance(observation, Mapping):
+        given = cast(Mapping[str, object], observation)
+        return {key: _observed(f"{where}, {key}", value) for key, value in given.items()}
+    return _numbers(where, "the observation", observation)
+
+
+def _like(where: str, observation: Any, first: Any) -> Any:
+    """The observation. Raises PluginError where it is of other shapes or keys than the first."""
+    found, known = ({name: array.shape for name, array in leaves_of(one).items()} for one in (observation, first))
+    if found != known:
+        raise PluginError(f"{where} of the episode: the observation is of {found}, that of reset is of {known}")
+    return observation
+
+
+def _copied(observation: Any) -> Any:
+    if isinstance(observation, dict):
+        return {key: _copied(value) for key, value in cast(dict[str, Any], observation).items()}
+    return observation.copy() if observation.ndim else observation[()]
+
+
+def _stacked(observations: Sequence[Any]) -> Any:
+    """One array of all rows, or a dict of such."""
+    first = observations[0]
+    if isinstance(first, dict):
+        return {key: _stacked([one[key] for one in observations]) for key in cast(dict[str, Any], first)}
+    return np.stack(observations)
+
+
 def _numbers(where: str, what: str, given: object, size: int | None = None) -> Array:
     """A copy. Raises PluginError for what is no array of numbers, NonFiniteError for NaN."""
     try:
@@ -149,7 +180,7 @@ def _numbers(where: str, what: str, given: object, size: int | None = None) -> A
     if array.dtype.kind not in "biuf" or size not in (None, array.size):
         raise PluginError(
             f"{where} of the episode: {what} is {given!r:.60}; numbers are needed",
-            hint="gymnasium.wrappers.FlattenObservation makes one array of dictionaries and tuples",
+            hint="gymnasium.wrappers.FlattenObservation makes one array of tuples and sequences",
         )
     if not np.isfinite(array).all():
         raise NonFiniteError(f"{where} of the episode gave NaN or infinity in {what}", hint="discard the episode")

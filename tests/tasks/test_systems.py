@@ -141,7 +141,12 @@ def test_lists_numbers_and_arrays_of_one_number_are_taken():
 
 def test_what_is_no_step_is_told_in_words():
     for given, words in (
-        ({"observation": {"camera": np.ones(1)}}, "step 1 of the episode: the observation is .* numbers are needed"),
+        ({"observation": {"camera": np.ones(1)}}, "step 1 of the episode: the observation is of .*camera.*, that of"),
+        (
+            {"observation": {"camera": "red"}},
+            "step 1, camera of the episode: the observation is 'red'; numb",
+        ),
+        ({"observation": np.ones(2)}, r"the observation is of \{'observations': \(2,\)\}, that of reset is of"),
         ({"observation": [[1], [1, 2]]}, "the observation is"),
         ({"reward": None}, "the reward is None"),
         ({"reward": np.ones(2)}, "the reward is"),
