@@ -5,13 +5,14 @@ Told at import, by `idaq dataset show`, and by `idaq train` before it claims any
 
 import json
 import shlex
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from idaq.core.config import config
 from idaq.core.registry import is_reference
-from idaq.format.documents import UNKNOWN_ENV, TaskRecord
+from idaq.core.types import REWARDS
+from idaq.format.documents import UNKNOWN_ENV, Column, TaskRecord
 from idaq.format.reader import is_idaq_dataset, open_stored, read_metadata
 from idaq.tasks import FAMILIES
 
@@ -55,11 +56,20 @@ def uses_of(dataset: Path, allow: Collection[str] = ()) -> Uses:
     if not is_idaq_dataset(dataset):
         return plain_uses(str(read_metadata(dataset).get("dataset_id")))
     stored = open_stored(dataset)
-    return uses(stored.manifest.dataset_id, stored.manifest.family, stored.tasks, allow)
+    return uses(
+        stored.manifest.dataset_id, stored.manifest.family, stored.tasks, allow, columns=stored.manifest.columns
+    )
 
 
-def uses(dataset_id: str, family: str, tasks: Sequence[TaskRecord], allow: Collection[str] = ()) -> Uses:
-    """What can be done with a dataset of these tasks.
+def uses(
+    dataset_id: str,
+    family: str,
+    tasks: Sequence[TaskRecord],
+    allow: Collection[str] = (),
+    *,
+    columns: Mapping[str, Column] | None = None,
+) -> Uses:
+    """What can be done with a dataset of these tasks and `columns`.
 
     `allow` names code outside installed packages that the family may be: without it, such a family is not looked into.
     """
@@ -69,6 +79,8 @@ def uses(dataset_id: str, family: str, tasks: Sequence[TaskRecord], allow: Colle
     quoted, train, adapt = shlex.quote(dataset_id), list[Obstacle](), list[Obstacle]()
     if not any(task.split == "train" for task in tasks):
         train.append(Obstacle(what="no tasks in split train", fix=f"idaq dataset split {quoted} --train TASKS"))
+    if columns is not None and not columns[REWARDS].known:
+        train.append(Obstacle(what="the rewards are not known", fix="idaq dataset import, of data with rewards"))
     if not tests:
         adapt.append(Obstacle(what="no test tasks", fix=f"idaq dataset split {quoted} --test TASKS"))
     env = _env_options(tests or tasks)
@@ -90,7 +102,7 @@ def uses_of_opened(dataset: "Dataset") -> Uses:
     if dataset.manifest is None:
         return plain_uses(dataset.dataset_id)
     tasks = [task for task in dataset.all_tasks if isinstance(task, TaskRecord)]
-    return uses(dataset.dataset_id, dataset.manifest.family, tasks)
+    return uses(dataset.dataset_id, dataset.manifest.family, tasks, columns=dataset.column_info)
 
 
 def plain_uses(dataset_id: str) -> Uses:

@@ -5,6 +5,8 @@ from typing import Any, Literal
 import pytest
 
 from idaq.loader import Dataset, MetaBatches, Sampler, SegmentBatches, StreamedBatches, SupportQueryBatches
+from idaq.loader.dataset import Where
+from idaq.loader.segments import Within
 from idaq.testing import SamplerContract
 
 SIZES = {"meta_batch": 5, "batch": 7, "context": 3}
@@ -37,11 +39,13 @@ class TestSupportQueryBatches(SamplerContract):
         return SupportQueryBatches(dataset.transitions(), meta_batch=5, support=4, query=3, discount=0.9, seed=seed)
 
 
-@pytest.mark.parametrize("across", [False, True])
+@pytest.mark.parametrize("where", ["map", "ram", "fetch"])
+@pytest.mark.parametrize("within", ["episode", "task"])
 class TestSegmentBatches(SamplerContract):
     @pytest.fixture(autouse=True)
-    def told(self, across: bool) -> None:
-        self.across = across
+    def told(self, within: Within, where: Where) -> None:
+        self.within: Within = within
+        self.where: Where = where
 
     def sampler(self, dataset: Dataset, seed: int) -> Sampler[Any]:
-        return SegmentBatches(dataset.transitions(), meta_batch=5, length=6, across_episodes=self.across, seed=seed)
+        return SegmentBatches(dataset.transitions(self.where), meta_batch=5, length=6, within=self.within, seed=seed)
