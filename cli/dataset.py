@@ -1,5 +1,6 @@
 """idaq dataset list | show | verify | plot | explore | card"""
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -237,8 +238,9 @@ def _number(value: object) -> int | float | None:
 
 def _show(stored: "StoredDataset") -> None:
     from idaq.format.documents import mean_random
+    from idaq.format.reader import count_histories
 
-    manifest, counts = stored.manifest, stored.manifest.counts
+    manifest, counts, recipe = stored.manifest, stored.manifest.counts, stored.manifest.recipe
     table, splits = stored.episodes, stored.manifest.splits
     facts = [
         ["path", str(stored.path)],
@@ -247,6 +249,9 @@ def _show(stored: "StoredDataset") -> None:
         ["tasks", f"{counts.tasks} ({', '.join(f'{len(tasks)} {name}' for name, tasks in splits.items())})"],
         ["episodes, steps", f"{counts.episodes}, {counts.steps}"],
         ["size", f"{stored.hdf5.stat().st_size / 1e6:.1f} MB"],
+        ["whose", f"{', '.join(recipe.authors) or 'unknown'}; licence: {recipe.license or 'unknown'}"],
+        *([["source", recipe.source]] if recipe.source else []),
+        *([["learning histories", str(count_histories(table))]] if (table.history >= 0).any() else []),
         ["content digest", manifest.content_digest],
         ["collected", f"{manifest.provenance.created} by idaq {manifest.provenance.idaq}"],
     ]
@@ -258,9 +263,25 @@ def _show(stored: "StoredDataset") -> None:
             rows.append([behaviour.name, behaviour.kind, "0", *"-----"])
             continue
         returns = table.total_reward[mine]
-        spread = [f"{value:.3f}" for value in (returns.mean(), returns.std(), returns.min(), returns.max())]
+        values = (returns.mean(), returns.std(), returns.min(), returns.max())
+        spread = ["unknown" if math.isnan(value) else f"{value:.3f}" for value in values]
         rows.append([behaviour.name, behaviour.kind, str(int(mine.sum())), *spread, table.success_text(mine)])
     random = mean_random(stored.tasks)
     if random is not None:
         rows.append(["random (reference)", "random", "-", f"{random:.3f}", "-", "-", "-", "-"])
     print_table("Returns", ["behaviour", "kind", "episodes", "mean", "std", "min", "max", "success"], rows)
+    print_table("Columns", ["column", "rows", "dtype", "row", "space", "unit", "meaning"], _columns(stored))
+
+
+def _columns(stored: "StoredDataset") -> list[list[str]]:
+    """A row a column: what it holds, as far as it is said."""
+    from idaq.format.spaces import read_leaves
+
+    columns, leaves = stored.manifest.columns, read_leaves(stored.metadata, stored.manifest.columns, str(stored.path))
+    rows = []
+    for name, column in columns.items():
+        space = leaves[name].text if name in leaves else "-"
+        shape = " x ".join(map(str, column.shape)) or "1"
+        meaning = (column.meaning or "-") if column.known else "not known: all 0"
+        rows.append([name, column.rows, column.dtype.lstrip("<|"), shape, space, column.unit or "-", meaning])
+    return rows

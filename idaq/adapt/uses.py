@@ -5,14 +5,14 @@ Told at import, by `idaq dataset show`, and by `idaq train` before it claims any
 
 import json
 import shlex
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from idaq.core.config import config
 from idaq.core.registry import is_reference
-from idaq.core.types import REWARDS
-from idaq.format.documents import UNKNOWN_ENV, Column, TaskRecord
+from idaq.core.types import MIXED_FAMILIES
+from idaq.format.documents import UNKNOWN_ENV, TaskRecord
 from idaq.format.reader import is_idaq_dataset, open_stored, read_metadata
 from idaq.tasks import FAMILIES
 
@@ -56,20 +56,11 @@ def uses_of(dataset: Path, allow: Collection[str] = ()) -> Uses:
     if not is_idaq_dataset(dataset):
         return plain_uses(str(read_metadata(dataset).get("dataset_id")))
     stored = open_stored(dataset)
-    return uses(
-        stored.manifest.dataset_id, stored.manifest.family, stored.tasks, allow, columns=stored.manifest.columns
-    )
+    return uses(stored.manifest.dataset_id, stored.manifest.family, stored.tasks, allow)
 
 
-def uses(
-    dataset_id: str,
-    family: str,
-    tasks: Sequence[TaskRecord],
-    allow: Collection[str] = (),
-    *,
-    columns: Mapping[str, Column] | None = None,
-) -> Uses:
-    """What can be done with a dataset of these tasks and `columns`.
+def uses(dataset_id: str, family: str, tasks: Sequence[TaskRecord], allow: Collection[str] = ()) -> Uses:
+    """What can be done with a dataset of these tasks.
 
     `allow` names code outside installed packages that the family may be: without it, such a family is not looked into.
     """
@@ -79,15 +70,20 @@ def uses(
     quoted, train, adapt = shlex.quote(dataset_id), list[Obstacle](), list[Obstacle]()
     if not any(task.split == "train" for task in tasks):
         train.append(Obstacle(what="no tasks in split train", fix=f"idaq dataset split {quoted} --train TASKS"))
-    if columns is not None and not columns[REWARDS].known:
-        train.append(Obstacle(what="the rewards are not known", fix="idaq dataset import, of data with rewards"))
+    if any(task.reference.behaviour is None for task in tasks):
+        unknown = Obstacle(what="its rewards are not known", fix="import it again from a source that holds them")
+        train.append(unknown)
+        adapt.append(unknown)
     if not tests:
         adapt.append(Obstacle(what="no test tasks", fix=f"idaq dataset split {quoted} --test TASKS"))
     env = _env_options(tests or tasks)
     if any(task.reference.random is None for task in tests or tasks):
         how = f"--family {shlex.quote(family)}" if known or unseen else (env or ["--env ENV"])[0]
         adapt.append(Obstacle(what="no random reference", fix=f"idaq dataset reference {quoted} {how}"))
-    if known or unseen:
+    if family == MIXED_FAMILIES:
+        fix = f"idaq dataset subset {quoted} --tasks LIST --id NEW, of the tasks of one"
+        adapt.append(Obstacle(what="tasks of several families", fix=fix))
+    elif known or unseen:
         adapt += _untied(family, tests)
     elif env:
         fix = f"one system at a time: idaq adapt RUN {' '.join(env)}"
@@ -102,7 +98,7 @@ def uses_of_opened(dataset: "Dataset") -> Uses:
     if dataset.manifest is None:
         return plain_uses(dataset.dataset_id)
     tasks = [task for task in dataset.all_tasks if isinstance(task, TaskRecord)]
-    return uses(dataset.dataset_id, dataset.manifest.family, tasks, columns=dataset.column_info)
+    return uses(dataset.dataset_id, dataset.manifest.family, tasks)
 
 
 def plain_uses(dataset_id: str) -> Uses:

@@ -4,6 +4,7 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from idaq.core.errors import UsageError
 
@@ -14,6 +15,14 @@ _VERSION = r"0|[1-9][0-9]{0,5}"
 _PATTERN = re.compile(
     rf"(?P<namespace>{_SEGMENT}(?:/{_SEGMENT}){{0,7}})/(?P<name>{_SEGMENT}?)-v(?P<version>{_VERSION})"
 )
+
+
+SCHEMA: dict[str, Any] = {
+    "pattern": rf"^{_SEGMENT}(?:/{_SEGMENT}){{0,7}}/(?:{_SEGMENT})?-v(?:{_VERSION})$",
+    "not": {"pattern": "(?:^|/)(?:data|[^/]*-v[0-9]+)/"},
+    "maxLength": _LONGEST,
+}
+"""what JSON Schema says of an id"""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,9 +6,22 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from idaq.core.config import config
-from idaq.core.types import AtLeastOne, FamilyName, Line, PlainData, Sha256, Slug, Success, Task, VersionOne
-from idaq.format.recipe import Recipe
+from idaq.core.types import (
+    FIXED_COLUMNS,
+    AtLeastOne,
+    FamilyName,
+    Line,
+    PlainData,
+    Sha256,
+    Slug,
+    Success,
+    Task,
+    VersionOne,
+)
+from idaq.format.recipe import DatasetName, Recipe
 
+SEGMENT = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}"
+"""of the name of a column, between slashes"""
 NonNegative = Annotated[int, Field(ge=0, lt=2**63)]
 
 
@@ -137,12 +150,26 @@ class Provenance:
     """the datasets it was made from"""
 
 
+Columns = Annotated[
+    dict[str, Column],
+    Field(
+        json_schema_extra={
+            "minProperties": 5,
+            "maxProperties": 200,
+            "required": list(FIXED_COLUMNS),
+            "propertyNames": {"pattern": rf"^{SEGMENT}(/{SEGMENT})*$", "maxLength": 200},
+        }
+    ),
+]
+"""by name, in order; `idaq.format.layout.names_fault` says the rest"""
+
+
 @config
 class Manifest:
     """idaq/manifest.json: written last; its own sha256 stands in metadata.json."""
 
     format_version: VersionOne
-    dataset_id: str
+    dataset_id: DatasetName
     family: FamilyName
     recipe: Recipe
     recipe_digest: Sha256
@@ -151,7 +178,7 @@ class Manifest:
     """of the episodes' digests, in order"""
     splits: dict[Slug, list[NonNegative]]
     """task indices of each split"""
-    columns: dict[str, Column]
+    columns: Columns
     observation_space_sha256: Sha256
     """of the space's JSON text in metadata.json"""
     action_space_sha256: Sha256

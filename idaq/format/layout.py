@@ -12,7 +12,7 @@ import pyarrow as pa
 from idaq.core.config import from_mapping, to_mapping
 from idaq.core.errors import ConfigError, DatasetError
 from idaq.core.types import FIXED_COLUMNS, MIXED_FAMILIES, OBSERVATIONS, Episode, in_file_order, is_observation
-from idaq.format.documents import About, Column, TaskRecord
+from idaq.format.documents import SEGMENT, About, Column, TaskRecord
 
 METADATA = "metadata.json"
 HDF5 = "main_data.hdf5"
@@ -33,7 +33,7 @@ MOST_COLUMNS = 200
 INFOS = "infos"
 """Minari's own group of them in an episode"""
 _LONGEST_NAME = 200
-_SEGMENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
+_SEGMENT = re.compile(SEGMENT)
 
 
 def episode_schema(columns: Iterable[str]) -> pa.Schema:

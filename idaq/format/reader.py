@@ -87,6 +87,13 @@ class EpisodeTable:
         return "unknown" if rate is None else f"{rate:.0%}" + (f" (unknown of {unknown})" if unknown else "")
 
 
+def count_histories(table: EpisodeTable) -> int:
+    """How many learning histories there are: each is of one task and one behaviour."""
+    within = table.history >= 0
+    behaviour = np.unique(table.behaviour[within], return_inverse=True)[1]
+    return len(np.unique(np.stack([table.task_index[within], behaviour, table.history[within]]), axis=1).T)
+
+
 @dataclass(frozen=True, kw_only=True)
 class StoredDataset:
     """A format-1 dataset on disk, its documents parsed."""

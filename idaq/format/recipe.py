@@ -3,15 +3,25 @@
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Protocol
 
-from pydantic import Field, StringConstraints, field_validator, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from idaq.core.config import config
 from idaq.core.errors import UsageError
-from idaq.core.ids import parse_id
+from idaq.core.ids import SCHEMA, parse_id
 from idaq.core.notes import Notes
 from idaq.core.registry import is_reference
 from idaq.core.types import Line, PlainData, PolicyName, Sha256, Slug, VersionOne
 
+
+def _is_id(value: str) -> str:
+    try:
+        return str(parse_id(value))
+    except UsageError as error:
+        raise ValueError(f"is not a dataset id; {error.hint}") from None
+
+
+DatasetName = Annotated[str, AfterValidator(_is_id), Field(json_schema_extra=SCHEMA)]
+"""namespace/family/name-vN"""
 Citation = Annotated[str, StringConstraints(min_length=1, max_length=10_000)]
 
 
@@ -73,7 +83,7 @@ class Recipe:
     """What to collect, and the settings that suit learning from it."""
 
     recipe_version: VersionOne = 1
-    id: str
+    id: DatasetName
     """namespace/family/name-vN"""
     family: str
     description: str
@@ -93,14 +103,6 @@ class Recipe:
     """defaults of `idaq train` for this dataset"""
     adapt: PlainData = Field(default_factory=dict)
     """defaults of `idaq adapt` for this dataset"""
-
-    @field_validator("id")
-    @classmethod
-    def _id_is_wellformed(cls, value: str) -> str:
-        try:
-            return str(parse_id(value))
-        except UsageError as error:
-            raise ValueError(f"is not a dataset id; {error.hint}") from None
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> "Recipe":

@@ -32,9 +32,13 @@ class Selection:
 def select(table: EpisodeTable, tasks: Sequence[Task], selection: Selection) -> NDArray[np.bool_]:
     """(M,) which episodes meet the selection.
 
-    Raises UnknownNameError for a split, task or behaviour that there is not, UsageError for quantiles out of order.
+    Raises UnknownNameError for a split, task or behaviour that there is not, UsageError for quantiles out of order, and
+    for returns that are not known.
     """
     keep = np.ones(len(table), bool)
+    asked = (selection.min_return, selection.max_return, selection.quantiles)
+    if any(limit is not None for limit in asked) and np.isnan(table.total_reward).any():
+        raise UsageError("episodes cannot be chosen by their return", hint="the rewards of this dataset are not known")
     if selection.split is not None:
         _known("split", selection.split, {task.split for task in tasks})
         keep &= np.isin(table.task_index, [task.task_index for task in tasks if task.split == selection.split])

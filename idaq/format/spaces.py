@@ -34,6 +34,16 @@ class Leaf:
     """highest value of each number, in the shape"""
 
     @property
+    def text(self) -> str:
+        """For people: `Discrete from 0 to 80`, `Box from -1 to 1`, `Box, unbounded`."""
+        if not self.low.size:
+            return self.kind
+        low, high = self.low.min(), self.high.max()
+        if np.isinf(low) and np.isinf(high):
+            return f"{self.kind}, unbounded"
+        return f"{self.kind} from {low:g} to {high:g}"
+
+    @property
     def counts(self) -> Array | None:
         """How many values each number can have, in the shape; None of a Box."""
         return None if self.kind == "Box" else self.high.astype(np.int64) - self.low.astype(np.int64) + 1

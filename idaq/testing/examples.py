@@ -204,9 +204,8 @@ def _discrete() -> DatasetSource:
         },
         {"expert_action": About(meaning="what the optimal policy does")},
     )
-    steps = {2: 0, 5: 40, 9: 80}
     entries = [
-        replace(e, history=n % 2, policy_step=steps[e.task_index] + n) if e.behaviour == "expert" else e
+        replace(e, behaviour="expert", history=n // 2 % 2, policy_step=10 * n) if e.task_index == 9 else e
         for n, e in enumerate(source.entries)
     ]
     return replace(source, entries=entries)

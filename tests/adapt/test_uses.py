@@ -5,13 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from idaq.adapt.uses import uses, uses_of, uses_of_opened
+from idaq.adapt.uses import uses, uses_of
 from idaq.collect.collect import Collected
 from idaq.format.documents import UNKNOWN_ENV, EnvReference, TaskRecord
 from idaq.format.reader import open_stored
-from idaq.format.writer import write_dataset
-from idaq.loader import open_dataset
-from idaq.testing.examples import EXAMPLES
 from tests.share.test_import_minari import episode, made
 
 ID = "me/own/swings-v0"
@@ -106,10 +103,3 @@ def test_the_verdict_brings_no_torch(tmp_path: Path) -> None:
     program = "import idaq.adapt.uses, sys; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
-
-
-def test_data_whose_rewards_nobody_knows_cannot_be_trained_from(tmp_path: Path) -> None:
-    path = write_dataset(EXAMPLES["reward-free"](), tmp_path, "")
-    expected = "can be trained from: no: the rewards are not known (idaq dataset import, of data with rewards)"
-    for found in (uses_of(path), uses_of_opened(open_dataset(path))):
-        assert found.lines()[0] == expected

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from idaq.core.config import from_mapping, json_schema, to_mapping
 from idaq.core.errors import ConfigError
 from idaq.core.files import parse_json
-from idaq.core.types import Success
+from idaq.core.types import FIXED_COLUMNS, Success
 from idaq.format import documents
 from idaq.format.documents import Column, Counts, FileRecord, Manifest, MetadataIdaq, Provenance, TaskRecord
 from idaq.format.recipe import Behaviour, Recipe, Reference, Splits
@@ -75,10 +75,11 @@ columns = st.builds(Column, shape=st.lists(st.integers(1, 2**40), max_size=3), u
 manifests = st.builds(
     Manifest,
     format_version=st.just(1),
+    dataset_id=st.just("idaq/made/tagged-v0"),
     family=slugs,
     recipe=recipes,
     splits=st.dictionaries(slugs, st.lists(counts, max_size=3), max_size=3),
-    columns=st.dictionaries(names, columns, max_size=3),
+    columns=st.fixed_dictionaries(dict.fromkeys(("observations", *FIXED_COLUMNS), columns)),
     counts=all_counts,
     provenance=st.builds(Provenance, simulators=st.dictionaries(names, names, max_size=2)),
     files=st.lists(st.builds(FileRecord, size=counts, sha256=hashes), max_size=3),

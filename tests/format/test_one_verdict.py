@@ -15,11 +15,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+from jsonschema import Draft202012Validator
 from minari import MinariDataset
 
-from idaq.core.errors import DatasetError
+from idaq.core.config import from_mapping, json_schema, to_mapping
+from idaq.core.errors import ConfigError, DatasetError
+from idaq.format.documents import Manifest, MetadataIdaq, TaskRecord
+from idaq.format.layout import names_fault
+from idaq.format.reader import open_stored
+from idaq.format.recipe import Recipe
 from idaq.format.verify import verify, warnings_of
+from idaq.format.writer import write_dataset
 from idaq.loader import open_dataset
+from idaq.testing.examples import EXAMPLES
 from tests.format.sealing import alter_episodes, alter_metadata, alter_tasks, problems, reseal
 
 BOX = {"type": "Box", "dtype": "float32", "shape": [3], "low": [0.0] * 3, "high": [1.0] * 3}
@@ -327,3 +335,34 @@ def test_code_named_by_a_task_is_warned_of_too(damaged: Path) -> None:
     alter_tasks(damaged, lambda tasks: tasks[1]["env"].update(entry_point="evil.module:Env"))
     (warning,) = warnings_of(damaged)
     assert warning.what.startswith("names code: evil.module:Env: recover_environment() would import and run it")
+
+
+DOCUMENTS = {"Manifest": Manifest, "Recipe": Recipe, "TaskRecord": TaskRecord, "MetadataIdaq": MetadataIdaq}
+BEYOND_SCHEMAS = (
+    "Invalid JSON",  # half of a surrogate pair
+    "a valid integer",  # 8.0 is an integer to JSON Schema
+    "names must differ",
+    "a behaviour of kind",
+    "a trained behaviour",
+)
+"""what no JSON Schema can say, or not in few words: the reader refuses it all the same"""
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_what_the_reader_refuses_the_json_schemas_refuse(example: str, tmp_path: Path) -> None:
+    stored, rng = open_stored(write_dataset(EXAMPLES[example](), tmp_path, "")), random.Random(example)
+    whole: dict[str, Any] = {"Manifest": to_mapping(stored.manifest), "TaskRecord": to_mapping(stored.tasks[0])}
+    whole |= {"Recipe": whole["Manifest"]["recipe"], "MetadataIdaq": stored.metadata["idaq"]}
+    schemas = {name: Draft202012Validator(json_schema(kind)) for name, kind in DOCUMENTS.items()}
+    for name, document in whole.items():
+        assert schemas[name].is_valid(document)
+    for _ in range(150):
+        name = rng.choice(sorted(whole))
+        altered = mutate(json.loads(json.dumps(whole[name])), rng)
+        try:
+            found = from_mapping(DOCUMENTS[name], altered, where="x", strict=True)
+            refused = (isinstance(found, Manifest) and names_fault(found.columns)) or ""
+        except ConfigError as error:
+            refused = error.message
+        known = any(words in refused for words in BEYOND_SCHEMAS)
+        assert known or schemas[name].is_valid(altered) == (not refused), (name, refused, altered)
