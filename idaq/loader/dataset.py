@@ -72,7 +72,7 @@ class Dataset:
     @cached_property
     def tasks(self) -> tuple[Task, ...]:
         """Tasks with at least one selected episode, by index."""
-        present = set(self.episodes.task_index[self.numbers].tolist())
+        present = set(np.unique(self.episodes.task_index[self.numbers]).tolist())
         return tuple(task for task in self.all_tasks if task.task_index in present)
 
     def select(

@@ -64,9 +64,10 @@ class StreamedBatches:
         self._meta_batch, self._batch, self._context = meta_batch, batch, context
         self._refresh, self._ahead = refresh, 2 * refresh + readers
         table, numbers = dataset.episodes, dataset.numbers
-        self.task_indices: NDArray[np.int64] = np.unique(table.task_index[numbers])
+        tasks, first = np.unique(table.task_index[numbers], return_index=True)
+        self.task_indices: NDArray[np.int64] = tasks
         """task index of each task, ascending"""
-        self._episodes = [numbers[table.task_index[numbers] == task] for task in self.task_indices]
+        self._episodes = np.split(numbers, first[1:])
         self._pool = _Pool(dataset, _slots(dataset, self._episodes, memory, self._ahead))
         sizes = np.array([len(episodes) for episodes in self._episodes])
         self._turns = np.flatnonzero(sizes > self._pool.slots)
