@@ -1,9 +1,9 @@
 """One system stepped from outside: an environment that a user names, and an episode of a policy on it.
 
-Shapes: T steps, D observation, A action.
+Shapes: T steps, (...) one observation, one action.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Protocol, cast, runtime_checkable
 
@@ -14,9 +14,10 @@ from gymnasium.envs.registration import EnvSpec
 from idaq.core.errors import IdaqError, NonFiniteError, PluginError, UsageError
 from idaq.core.outside import raised_as
 from idaq.core.registry import is_reference, load_reference
-from idaq.core.types import Array, Episode, leaves_of
+from idaq.core.types import Array, Episode
+from idaq.tasks.family import stacked
 
-Env = gym.Env[Array, Array]
+Env = gym.Env[Any, Any]
 _OF_A_STEP = ("observation", "reward", "terminated", "truncated", "info")
 _SUCCESS = ("success", "is_success")
 """what `info` may call it: as Meta-World and as Gymnasium-Robotics do"""
@@ -27,8 +28,8 @@ class Acts(Protocol):
     """The least that a policy of one system has; `reset()` and `observe(action, reward, next_observation, ended)` are
     called where it has them."""
 
-    def act(self, observation: Array, /) -> Array:
-        """An action (A,) in the environment's units for an observation (D,)."""
+    def act(self, observation: Any, /) -> Any:
+        """An action in the environment's units for an observation: an array, a number, a dict of a Dict space."""
         ...
 
 
@@ -110,21 +111,20 @@ def run_episode(
     seen, actions, rewards, flags, successes = [_observed("reset", observation)], [], [], [], []
     while not flags or not any(flags[-1]):
         where = f"step {len(rewards) + 1}"
-        action = np.array(policy.act(_copied(seen[-1])))
-        given = action.copy() if action.ndim else action[()]  # an index, where the space is Discrete
-        observation, reward, terminated, truncated, info = _parts(where, env.step(given), _OF_A_STEP)
+        action = np.array(policy.act(_observed(where, seen[-1])))
+        observation, reward, terminated, truncated, info = _parts(where, env.step(_given(action)), _OF_A_STEP)
         truncated = truncated or (max_steps is not None and len(rewards) + 1 >= max_steps and not terminated)
-        seen.append(_like(where, _observed(where, observation), seen[0]))
+        seen.append(_observed(where, observation, seen[0]))
         actions.append(action)
         rewards.append(float(_numbers(where, "the reward", reward, size=1).item()))
         flags.append((bool(terminated), bool(truncated)))
         successes += [bool(info[name]) for name in _SUCCESS if name in (info or {})][:1]
-        _optional(policy, "observe", action, rewards[-1], _copied(seen[-1]), any(flags[-1]))
+        _optional(policy, "observe", action, rewards[-1], seen[-1], any(flags[-1]))
         if on_step is not None:
             on_step(len(rewards), rewards[-1])
     terminations, truncations = np.array(flags, bool).T
     return PlayedEpisode(
-        observations=_stacked(seen),
+        observations=stacked(seen),
         actions=np.stack(actions),
         rewards=np.array(rewards),
         terminated=terminations,
@@ -141,34 +141,27 @@ def _parts(where: str, given: Any, names: tuple[str, ...]) -> tuple[Any, ...]:
     return given
 
 
-def _observed(where: str, observation: object) -> Any:
-    """A copy of an observation: an array, or a dict of such, nested as it is."""
+def _given(action: Array) -> Any:
+    """A copy for the environment; of a Discrete space a number, which tables can be looked up by."""
+    return action.copy() if action.ndim else action[()]
+
+
+def _observed(where: str, observation: Any, first: Any = None) -> Any:
+    """A copy: an array, or a dict of such. Raises as `_numbers`, and PluginError where shapes are not the `first`'s."""
     if isinstance(observation, Mapping):
-        given = cast(Mapping[str, object], observation)
-        return {key: _observed(f"{where}, {key}", value) for key, value in given.items()}
-    return _numbers(where, "the observation", observation)
+        copied: Any = {key: _observed(where, value) for key, value in observation.items()}
+    else:
+        copied = _numbers(where, "the observation", observation)
+    if first is not None and (ours := _form(copied)) != (theirs := _form(first)):
+        raise PluginError(f"{where} of the episode: the observation is of shape {ours}, at reset it was {theirs}")
+    return copied
 
 
-def _like(where: str, observation: Any, first: Any) -> Any:
-    """The observation. Raises PluginError where it is of other shapes or keys than the first."""
-    found, known = ({name: array.shape for name, array in leaves_of(one).items()} for one in (observation, first))
-    if found != known:
-        raise PluginError(f"{where} of the episode: the observation is of {found}, that of reset is of {known}")
-    return observation
-
-
-def _copied(observation: Any) -> Any:
+def _form(observation: Any) -> Any:
+    """The shape of an array, the shapes of a dict by name."""
     if isinstance(observation, dict):
-        return {key: _copied(value) for key, value in cast(dict[str, Any], observation).items()}
-    return observation.copy() if observation.ndim else observation[()]
-
-
-def _stacked(observations: Sequence[Any]) -> Any:
-    """One array of all rows, or a dict of such."""
-    first = observations[0]
-    if isinstance(first, dict):
-        return {key: _stacked([one[key] for one in observations]) for key in cast(dict[str, Any], first)}
-    return np.stack(observations)
+        return {key: _form(observation[key]) for key in sorted(observation)}
+    return observation.shape
 
 
 def _numbers(where: str, what: str, given: object, size: int | None = None) -> Array:
@@ -180,7 +173,7 @@ def _numbers(where: str, what: str, given: object, size: int | None = None) -> A
     if array.dtype.kind not in "biuf" or size not in (None, array.size):
         raise PluginError(
             f"{where} of the episode: {what} is {given!r:.60}; numbers are needed",
-            hint="gymnasium.wrappers.FlattenObservation makes one array of tuples and sequences",
+            hint="gymnasium.wrappers.FlattenObservation makes one array of tuples and texts",
         )
     if not np.isfinite(array).all():
         raise NonFiniteError(f"{where} of the episode gave NaN or infinity in {what}", hint="discard the episode")
