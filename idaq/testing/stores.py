@@ -11,7 +11,7 @@ from idaq.format.columns import get_episode
 from idaq.format.episodes import EpisodeStore
 from idaq.format.writer import write_dataset
 from idaq.testing.comparing import assert_aligned, assert_same_bits
-from idaq.testing.examples import entries_of, example_source
+from idaq.testing.examples import EXAMPLES, entries_of, example_source
 
 
 class EpisodeStoreContract:
@@ -43,6 +43,14 @@ class EpisodeStoreContract:
             found = store.episode(number)
             assert_aligned(found)
             assert_same_bits(found, episodes[number])
+
+    @pytest.mark.parametrize("example", EXAMPLES)
+    def test_every_space_and_every_extra_column_comes_to_the_bit(self, example: str, tmp_path: Path) -> None:
+        source = EXAMPLES[example]()
+        (tmp_path / "scratch").mkdir()
+        store = self.store_of(write_dataset(source, tmp_path / "root", ""), tmp_path / "scratch")
+        for number, entry in enumerate(source.entries):
+            assert_same_bits(store.episode(number), entry.episode)
 
     def test_an_episode_is_a_copy(self, store: EpisodeStore, episodes: list[Episode]) -> None:
         store.episode(1).observations[:] = -1
