@@ -26,13 +26,12 @@ from idaq.collect.plan import (
 )
 from idaq.collect.rollout import EXPERT_ACTION
 from idaq.core.disk import explain
-from idaq.core.errors import CollectError, DatasetExistsError
+from idaq.core.errors import CollectError, ConfigError, DatasetExistsError
 from idaq.core.executors import EXECUTORS, Executor, ExecutorName
 from idaq.core.ids import datasets_root
 from idaq.core.machine import total_memory
 from idaq.core.notes import Notes
-from idaq.core.types import Advance, ignore_progress
-from idaq.format.card import dataset_card
+from idaq.core.types import Advance, ignore_progress, is_observation
 from idaq.format.documents import About, References, ReturnStatistics, TaskRecord
 from idaq.format.gym_spaces import leaf_spaces
 from idaq.format.lock import locked
@@ -84,6 +83,7 @@ def collect(
     root = datasets_root(root)
     plan = make_plan(recipe, family)
     _check_memory(plan)
+    _check_compress(plan)
     if workers > 1 or executor != "joblib":
         check_sendable(plan)
     slug = recipe.id.replace("/", "--")
@@ -96,7 +96,7 @@ def collect(
         folder.mkdir(parents=True, exist_ok=True)
         resumed = _collect_cells(plan, folder, EXECUTORS[executor], workers, progress)
         source = _source(plan, folder)
-        path = write_dataset(source, root, dataset_card(recipe, source.tasks))
+        path = write_dataset(source, root)
         shutil.rmtree(folder)
         manifest = open_stored(path).manifest
     return Collected(
@@ -137,6 +137,14 @@ def _check_memory(plan: Plan) -> None:
         )
 
 
+def _check_compress(plan: Plan) -> None:
+    """Refuse names of observations that there are not, before anything is collected."""
+    known = leaf_spaces(plan.spaces.observations)
+    for name in plan.recipe.compress:
+        if is_observation(name) and name not in known:
+            raise ConfigError(f"compress names the column {name}; the observations are {', '.join(known)}")
+
+
 def _numbers(space: gym.Space[Any]) -> int:
     return int(np.prod(space.shape or ()))
 
@@ -159,14 +167,26 @@ def _existing(path: Path, recipe: Recipe) -> Collected:
         resumed=0,
         existed=True,
         unstable=stored.manifest.provenance.unstable,
-        notes=(*stored.manifest.provenance.notes, *_whose(stored.manifest.recipe, recipe)),
+        notes=(
+            *stored.manifest.provenance.notes,
+            *_whose(stored.manifest.recipe, recipe),
+            *_compressed(stored.manifest.recipe, recipe),
+        ),
     )
 
 
+def _compressed(here: Recipe, asked: Recipe) -> list[str]:
+    if set(here.compress) == set(asked.compress):
+        return []
+    return [f"{here.id} keeps its own compress = {here.compress}: it is written already, and the recipe asks otherwise"]
+
+
 def _whose(here: Recipe, asked: Recipe) -> list[str]:
-    if (here.authors, here.license) == (asked.authors, asked.license):
+    stated = [(recipe.authors, recipe.license, recipe.citation, recipe.source) for recipe in (here, asked)]
+    if stated[0] == stated[1]:
         return attribution_notes(here)
-    return [f"{here.id} states other authors or another licence than the recipe; idaq dataset relabel changes them"]
+    differing = "authors, licence, citation or source"
+    return [f"{here.id} states other {differing} than the recipe; idaq dataset relabel changes them"]
 
 
 def _collect_cells(plan: Plan, folder: Path, run: Executor, workers: int, progress: Advance) -> int:

@@ -22,7 +22,7 @@ from idaq.format.gym_spaces import supported
 from idaq.format.recipe import Behaviour, Recipe, Splits
 from idaq.tasks import Family, Spaces, get_family
 
-_NO_CONTENT = ("authors", "license", "citation", "source", "train", "adapt")
+_NO_CONTENT = ("authors", "license", "citation", "source", "compress", "train", "adapt")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from idaq.core.errors import UsageError
 from idaq.core.ids import SCHEMA, parse_id
 from idaq.core.notes import Notes
 from idaq.core.registry import is_reference
-from idaq.core.types import Line, PlainData, PolicyName, Sha256, Slug, VersionOne
+from idaq.core.types import LONGEST_LINE, Line, PlainData, PolicyName, Sha256, Slug, VersionOne
 
 
 def _is_id(value: str) -> str:
@@ -22,7 +22,8 @@ def _is_id(value: str) -> str:
 
 DatasetName = Annotated[str, AfterValidator(_is_id), Field(json_schema_extra=SCHEMA)]
 """namespace/family/name-vN"""
-Citation = Annotated[str, StringConstraints(min_length=1, max_length=10_000)]
+LONGEST_CITATION = 10_000
+Citation = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_CITATION)]
 
 
 @config
@@ -112,6 +113,8 @@ class Recipe:
     seed: Annotated[int, Field(ge=0, lt=2**63)]
     splits: Splits
     behaviours: Annotated[list[Behaviour], Field(min_length=1)]
+    compress: list[Line] = Field(default_factory=list)
+    """columns to compress, such as pictures: `observations`, or of a Dict space `observations/camera`"""
     expert_action: bool = False
     """whether each state has what the family's controller does there, without noise, as the column `expert_action`"""
     reference: Reference = Field(default_factory=Reference)
@@ -129,12 +132,16 @@ class Recipe:
 
 
 class Attributed(Protocol):
-    """What states authors and licence, as far as they are known: a recipe, an import."""
+    """What states authors, licence, citation and source, as far as they are known: a recipe, an import."""
 
     @property
     def authors(self) -> Sequence[str]: ...
     @property
     def license(self) -> str | None: ...
+    @property
+    def citation(self) -> str | None: ...
+    @property
+    def source(self) -> str | None: ...
 
 
 def attribution_notes(recipe: Recipe) -> list[str]:
@@ -159,6 +166,21 @@ def join_attribution(parts: Sequence[tuple[str, Attributed]], notes: Notes) -> t
     bare = ", ".join(name for name, part in parts if part.license is None)
     notes.add(bare, f"licence unknown, hence of the whole (the rest: {stated})")
     return authors, None
+
+
+def join_origins(parts: Sequence[tuple[str, Attributed]], notes: Notes) -> tuple[str | None, str | None]:
+    """Citations and sources of data made of several, by name: all that are stated, as far as a recipe has room."""
+    stated = {"citations": list[str](), "sources": list[str]()}
+    for _, part in parts:
+        stated["citations"] += [part.citation] if part.citation else []
+        stated["sources"] += [part.source] if part.source else []
+    joined = list[str | None]()
+    for what, longest, between in (("citations", LONGEST_CITATION, "\n\n"), ("sources", LONGEST_LINE, "; ")):
+        text = between.join(dict.fromkeys(stated[what]))
+        if len(text) > longest:
+            notes.add(", ".join(name for name, _ in parts), f"{what} have more than {longest} characters: left out")
+        joined.append(text if 0 < len(text) <= longest else None)
+    return joined[0], joined[1]
 
 
 def for_family(mapping: dict[str, Any], family: str) -> dict[str, Any]:

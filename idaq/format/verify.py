@@ -127,7 +127,7 @@ def _files_that_differ(path: Path) -> Iterator[Problem]:
 def _check_files(stored: StoredDataset) -> Iterator[Problem]:
     """Nothing lies in data/ but the files of the format, and those lie there themselves: no links."""
     data = layout.data_folder(stored.path)
-    names = {*layout.HASHED_FILES, layout.MANIFEST, layout.METADATA}
+    names = {*layout.hashed_files(stored.manifest.columns), layout.MANIFEST, layout.METADATA}
     known = {data / name for name in names} | {(data / name).parent for name in names}
     for folder in sorted({path.parent for path in known} & known):
         for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
@@ -168,6 +168,7 @@ def _identity(stored: StoredDataset) -> StatedAndFound:
         "dataset id (recipe)": (manifest.dataset_id, manifest.recipe.id),
         "family": (manifest.family, manifest.recipe.family),
         "families of tasks": (manifest.family, layout.common_family(stored.tasks)),
+        "compressed columns": (sorted(set(manifest.recipe.compress)), sorted(layout.compressed(manifest.columns))),
         "recipe digest": (manifest.recipe_digest, value_digest(_recipe_as_it_stands(stored))),
         "content digest": (manifest.content_digest, dataset_digest(stored.episodes.digest.tolist())),
         "observation space": (manifest.observation_space_sha256, value_digest(metadata.get("observation_space"))),
@@ -205,7 +206,7 @@ def _membership(stored: StoredDataset) -> StatedAndFound:
     return {
         "order of episodes": (sorted(used), used),
         "tasks of episodes": (set(), set(used) - set(indices)),
-        "behaviours of episodes": (set(), set(stored.episodes.behaviour.tolist()) - behaviours),
+        "behaviours of episodes": (set(), set(np.unique(stored.episodes.behaviour).tolist()) - behaviours),
         "splits": (splits, {name: [t.task_index for t in tasks if t.split == name] for name in splits}),
         "task ids": (len(tasks), len({task.task_id for task in tasks})),
         "task indices": (sorted(set(indices)), indices),
@@ -280,22 +281,22 @@ def _check_hdf5(stored: StoredDataset, tasks: dict[int, TaskRecord], progress: A
 
 def _doubtful(stored: StoredDataset, tasks: dict[int, TaskRecord], progress: Advance) -> list[int]:
     """The episodes that are not proven to be as they should; all, where the root is not or they share structure."""
-    names = [f"episode_{number}" for number in range(len(stored.episodes))]
+    count = len(stored.episodes)
     with stored.hdf5.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         structure = Structure(content)
         try:
-            members = structure.root(len(names))
+            members = structure.root(count)
         except Unrecognised:
             members = {}
-        if set(members) != set(names):
-            progress(len(names))
-            return list(range(len(names)))
+        if len(members) != count or any(f"episode_{number}" not in members for number in range(count)):
+            progress(count)
+            return list(range(count))
         doubtful = []
-        for number, name in enumerate(names):
-            if not structure.is_proven(members[name], _expected(stored, tasks, number)):
+        for number in range(count):
+            if not structure.is_proven(members[f"episode_{number}"], _expected(stored, tasks, number)):
                 doubtful.append(number)
             progress(1)
-        return list(range(len(names))) if structure.is_shared else doubtful
+        return list(range(count)) if structure.is_shared else doubtful
 
 
 def _opens(path: Path) -> bool:
@@ -323,7 +324,9 @@ def _expected(stored: StoredDataset, tasks: dict[int, TaskRecord], number: int) 
             name: ExpectedColumn(
                 dtype=column.dtype,
                 shape=(layout.rows_of(column, length), *column.shape),
-                offset=int(table.offsets[name][number]),
+                offset=None if column.chunk_rows else int(table.offsets[name][number]),
+                chunk_rows=column.chunk_rows,
+                chunks=tuple(stored.chunks[name].of(number)) if column.chunk_rows else (),
             )
             for name, column in stored.manifest.columns.items()
         },

@@ -11,6 +11,7 @@ import pytest
 import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from zarr.storage import MemoryStore
 
 from idaq.core.config import to_mapping
 from idaq.core.errors import (
@@ -25,8 +26,10 @@ from idaq.format.reader import StoredDataset, open_stored
 from idaq.format.verify import verify
 from idaq.format.writer import write_dataset
 from idaq.format.zarr import reader as zarr_reader
+from idaq.format.zarr.layout import create_array, grids
 from idaq.format.zarr.reader import open_zarr
-from idaq.format.zarr.transfer import export_zarr, import_zarr
+from idaq.format.zarr.transfer import encode_shard, export_zarr, import_zarr
+from idaq.testing.examples import EXAMPLES
 from tests.format.made import PLANS, Plan, entries_of, made_source
 from tests.format.sealing import alter_document
 from tests.serving import BrokenHandler, FlakyHandler, http_server, s3_server
@@ -56,6 +59,16 @@ def assert_same_episodes(found: zarr_reader.ZarrDataset, expected: StoredDataset
         a, b = found.episode(number), get_episode(columns, number, length)
         for left, right in zip(a.columns.values(), b.columns.values(), strict=True):
             assert (left.dtype, left.shape, left.tobytes()) == (right.dtype, right.shape, right.tobytes())
+
+
+def test_dimensions_of_one_name_are_of_one_length(exported: Path) -> None:
+    """What xarray asks for; tests/interop opens it with xarray itself."""
+    sizes: dict[str, set[int]] = {}
+    for _, array in zarr.open_group(exported, mode="r").arrays():
+        for name, size in zip(array.metadata.dimension_names or (), array.shape, strict=True):
+            sizes.setdefault(str(name), set()).add(size)
+    assert {"rows:T", "rows:T+1", "observations:0", "actions:0"} == set(sizes)
+    assert all(len(found) == 1 for found in sizes.values())
 
 
 # -- there and back ------------------------------------------------------------------------------------------------
@@ -138,6 +151,23 @@ def test_episodes_of_any_lengths(plans: tuple[Plan, ...], tmp_path: Path) -> Non
     made = open_stored(write_dataset(made_source(entries_of(plans)), tmp_path / "root", ""))
     export_zarr(made, str(tmp_path / "x.zarr"))
     assert_same_episodes(open_zarr(str(tmp_path / "x.zarr")), made)
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_shards_are_the_bytes_that_zarr_writes(tmp_path: Path, example: str) -> None:
+    stored = open_stored(write_dataset(EXAMPLES[example](), tmp_path, ""))
+    columns = map_columns(stored)
+    for grid in grids(stored.manifest.columns, stored.episodes).values():
+        for shard in range(grid.shards):
+            episodes = np.flatnonzero(grid.shard == shard)
+            lengths = stored.episodes.length[episodes].tolist()
+            rows = np.concatenate(
+                [columns[grid.name].rows(n, t) for n, t in zip(episodes.tolist(), lengths, strict=True)]
+            )
+            by_zarr: dict[str, Any] = {}
+            first = shard * grid.shard_rows
+            create_array(MemoryStore(by_zarr), grid)[first : first + len(rows)] = rows
+            assert encode_shard(grid, columns, stored, episodes) == by_zarr[grid.key(shard)].to_bytes()
 
 
 def test_episodes_of_one_length_are_a_chunk_each(tmp_path: Path) -> None:
