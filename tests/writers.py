@@ -36,7 +36,7 @@ from idaq.hub.pull import pull
 from idaq.hub.push import push
 from idaq.hub.tasks import pull_tasks
 from idaq.share.exporters.npz import export_npz
-from idaq.share.import_arrays import read_npz
+from idaq.share.importers.transitions import read_npz
 from tests.format.made import left_in, made_recipe, made_source
 from tests.recipes import small_recipe
 
