@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from idaq.core.digest import dataset_digest, episode_digest
 from idaq.format.layout import is_extra
 from idaq.format.reader import StoredDataset, open_stored
 from idaq.format.verify import verify
@@ -70,6 +71,15 @@ def back(stored: StoredDataset, form: str, folder: Path) -> tuple[StoredDataset,
 
 def test_every_exporter_comes_back_or_says_why_not() -> None:
     assert FORMS.keys() | ONE_WAY.keys() == BUILT_IN.keys()
+
+
+def test_the_hdf5_holds_what_was_written(written: tuple[str, StoredDataset]) -> None:
+    name, stored = written
+    assert verify(stored.path) == []
+    digests = [
+        episode_digest(entry.episode, task_index=entry.task_index, seed=entry.seed) for entry in source_of(name).entries
+    ]
+    assert stored.manifest.content_digest == dataset_digest(digests)
 
 
 @pytest.mark.parametrize("form", [*FORMS])
