@@ -94,6 +94,11 @@ def import_(
     description: Annotated[str | None, typer.Option(help="One sentence.")] = None,
     author: Annotated[list[str], typer.Option(help="Whose data it is. May be repeated.")] = [],  # noqa: B006
     license: Annotated[str | None, typer.Option(help="Its licence: an SPDX identifier, or words.")] = None,
+    compress: Annotated[
+        list[str], typer.Option(metavar="COLUMN", help="Compress a column, such as pictures. May be repeated.")
+    ] = [],  # noqa: B006
+    citation: Annotated[str | None, typer.Option(metavar="TEXT", help="How to cite it, BibTeX say.")] = None,
+    source: Annotated[str | None, typer.Option(metavar="TEXT", help="Where it is from: a URL, or words.")] = None,
     allow_pickle: Annotated[
         bool,
         typer.Option(
@@ -136,6 +141,7 @@ def import_(
       idaq dataset import a.npz b.npz c.npz --id me/goals/all-v0 --test-tasks 1
       idaq dataset import a.npz --id me/point/a-v0 --family point-robot --task-index 31
       idaq dataset import light heavy --id me/pendulum/both-v0 --env my_envs:pendulum --split test=heavy
+      idaq dataset import a.npz --id me/arm/a-v0 --author Ada --license CC-BY-4.0 --source https://example.org/arm
       idaq dataset import https://example.org/point.zarr
     """
     from idaq.adapt.uses import uses_of
@@ -158,6 +164,9 @@ def import_(
         description=description,
         authors=author,
         license=license,
+        compress=compress,
+        citation=citation,
+        source=source,
         allow_pickle=allow_pickle,
         strict=strict,
         root=root,

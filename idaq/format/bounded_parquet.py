@@ -16,17 +16,21 @@ from idaq.core.errors import CorruptDatasetError
 CODECS = ("SNAPPY", "UNCOMPRESSED")
 LONGEST_TEXT = 64
 """bytes: those of a digest, and of the longest name of a behaviour"""
-_ROW_BYTES, _DIGEST_BYTES, _ALLOWED_BYTES, _ALLOWED_ROWS = 1024, 32, 1 << 20, 100_000
+DIGEST_BYTES = 32
+_ROW_BYTES, _ALLOWED_BYTES, _ALLOWED_ROWS = 1024, 1 << 20, 100_000
 
 
-def read_table(path: Path, schema: pa.Schema, count: int) -> pa.Table:
-    """The table of `count` rows and this schema. Raises CorruptDatasetError for any other, before reading its rows."""
+def read_table(path: Path, schema: pa.Schema, count: int, what: str, least: int) -> pa.Table:
+    """The table of `count` rows and this schema, `what` the manifest counts, each of `least` bytes at least.
+
+    Raises CorruptDatasetError for any other, before reading its rows.
+    """
     texts = [field.name for field in schema if field.type == pa.string()]
     try:
         if path.stat().st_size > _ALLOWED_BYTES + _ROW_BYTES * count:
             raise CorruptDatasetError(f"{path} has {path.stat().st_size} bytes, too many for {count} rows")
         footer = pq.read_metadata(path)
-        _check_footer(footer, path, count)
+        _check_footer(footer, path, count, what, least)
         if mismatch := _mismatch(footer.schema.to_arrow_schema(), schema):
             raise CorruptDatasetError(f"{path} has {mismatch}"[:600])
         with pq.ParquetFile(path, metadata=footer, read_dictionary=texts) as file:
@@ -54,13 +58,13 @@ def _mismatch(found: pa.Schema, schema: pa.Schema) -> str:
     )
 
 
-def _check_footer(metadata: pq.FileMetaData, path: Path, count: int) -> None:
+def _check_footer(metadata: pq.FileMetaData, path: Path, count: int, what: str, least: int) -> None:
     """Check what the footer claims. Raises CorruptDatasetError."""
     size = path.stat().st_size
     groups = metadata.num_row_groups
     if metadata.num_rows != count:
-        raise CorruptDatasetError(f"{path} has {metadata.num_rows} rows; the manifest counts {count} episodes")
-    if count > max(_ALLOWED_ROWS, size // _DIGEST_BYTES) or groups > 1000 + count // 1000:
+        raise CorruptDatasetError(f"{path} has {metadata.num_rows} rows; the manifest counts {count} {what}")
+    if count > max(_ALLOWED_ROWS, size // least) or groups > 1000 + count // 1000:
         raise CorruptDatasetError(f"{path} claims {count} rows in {groups} groups, in {size} bytes")
     for group in (metadata.row_group(number) for number in range(groups)):
         for column in (group.column(number) for number in range(group.num_columns)):

@@ -94,6 +94,8 @@ class Column:
     """shape of one row; [] for a scalar; HDF5 holds 32 dimensions, of which the first are the rows"""
     rows: Literal["T", "T+1"]
     """how many an episode of T steps has"""
+    chunk_rows: Annotated[int, Field(ge=1, le=2**31)] | None
+    """rows of a chunk, each packed by deflate, of a compressed column; null of one that is contiguous"""
     unit: Line | None
     meaning: Line | None
     """what it holds, in words; null where nobody has said"""

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from idaq.core.types import Episode
-from idaq.format.columns import Columns, get_episode
+from idaq.format.columns import Columns, StoredColumns, flat_columns, get_episode
 
 
 class EpisodeStore(Protocol):
@@ -23,27 +23,27 @@ class EpisodeStore(Protocol):
         ...
 
     def columns(self, numbers: NDArray[np.int64]) -> Columns:
-        """Columns that hold at least the episodes `numbers`."""
+        """Columns that hold at least the episodes `numbers`; but those that only `episode` unpacks."""
         ...
 
 
 @dataclass(frozen=True)
 class FlatEpisodes:
-    """Episodes that lie in flat columns already."""
+    """Episodes that lie in columns already, mapped or in memory."""
 
-    flat: Columns
+    stored: StoredColumns
     lengths: NDArray[np.int64]
     """(M,)"""
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Shape of one row of each column, by name."""
-        return {name: column.shape for name, column in self.flat.items()}
+        return {name: column.shape for name, column in self.stored.items()}
 
     def episode(self, number: int) -> Episode:
-        """Copy one episode out."""
-        return get_episode(self.flat, number, int(self.lengths[number]))
+        """Copy one episode out. Raises CorruptDatasetError where a compressed column does not unpack."""
+        return get_episode(self.stored, number, int(self.lengths[number]))
 
     def columns(self, numbers: NDArray[np.int64]) -> Columns:
-        """The columns of all episodes, which are in memory or mapped already."""
-        return self.flat
+        """The columns of all episodes that are not compressed."""
+        return flat_columns(self.stored)

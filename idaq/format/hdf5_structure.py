@@ -1,10 +1,11 @@
 """Proves, from the bytes alone, that an HDF5 file is what the HDF5 library would find to be as the format says.
 
 The library takes milliseconds an episode to say so, and hostile bytes can hang it. Our writer's files use a small part
-of HDF5: superblock version 2, object headers of version 1, groups as symbol tables, contiguous datasets. This module
-reads that part, with every count and address bounded by the file, and compares each message of each object header with
-the one that must stand there. What it does not know it does not judge: it raises Unrecognised, or calls the episode
-not proven, and the library is asked (`hdf5_walk`). Nothing that the library would read otherwise may be called proven.
+of HDF5: superblock version 2, object headers of version 1, groups as symbol tables, datasets that are contiguous or, in
+`hdf5_chunks`, chunked. This module reads that part, with every count and address bounded by the file, and compares each
+message of each object header with the one that must stand there. What it does not know it does not judge: it raises
+Unrecognised, or calls the episode not proven, and the library is asked (`hdf5_walk`). Nothing that the library would
+read otherwise may be called proven.
 
 Sections (IV.A.2.b) are those of the HDF5 File Format Specification, version 3.0. All numbers are little-endian;
 an address is a position in the file.
@@ -15,10 +16,13 @@ import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
+from itertools import islice
 from typing import TypeVar
 
 import h5py
 import numpy as np
+
+from idaq.format.hdf5_chunks import FILTERS, NO_FILL_VALUE, chunked_layout, chunks_of, is_deflate, tree_of
 
 Content = mmap.mmap | bytes
 _Messages = list[tuple[int, bytes]]
@@ -57,11 +61,21 @@ class Unrecognised(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class ExpectedColumn:
-    """A contiguous dataset: NumPy dtype, shape, first byte in the file."""
+    """A dataset: NumPy dtype, shape, and where it lies in the file."""
 
     dtype: str
     shape: tuple[int, ...]
-    offset: int
+    offset: int | None
+    """first byte, where it is contiguous"""
+    chunk_rows: int | None
+    """most rows of a chunk, where it is compressed"""
+    chunks: tuple[tuple[int, int], ...]
+    """first byte of each chunk, and its size"""
+
+    @property
+    def chunk_shape(self) -> tuple[int, ...] | None:
+        """Of a compressed one: its chunks are no longer than itself."""
+        return None if self.chunk_rows is None else (min(self.chunk_rows, self.shape[0]), *self.shape[1:])
 
 
 Named = TypeVar("Named")
@@ -141,6 +155,8 @@ class Structure:
         )
 
     def _is_column(self, address: int, column: ExpectedColumn) -> bool:
+        if column.chunk_shape is not None:
+            return self._is_compressed(address, column, (*column.chunk_shape, np.dtype(column.dtype).itemsize))
         return sorted(self._messages(address)) == [
             (_DATASPACE, _dataspace(column.shape)),
             (_DATATYPE, _datatype(column.dtype)),
@@ -148,6 +164,22 @@ class Structure:
             # IV.A.2.i: version 3, class 1 (contiguous), address, size
             (_LAYOUT, struct.pack("<BBQQ6x", 3, 1, column.offset, _size(column.dtype, column.shape))),
         ]
+
+    def _is_compressed(self, address: int, column: ExpectedColumn, sizes: tuple[int, ...]) -> bool:
+        """Whether it is chunked and packed by deflate, and its tree leads to these chunks and no others."""
+        dataspace, datatype, fill, layout, filters = sorted(self._messages(address))
+        tree = tree_of(layout[1])
+        begins = ((row, *(0 for _ in column.shape)) for row in range(0, column.shape[0], sizes[0]))
+        expected = [(begin, *place) for begin, place in zip(begins, column.chunks, strict=True)]
+        return (
+            dataspace == (_DATASPACE, _dataspace(column.shape))
+            and datatype == (_DATATYPE, _datatype(column.dtype))
+            and fill == (_FILL, NO_FILL_VALUE)
+            and layout == (_LAYOUT, chunked_layout(tree, sizes))
+            and filters[0] == FILTERS
+            and is_deflate(filters[1])
+            and list(islice(chunks_of(self._content, tree, sizes), len(expected) + 1)) == expected
+        )
 
     def _root_address(self) -> int:
         signature, version, offsets, lengths, flags, base, extension, end, root, _ = _SUPERBLOCK.unpack_from(

@@ -90,7 +90,9 @@ def to_plain(episode: ExpectedEpisode) -> dict[str, Any]:
 
 def _from_plain(plain: dict[str, Any]) -> ExpectedEpisode:
     columns = {
-        name: ExpectedColumn(dtype=column["dtype"], shape=tuple(column["shape"]), offset=column["offset"])
+        name: ExpectedColumn(
+            **{**column, "shape": tuple(column["shape"]), "chunks": tuple(map(tuple, column["chunks"]))}
+        )
         for name, column in plain["columns"].items()
     }
     return ExpectedEpisode(**{**plain, "columns": columns})
@@ -114,6 +116,8 @@ def _check_columns(group: h5py.Group, columns: Mapping[str, ExpectedColumn], pla
         dataset, shape = _own_member(group, name), column.shape
         if not isinstance(dataset, h5py.Dataset) or dataset.shape != shape or dataset.dtype != np.dtype(column.dtype):
             yield f"column {place}{name} is {dataset!r}, not {shape} of {column.dtype}"
+        elif column.chunk_shape is not None:
+            yield from (f"column {place}{name} {what}" for what in _check_chunks(dataset, column))
         elif dataset.chunks is not None or dataset.id.get_offset() != column.offset:
             yield f"column {place}{name} is not contiguous at byte {column.offset}"
     for name, inner in below.items():
@@ -124,6 +128,23 @@ def _check_columns(group: h5py.Group, columns: Mapping[str, ExpectedColumn], pla
         else:
             yield f"{place}{name} is no group"
     yield from _check_unknown("members", group, {**here, **below})
+
+
+def _check_chunks(dataset: h5py.Dataset, column: ExpectedColumn) -> Iterator[str]:
+    """Whether a compressed column is packed by deflate alone, in the chunks that are stated and no others."""
+    properties = dataset.id.get_create_plist()
+    filters = [properties.get_filter(number)[0] for number in range(properties.get_nfilters())]
+    if column.chunk_shape is None or dataset.chunks != column.chunk_shape or filters != [h5py.h5z.FILTER_DEFLATE]:
+        yield f"is not in chunks of {column.chunk_shape} packed by deflate alone"
+        return
+    if dataset.id.get_num_chunks() != len(column.chunks):
+        yield f"has {dataset.id.get_num_chunks()} chunks, not {len(column.chunks)}"
+        return
+    for number, place in enumerate(column.chunks):
+        begin = (number * column.chunk_shape[0], *(0 for _ in column.shape[1:]))
+        found = dataset.id.get_chunk_info_by_coord(begin)
+        if (found.byte_offset, found.size) != place or found.filter_mask:
+            yield f"does not have its chunk {number} packed at byte {place[0]}, in {place[1]} bytes"
 
 
 def _check_unknown(kind: str, found: Any, known: Any) -> Iterator[str]:

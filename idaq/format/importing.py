@@ -30,7 +30,6 @@ from idaq.core.types import (
     show_nothing,
 )
 from idaq.format import boxes, casting
-from idaq.format.card import dataset_card
 from idaq.format.documents import UNKNOWN_ENV, About, EnvReference, References, ReturnStatistics, TaskRecord
 from idaq.format.gym_spaces import leaf_spaces
 from idaq.format.recipe import Behaviour, Recipe, Splits
@@ -87,6 +86,8 @@ class Import:
     env_spec_json: str | None = None
     about: dict[str, About] = field(default_factory=dict)
     """what is said of columns, by name"""
+    compress: list[str] = field(default_factory=list)
+    """columns to compress"""
     authors: list[str] = field(default_factory=list)
     license: str | None = None
     citation: str | None = None
@@ -171,13 +172,25 @@ def _stated_spaces(imported: Import) -> dict[str, gym.Space[Any]]:
     return stated if imported.action_space is None else stated | {ACTIONS: imported.action_space}
 
 
-def state_attribution(imported: Import, authors: Sequence[str] = (), license: str | None = None) -> None:
-    """Set authors and licence: as the user states them, else as the source does; what neither states is noted."""
-    stated = {"authors": (imported.authors, list(authors)), "licence": (imported.license, license)}
+def state_attribution(
+    imported: Import,
+    authors: Sequence[str] = (),
+    license: str | None = None,
+    citation: str | None = None,
+    source: str | None = None,
+) -> None:
+    """Set whose data it is: as the user states it, else as the source does; authors and licence unknown are noted."""
+    stated = {
+        "authors": (imported.authors, list(authors)),
+        "licence": (imported.license, license),
+        "citation": (imported.citation, citation),
+        "source": (imported.source, source),
+    }
     for name, (theirs, ours) in stated.items():
         if theirs and ours and theirs != ours:
             imported.notes.add(imported.origin, f"states the {name} {theirs}; what was asked for is written: {ours}")
     imported.authors, imported.license = list(authors) or imported.authors, license or imported.license
+    imported.citation, imported.source = citation or imported.citation, source or imported.source
     missing = [name for name, value in (("authors", imported.authors), ("licence", imported.license)) if not value]
     if missing:
         imported.notes.add(imported.origin, f"{' and '.join(missing)} unknown; --author and --license state them")
@@ -204,6 +217,7 @@ def dataset_source(imported: Import, new_id: str, family: str, description: str)
         "license": imported.license,
         "citation": imported.citation,
         "source": imported.source,
+        "compress": imported.compress,
         "seed": 0,
         "splits": Splits(seed=0, sizes=dict(sizes)),
         "behaviours": [Behaviour(name=name, kind="unknown", quality="unknown", episodes=most) for name in behaviours],
@@ -227,10 +241,9 @@ def write_source(source: DatasetSource, episodes: int, root: Path, show: ShowPro
 
     Returns its folder. Raises as `write_dataset` does, and CorruptDatasetError for what `verify` would refuse.
     """
-    card = dataset_card(source.recipe, source.tasks, f"Made by {source.operation}.")
     with show(f"writing {source.recipe.id}", 3 * episodes, "episodes") as advance:
         check = partial(check_valid, otherwise="what was imported makes a corrupt dataset", progress=advance)
-        return write_dataset(source, root, card, advance, check)
+        return write_dataset(source, root, progress=advance, check=check)
 
 
 def in_order(imported: Import) -> dict[int, ImportedTask]:

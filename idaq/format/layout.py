@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,18 @@ HDF5 = "main_data.hdf5"
 MANIFEST = "idaq/manifest.json"
 TASKS = "idaq/tasks.jsonl"
 EPISODES = "idaq/episodes.parquet"
+CHUNKS = "idaq/chunks.parquet"
+"""of datasets with compressed columns alone"""
 CARD = "README.md"
 NAMESPACE = "namespace_metadata.json"
 NO_NAMESPACE = b"{}\n"
 """what Minari wants in the folder of every namespace; people may write a description there"""
-HASHED_FILES = (HDF5, TASKS, EPISODES)
 
 ALIGNMENT = 64
+CHUNK_BYTES = 2**17
+"""of rows that a chunk of a compressed column holds, about: few enough to read some rows, enough to pack well"""
+LARGEST_COMPRESSED = 2**31
+"""bytes that a compressed column of one episode may unpack to"""
 MINARI_VERSION = "0.5.0"  # the oldest release whose reader passes; a newer stamp would be refused by older readers
 
 MOST_COLUMNS = 200
@@ -36,7 +42,11 @@ _LONGEST_NAME = 200
 _SEGMENT = re.compile(SEGMENT)
 
 
-def episode_schema(columns: Iterable[str]) -> pa.Schema:
+CHUNK_SCHEMA = pa.schema([pa.field(name, pa.int64(), nullable=False) for name in ("offset", "size")])
+"""the columns of chunks.parquet"""
+
+
+def episode_schema(columns: Mapping[str, Column]) -> pa.Schema:
     """The columns of episodes.parquet, in a dataset whose episodes have `columns`."""
     return pa.schema(
         [
@@ -51,10 +61,25 @@ def episode_schema(columns: Iterable[str]) -> pa.Schema:
             pa.field("success", pa.bool_(), nullable=True),
             pa.field("terminated", pa.bool_(), nullable=False),
             pa.field("truncated", pa.bool_(), nullable=False),
-            *(pa.field(f"offset_{name}", pa.int64(), nullable=False) for name in columns),
+            *(pa.field(f"offset_{name}", pa.int64(), nullable=False) for name in contiguous(columns)),
             pa.field("digest", pa.string(), nullable=False),
         ]
     )
+
+
+def contiguous(columns: Mapping[str, Column]) -> list[str]:
+    """Names of the columns that lie in one piece, mapped."""
+    return [name for name, column in columns.items() if column.chunk_rows is None]
+
+
+def compressed(columns: Mapping[str, Column]) -> dict[str, int]:
+    """Rows of a chunk of each compressed column, by name."""
+    return {name: column.chunk_rows for name, column in columns.items() if column.chunk_rows is not None}
+
+
+def hashed_files(columns: Mapping[str, Column]) -> tuple[str, ...]:
+    """The files that the manifest of a dataset of these columns states."""
+    return (HDF5, TASKS, EPISODES, *([CHUNKS] if compressed(columns) else []))
 
 
 def data_folder(dataset: Path) -> Path:
@@ -62,18 +87,23 @@ def data_folder(dataset: Path) -> Path:
     return dataset / "data"
 
 
-def columns_of(episode: Episode, about: Mapping[str, About] | None = None) -> dict[str, Column]:
-    """The column table of a dataset, read off one of its episodes, and what is said `about` its columns.
+def columns_of(
+    episode: Episode, about: Mapping[str, About] | None = None, compress: Collection[str] = ()
+) -> dict[str, Column]:
+    """The column table of a dataset, read off one of its episodes, what is said `about` its columns, and which of them
+    to `compress`.
 
     Raises DatasetError for what has no column, and for a name that is said of none.
     """
     columns, about = episode.columns, about or {}
-    if strange := sorted(about.keys() - columns.keys()):
+    if strange := sorted((about.keys() | set(compress)) - columns.keys()):
         raise DatasetError(f"there is no column {strange[0]}: the episodes have {', '.join(columns)}")
     found = dict[str, Column]()
     for name, array in columns.items():
         longer = is_observation(name) or (is_extra(name) and len(array) == len(episode) + 1)
-        found[name] = column_of(name, array.dtype, array.shape[1:], longer, about.get(name, About()))
+        column = column_of(name, array.dtype, array.shape[1:], longer, about.get(name, About()))
+        rows = max(1, CHUNK_BYTES // row_bytes(column)) if name in compress else None
+        found[name] = replace(column, chunk_rows=rows)
     return found
 
 
@@ -83,9 +113,9 @@ def folders_of(names: Iterable[str]) -> set[str]:
 
 
 def column_of(name: str, dtype: np.dtype[Any], shape: Sequence[int], extra_row: bool, about: About) -> Column:
-    """A column of numbers `dtype`, of rows of `shape`. Raises DatasetError for what has no column."""
+    """A contiguous column of numbers `dtype`, of rows of `shape`. Raises DatasetError for what has no column."""
     numbers = {"dtype": dtype.newbyteorder("<").str, "shape": list(shape), "rows": "T+1" if extra_row else "T"}
-    column = numbers | to_mapping(about)
+    column = numbers | {"chunk_rows": None} | to_mapping(about)
     try:
         return from_mapping(Column, column, where=f"column {name}")
     except ConfigError as error:

@@ -2,7 +2,7 @@
 
 import io
 import os
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,13 +18,15 @@ from idaq.core.files import inside, parse_json, read_json, sha256_file
 from idaq.core.reading import LARGEST_TABLE, check_members, read_document
 from idaq.core.types import Array
 from idaq.format import FORMAT_VERSION, layout
-from idaq.format.bounded_parquet import read_table
-from idaq.format.documents import Manifest, MetadataIdaq, TaskRecord
+from idaq.format.bounded_parquet import DIGEST_BYTES, read_table
+from idaq.format.documents import Column, Manifest, MetadataIdaq, TaskRecord
 
 T = TypeVar("T")
 Chosen = NDArray[np.bool_] | NDArray[np.int64] | slice
 """episodes: a mask (M,), their numbers, or a slice"""
 Identity = tuple[int, int, int, int]
+_CHUNK_ROW_BYTES = 2
+"""that a row of chunks.parquet takes at least: offsets differ"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +51,7 @@ class EpisodeTable:
     terminated: NDArray[np.bool_]
     truncated: NDArray[np.bool_]
     offsets: Mapping[str, NDArray[np.int64]]
-    """byte offset of each column in the HDF5, by name; empty for datasets that idaq did not write"""
+    """byte offset of each contiguous column in the HDF5, by name; empty for datasets that idaq did not write"""
     digest: NDArray[np.str_]
 
     def __len__(self) -> int:
@@ -95,6 +97,23 @@ def count_histories(table: EpisodeTable) -> int:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Chunks:
+    """Where the chunks of a compressed column lie. M episodes, C chunks, by episode and then by row."""
+
+    first: NDArray[np.int64]
+    """(M + 1,) number of each episode's first chunk, and C"""
+    offset: NDArray[np.int64]
+    """(C,) first byte in the HDF5"""
+    size: NDArray[np.int64]
+    """(C,) bytes"""
+
+    def of(self, episode: int) -> list[tuple[int, int]]:
+        """Offset and size of an episode's chunks."""
+        mine = slice(self.first[episode], self.first[episode + 1])
+        return list(zip(self.offset[mine].tolist(), self.size[mine].tolist(), strict=True))
+
+
+@dataclass(frozen=True, kw_only=True)
 class StoredDataset:
     """A format-1 dataset on disk, its documents parsed."""
 
@@ -103,6 +122,8 @@ class StoredDataset:
     manifest: Manifest
     tasks: tuple[TaskRecord, ...]
     episodes: EpisodeTable
+    chunks: Mapping[str, Chunks]
+    """of each compressed column, by name"""
     identity: Identity | None = None
     """of the HDF5 file that the documents describe"""
 
@@ -183,8 +204,9 @@ def _open_stored(path: Path) -> StoredDataset:
     check_members(path)
     manifest = read_manifest(path, metadata)
     files = [record.path for record in manifest.files]
-    if sorted(files) != sorted(layout.HASHED_FILES):
-        raise CorruptDatasetError(f"{data / layout.MANIFEST}: its files are {files}, not {list(layout.HASHED_FILES)}")
+    expected = layout.hashed_files(manifest.columns)
+    if sorted(files) != sorted(expected):
+        raise CorruptDatasetError(f"{data / layout.MANIFEST}: its files are {files}, not {list(expected)}")
     for record in manifest.files:
         file = inside(data, record.path)
         size = file.stat().st_size if file.is_file() else None
@@ -193,12 +215,22 @@ def _open_stored(path: Path) -> StoredDataset:
             raise CorruptDatasetError(f"{file} {found}", hint=_fix(path))
         if record.path != layout.HDF5 and sha256_file(file) != record.sha256:
             raise CorruptDatasetError(f"{file} has another sha256 than the manifest says", hint=_fix(path))
+    return read_documents(path, metadata, manifest, identity)
+
+
+def read_documents(
+    path: Path, metadata: dict[str, Any], manifest: Manifest, identity: Identity | None = None
+) -> StoredDataset:
+    """The dataset of a manifest, its tables read. Raises CorruptDatasetError."""
+    data = layout.data_folder(path)
+    episodes = read_episodes(data / layout.EPISODES, manifest.counts.episodes, manifest.columns)
     return StoredDataset(
         path=path,
         metadata=metadata,
         manifest=manifest,
         tasks=read_tasks(data / layout.TASKS, manifest.counts.tasks),
-        episodes=read_episodes(data / layout.EPISODES, manifest.counts.episodes, manifest.columns),
+        episodes=episodes,
+        chunks=read_chunks(data / layout.CHUNKS, manifest.columns, episodes.length),
         identity=identity,
     )
 
@@ -254,11 +286,11 @@ def read_tasks(path: Path, count: int) -> tuple[TaskRecord, ...]:
     return tuple(document(TaskRecord, value, f"{path} line {number}") for value, number in values)
 
 
-def read_episodes(path: Path, count: int, columns: Collection[str]) -> EpisodeTable:
+def read_episodes(path: Path, count: int, columns: Mapping[str, Column]) -> EpisodeTable:
     """episodes.parquet, `count` rows by the manifest, which names the `columns`. Raises CorruptDatasetError."""
     if fault := layout.names_fault(columns):
         raise CorruptDatasetError(f"{path.parent / 'manifest.json'}: {fault}")
-    table = read_table(path, layout.episode_schema(columns), count)
+    table = read_table(path, layout.episode_schema(columns), count, "episodes", DIGEST_BYTES)
     known = {name: table[name].is_valid().to_numpy() for name in ("seed", "success")}
     absent = {"seed": 0, "success": False, "history": -1, "policy_step": -1, "return": np.nan}
     whole = {name: table[name].fill_null(value) for name, value in absent.items()}
@@ -278,6 +310,34 @@ def read_episodes(path: Path, count: int, columns: Collection[str]) -> EpisodeTa
         success_known=known["success"],
         terminated=column["terminated"],
         truncated=column["truncated"],
-        offsets={name: column[f"offset_{name}"] for name in columns},
+        offsets={name: column[f"offset_{name}"] for name in layout.contiguous(columns)},
         digest=column["digest"].astype(str),
     )
+
+
+def read_chunks(path: Path, columns: Mapping[str, Column], lengths: NDArray[np.int64]) -> dict[str, Chunks]:
+    """chunks.parquet: those of each compressed column, of episodes of so many steps. Raises CorruptDatasetError."""
+    counts = {name: _chunk_counts(path, name, columns[name], lengths) for name in layout.compressed(columns)}
+    if not counts:
+        return {}
+    total = sum(int(count.sum()) for count in counts.values())
+    table = read_table(path, layout.CHUNK_SCHEMA, total, "chunks", _CHUNK_ROW_BYTES)
+    places, found, start = [table[name].to_numpy() for name in layout.CHUNK_SCHEMA.names], dict[str, Chunks](), 0
+    for name, count in counts.items():
+        first = np.concatenate([[0], count.cumsum()])
+        offset, size = (column[start : start + first[-1]] for column in places)
+        found[name] = Chunks(first=first, offset=offset, size=size)
+        start += int(first[-1])
+    return found
+
+
+def _chunk_counts(path: Path, name: str, column: Column, lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(M,) chunks of each episode."""
+    later, most = column.rows == "T+1", layout.LARGEST_COMPRESSED // layout.row_bytes(column)
+    bad = np.flatnonzero((lengths < 1) | (lengths > most - later))
+    if len(bad):
+        raise CorruptDatasetError(
+            f"{path}: episode {bad[0]}, column {name}: {lengths[bad[0]]} steps unpack to none or more than "
+            f"{layout.LARGEST_COMPRESSED} bytes"
+        )
+    return -(-(lengths + later) // (column.chunk_rows or 1))

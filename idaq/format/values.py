@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from idaq.core.digest import episode_digest
+from idaq.core.errors import CorruptDatasetError
 from idaq.core.types import REWARDS, TERMINATIONS, TRUNCATIONS, Array, Episode
 from idaq.format import layout
-from idaq.format.columns import Columns, get_episode
+from idaq.format.columns import StoredColumns, get_episode
 from idaq.format.reader import StoredDataset
 from idaq.format.spaces import Leaf
 
@@ -20,7 +21,7 @@ _BATCH, _TOLERANCE = 2**22, 5e-6
 class Checked:
     """What values are read from and held against."""
 
-    columns: Columns
+    columns: StoredColumns
     leaves: dict[str, Leaf]
 
 
@@ -39,10 +40,13 @@ def are_intact(stored: StoredDataset, checked: Checked, numbers: range) -> bool:
     """Whether `check_episode` has nothing to say of any of these episodes; at worst says no where it has not."""
     table, mine = stored.episodes, slice(numbers.start, numbers.stop)
     lengths = table.length[mine].tolist()
-    rows = {
-        name: [column.rows(n, t) for n, t in zip(numbers, lengths, strict=True)]
-        for name, column in checked.columns.items()
-    }
+    try:
+        rows = {
+            name: [column.rows(n, t) for n, t in zip(numbers, lengths, strict=True)]
+            for name, column in checked.columns.items()
+        }
+    except CorruptDatasetError:  # a chunk that does not unpack
+        return False
     episodes = [Episode.from_columns(dict(zip(rows, parts, strict=True))) for parts in zip(*rows.values(), strict=True)]
     seeds, indices, digests = map(table.seed_of, numbers), table.task_index[mine].tolist(), table.digest[mine].tolist()
     for episode, index, seed, digest in zip(episodes, indices, seeds, digests, strict=True):
@@ -85,7 +89,11 @@ def check_episode(stored: StoredDataset, checked: Checked, number: int) -> Itera
     """One episode's values against its row in episodes.parquet."""
     table = stored.episodes
     length = int(table.length[number])
-    episode = get_episode(checked.columns, number, length)
+    try:
+        episode = get_episode(checked.columns, number, length)
+    except CorruptDatasetError as error:
+        yield error.message.removeprefix(f"{stored.hdf5}: ")
+        return
     digest = episode_digest(episode, task_index=int(table.task_index[number]), seed=table.seed_of(number))
     if digest != table.digest[number]:
         yield f"values do not match their digest (stated {table.digest[number][:12]}…, found {digest[:12]}…)"

@@ -127,7 +127,7 @@ def _files_that_differ(path: Path) -> Iterator[Problem]:
 def _check_files(stored: StoredDataset) -> Iterator[Problem]:
     """Nothing lies in data/ but the files of the format, and those lie there themselves: no links."""
     data = layout.data_folder(stored.path)
-    names = {*layout.HASHED_FILES, layout.MANIFEST, layout.METADATA}
+    names = {*layout.hashed_files(stored.manifest.columns), layout.MANIFEST, layout.METADATA}
     known = {data / name for name in names} | {(data / name).parent for name in names}
     for folder in sorted({path.parent for path in known} & known):
         for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
@@ -168,6 +168,7 @@ def _identity(stored: StoredDataset) -> StatedAndFound:
         "dataset id (recipe)": (manifest.dataset_id, manifest.recipe.id),
         "family": (manifest.family, manifest.recipe.family),
         "families of tasks": (manifest.family, layout.common_family(stored.tasks)),
+        "compressed columns": (sorted(set(manifest.recipe.compress)), sorted(layout.compressed(manifest.columns))),
         "recipe digest": (manifest.recipe_digest, value_digest(_recipe_as_it_stands(stored))),
         "content digest": (manifest.content_digest, dataset_digest(stored.episodes.digest.tolist())),
         "observation space": (manifest.observation_space_sha256, value_digest(metadata.get("observation_space"))),
@@ -323,7 +324,9 @@ def _expected(stored: StoredDataset, tasks: dict[int, TaskRecord], number: int) 
             name: ExpectedColumn(
                 dtype=column.dtype,
                 shape=(layout.rows_of(column, length), *column.shape),
-                offset=int(table.offsets[name][number]),
+                offset=None if column.chunk_rows else int(table.offsets[name][number]),
+                chunk_rows=column.chunk_rows,
+                chunks=tuple(stored.chunks[name].of(number)) if column.chunk_rows else (),
             )
             for name, column in stored.manifest.columns.items()
         },

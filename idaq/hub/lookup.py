@@ -159,7 +159,7 @@ def look_up(remote: Remote, dataset_id: str, *, expect: str | None = None) -> Re
                 error.message.replace(folder, place), hint=f"it cannot be used; is {remote.url} the right hub?"
             ) from None
     files = [record.path for record in checked.files]
-    if checked.dataset_id != name or sorted(files) != sorted(layout.HASHED_FILES):
+    if checked.dataset_id != name or sorted(files) != sorted(layout.hashed_files(checked.columns)):
         raise CorruptDatasetError(f"{place}: its manifest is of {checked.dataset_id[:200]!r} and files {files}"[:500])
     if expect is not None and not checked.content_digest.startswith(expect):
         raise ShareError(

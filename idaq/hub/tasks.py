@@ -1,7 +1,8 @@
 """Pull some tasks of a dataset: their byte range of main_data.hdf5 alone, written as a dataset of its own.
 
-Episodes lie in the file by task and their columns are contiguous, at offsets that episodes.parquet states. So the
-columns wanted are a few long ranges, fetched into a sparse file in their own places, where `map_columns` finds them.
+Episodes lie in the file by task and their columns are contiguous, at offsets that episodes.parquet states, or in chunks
+at those of chunks.parquet. So the columns wanted are a few long ranges, fetched into a sparse file in their own places,
+where `map_columns` finds them.
 """
 
 import re
@@ -15,12 +16,11 @@ import numpy as np
 from idaq.core.digest import dataset_digest, episode_digest, value_digest
 from idaq.core.errors import CorruptDatasetError, UsageError
 from idaq.core.ids import dataset_path, datasets_root, parse_id
-from idaq.core.types import ShowProgress, show_nothing
+from idaq.core.types import Episode, ShowProgress, show_nothing
 from idaq.format import layout
-from idaq.format.card import dataset_card
-from idaq.format.columns import check_columns, get_episode, map_columns
+from idaq.format.columns import StoredColumns, check_columns, get_episode, map_columns
 from idaq.format.edit import subset
-from idaq.format.reader import StoredDataset, read_episodes, read_tasks
+from idaq.format.reader import StoredDataset, read_documents
 from idaq.format.selection import parse_tasks, task_range
 from idaq.format.writer import DatasetSource, EpisodeEntry, entry_of, write_dataset
 from idaq.hub.fetch import fetch_extents
@@ -71,17 +71,12 @@ def pull_tasks(
     name = str(parse_id(new_id)) if new_id is not None else subset_id(found.dataset_id, tasks)
     target = dataset_path(name, root)
     with partial_folder(found, name, value_digest(tasks)[:16], root) as folder:
-        data = layout.data_folder(folder)
-        with show(f"reading documents of {found.dataset_id}", _documents_size(found), "bytes") as advance:
-            for document in (layout.TASKS, layout.EPISODES):
-                fetch_file(found, found.record(document), folder, advance)
-        stored = StoredDataset(
-            path=folder,
-            metadata=found.metadata,
-            manifest=found.manifest,
-            tasks=read_tasks(data / layout.TASKS, found.manifest.counts.tasks),
-            episodes=read_episodes(data / layout.EPISODES, found.manifest.counts.episodes, found.manifest.columns),
-        )
+        documents = [record for record in found.manifest.files if record.path != layout.HDF5]
+        size = sum(record.size for record in documents)
+        with show(f"reading documents of {found.dataset_id}", size, "bytes") as advance:
+            for record in documents:
+                fetch_file(found, record, folder, advance)
+        stored = read_documents(folder, found.metadata, found.manifest)
         _check_digest(stored)
         numbers = _episodes_of(stored, tasks)
         digest = dataset_digest(stored.episodes.digest[numbers].tolist())
@@ -89,9 +84,8 @@ def pull_tasks(
         if not existed:
             _fetch_columns(found, stored, numbers, show)
             source = _part(stored, numbers, name, tasks)
-            card = dataset_card(source.recipe, source.tasks, f"Made by {source.operation}, of {found.dataset_id}.")
             check: Callable[[Path], None] = lambda made: check_pulled(made, found.remote.url)  # noqa: E731
-            write_dataset(source, datasets_root(root), card, check=check)
+            write_dataset(source, datasets_root(root), check=check)
     return Pulled(dataset_id=name, path=target, content_digest=digest, existed=existed)
 
 
@@ -103,10 +97,6 @@ def _check_digest(stored: StoredDataset) -> None:
             f"{stored.manifest.dataset_id}: the digests of its episodes do not make its content digest, {whole}",
             hint="tell whoever pushed it",
         )
-
-
-def _documents_size(found: RemoteDataset) -> int:
-    return found.record(layout.TASKS).size + found.record(layout.EPISODES).size
 
 
 def _episodes_of(stored: StoredDataset, tasks: str) -> list[int]:
@@ -138,17 +128,21 @@ def _extents(stored: StoredDataset, numbers: list[int], size: int) -> list[tuple
     check_columns(columns, stored.manifest.dataset_id, size)
     pieces = []
     for name, column in columns.items():
-        width, starts = layout.row_bytes(column), table.offsets[name]
+        width = layout.row_bytes(column)
         for number in numbers:
-            start = int(starts[number])
-            stop = start + width * layout.rows_of(column, int(table.length[number]))
-            if not 0 <= start < stop <= size:
-                raise CorruptDatasetError(
-                    f"{stored.manifest.dataset_id}: column {name} of episode {number} leaves the file: "
-                    f"bytes {start} to {stop} of {size}",
-                    hint="tell whoever pushed it",
-                )
-            pieces.append((start, stop))
+            if column.chunk_rows is None:
+                rows = layout.rows_of(column, int(table.length[number]))
+                places = [(int(table.offsets[name][number]), width * rows)]
+            else:
+                places = stored.chunks[name].of(number)
+            for start, length in places:
+                if not 0 <= start < start + length <= size:
+                    raise CorruptDatasetError(
+                        f"{stored.manifest.dataset_id}: column {name} of episode {number} leaves the file: "
+                        f"bytes {start} to {start + length} of {size}",
+                        hint="tell whoever pushed it",
+                    )
+                pieces.append((start, start + length))
     return _joined(sorted(pieces))
 
 
@@ -173,15 +167,24 @@ def _part(stored: StoredDataset, numbers: list[int], new_id: str, tasks: str) ->
 
 def _entries(stored: StoredDataset, numbers: list[int]) -> Iterator[EpisodeEntry]:
     """The episodes, each against its digest. Raises CorruptDatasetError, having thrown away what came."""
-    columns, table = map_columns(stored), stored.episodes
+    columns = map_columns(stored)
     for number in numbers:
-        episode = get_episode(columns, number, int(table.length[number]))
-        task, seed = int(table.task_index[number]), table.seed_of(number)
-        if episode_digest(episode, task_index=task, seed=seed) != table.digest[number]:
+        try:
+            episode = _checked(stored, columns, number)
+        except CorruptDatasetError as error:
             stored.hdf5.unlink()
             raise CorruptDatasetError(
-                f"episode {number} (task {task}) of {stored.manifest.dataset_id} came with values that do not match "
-                "its digest; what came was thrown away",
+                f"{stored.manifest.dataset_id}: {error.message}; what came was thrown away",
                 hint="try again; if that fails too, tell whoever pushed it",
-            )
-        yield entry_of(table, number, episode)
+            ) from None
+        yield entry_of(stored.episodes, number, episode)
+
+
+def _checked(stored: StoredDataset, columns: StoredColumns, number: int) -> Episode:
+    """An episode that is what its digest says. Raises CorruptDatasetError."""
+    table = stored.episodes
+    task, seed = int(table.task_index[number]), table.seed_of(number)
+    episode = get_episode(columns, number, int(table.length[number]))
+    if episode_digest(episode, task_index=task, seed=seed) != table.digest[number]:
+        raise CorruptDatasetError(f"episode {number} (task {task}) came with values that do not match its digest")
+    return episode

@@ -16,7 +16,7 @@ from idaq.core.types import REWARDS, Advance, TaskParams, ignore_progress
 from idaq.format.boxes import joint_space
 from idaq.format.documents import About
 from idaq.format.importing import Import, ImportedTask, slug
-from idaq.format.recipe import join_attribution
+from idaq.format.recipe import join_attribution, join_origins
 from idaq.format.store import find_dataset
 from idaq.share.importers import MINARI, ReadOptions, importer_of
 
@@ -130,7 +130,9 @@ def _together(read: Sequence[Import]) -> Import:
     if len(specs) > 1:
         said = "the environments differ: minari's recover_environment() has none; each task names its own"
         notes.add(", ".join(names), said)
-    authors, license = join_attribution(list(zip(names, read, strict=True)), notes)
+    named = list(zip(names, read, strict=True))
+    authors, license = join_attribution(named, notes)
+    citation, source = join_origins(named, notes)
     to_all = partial(joint_space, names=names, notes=notes)
     return Import(
         tasks=tasks,
@@ -141,6 +143,8 @@ def _together(read: Sequence[Import]) -> Import:
         about=_about(read, notes),
         authors=authors,
         license=license,
+        citation=citation,
+        source=source,
         notes=notes,
     )
 

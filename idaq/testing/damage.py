@@ -128,7 +128,7 @@ def _linked(dataset: Path) -> None:
 DAMAGES: dict[str, Damage] = {
     **{f"{name} is missing": lambda d, n=name: (layout.data_folder(d) / n).unlink() for name in _FILES},
     **{f"{name} is cut short": _bytes(name, lambda content: content[: len(content) // 2]) for name in _FILES},
-    **{f"{name} has another byte": _bytes(name, _changed) for name in (layout.MANIFEST, *layout.HASHED_FILES)},
+    **{f"{name} has another byte": _bytes(name, _changed) for name in (layout.MANIFEST, *layout.hashed_files({}))},
     "metadata.json is of format 2": _metadata(lambda metadata: metadata["idaq"].update(format_version=2)),
     "metadata.json is of format true": _metadata(lambda metadata: metadata["idaq"].update(format_version=True)),
     "metadata.json was edited": _metadata(lambda metadata: metadata.update(total_steps=7)),

@@ -245,6 +245,22 @@ def _dictionary() -> DatasetSource:
     )
 
 
+def _compressed() -> DatasetSource:
+    """Pictures of several chunks an episode, beside a contiguous column and a small compressed one."""
+    spaces = {"camera": gym.spaces.Box(0, 255, (64, 64, 3), np.uint8), "state": gym.spaces.Box(-1e9, 1e9, (3,))}
+    source = _rewritten(
+        gym.spaces.Dict(spaces),
+        gym.spaces.Box(-LARGEST, LARGEST, (2,), np.float64),
+        lambda n, t: {
+            "observations/camera": _cycle(n, (t + 1, 64, 64, 3), 251, np.uint8),
+            "observations/state": tag(0, n, np.arange(t + 1)[:, None], [0, 1, 2]).astype(np.float32),
+            "actions": entries_of()[n].episode.actions,
+            "infos/mask": _cycle(n, (t, 5), 2, bool),
+        },
+    )
+    return replace(source, recipe=replace(source.recipe, compress=["observations/camera", "infos/mask"]))
+
+
 def _reward_free() -> DatasetSource:
     """Nobody knows what was paid."""
     entries = [replace(e, episode=replace(e.episode, rewards=np.zeros(len(e.episode)))) for e in entries_of()]
@@ -271,6 +287,7 @@ EXAMPLES: dict[str, Callable[[], DatasetSource]] = {
     "discrete": _discrete,
     "counted": _counted,
     "dictionary": _dictionary,
+    "compressed": _compressed,
     "reward-free": _reward_free,
     "families": _families,
 }

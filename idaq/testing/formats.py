@@ -91,7 +91,7 @@ class FormatWriterContract:
     ) -> None:
         assert written == tmp_path / source.recipe.id
         files = {path.relative_to(written).as_posix() for path in written.rglob("*") if path.is_file()}
-        names = (layout.METADATA, layout.MANIFEST, *layout.HASHED_FILES)
+        names = (layout.METADATA, layout.MANIFEST, *layout.hashed_files(open_stored(written).manifest.columns))
         assert files - {layout.CARD} == {f"data/{name}" for name in names}
 
     def test_it_verifies(self, written: Path) -> None:

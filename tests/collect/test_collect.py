@@ -241,3 +241,21 @@ def worker_pids() -> list[int]:
     """Joblib's worker processes that this process started."""
     children = (Path("/proc") / str(os.getpid()) / "task" / str(os.getpid()) / "children").read_text().split()
     return [int(pid) for pid in children if b"LokyProcess" in (Path("/proc") / pid / "cmdline").read_bytes()]
+
+
+def test_columns_are_compressed_as_the_recipe_says_and_hold_the_same(tmp_path: Path, collected: Collected) -> None:
+    recipe = small_recipe("point-robot", "expert", 'compress=["observations"]')
+    again = collect(recipe, tmp_path)
+    assert again.content_digest == collected.content_digest
+    assert open_stored(again.path).chunks.keys() == {"observations"}
+    assert verify(again.path) == []
+    kept = collect(small_recipe(), tmp_path)
+    assert kept.existed
+    assert any("keeps its own compress = ['observations']" in note for note in kept.notes)
+
+
+def test_a_name_that_no_observation_has_is_refused_before_anything_is_collected(tmp_path: Path) -> None:
+    recipe = small_recipe("point-robot", "expert", 'compress=["observations/camera"]')
+    with pytest.raises(ConfigError, match="compress names the column observations/camera; the observations are obs"):
+        collect(recipe, tmp_path)
+    assert shards(tmp_path) == {}

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 FILES = ("main_data.hdf5", "idaq/tasks.jsonl", "idaq/episodes.parquet")
+CHUNKS = "idaq/chunks.parquet"
 LABELS = {"terminations": "terminated", "truncations": "truncated"}
 FIXED = ("actions", "rewards", "terminations", "truncations")
 NULLABLE = ("history", "policy_step", "seed", "success")
@@ -33,6 +34,7 @@ def read(path: Path) -> tuple[str, list[dict[str, Any]], list[dict[str, Any]]]:
     tasks = [parse(line) for line in (data / FILES[1]).read_text(encoding="utf-8").splitlines()]
     rows = pq.read_table(data / FILES[2]).to_pylist()
     check_tables(manifest, tasks, rows)
+    read_chunks(data, manifest["columns"], rows)
     with h5py.File(data / FILES[0]) as file:
         check(set(file) == {f"episode_{row['episode']}" for row in rows}, "other groups at the root")
         for row in rows:
@@ -56,7 +58,10 @@ def read_manifest(data: Path) -> dict[str, Any]:
     check(canonical_digest(metadata) == manifest["metadata_digest"], "metadata.json is another")
     check(canonical_digest(manifest["recipe"]) == manifest["recipe_digest"], "the recipe is another")
     check(metadata["dataset_id"] == manifest["dataset_id"] == manifest["recipe"]["id"], "id")
-    check(sorted(record["path"] for record in manifest["files"]) == sorted(FILES), "files")
+    packed = [name for name, column in manifest["columns"].items() if column["chunk_rows"] is not None]
+    check(sorted(packed) == sorted(manifest["recipe"]["compress"]), "compressed columns")
+    files = {*FILES, CHUNKS} if packed else {*FILES}
+    check(sorted(record["path"] for record in manifest["files"]) == sorted(files), "files")
     return manifest
 
 
@@ -76,6 +81,17 @@ def check_tables(manifest: dict[str, Any], tasks: list[dict[str, Any]], rows: li
     check([row["episode"] for row in rows] == list(range(len(rows))), "numbers of episodes")
 
 
+def read_chunks(data: Path, columns: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+    """Add to each episode where the chunks of its compressed columns lie."""
+    packed = {name: column for name, column in columns.items() if column["chunk_rows"] is not None}
+    places = iter(pq.read_table(data / CHUNKS).to_pylist() if packed else [])
+    for name, column in packed.items():
+        for row in rows:
+            count = -(-(row["length"] + (column["rows"] == "T+1")) // column["chunk_rows"])
+            row[f"chunks_{name}"] = [next(places) for _ in range(count)]
+    check(next(places, None) is None, "chunks of no episode")
+
+
 def read_columns(group: h5py.Group, row: dict[str, Any], columns: dict[str, Any]) -> None:
     """Add an episode's columns to its row, each from the place, of the size and of the digest that are stated."""
     state = hashlib.sha256()
@@ -86,7 +102,13 @@ def read_columns(group: h5py.Group, row: dict[str, Any], columns: dict[str, Any]
     for name, column in columns.items():
         stored = group[name]
         shape = (row["length"] + (column["rows"] == "T+1"), *column["shape"])
-        check(stored.shape == shape and stored.id.get_offset() == row[f"offset_{name}"], f"{name} lies elsewhere")
+        check(stored.shape == shape, f"shape of {name}")
+        if column["chunk_rows"] is None:
+            check(stored.id.get_offset() == row[f"offset_{name}"], f"{name} lies elsewhere")
+        else:
+            found = [stored.id.get_chunk_info(number) for number in range(stored.id.get_num_chunks())]
+            stated = [(place["offset"], place["size"]) for place in row[f"chunks_{name}"]]
+            check(stated == [(chunk.byte_offset, chunk.size) for chunk in found], f"{name} lies elsewhere")
         values = np.asarray(stored[()])
         check(values.dtype.str == column["dtype"], f"values of {name}")
         if name in FIXED or name.split("/")[0] == "observations":

@@ -26,6 +26,7 @@ ORDER = [
     "episode", "task_index", "behaviour", "history", "policy_step", "seed", "length", "return", "success", "terminated",
     "truncated",
 ]  # fmt: skip
+CHUNK_ROWS = 7
 TOLD = ("task_index", "behaviour", "history", "policy_step", "seed", "success")
 
 
@@ -46,12 +47,20 @@ def write(
     data = path / "data"
     (data / "idaq").mkdir(parents=True)
     by_index, names = {task["task_index"]: task for task in tasks}, in_order(episodes[0]["columns"])
-    columns = columns_of(episodes[0], names, about)
+    columns = columns_of(episodes[0], names, about, recipe["compress"])
+    chunks: dict[str, list[Any]] = {name: [] for name in names if columns[name]["chunk_rows"] is not None}
     with h5py.File(
         data / "main_data.hdf5", "w", alignment_threshold=1, alignment_interval=64, fs_strategy="none"
     ) as file:
-        rows = [write_episode(file, number, e, by_index[e["task_index"]], columns) for number, e in enumerate(episodes)]
-    offsets = [pa.field(f"offset_{name}", pa.int64()) for name in names]
+        rows = [
+            write_episode(file, number, episode, by_index[episode["task_index"]], columns, chunks)
+            for number, episode in enumerate(episodes)
+        ]
+    if chunks:
+        places = pa.schema([("offset", pa.int64()), ("size", pa.int64())])
+        each = [{"offset": chunk.byte_offset, "size": chunk.size} for name in chunks for chunk in chunks[name]]
+        pq.write_table(pa.Table.from_pylist(each, places), data / "idaq/chunks.parquet", compression="none")
+    offsets = [pa.field(f"offset_{name}", pa.int64()) for name in names if name not in chunks]
     fields = [pa.field(name, TYPES[name]) for name in ORDER]
     schema = pa.schema([*fields, *offsets, pa.field("digest", TYPES["digest"])])
     pq.write_table(pa.Table.from_pylist(rows, schema), data / "idaq/episodes.parquet", compression="snappy")
@@ -63,6 +72,7 @@ def write(
         "total_steps": counts["steps"],
         "data_format": "hdf5",
         "minari_version": "0.5.0",
+        "jpeg_encoding": False,
         "author": recipe["authors"],
         **({} if recipe["license"] is None else {"license": recipe["license"]}),
         **minari,
@@ -81,7 +91,9 @@ def in_order(names: Any) -> list[str]:
     return seen + FIXED + [name for name in every if name not in seen + FIXED]
 
 
-def columns_of(first: dict[str, Any], names: list[str], about: dict[str, dict[str, Any]]) -> dict[str, Any]:
+def columns_of(
+    first: dict[str, Any], names: list[str], about: dict[str, dict[str, Any]], compress: list[str]
+) -> dict[str, Any]:
     """The manifest's table of columns."""
     length, found = len(first["columns"]["rewards"]), {}
     for name in names:
@@ -90,6 +102,7 @@ def columns_of(first: dict[str, Any], names: list[str], about: dict[str, dict[st
             "dtype": values.dtype.str,
             "shape": list(values.shape[1:]),
             "rows": "T+1" if len(values) == length + 1 else "T",
+            "chunk_rows": CHUNK_ROWS if name in compress else None,
             "unit": None,
             "meaning": None,
             "known": True,
@@ -99,14 +112,24 @@ def columns_of(first: dict[str, Any], names: list[str], about: dict[str, dict[st
 
 
 def write_episode(
-    file: h5py.File, number: int, episode: dict[str, Any], task: dict[str, Any], columns: dict[str, Any]
+    file: h5py.File,
+    number: int,
+    episode: dict[str, Any],
+    task: dict[str, Any],
+    columns: dict[str, Any],
+    chunks: dict[str, list[Any]],
 ) -> dict[str, Any]:
-    """One group; returns its row of episodes.parquet."""
+    """One group; returns its row of episodes.parquet, and adds to `chunks`."""
     group, given = file.create_group(f"episode_{number}"), episode["columns"]
     state, offsets, length = hashlib.sha256(), {}, len(given["rewards"])
     for name in columns:
         values = np.ascontiguousarray(given[name])
-        offsets[f"offset_{name}"] = group.create_dataset(name, data=values).id.get_offset()
+        if name in chunks:
+            chunk = (min(CHUNK_ROWS, len(values)), *values.shape[1:])
+            stored = group.create_dataset(name, data=values, chunks=chunk, compression="gzip").id
+            chunks[name] += [stored.get_chunk_info(n) for n in range(stored.get_num_chunks())]
+        else:
+            offsets[f"offset_{name}"] = group.create_dataset(name, data=values).id.get_offset()
         state.update(f"{LABELS.get(name, name)}:{values.dtype.str}:{','.join(map(str, values.shape))};".encode())
         state.update(values.tobytes())
     index, seed = episode["task_index"], episode["seed"]
@@ -140,7 +163,8 @@ def manifest_of(
 ) -> dict[str, Any]:
     """idaq/manifest.json, once the files that it vouches for are written."""
     files = []
-    for name in ("main_data.hdf5", "idaq/tasks.jsonl", "idaq/episodes.parquet"):
+    names = ["main_data.hdf5", "idaq/tasks.jsonl", "idaq/episodes.parquet", "idaq/chunks.parquet"]
+    for name in filter(lambda name: (data / name).exists(), names):
         content = (data / name).read_bytes()
         files.append({"path": name, "size": len(content), "sha256": sha256(content)})
     versions = {"idaq": "none", "python": "3", "numpy": np.__version__, "h5py": h5py.__version__, "platform": "any"}

@@ -71,7 +71,13 @@ tasks = st.builds(
 )
 all_counts = st.builds(Counts, tasks=counts, episodes=counts, steps=counts)
 lines = st.none() | st.just("m/s")
-columns = st.builds(Column, shape=st.lists(st.integers(1, 2**40), max_size=3), unit=lines, meaning=lines)
+columns = st.builds(
+    Column,
+    shape=st.lists(st.integers(1, 2**40), max_size=3),
+    chunk_rows=st.none() | st.integers(1, 2**31),
+    unit=lines,
+    meaning=lines,
+)
 manifests = st.builds(
     Manifest,
     format_version=st.just(1),
@@ -150,6 +156,8 @@ MANIFEST_RECIPE = made_source().recipe
         (Column, {"dtype": "<M8"}, "dtype: Input should be"),
         (Column, {"shape": [0]}, "shape.0: Input should be greater than or equal to 1"),
         (Column, {"shape": [-1]}, "shape.0: Input should be greater than or equal to 1"),
+        (Column, {"chunk_rows": 0}, "chunk_rows: Input should be greater than or equal to 1"),
+        (Column, {"chunk_rows": 2**31 + 1}, "chunk_rows: Input should be less than or equal to 2147483648"),
         (Column, {"rows": "T+2"}, "rows: Input should be 'T' or 'T+1'"),
         (TaskRecord, {"task_id": "../task"}, "task_id: String should match pattern"),
         (TaskRecord, {"task_id": "task\n"}, "task_id: String should match pattern"),
@@ -162,7 +170,7 @@ MANIFEST_RECIPE = made_source().recipe
 def test_a_value_that_the_format_forbids_is_refused_with_its_place(
     kind: type[Any], change: dict[str, Any], text: str
 ) -> None:
-    column = Column(dtype="<f4", shape=[2], rows="T", unit=None, meaning=None, known=True)
+    column = Column(dtype="<f4", shape=[2], rows="T", chunk_rows=None, unit=None, meaning=None, known=True)
     whole = {MetadataIdaq: META, Column: column, TaskRecord: made_source().tasks[0]}[kind]
     with pytest.raises(ConfigError) as caught:
         from_mapping(kind, {**to_mapping(whole), **change}, where="doc", strict=True)

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from idaq.core.digest import dataset_digest
@@ -27,13 +29,15 @@ from idaq.hub.lookup import look_up, open_remote
 from idaq.hub.pull import Pulled
 from idaq.hub.tasks import pull_tasks, subset_id
 from idaq.loader import open_dataset
+from idaq.testing.damage import reseal
+from idaq.testing.examples import EXAMPLES
 from tests.format.made import LARGEST, made_recipe, made_source, task_record
-from tests.format.sealing import alter_episodes, alter_metadata
+from tests.format.sealing import alter_episodes, alter_metadata, flip
 from tests.hub import servers
 from tests.hub.conftest import MADE, visible
 
 DATA = "main_data.hdf5"
-LONG = "idaq/made/long-v0"
+LONG, PACKED = "idaq/made/long-v0", "idaq/examples/tagged-v0"
 TASKS, EPISODES, STEPS = 20, 5, 200
 
 
@@ -116,7 +120,47 @@ def test_the_part_is_a_dataset_with_its_tasks_seeds_and_values_as_they_were(
         np.testing.assert_array_equal(first.observations, second.observations)
     assert len(open_dataset(done.path)) == 5
     card = (done.path / "README.md").read_text()
-    assert f"Made by subset: tasks 5:10, pulled from a hub, of {MADE}." in card
+    assert f"Made by subset: tasks 5:10, pulled from a hub, from {MADE}." in card
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A web server of a dataset with compressed columns."""
+    root = tmp_path_factory.mktemp("packed")
+    write_dataset(EXAMPLES["compressed"](), root, "")
+    with servers.file_server(root) as server:
+        server.folder = root / PACKED
+        yield server
+
+
+def test_of_compressed_columns_the_chunks_of_those_tasks_move_and_stay_compressed(packed: Any, tmp_path: Path) -> None:
+    done = fetch(packed.url, "9", tmp_path, PACKED)
+    whole, part = open_stored(packed.folder), open_stored(done.path)
+    assert verify(done.path) == []
+    assert part.episodes.digest.tolist() == whole.episodes.digest[4:].tolist()
+    assert part.manifest.columns == whole.manifest.columns
+    assert part.chunks.keys() == {"observations/camera", "infos/mask"}
+
+
+def test_chunks_that_lead_out_of_the_file_or_do_not_unpack_are_named(packed: Any, tmp_path: Path) -> None:
+    whole = open_stored(packed.folder)
+    offset, size = whole.chunks["observations/camera"].of(5)[1]
+    flip(whole.hdf5, offset + size // 2, 1)
+    with pytest.raises(CorruptDatasetError, match=r"observations/camera of episode 5: chunk \d does not unpack"):
+        fetch(packed.url, "9", tmp_path, PACKED)
+    assert visible(tmp_path) == []
+    flip(whole.hdf5, offset + size // 2, 1)
+    path = packed.folder / "data" / layout.CHUNKS
+    documents = {file: file.read_bytes() for file in (path, *packed.folder.rglob("*.json"))}
+    table = pq.read_table(path).to_pydict()
+    table["offset"][8] = 2**62
+    pq.write_table(pa.table(table, schema=layout.CHUNK_SCHEMA), path)
+    reseal(packed.folder)
+    with pytest.raises(CorruptDatasetError, match="column observations/camera of episode 5 leaves the file"):
+        fetch(packed.url, "9", tmp_path, PACKED)
+    for file, content in documents.items():
+        file.write_bytes(content)
+    assert verify(fetch(packed.url, "9", tmp_path, PACKED).path) == []
 
 
 def test_an_id_may_be_chosen_and_a_taken_one_is_left_alone(web: Any, tmp_path: Path) -> None:

@@ -14,6 +14,8 @@ from idaq.collect.collect import Collected, collect
 from idaq.format.reader import open_stored
 from idaq.format.writer import write_dataset
 from idaq.format.zarr.transfer import export_zarr
+from idaq.hub.lookup import open_remote
+from idaq.hub.push import push
 from idaq.share.exporters.lerobot import export_lerobot
 from idaq.share.exporters.minari_per_task import export_minari_per_task
 from idaq.share.exporters.npz import export_npz
@@ -45,6 +47,8 @@ def exports(tmp_path_factory: pytest.TempPathFactory) -> Path:
     export_parquet(stored, folder / "tagged.parquet", rows_per_group=20)
     export_lerobot(stored, folder / "lerobot", file_megabytes=0.002)
     export_npz(stored, folder / "all.npz")
+    with open_remote(f"file://{folder}/hub") as remote:
+        push(stored.path, remote)
     export_ogbench(stored, folder / "ogbench.npz")
     export_zarr(stored, str(folder / "tagged.zarr"))
     for name in ("dict", "grid", "pictures"):

@@ -50,6 +50,7 @@ ENVIRONMENTS = {
     "agilerl": Environment(requirements=(_TORCH, "agilerl==2.58.0", *_MINARI)),
     "lerobot": Environment(requirements=("lerobot[dataset]==0.6.1",), python=(3, 12)),
     "tables": Environment(requirements=("pandas", "polars", "duckdb", "pyarrow", "h5py")),
+    "datasets": Environment(requirements=("datasets==5.2.0",)),
     "xarray": Environment(requirements=("xarray", "zarr>=3.1")),
     "ogbench": Environment(requirements=("ogbench==1.2.2",)),
     "jax": Environment(requirements=("jax", "flashbax==0.1.3", *_READS_IDAQ)),

@@ -332,3 +332,12 @@ def test_tensorflow_datasets_reads_rlds(read: Read) -> None:
             assert fact["truncated"] == (plan.ends in ("truncated", "both"))
             assert fact["success"] == (plan.ends == "terminated")
             assert int(fact["seed"]) == 2**64 - 1 - fact["episode"]
+
+
+def test_datasets_opens_the_tables_of_what_was_pushed(read: Read) -> None:
+    """`load_dataset(FOLDER, "tasks")` and `"episodes"` of a pushed dataset"""
+    found = read("datasets", "datasets_reader")
+    assert found["configs"] == ["episodes", "tasks"]
+    assert [(task["task_index"], task["split"]) for task in found["tasks"]] == [(2, "train"), (5, "test"), (9, "test")]
+    assert [episode["length"] for episode in found["episodes"]] == [plan.length for plan in PLANS]
+    assert [episode["seed"] for episode in found["episodes"]] == [2**64 - 1 - number for number in range(len(PLANS))]

@@ -22,7 +22,7 @@ from idaq.core.files import fsync_tree, is_cut_short, naming, write_bytes
 from idaq.core.types import REWARDS, Advance, ignore_progress
 from idaq.format import layout
 from idaq.format.card import read_card
-from idaq.format.columns import Columns, map_columns
+from idaq.format.columns import StoredColumns, map_columns
 from idaq.format.documents import about_columns
 from idaq.format.reader import StoredDataset, open_stored, read_space
 from idaq.format.verify import check_valid
@@ -164,7 +164,7 @@ def _put_array_document(folder: Folder, grid: Grid) -> int:
     return _put(folder, key, written[key].to_bytes())
 
 
-def _encode_shard(grid: Grid, columns: Columns, stored: StoredDataset, episodes: NDArray[np.int64]) -> bytes:
+def _encode_shard(grid: Grid, columns: StoredColumns, stored: StoredDataset, episodes: NDArray[np.int64]) -> bytes:
     """The shard of one task, encoded by zarr: all rows of its episodes, one episode after the other."""
     column, written = columns[grid.name], dict[str, Buffer]()
     lengths = stored.episodes.length

@@ -14,7 +14,7 @@ import numpy as np
 
 from idaq.core.notes import Notes
 from idaq.core.types import ACTIONS, OBSERVATIONS, TERMINATIONS, TRUNCATIONS, Advance, Array, ignore_progress
-from idaq.format.columns import FlatColumn, map_columns
+from idaq.format.columns import StoredColumn, map_columns
 from idaq.format.reader import StoredDataset
 from idaq.format.spaces import read_leaves
 from idaq.share.exporters.archive import DOCUMENT, FACTS, Archive, add_facts, new_archive
@@ -43,7 +43,7 @@ def export_npz(stored: StoredDataset, target: Path, *, progress: Advance = ignor
     with new_archive(target) as archive:
         for name, (here, *following) in names.items():
             column, advance = columns[name], progress if name == ACTIONS else ignore_progress
-            kind, shape = column.flat.dtype, (steps, *column.shape)
+            kind, shape = column.dtype, (steps, *column.shape)
             archive.add_rows(here, kind, shape, _rows(column, lengths, slice(None, -1 if following else None), advance))
             for after in following:
                 archive.add_rows(after, kind, shape, _rows(column, lengths, slice(1, None), ignore_progress))
@@ -54,7 +54,7 @@ def export_npz(stored: StoredDataset, target: Path, *, progress: Advance = ignor
     return notes
 
 
-def _rows(column: FlatColumn, lengths: Array, part: slice, advance: Callable[[int], None]) -> Iterator[Array]:
+def _rows(column: StoredColumn, lengths: Array, part: slice, advance: Callable[[int], None]) -> Iterator[Array]:
     """The rows of each episode that are a transition's."""
     for number, length in enumerate(lengths.tolist()):
         yield column.rows(number, length)[part]

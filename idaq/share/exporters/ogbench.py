@@ -17,7 +17,7 @@ import numpy as np
 
 from idaq.core.notes import Notes
 from idaq.core.types import ACTIONS, OBSERVATIONS, Advance, Array, ignore_progress, is_observation
-from idaq.format.columns import Columns, FlatColumn, map_columns
+from idaq.format.columns import StoredColumn, StoredColumns, map_columns
 from idaq.format.reader import StoredDataset
 from idaq.share.exporters.archive import DOCUMENT, FACTS, Archive, add_facts, new_archive
 from idaq.share.exporting import Names
@@ -37,7 +37,7 @@ def export_ogbench(stored: StoredDataset, target: Path, *, progress: Advance = i
     with new_archive(target) as archive:
         for name, (here,) in names.items():
             column, advance = columns[name], progress if name == ACTIONS else ignore_progress
-            archive.add_rows(here, column.flat.dtype, (rows, *column.shape), _padded(column, lengths, advance))
+            archive.add_rows(here, column.dtype, (rows, *column.shape), _padded(column, lengths, advance))
         if OBSERVATIONS not in columns:
             _add_joined(archive, columns, lengths, rows, notes)
         ends = (lengths + 1).cumsum() - 1
@@ -47,7 +47,7 @@ def export_ogbench(stored: StoredDataset, target: Path, *, progress: Advance = i
     return notes
 
 
-def _names(columns: Columns, notes: Notes) -> Names:
+def _names(columns: StoredColumns, notes: Notes) -> Names:
     """Columns by their own names, but for those that mean something else here."""
     names = Names()
     for name in columns:
@@ -60,7 +60,7 @@ def _names(columns: Columns, notes: Notes) -> Names:
     return names
 
 
-def _padded(column: FlatColumn, lengths: Array, advance: Advance) -> Iterator[Array]:
+def _padded(column: StoredColumn, lengths: Array, advance: Advance) -> Iterator[Array]:
     """T + 1 rows of each episode."""
     for number, length in enumerate(lengths.tolist()):
         rows = column.rows(number, length)
@@ -68,10 +68,10 @@ def _padded(column: FlatColumn, lengths: Array, advance: Advance) -> Iterator[Ar
         advance(1)
 
 
-def _add_joined(archive: Archive, columns: Columns, lengths: Array, rows: int, notes: Notes) -> None:
+def _add_joined(archive: Archive, columns: StoredColumns, lengths: Array, rows: int, notes: Notes) -> None:
     """Leaves of a Dict as one array."""
     leaves = [column for name, column in columns.items() if is_observation(name)]
-    kind, width = np.result_type(*(leaf.flat.dtype for leaf in leaves)), sum(math.prod(leaf.shape) for leaf in leaves)
+    kind, width = np.result_type(*(leaf.dtype for leaf in leaves)), sum(math.prod(leaf.shape) for leaf in leaves)
 
     def joined() -> Iterator[Array]:
         for number, length in enumerate(lengths.tolist()):

@@ -283,6 +283,9 @@ def import_dataset(
     description: str | None = None,
     authors: Sequence[str] = (),
     license: str | None = None,
+    compress: Sequence[str] = (),
+    citation: str | None = None,
+    source: str | None = None,
     allow_pickle: bool = False,
     strict: bool = False,
     root: str | Path | None = None,
@@ -293,8 +296,9 @@ def import_dataset(
     `importer` names the importer of all sources, which are else recognised one by one. `tasks` names the tasks, one a
     source; `params` are those of the only one. `family` makes them tasks of a family, by `task_indices` or parameters;
     `env` is an environment of your own, made with `env_settings` and each task's parameters: see `idaq.share.links`.
-    `splits` names the tasks of each split, `test_tasks` draws so many into `test`; the others are in `train`. `strict`
-    writes nothing if there is anything to note. A .zarr is an idaq dataset: it comes alone and keeps its id.
+    `splits` names the tasks of each split, `test_tasks` draws so many into `test`; the others are in `train`.
+    `compress` names columns to compress, such as pictures. `strict` writes nothing if there is anything to note. A
+    .zarr is an idaq dataset: it comes alone and keeps its id.
 
     Raises UsageError for sources, names or an id that cannot be, DatasetError for data that cannot be or notes under
     `strict`, DatasetExistsError if the id is taken, CorruptDatasetError for what is damaged.
@@ -307,10 +311,13 @@ def import_dataset(
 
     texts, base = [str(source) for source in sources], datasets_root(root)
     if importer is None and any(map(_is_idaq_zarr, texts)):
-        stated = (new_id, family, env, splits, test_tasks, description, authors, license, tasks, params)
+        whose = (authors, license, citation, source)
+        stated = (new_id, family, env, splits, test_tasks, description, *whose, tasks, params, compress)
         if len(texts) > 1 or any(stated):
-            said = "a .zarr is an idaq dataset: it comes alone and states its id, tasks, authors and licence itself"
-            raise UsageError(said, hint="idaq dataset relabel changes id, description, authors and licence")
+            said = "a .zarr is an idaq dataset: it comes alone and states its id, tasks and whose it is itself"
+            raise UsageError(
+                said, hint="idaq dataset relabel changes id, description, authors, licence, citation and source"
+            )
         return _imported(_import_zarr(os.path.expanduser(texts[0]), base, show), ())
     if new_id is None:
         raise UsageError("the new dataset needs an id", hint="--id me/family/name-v0")
@@ -327,14 +334,15 @@ def import_dataset(
         )
     link(read, family, task_indices, env, env_settings or {})
     assign_splits(read, splits or {}, test_tasks)
-    state_attribution(read, authors, license)
-    source = dataset_source(
+    state_attribution(read, authors, license, citation, source)
+    read.compress = list(compress)
+    made = dataset_source(
         read, new_id, NO_FAMILY if family is None else family, description or f"Imported from {read.origin}."
     )
     if strict:
-        refuse_notes(source.notes)
+        refuse_notes(made.notes)
     episodes = sum(len(task.episodes) for task in read.tasks)
-    return _imported(write_source(source, episodes, base, show), source.notes)
+    return _imported(write_source(made, episodes, base, show), made.notes)
 
 
 def _is_idaq_zarr(source: str) -> bool:

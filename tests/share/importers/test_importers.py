@@ -9,6 +9,7 @@ import pytest
 
 from idaq.collect.record import record
 from idaq.core.errors import DatasetError, DatasetExistsError, IdaqError, PluginError, UsageError
+from idaq.format.reader import open_stored
 from idaq.format.verify import verify
 from idaq.loader import open_dataset
 from idaq.share.exporters import export
@@ -130,6 +131,16 @@ def test_the_whole_way_from_python(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="--strict allows no cut"):
         import_dataset([source], "me/some/b-v0", strict=True, root=tmp_path)
     assert not (tmp_path / "me/some/b-v0").exists()
+
+
+def test_columns_are_compressed_when_they_are_named(tmp_path: Path) -> None:
+    source = archive(tmp_path / "a.npz")
+    plain = import_dataset([source], "me/some/plain-v0", root=tmp_path)
+    packed = import_dataset([source], "me/some/packed-v0", compress=["observations"], root=tmp_path)
+    assert packed.content_digest == plain.content_digest
+    assert open_stored(packed.path).chunks.keys() == {"observations"}
+    with pytest.raises(DatasetError, match="there is no column pixels: the episodes have observations, actions"):
+        import_dataset([source], "me/some/none-v0", compress=["pixels"], root=tmp_path)
 
 
 def test_a_zarr_keeps_its_id(made: Path, tmp_path: Path) -> None:
