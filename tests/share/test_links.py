@@ -118,7 +118,7 @@ def test_tasks_become_the_familys_by_their_parameters_or_their_id(tmp_path: Path
         ({"task_indices": [1]}, "--task-index is for the tasks of a family"),
         ({"env": "Pendulum-v1"}, r"has observations of shape \(2,\), the environment Pendulum-v1 of \(3,\)"),
         ({"env": "Pendulum-v1", "family": "point-robot"}, "--family and --env are both given"),
-        ({"env": "MountainCar-v0"}, "has actions in Discrete"),
+        ({"env": "MountainCar-v0"}, r"has actions of shape \(2,\), the environment MountainCar-v0 of \(\)"),
         ({"env": "Pendulum-v9"}, "Pendulum"),
         ({"env_settings": {"g": 1}}, "--env-arg is for an environment"),
     ],
