@@ -24,7 +24,11 @@ def collect(
         ),
     ] = None,
     quality: Annotated[
-        str, typer.Option(help="expert, medium or mixed.", autocompletion=completion.words("expert", "medium", "mixed"))
+        str,
+        typer.Option(
+            help="expert, medium, mixed, random or histories; idaq families NAME shows which there are.",
+            autocompletion=completion.words("expert", "medium", "mixed", "random", "histories"),
+        ),
     ] = "expert",
     recipe: Annotated[Path | None, path_option(help="A recipe file of your own instead of the catalogue's.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Worker processes.")] = cores(),
@@ -40,7 +44,9 @@ def collect(
       idaq collect point-robot                        makes idaq/point-robot/expert-v0
       idaq collect point-robot-wind --quality mixed
       idaq collect ml1/reach                          one of the 50 sets of Meta-World ML1
+      idaq collect ml10                               Meta-World ML10: 10 environments to train on, 5 to test on
       idaq collect cheetah-vel --quality medium       a running body, with trained behaviour policies
+      idaq collect dark-room --quality histories      a grid of choices, and Q-learning from first episode to last
       idaq collect point-robot --set episodes=2       two episodes of every behaviour on every task
       idaq collect point-robot --set id=idaq/point-robot/noisy-v0 --set behaviours.expert.noise=1
       idaq collect --recipe my.toml --workers 8       its family or behaviours may be yours: family = "my_module:maze"

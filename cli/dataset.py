@@ -1,5 +1,6 @@
-"""idaq dataset list | show | verify | plot | explore | card"""
+"""idaq dataset list | show | verify | plot | explore | card | croissant"""
 
+import json
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -194,14 +195,47 @@ def card(dataset: Id, root: Root = None, as_json: Json = False) -> None:
 
       idaq dataset card idaq/point-robot/expert-v0 > README.md
     """
-    from idaq.format.card import stored_card
+    from idaq.format.card import dataset_card
+    from idaq.format.published import with_configs
     from idaq.format.reader import open_stored
     from idaq.format.store import find_dataset
 
     stored = open_stored(find_dataset(dataset, root))
-    text = stored_card(stored)
+    text = with_configs(dataset_card(stored))
     if as_json:
         print_json({"id": stored.manifest.dataset_id, "card": text})
+    else:
+        say(*text.removesuffix("\n").split("\n"))
+
+
+@app.command()
+def croissant(
+    dataset: Id,
+    url: Annotated[
+        str | None, typer.Option(metavar="URL", help="Address of the folder that it is published as, README.md in it.")
+    ] = None,
+    root: Root = None,
+    as_json: Json = False,
+) -> None:
+    """Print a dataset's Croissant 1.1 file, which catalogues of data read; idaq hub push writes it beside the card.
+
+    It states what the dataset's documents state: whose it is, its files, columns, tasks and episodes, how it was
+    collected, its limits. What they do not know is left out. mlcroissant writes and validates it.
+
+    [bold]Examples[/bold]
+
+      idaq dataset croissant idaq/point-robot/expert-v0 > croissant.json
+      idaq dataset croissant idaq/point-robot/expert-v0 --url https://example.org/datasets/point-robot/expert-v0
+    """
+    from idaq.format.croissant import Published, croissant_text
+    from idaq.format.reader import open_stored
+    from idaq.format.store import find_dataset
+
+    stored = open_stored(find_dataset(dataset, root))
+    with working("writing and validating"):
+        text = croissant_text(stored, Published(page=url, files=url))
+    if as_json:
+        print_json({"id": stored.manifest.dataset_id, "croissant": json.loads(text)})
     else:
         say(*text.removesuffix("\n").split("\n"))
 

@@ -115,14 +115,17 @@ def relabel(
     description: Annotated[str | None, typer.Option(help="One sentence.")] = None,
     author: Annotated[list[str], typer.Option(help="Whose data it is. May be repeated.")] = [],  # noqa: B006
     license: Annotated[str | None, typer.Option(help="Its licence: an SPDX identifier, or words.")] = None,
+    citation: Annotated[str | None, typer.Option(metavar="TEXT", help="How to cite it, BibTeX say.")] = None,
+    source: Annotated[str | None, typer.Option(metavar="TEXT", help="Where it is from: a URL, or words.")] = None,
     root: Root = None,
     as_json: Json = False,
 ) -> None:
     """Give tasks other splits, behaviours other names, or state whose data it is; the episodes stay the same.
 
-    [bold]Example[/bold]
+    [bold]Examples[/bold]
 
       idaq dataset relabel idaq/point-robot/expert-v0 idaq/point-robot/expert-v1 --split test=0:20 --split train=20:
+      idaq dataset relabel me/arm/push-v0 me/arm/push-v1 --license CC-BY-4.0 --citation "$(cat push.bib)"
     """
     from idaq.format.edit import Labels, relabelled
     from idaq.format.selection import parse_tasks
@@ -135,11 +138,12 @@ def relabel(
         description=description,
         authors=author or None,
         license=license,
+        citation=citation,
+        source=source,
     )
-    if not (splits or labels.behaviours or description or author or license):
-        raise UsageError(
-            "nothing is to be relabelled", hint="--split, --behaviour, --description, --author or --license"
-        )
+    if not (splits or labels.behaviours or description or author or license or citation or source):
+        hint = "--split, --behaviour, --description, --author, --license, --citation or --source"
+        raise UsageError("nothing is to be relabelled", hint=hint)
     write(relabelled(stored, new, labels), root, as_json, len(stored.episodes))
 
 
@@ -248,15 +252,12 @@ def write(
     from idaq.adapt.uses import uses_of
     from idaq.core.config import to_mapping
     from idaq.core.ids import datasets_root
-    from idaq.format.card import dataset_card
     from idaq.format.reader import open_stored
     from idaq.format.recipe import attribution_notes
     from idaq.format.writer import write_dataset
 
-    origin = f"Made by {source.operation}, from {', '.join(parent.dataset_id for parent in source.parents)}."
-    card = dataset_card(source.recipe, source.tasks, origin)
     with progress(f"writing {source.recipe.id}", episodes, "episodes") as advance:
-        path = write_dataset(source, datasets_root(root), card, advance)
+        path = write_dataset(source, datasets_root(root), progress=advance)
     digest = open_stored(path).manifest.content_digest
     notes, known = [*source.notes, *attribution_notes(source.recipe)], uses_of(path)
     if as_json:

@@ -34,18 +34,21 @@ def export(
 ) -> None:
     """Write a dataset for another library: every (s, a, r, s') in its place, terminals and time-outs apart.
 
+    What the other form cannot hold, or calls otherwise, is counted and reported.
+
     [bold]Exporters[/bold]
 
     NAMES
       package.module:thing: your own
 
-    For d3rlpy, TorchRL and torch, which take datasets in memory, see idaq.share.frameworks.
+    For d3rlpy, TorchRL, AMAGO, JAX and torch, which take datasets in memory, see idaq.share.frameworks.
 
     [bold]Examples[/bold]
 
       idaq dataset export idaq/point-robot/expert-v0 point.npz
       idaq dataset export idaq/point-robot/expert-v0 point.parquet
       idaq dataset export idaq/point-robot/expert-v0 s3://bucket/point.zarr
+      idaq dataset export idaq/point-robot/expert-v0 point-ogbench.npz --to ogbench
       idaq dataset export idaq/point-robot/expert-v0 goals --to focal-npy
     """
     from idaq.share.exporters import export as run
@@ -53,8 +56,10 @@ def export(
     done = run(dataset, out, to, root=root, show=progress)
     counts = done.counts
     if as_json:
-        print_json({"out": out, "format": done.to, "episodes": counts.episodes, "transitions": counts.steps})
+        found = {"out": out, "format": done.to, "episodes": counts.episodes, "transitions": counts.steps}
+        print_json({**found, "notes": done.notes})
     else:
+        say(*(f"note: {note}" for note in done.notes))
         say(f"{out}: {counts.steps} transitions of {counts.episodes} episodes")
 
 
@@ -92,8 +97,13 @@ def import_(
     compress: Annotated[
         list[str], typer.Option(metavar="COLUMN", help="Compress a column, such as pictures. May be repeated.")
     ] = [],  # noqa: B006
+    citation: Annotated[str | None, typer.Option(metavar="TEXT", help="How to cite it, BibTeX say.")] = None,
+    source: Annotated[str | None, typer.Option(metavar="TEXT", help="Where it is from: a URL, or words.")] = None,
     allow_pickle: Annotated[
-        bool, typer.Option("--allow-pickle", help="Unpickle object arrays. A pickle can run any code: trust its maker.")
+        bool,
+        typer.Option(
+            "--allow-pickle", help="Read pickles and object arrays: their numbers, and nothing that they would run."
+        ),
     ] = False,
     task: Annotated[
         list[str] | None, typer.Option("--task", metavar="NAME", help="The task's name, once for each source.")
@@ -108,7 +118,8 @@ def import_(
     """Make a verified dataset of other people's data, every (s, a, r, s') in its place.
 
     Several sources become several tasks, in the order given. Each cut, cast, drop and assumption is counted and
-    reported; --strict makes each an error. A .zarr folder or URL is an idaq dataset and keeps its id.
+    reported; --strict makes each an error. A .zarr folder or URL is an idaq dataset and keeps its id, unless it is a
+    replay buffer with meta/episode_ends. What cannot be read is described: what it holds, and what is missing.
 
     --family makes tasks those of a family: by --task-index, else by their parameters, else by their id. --env is an
     environment of your own: each parameter of a task (--param) is a keyword argument of it.
@@ -123,10 +134,14 @@ def import_(
       idaq dataset import minari:D4RL/door/human-v2 minari:D4RL/door/expert-v2 --id me/door/both-v0
       idaq dataset import data/sparse-point-robot --id me/point/focal-v0 --allow-pickle
       idaq dataset import hopper-medium.hdf5 --id me/hopper/medium-v0 --task normal --param mass=1
+      idaq dataset import low_dim.hdf5 --id me/lift/human-v0 --author "the robomimic authors"
+      idaq dataset import recordings/pick-cube --id me/so101/cube-v0
+      idaq dataset import sac_buffer.pkl --id me/pendulum/sac-v0 --allow-pickle
       idaq dataset import goal-a.npz goal-b.npz --id me/goals/both-v0 --task a --task b
       idaq dataset import a.npz b.npz c.npz --id me/goals/all-v0 --test-tasks 1
       idaq dataset import a.npz --id me/point/a-v0 --family point-robot --task-index 31
       idaq dataset import light heavy --id me/pendulum/both-v0 --env my_envs:pendulum --split test=heavy
+      idaq dataset import a.npz --id me/arm/a-v0 --author Ada --license CC-BY-4.0 --source https://example.org/arm
       idaq dataset import https://example.org/point.zarr
     """
     from idaq.adapt.uses import uses_of
@@ -150,6 +165,8 @@ def import_(
         authors=author,
         license=license,
         compress=compress,
+        citation=citation,
+        source=source,
         allow_pickle=allow_pickle,
         strict=strict,
         root=root,

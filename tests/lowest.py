@@ -17,7 +17,12 @@ CHECKOUT = Path(__file__).parents[1]
 TESTS = (
     *("core/test_files.py", "core/test_config.py", "core/test_extras.py", "core/test_registry.py"),
     *("tasks/test_point.py", "tasks/test_locomotion.py", "collect/test_collect.py", "format/test_writer.py"),
-    *("format/test_documents.py", "format/test_minari.py", "format/zarr/test_zarr.py", "share/test_import_minari.py"),
+    *(
+        "format/test_documents.py",
+        "format/test_minari.py",
+        "format/zarr/test_zarr.py",
+        "share/importers/test_minari.py",
+    ),
     *("loader/test_dataset.py", "loader/test_sampling.py", "share/test_npz.py", "share/test_parquet.py"),
     *("learn/test_golden.py", "adapt/test_run.py", "evaluate/test_figures.py", "hub/test_hugging_face.py"),
     *("deploy/test_folder.py", "deploy/test_runtimes.py", "deploy/test_server.py"),

@@ -21,7 +21,7 @@ from idaq.hub.push import push
 from idaq.learn.algorithms.focal_td3bc_config import EnsembleConfig, FocalConfig, FocalTd3BcConfig, Td3BcConfig
 from idaq.learn.checkpoint import restore, save_checkpoint
 from idaq.learn.config import AgentSpec
-from idaq.share.npz import export_npz
+from idaq.share.exporters.npz import export_npz
 from tests.failing import Operation
 from tests.format.made import made_source
 from tests.writers import ID, WRITERS, Shared

@@ -35,8 +35,8 @@ from idaq.hub.lookup import look_up, open_remote
 from idaq.hub.pull import pull
 from idaq.hub.push import push
 from idaq.hub.tasks import pull_tasks
-from idaq.share.import_arrays import read_npz
-from idaq.share.npz import export_npz
+from idaq.share.exporters.npz import export_npz
+from idaq.share.importers.transitions import read_npz
 from tests.format.made import left_in, made_recipe, made_source
 from tests.recipes import small_recipe
 

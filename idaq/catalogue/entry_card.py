@@ -1,5 +1,6 @@
 """card.md of a catalogue entry: the dataset's own card, and what only the catalogue knows beside it."""
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +9,11 @@ from idaq.catalogue import suite
 from idaq.collect.policy_record import COMPARISON, Comparison, PolicyRecord, read_record
 from idaq.core.config import from_mapping
 from idaq.core.files import read_json, write_text
-from idaq.evaluate.markdown import table
+from idaq.evaluate.markdown import percent, table
 from idaq.evaluate.protocol import METHOD, Summary, markdown_table, number
 from idaq.format.card import read_card
+from idaq.format.reader import StoredDataset, open_stored
+from idaq.format.recipe import Behaviour
 
 POLICIES = ("conditioned", "single")
 CONDUCT = {
@@ -23,9 +26,14 @@ CONDUCT = {
 
 
 def write_entry_card(folder: Path, entry: str, dataset: Path) -> None:
-    """Write card.md of the entry `family/quality` in its folder: the dataset's own card, the family's notes.md, what
-    its behaviour policies are worth, and the baselines."""
-    parts = [read_card(dataset)]
+    """Write card.md of the entry `family/quality` in its folder: the dataset's own card, what the data holds of each
+    group of tasks where the recipe balances them, how far its learners came, the family's notes.md, what its behaviour
+    policies are worth, and the baselines."""
+    parts, stored = [read_card(dataset)], open_stored(dataset)
+    if stored.manifest.recipe.splits.balance is not None:
+        parts.append(_groups_text(stored, stored.manifest.recipe.splits.balance))
+    if learners := [b for b in stored.manifest.recipe.behaviours if b.histories]:
+        parts.append(_learning_text(stored, learners))
     if (notes := folder.parent / "notes.md").exists():
         parts.append(notes.read_text(encoding="utf-8"))
     if (policies := folder.parent / "behaviours").is_dir():
@@ -39,6 +47,59 @@ def write_entry_card(folder: Path, entry: str, dataset: Path) -> None:
             command += f" `{METHOD}` has not been run on this data yet."
         parts.append(f"## Baselines\n\n{command}\n\n{markdown_table(summary)}\n")
     write_text(folder / "card.md", "\n".join(parts))
+
+
+def _groups_text(stored: StoredDataset, parameter: str) -> str:
+    head = [parameter, "ids of its tasks", "split", "tasks", "episodes", "return", "std", "success"]
+    return f"""## By {parameter}
+
+Returns and success of the collected episodes; failures are kept.
+
+{table(head, list(_group_rows(stored, parameter)))}"""
+
+
+def _group_rows(stored: StoredDataset, parameter: str) -> Iterator[list[str]]:
+    """One row for each value of a parameter, with what the ids of its tasks begin with."""
+    episodes = stored.episodes
+    for value in dict.fromkeys(str(task.params[parameter]) for task in stored.tasks):
+        tasks = [task for task in stored.tasks if str(task.params[parameter]) == value]
+        chosen = np.isin(episodes.task_index, [task.task_index for task in tasks])
+        returns = episodes.total_reward[chosen]
+        yield [
+            value.removesuffix(".0"),
+            f"`{tasks[0].task_id.rstrip('0123456789')}...`",
+            ", ".join(dict.fromkeys(task.split for task in tasks)),
+            str(len(tasks)),
+            str(len(returns)),
+            number(float(returns.mean())),
+            number(float(returns.std())),
+            percent(episodes.success_rate(chosen)),
+        ]
+
+
+def _learning_text(stored: StoredDataset, learners: Sequence[Behaviour]) -> str:
+    head = ["behaviour", "histories a task", "episodes of each", "first tenth", "fifth tenth", "last tenth"]
+    rows = []
+    for learner in learners:
+        returns = _returns_by_tenth(stored, learner.name)
+        length = learner.episodes // (learner.histories or 1)
+        rows.append([learner.name, str(learner.histories), str(length), *(number(returns[n]) for n in (0, 4, 9))])
+    return f"""## Learning
+
+Mean return of the episodes in the first, fifth and last tenth of each history, over all tasks.
+
+{table(head, rows)}"""
+
+
+def _returns_by_tenth(stored: StoredDataset, behaviour: str) -> list[float]:
+    """Mean returns along the histories of a behaviour. Episodes of a history stand in order, one after the other."""
+    episodes = stored.episodes
+    chosen = np.flatnonzero((episodes.behaviour == behaviour) & (episodes.history >= 0))
+    starts = np.diff(episodes.task_index[chosen], prepend=-1) != 0
+    starts |= np.diff(episodes.history[chosen], prepend=-1) != 0
+    sizes = np.diff(np.append(np.flatnonzero(starts), len(chosen)))
+    places = np.concatenate([np.arange(size) * 10 // size for size in sizes])
+    return [float(episodes.total_reward[chosen][places == tenth].mean()) for tenth in range(10)]
 
 
 def _policies_text(record: PolicyRecord) -> str:

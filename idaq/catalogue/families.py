@@ -3,6 +3,9 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
+from typing import Any
+
+import gymnasium as gym
 
 from idaq.catalogue.entries import catalogue_recipe, entries
 from idaq.core.errors import unknown_name
@@ -11,7 +14,7 @@ from idaq.core.registry import is_reference
 from idaq.core.types import Task
 from idaq.tasks import BUILT_IN, FAMILIES, get_family, locomotion
 
-_SIMULATORS = {"ml1": "metaworld", **dict.fromkeys(locomotion.VARIANTS, "mujoco")}
+_SIMULATORS = {**dict.fromkeys(("ml1", "ml10", "ml45"), "metaworld"), **dict.fromkeys(locomotion.VARIANTS, "mujoco")}
 """by family or suite: the library that an extra brings"""
 
 
@@ -45,10 +48,10 @@ class FamilyDetails:
     tasks: tuple[Task, ...]
     horizon: int
     """steps of an episode at most"""
-    observation: tuple[int, ...]
-    """shape"""
-    action: tuple[int, ...]
-    """shape"""
+    observation: str
+    """space"""
+    action: str
+    """space"""
     scripted: bool
     """whether it has a controller that knows the task"""
     task_changes_dynamics: bool
@@ -74,11 +77,18 @@ def family_details(name: str) -> FamilyDetails:
     return FamilyDetails(
         tasks=tuple(family.tasks),
         horizon=family.horizon,
-        observation=spaces.observations.shape,
-        action=spaces.actions.shape,
+        observation=_space_text(spaces.observations),
+        action=_space_text(spaces.actions),
         scripted=family.controller is not None,
         task_changes_dynamics=family.task_changes_dynamics,
     )
+
+
+def _space_text(space: gym.Space[Any]) -> str:
+    """A space without the bounds of a Box: `Box(39,) float32`, `Discrete(5)`."""
+    if isinstance(space, gym.spaces.Dict):
+        return ", ".join(f"{key} {_space_text(inner)}" for key, inner in space.spaces.items())
+    return f"Box{space.shape} {space.dtype}" if isinstance(space, gym.spaces.Box) else str(space)
 
 
 def _all() -> Iterator[FamilyFacts]:

@@ -37,6 +37,10 @@ class Shard:
     successes: list[bool]
     clipped: int = 0
     """actions of a policy from outside that lay outside the action space"""
+    histories: list[int | None]
+    """learning history of each episode; None where it stands alone"""
+    policy_steps: list[int | None]
+    """steps that the behaviour had learned from before each"""
 
 
 def gained(plan: Plan, cell: Cell) -> int:
@@ -52,9 +56,11 @@ def collect_cell(plan: Plan, cell: Cell, folder: Path) -> int:
     """
     recipe, behaviour = plan.recipe, plan.behaviours[cell.behaviour_index]
     seeds = [episode_seed(recipe.seed, cell.task_index, cell.behaviour_index, e) for e in range(behaviour.episodes)]
-    tasks = np.full(len(seeds), cell.task_index)
+    drawn = np.array(seeds, np.uint64).reshape(behaviour.histories or len(seeds), -1)
+    tasks = np.full(len(drawn), cell.task_index)
+    expert = recipe.expert_action and cell.behaviour_index < len(recipe.behaviours)
     try:
-        done = rollout(plan.family, behaviour, tasks, np.array(seeds, np.uint64), plan.spaces)
+        done = rollout(plan.family, behaviour, tasks, drawn, plan.spaces, expert=expert)
     except IdaqError:
         raise
     except Exception as error:
@@ -71,8 +77,16 @@ def collect_cell(plan: Plan, cell: Cell, folder: Path) -> int:
             f" {recipe.family} became unstable: NaN or infinity",
             hint="less noise in the recipe, or fix the environment; single unstable episodes are left out and counted",
         )
-    kept, successes = [seeds[i] for i in done.kept], done.successes.tolist()
-    content = _pack(Shard(episodes=done.episodes, seeds=kept, successes=successes, clipped=done.clipped))
+    learns = behaviour.histories is not None
+    shard = Shard(
+        episodes=done.episodes,
+        seeds=[seeds[i] for i in done.kept],
+        successes=done.successes.tolist(),
+        clipped=done.clipped,
+        histories=[int(i) // drawn.shape[1] if learns else None for i in done.kept],
+        policy_steps=[int(steps) if learns else None for steps in done.before],
+    )
+    content = _pack(shard)
     write_bytes(folder / cell.shard, content)
     _note(folder, {"shard": cell.shard, "sha256": hashlib.sha256(content).hexdigest(), "episodes": len(seeds)})
     return gained(plan, cell)
@@ -117,10 +131,16 @@ def read_shard(folder: Path, cell: Cell) -> Shard:
             seeds=[int(seed) for seed in arrays["seeds"]],
             successes=[bool(s) for s in arrays["successes"]],
             clipped=int(arrays["clipped"]),
+            histories=_known(arrays["histories"]),
+            policy_steps=_known(arrays["policy_steps"]),
         )
     except (OSError, EOFError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile) as error:
         hint = f"remove {path} and run the same command again"
         raise CollectError(f"shard {path} is damaged: {error}", hint=hint) from None
+
+
+def _known(numbers: np.ndarray) -> list[int | None]:
+    return [None if number < 0 else number for number in numbers.tolist()]
 
 
 _COLUMN = "column:"
@@ -136,6 +156,8 @@ def _pack(shard: Shard) -> bytes:
         seeds=np.array(shard.seeds, np.uint64),
         successes=np.array(shard.successes, bool),
         clipped=np.array(shard.clipped),
+        histories=np.array([-1 if number is None else number for number in shard.histories]),
+        policy_steps=np.array([-1 if number is None else number for number in shard.policy_steps]),
         **columns,  # type: ignore[arg-type]
     )
     return buffer.getvalue()

@@ -7,7 +7,9 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
+import gymnasium as gym
 import numpy as np
 
 from idaq.collect.cells import collect_cell, finished_cells, gained, is_whole, read_shard
@@ -22,6 +24,7 @@ from idaq.collect.plan import (
     make_plan,
     simulator_versions,
 )
+from idaq.collect.rollout import EXPERT_ACTION
 from idaq.core.disk import explain
 from idaq.core.errors import CollectError, ConfigError, DatasetExistsError
 from idaq.core.executors import EXECUTORS, Executor, ExecutorName
@@ -29,8 +32,7 @@ from idaq.core.ids import datasets_root
 from idaq.core.machine import total_memory
 from idaq.core.notes import Notes
 from idaq.core.types import Advance, ignore_progress, is_observation
-from idaq.format.card import dataset_card
-from idaq.format.documents import References, ReturnStatistics, TaskRecord
+from idaq.format.documents import About, References, ReturnStatistics, TaskRecord
 from idaq.format.gym_spaces import leaf_spaces
 from idaq.format.lock import locked
 from idaq.format.reader import open_stored
@@ -94,7 +96,7 @@ def collect(
         folder.mkdir(parents=True, exist_ok=True)
         resumed = _collect_cells(plan, folder, EXECUTORS[executor], workers, progress)
         source = _source(plan, folder)
-        path = write_dataset(source, root, dataset_card(recipe, source.tasks))
+        path = write_dataset(source, root)
         shutil.rmtree(folder)
         manifest = open_stored(path).manifest
     return Collected(
@@ -124,8 +126,8 @@ def _check_memory(plan: Plan) -> None:
     steps = episodes * plan.family.horizon
     if steps < _HARMLESS_STEPS:
         return
-    numbers = [int(np.prod(space.shape)) for space in (plan.spaces.observations, plan.spaces.actions)]
-    needed = steps * 8 * (numbers[0] + 2 * numbers[1])  # noise is drawn for every action, twice
+    seen = sum(_row_bytes(space) for space in leaf_spaces(plan.spaces.observations).values())
+    needed = steps * (seen + 3 * 8 * _numbers(plan.spaces.actions))  # noise is drawn for every action, twice
     there = total_memory()
     if there is not None and needed > there:
         raise CollectError(
@@ -141,6 +143,14 @@ def _check_compress(plan: Plan) -> None:
     for name in plan.recipe.compress:
         if is_observation(name) and name not in known:
             raise ConfigError(f"compress names the column {name}; the observations are {', '.join(known)}")
+
+
+def _numbers(space: gym.Space[Any]) -> int:
+    return int(np.prod(space.shape or ()))
+
+
+def _row_bytes(space: gym.Space[Any]) -> int:
+    return _numbers(space) * np.dtype(space.dtype).itemsize
 
 
 def _existing(path: Path, recipe: Recipe) -> Collected:
@@ -172,9 +182,11 @@ def _compressed(here: Recipe, asked: Recipe) -> list[str]:
 
 
 def _whose(here: Recipe, asked: Recipe) -> list[str]:
-    if (here.authors, here.license) == (asked.authors, asked.license):
+    stated = [(recipe.authors, recipe.license, recipe.citation, recipe.source) for recipe in (here, asked)]
+    if stated[0] == stated[1]:
         return attribution_notes(here)
-    return [f"{here.id} states other authors or another licence than the recipe; idaq dataset relabel changes them"]
+    differing = "authors, licence, citation or source"
+    return [f"{here.id} states other {differing} than the recipe; idaq dataset relabel changes them"]
 
 
 def _collect_cells(plan: Plan, folder: Path, run: Executor, workers: int, progress: Advance) -> int:
@@ -197,10 +209,21 @@ def _source(plan: Plan, folder: Path) -> DatasetSource:
         observation_space=plan.spaces.observations,
         action_space=plan.spaces.actions,
         env_spec_json=env_spec_json(plan.family),
+        about=_about(plan, folder),
         simulators=simulator_versions(plan.family),
         notes=(*environment_notes(plan.family), *_clipped(plan, folder)),
         unstable=len(tasks) * sum(b.episodes for b in recipe.behaviours) - sum(map(_collected, tasks)),
     )
+
+
+def _about(plan: Plan, folder: Path) -> dict[str, About]:
+    """What is said of columns that not every dataset has."""
+    first = Cell(task_index=next(iter(plan.splits)), behaviour_index=0)
+    meanings = {f"infos/{name}": meaning for name, meaning in plan.family.infos.items()}
+    meanings[EXPERT_ACTION] = f"what the controller of {plan.family.name} does in this state, without noise"
+    policy = plan.recipe.behaviours[0].policy
+    extras = read_shard(folder, first).episodes[0].extras
+    return {name: About(meaning=meanings.get(name, f"as the policy {policy} gives it")) for name in extras}
 
 
 def _collected(task: TaskRecord) -> int:
@@ -225,13 +248,16 @@ def _entries(plan: Plan, folder: Path) -> Iterator[EpisodeEntry]:
     for task in (plan.family.tasks[index] for index in plan.splits):
         for number, behaviour in enumerate(plan.recipe.behaviours):
             shard = read_shard(folder, Cell(task_index=task.task_index, behaviour_index=number))
-            for episode, seed, success in zip(shard.episodes, shard.seeds, shard.successes, strict=True):
+            facts = (shard.episodes, shard.seeds, shard.successes, shard.histories, shard.policy_steps)
+            for episode, seed, success, history, policy_step in zip(*facts, strict=True):
                 yield EpisodeEntry(
                     episode=episode,
                     task_index=task.task_index,
                     behaviour=behaviour.name,
                     seed=seed,
                     success=success if task.success is not None else None,
+                    history=history,
+                    policy_step=policy_step,
                 )
 
 

@@ -11,9 +11,9 @@ import gymnasium as gym
 from idaq.core.config import from_mapping
 from idaq.core.errors import DatasetError, PluginError, UsageError
 from idaq.core.outside import raised_as
-from idaq.core.text import shorten
 from idaq.core.types import TaskParams
 from idaq.format.documents import EnvReference
+from idaq.format.gym_spaces import supported
 from idaq.tasks.systems import Env, env_spec_of, make_env
 
 
@@ -23,8 +23,8 @@ class OwnEnv:
 
     name: str
     settings: Mapping[str, Any]
-    observation_space: gym.spaces.Box
-    action_space: gym.spaces.Box
+    observation_space: gym.Space[Any]
+    action_space: gym.Space[Any]
     spec_json: str
     """as Minari states it in metadata.json: without a task's parameters"""
     entry_point: str
@@ -61,7 +61,7 @@ def own_env(name: str, settings: Mapping[str, Any], params: TaskParams | None = 
     """What a user has named, made once to see what it is; with `params`, where it cannot be made without.
 
     Raises UsageError for an unknown Gymnasium id, PluginError for what makes no environment, DatasetError for spaces
-    that no dataset holds: Boxes of one axis are needed.
+    that no dataset holds.
     """
     try:
         env = make_env(name, settings)
@@ -74,15 +74,17 @@ def own_env(name: str, settings: Mapping[str, Any], params: TaskParams | None = 
         spec_json, spaces = spec.to_json(), (env.observation_space, env.action_space)
         env.close()
     for kind, space in zip(("observations", "actions"), spaces, strict=True):
-        if not (isinstance(space, gym.spaces.Box) and len(space.shape) == 1):
-            said = f"the environment {name} has {kind} in {shorten(str(space))}; a Box of one axis is needed"
+        try:
+            supported(space, kind)
+        except DatasetError as error:
             hint = "wrap it: gymnasium.wrappers.FlattenObservation makes one row of numbers"
-            raise DatasetError(said, hint=hint if kind == "observations" else None)
+            said = f"the environment {name} has {error.message}"
+            raise DatasetError(said, hint=hint if kind == "observations" else error.hint) from None
     return OwnEnv(
         name=name,
         settings=dict(settings),
-        observation_space=spaces[0],  # type: ignore[arg-type]
-        action_space=spaces[1],  # type: ignore[arg-type]
+        observation_space=spaces[0],
+        action_space=spaces[1],
         spec_json=spec_json,
         entry_point=str(spec.entry_point or ""),
         kwargs=dict(spec.kwargs),

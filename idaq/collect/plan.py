@@ -3,6 +3,7 @@
 import functools
 import inspect
 import uuid
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from itertools import product
@@ -15,11 +16,13 @@ from idaq.core.digest import value_digest
 from idaq.core.errors import CollectError, ConfigError, PluginError
 from idaq.core.extras import missing_extra
 from idaq.core.seeds import generator
+from idaq.core.types import OBSERVATIONS
 from idaq.format.documents import EnvReference
-from idaq.format.recipe import Behaviour, Recipe
+from idaq.format.gym_spaces import supported
+from idaq.format.recipe import Behaviour, Recipe, Splits
 from idaq.tasks import Family, Spaces, get_family
 
-_NO_CONTENT = ("authors", "license", "compress", "train", "adapt")
+_NO_CONTENT = ("authors", "license", "citation", "source", "compress", "train", "adapt")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,8 +59,13 @@ class Plan:
 
     @functools.cached_property
     def spaces(self) -> Spaces:
-        """Those of the family's environment, which is made for it: what a worker gets has them already."""
-        return self.family.spaces()
+        """Those of the family's environment, which is made for it: what a worker gets has them already.
+
+        Raises DatasetError where the format does not hold them.
+        """
+        spaces = self.family.spaces()
+        supported(spaces.observations, OBSERVATIONS)
+        return spaces
 
     @property
     def behaviours(self) -> list[Behaviour]:
@@ -130,14 +138,37 @@ def content_of(recipe: Recipe) -> dict[str, object]:
 def assign_splits(recipe: Recipe, family: Family) -> dict[int, str]:
     """Task index -> split, in index order: the first tasks of a seeded permutation for the first split, and so on.
 
-    Raises ConfigError for splits that ask for more tasks than the family has.
+    Raises ConfigError for splits that ask for more tasks than the family has, or for a parameter that a task lacks.
     """
-    sizes = recipe.splits.sizes
+    sizes, stated = recipe.splits.sizes, {task.split for task in family.tasks}
     if not 0 < sum(sizes.values()) <= len(family.tasks):
         raise ConfigError(f"splits {sizes} ask for {sum(sizes.values())} tasks; {family.name} has {len(family.tasks)}")
-    order = generator(recipe.splits.seed).permutation(len(family.tasks)).tolist()
-    names = [name for name, size in sizes.items() for _ in range(size)]
-    return dict(sorted(zip(order, names, strict=False)))
+    left, splits = _drawn_order(recipe.splits, family), dict[int, str]()
+    for name, size in sizes.items():
+        source = name if name in stated else "train"
+        there = [i for i in left if recipe.splits.assigned_by == "recipe" or family.tasks[i].split == source]
+        if size > len(there):
+            said = f"split {name} asks for {size} tasks; {family.name} has {len(there)} left that it states as {source}"
+            raise ConfigError(said, hint='or assigned_by = "recipe" below [splits]: drawn from all tasks')
+        splits |= dict.fromkeys(there[:size], name)
+        left = [i for i in left if i not in splits]
+    return dict(sorted(splits.items()))
+
+
+def _drawn_order(splits: Splits, family: Family) -> list[int]:
+    """Task indices by a seeded permutation; balanced, each value of the parameter has its turn in every round."""
+    order = generator(splits.seed).permutation(len(family.tasks)).tolist()
+    if splits.balance is None:
+        return order
+    if lacking := [task.task_id for task in family.tasks if splits.balance not in task.params]:
+        known = ", ".join(sorted({name for task in family.tasks for name in task.params}))
+        said = f"splits.balance is {splits.balance!r}, which task {lacking[0]} of {family.name} has no parameter of"
+        raise ConfigError(said, hint=f"one of {known}")
+    rounds, counted = dict[int, int](), Counter[str]()
+    for index in order:
+        value = str(family.tasks[index].params[splits.balance])
+        rounds[index], counted[value] = counted[value], counted[value] + 1
+    return sorted(order, key=rounds.__getitem__)
 
 
 def simulator_versions(family: Family) -> dict[str, str]:

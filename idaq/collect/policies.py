@@ -10,6 +10,7 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
+from idaq.collect.actions import in_units_of
 from idaq.collect.policy_record import read_policy, read_record
 from idaq.core.errors import PolicyError
 from idaq.core.resources import resource_root
@@ -86,12 +87,12 @@ def sizes(family: Family, spaces: Spaces) -> tuple[int, int, int]:
     """Observation, feature and action size of a family that a policy can be trained for. Raises PolicyError."""
     if family.task_features is None:
         raise PolicyError(f"family {family.name} has no task_features, which a trained policy is conditioned on")
+    for space in (spaces.observations, spaces.actions):
+        if not (isinstance(space, gym.spaces.Box) and len(space.shape) == 1 and space.dtype.kind == "f"):
+            raise PolicyError(f"family {family.name} has {space}; policies are trained for vectors of floats"[:500])
+    assert spaces.observations.shape is not None
+    assert spaces.actions.shape is not None
     return spaces.observations.shape[0], family.task_features.shape[1], spaces.actions.shape[0]
-
-
-def in_units_of(space: gym.spaces.Box, unit: Array) -> Array:
-    """Actions of [-1, 1] as the environment takes them."""
-    return (space.low + (unit + 1) / 2 * (space.high - space.low)).astype(space.dtype)
 
 
 def with_features(family: Family, observations: Array, tasks: Array) -> Array:
@@ -116,8 +117,8 @@ def play(
     family: Family, policy: GaussianActor, tasks: NDArray[np.int64], seeds: NDArray[np.uint64], noise: float
 ) -> Played:
     """Episodes of a policy that need no recipe: for judging it."""
-    env, space = family.lockstep(), family.spaces().actions
-    size = len(tasks), family.horizon, *space.shape
+    env, spaces = family.lockstep(), family.spaces()
+    space, size = spaces.actions, (len(tasks), family.horizon, sizes(family, spaces)[2])
     gaussian = np.stack([generator(int(seed)).standard_normal(size[1:]) for seed in seeds])
     observations, alive = env.reset(tasks, seeds), np.ones(len(tasks), bool)
     returns, actions, lived = np.zeros(len(tasks)), np.zeros(size), np.zeros(size[:2], bool)

@@ -17,6 +17,7 @@ from typing import Any, cast
 import gymnasium as gym
 import numpy as np
 
+from idaq.collect.actions import bounds, is_counted
 from idaq.collect.keyboard import Keyboard, require_terminal, single_keys
 from idaq.collect.own_env import OwnEnv, own_env
 from idaq.collect.reference import UniformActions, short_seed
@@ -52,8 +53,9 @@ class Recorded:
 class CheckedActions:
     """A policy from outside, its actions brought to the dtype and into the bounds of the action space."""
 
-    def __init__(self, policy: Acts, space: gym.spaces.Box) -> None:
+    def __init__(self, policy: Acts, space: gym.Space[Any]) -> None:
         self._policy, self._space = policy, space
+        self._low, self._high = bounds(space)
         self.clipped = 0
         """actions that lay outside"""
 
@@ -61,13 +63,16 @@ class CheckedActions:
         """Start an episode."""
         getattr(self._policy, "reset", lambda: None)()
 
-    def act(self, observation: Array, /) -> Array:
-        """An action (A,). Raises PluginError for what is none."""
+    def act(self, observation: Any, /) -> Array:
+        """An action (...). Raises PluginError for what is none: a choice that there is not is not clipped to one."""
         given = np.asarray(self._policy.act(observation))
         if given.shape != self._space.shape or given.dtype.kind not in "biuf" or not np.isfinite(given).all():
             raise PluginError(f"the policy gave {given!r:.100}, no action of shape {self._space.shape}")
-        inside = np.clip(given, self._space.low, self._space.high)
-        self.clipped += bool((inside != given).any())
+        inside = np.clip(given, self._low, self._high)
+        outside = bool((inside != given).any())
+        if is_counted(self._space) and (outside or (given != np.floor(given)).any()):
+            raise PluginError(f"the policy chose {given!r:.100}, which is none of {self._space}")
+        self.clipped += outside
         return inside.astype(self._space.dtype)
 
     def observe(self, *step: Any) -> None:

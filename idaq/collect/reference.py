@@ -12,6 +12,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
+from idaq.collect.actions import bounds, is_counted
 from idaq.collect.own_env import OwnEnv, own_env
 from idaq.collect.plan import env_reference, env_spec_json, simulator_versions
 from idaq.core.config import from_mapping, to_mapping
@@ -22,9 +23,10 @@ from idaq.core.ids import datasets_root
 from idaq.core.notes import Notes
 from idaq.core.outside import raised_as
 from idaq.core.seeds import episode_seed, generator
-from idaq.core.types import Advance, Array, ignore_progress
+from idaq.core.types import ACTIONS, Advance, Array, ignore_progress, is_observation
 from idaq.format.documents import UNKNOWN_ENV, EnvReference, ReturnStatistics, TaskRecord
 from idaq.format.edit import with_tasks
+from idaq.format.gym_spaces import LEAVES, leaf_spaces
 from idaq.format.reader import StoredDataset
 from idaq.format.writer import DatasetSource
 from idaq.tasks import Family, find_family, get_family
@@ -51,13 +53,16 @@ class UniformActions:
 
     def __init__(self, space: gym.Space[Any], seed: int) -> None:
         """Raises UsageError for a space without bounds to be uniform in."""
-        if not isinstance(space, gym.spaces.Box) or space.dtype.kind != "f" or not space.is_bounded():
-            raise UsageError(f"no uniform random actions are possible in {space}: a bounded Box of floats is needed")
+        if not isinstance(space, LEAVES) or (isinstance(space, gym.spaces.Box) and not space.is_bounded()):
+            raise UsageError(f"no uniform random actions are possible in {space}: it has no bounds")
         self._space, self._rng = space, generator(seed, 1)
+        self._low, self._high = bounds(space)
 
-    def act(self, _observation: Array, /) -> Array:
-        """An action (A,)."""
-        return self._rng.uniform(self._space.low, self._space.high).astype(self._space.dtype)
+    def act(self, _observation: Any, /) -> Array:
+        """An action (...)."""
+        if is_counted(self._space):
+            return self._rng.integers(self._low, self._high, endpoint=True, dtype=np.int64).astype(self._space.dtype)
+        return self._rng.uniform(self._low, self._high).astype(self._space.dtype)
 
 
 def systems_of(
@@ -195,10 +200,14 @@ def _of_family(stored: StoredDataset, family: Family) -> Systems:
 
 
 def _check_rows(stored: StoredDataset, observations: gym.Space[Any], actions: gym.Space[Any], whose: str) -> None:
-    for name, space in (("observations", observations), ("actions", actions)):
-        there = stored.manifest.columns[name].shape
-        if list(space.shape or ()) != there:
-            raise DatasetError(f"{whose} has {name} of shape {list(space.shape or ())}, the dataset of {there}")
+    columns = stored.manifest.columns
+    there = {name: column.shape for name, column in columns.items() if is_observation(name) or name == ACTIONS}
+    spaces = {**leaf_spaces(observations), ACTIONS: actions}
+    here = {name: list(space.shape or ()) for name, space in spaces.items()}
+    for name in [*there, *here]:
+        ours, theirs = (f"{name} of shape {s[name]}" if name in s else f"no {name}" for s in (here, there))
+        if ours != theirs:
+            raise DatasetError(f"{whose} has {ours}, the dataset {theirs}")
 
 
 def _kept(

@@ -23,7 +23,8 @@ from stable_baselines3.common.type_aliases import ReplayBufferSamples
 from stable_baselines3.common.utils import set_random_seed
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-from idaq.collect.policies import GaussianActor, in_units_of, play, sizes
+from idaq.collect.actions import in_units_of
+from idaq.collect.policies import GaussianActor, play, sizes
 from idaq.collect.policy_record import (
     RECORD,
     CurvePoint,

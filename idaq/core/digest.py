@@ -29,7 +29,10 @@ def episode_digest(episode: Episode, *, task_index: int, seed: int | None) -> st
 
 def dataset_digest(episode_digests: Iterable[str]) -> str:
     """SHA-256 of the episodes' hex digests in order, one a line."""
-    return hashlib.sha256("".join(f"{digest}\n" for digest in episode_digests).encode()).hexdigest()
+    state = hashlib.sha256()
+    for digest in episode_digests:
+        state.update(f"{digest}\n".encode())
+    return state.hexdigest()
 
 
 def value_digest(value: object) -> str:

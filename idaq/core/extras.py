@@ -14,7 +14,7 @@ from idaq.core.errors import MissingExtraError
 
 _NEEDS = {
     "torch": ("training and adapting need PyTorch", "'idaq[train]'"),
-    "metaworld": ("the ml1/ families need Meta-World", "'idaq[ml1]'"),
+    "metaworld": ("ml1, ml10 and ml45 need Meta-World", "'idaq[ml1]'"),
     "mujoco": ("bodies that run need MuJoCo", "'idaq[bodies]'"),
     "imageio": ("pictures of MuJoCo need ImageIO", "'idaq[bodies]'"),
     "matplotlib": ("figures need Matplotlib", "'idaq[plots]'"),
@@ -26,6 +26,7 @@ _NEEDS = {
     "zarr": ("the Zarr form needs zarr", "'idaq[zarr]'"),
     "numcodecs": ("the Zarr form needs numcodecs", "'idaq[zarr]'"),
     "google_crc32c": ("the Zarr form needs google-crc32c", "'idaq[zarr]'"),
+    "mlcroissant": ("Croissant files, which every push carries, need mlcroissant", "'idaq[croissant]'"),
     "onnx": ("writing ONNX needs onnx", "'idaq[onnx]'"),
     "fastapi": ("serving a policy needs FastAPI", "'idaq[serve]'"),
     "uvicorn": ("serving a policy needs Uvicorn", "'idaq[serve]'"),
@@ -39,6 +40,9 @@ _NEEDS = {
     "d3rlpy": ("this conversion needs d3rlpy", "d3rlpy"),
     "tensordict": ("this conversion needs TensorDict", "torchrl"),
     "torchrl": ("this conversion needs TorchRL", "torchrl"),
+    "amago": ("this conversion needs AMAGO", "amago, from its repository (github.com/UT-Austin-RPL/amago)"),
+    "jax": ("this conversion needs JAX", "jax"),
+    "flashbax": ("this conversion needs Flashbax", "flashbax"),
     "tensorflow": ("RLDS needs TensorFlow", "tensorflow-cpu"),
     "tensorflow_datasets": ("RLDS needs TensorFlow Datasets", "tensorflow-datasets"),
 }

@@ -69,9 +69,13 @@ def _is_line(value: str) -> str:
     return value
 
 
+LONGEST_LINE = 200
 _LINE = r"^[^\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2066-\u2069]*[^\s][^\u0000-\u001f\u007f-\u009f]*$"
 Line = Annotated[
-    str, StringConstraints(max_length=200), AfterValidator(_is_line), Field(json_schema_extra={"pattern": _LINE})
+    str,
+    StringConstraints(max_length=LONGEST_LINE),
+    AfterValidator(_is_line),
+    Field(json_schema_extra={"pattern": _LINE}),
 ]
 """One line of printable text."""
 

@@ -38,6 +38,11 @@ class FlatColumn:
     """T + 1 rows an episode rather than T"""
 
     @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the numbers."""
+        return self.flat.dtype
+
+    @property
     def width(self) -> int:
         """Numbers in one row."""
         return math.prod(self.shape)
@@ -101,7 +106,8 @@ _MOST_DIMENSIONS = 32
 
 Columns = dict[str, FlatColumn]
 """by name"""
-StoredColumns = Mapping[str, FlatColumn | CompressedColumn]
+StoredColumn = FlatColumn | CompressedColumn
+StoredColumns = Mapping[str, StoredColumn]
 """by name, as they lie on disk"""
 
 

@@ -202,8 +202,17 @@ class MetadataIdaq:
 
 def mean_random(tasks: Sequence[TaskRecord]) -> float | None:
     """Mean over tasks of the random policy's return; None where it was not measured for all of them."""
-    measured = [task.reference.random.mean for task in tasks if task.reference.random is not None]
-    return sum(measured) / len(tasks) if len(measured) == len(tasks) else None
+    return _mean([task.reference.random for task in tasks])
+
+
+def mean_behaviour(tasks: Sequence[TaskRecord]) -> float | None:
+    """Mean over tasks of the data's own return; None where it is not known of all of them."""
+    return _mean([task.reference.behaviour for task in tasks])
+
+
+def _mean(measured: Sequence[ReturnStatistics | None]) -> float | None:
+    means = [statistics.mean for statistics in measured if statistics is not None]
+    return sum(means) / len(measured) if len(means) == len(measured) else None
 
 
 def about_columns(manifest: Manifest) -> dict[str, About]:

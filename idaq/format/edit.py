@@ -24,6 +24,7 @@ from idaq.format.selection import task_indices
 from idaq.format.writer import DatasetSource, EpisodeEntry, entry_of
 
 _CELL = ("behaviour", "task_index")
+_STATED = ("description", "authors", "license", "citation", "source")
 _HOW = "the dataset's own episodes of this task, all behaviours"
 
 
@@ -38,6 +39,8 @@ class Labels:
     description: str | None = None
     authors: Sequence[str] | None = None
     license: str | None = None
+    citation: str | None = None
+    source: str | None = None
     """None leaves each as it is"""
 
 
@@ -87,8 +90,7 @@ def relabelled(stored: StoredDataset, new_id: str, labels: Labels) -> DatasetSou
         for entry in entries_of(stored, np.arange(len(stored.episodes)))
     )
     source = edited([stored], new_id, Edited(tasks, behaviours, entries, "relabel", Notes()))
-    fields = {"description": labels.description, "authors": labels.authors, "license": labels.license}
-    changed = {name: value for name, value in fields.items() if value is not None}
+    changed = {name: getattr(labels, name) for name in _STATED if getattr(labels, name) is not None}
     recipe = from_mapping(Recipe, to_mapping(source.recipe) | changed, where="relabel")
     return replace(source, recipe=recipe)
 

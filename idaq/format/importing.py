@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -16,10 +16,22 @@ from idaq.core.errors import DatasetError
 from idaq.core.ids import parse_id
 from idaq.core.notes import Notes
 from idaq.core.text import printable
-from idaq.core.types import Episode, FamilyName, ShowProgress, Slug, Success, TaskParams, show_nothing
-from idaq.format import boxes
-from idaq.format.card import dataset_card
+from idaq.core.types import (
+    ACTIONS,
+    MIXED_FAMILIES,
+    REWARDS,
+    Episode,
+    FamilyName,
+    ShowProgress,
+    Slug,
+    Success,
+    TaskParams,
+    is_observation,
+    show_nothing,
+)
+from idaq.format import boxes, casting
 from idaq.format.documents import UNKNOWN_ENV, About, EnvReference, References, ReturnStatistics, TaskRecord
+from idaq.format.gym_spaces import leaf_spaces
 from idaq.format.recipe import Behaviour, Recipe, Splits
 from idaq.format.verify import check_valid
 from idaq.format.writer import DatasetSource, EpisodeEntry, write_dataset
@@ -54,11 +66,11 @@ class ImportedTask:
     reset_options: dict[str, Any] = field(default_factory=dict)
     """what its environment's `reset` takes to start it"""
     success: Success | None = None
-    family: str | None = None
-    """None: that of the import"""
     random: ReturnStatistics | None = None
     """returns of random actions, where they were measured"""
     split: str = "train"
+    family: str | None = None
+    """the task family that it is of, where that is another than the dataset's"""
 
 
 @dataclass(kw_only=True)
@@ -68,8 +80,9 @@ class Import:
     tasks: list[ImportedTask]
     origin: str
     """where it came from, for the provenance"""
-    action_space: gym.spaces.Box | None = None
-    observation_space: gym.spaces.Box | None = None
+    action_space: gym.Space[Any] | None = None
+    observation_space: gym.Space[Any] | None = None
+    """that the format holds; None where the source does not state it"""
     env_spec_json: str | None = None
     about: dict[str, About] = field(default_factory=dict)
     """what is said of columns, by name"""
@@ -79,12 +92,12 @@ class Import:
     license: str | None = None
     citation: str | None = None
     source: str | None = None
-    """as the source states them; empty and None where it does not"""
+    """a URL, or words: as the source states them; empty and None where it does not"""
     notes: Notes = field(default_factory=Notes)
     """what was cut, cast, dropped or assumed"""
     simulators: dict[str, str] = field(default_factory=dict)
     """versions of the packages that decide what an episode holds, where they are known"""
-    spaces: tuple[gym.spaces.Box, gym.spaces.Box] | None = None
+    spaces: tuple[gym.Space[Any], gym.Space[Any]] | None = None
     """the spaces to write, once they are known"""
 
 
@@ -94,10 +107,18 @@ def slug(text: str) -> str:
     return plain.strip("._-")[:64].rstrip("._-") or "task"
 
 
-def unify(imported: Import) -> tuple[gym.spaces.Box, gym.spaces.Box]:
-    """One width and one dtype a column; returns the spaces of observations and actions, which hold every number.
+def unknown_rewards(imported: Import) -> None:
+    """State that nobody knows the rewards: they are 0 in its episodes, and returns will be null. Noted."""
+    imported.about[REWARDS] = About(known=False)
+    imported.notes.add(imported.origin, "no rewards in the file: they are written as unknown, and so are returns")
 
-    What that drops, casts or assumes is noted, once. Raises DatasetError where sizes differ.
+
+def unify(imported: Import) -> tuple[gym.Space[Any], gym.Space[Any]]:
+    """One set of columns, each of one shape and dtype; returns the spaces of observations and actions, which hold every
+    value.
+
+    What that drops, casts or assumes is noted, once. Raises DatasetError where shapes differ, and for what the spaces
+    cannot hold.
     """
     notes, where = imported.notes, imported.origin
     for task in imported.tasks:
@@ -106,30 +127,57 @@ def unify(imported: Import) -> tuple[gym.spaces.Box, gym.spaces.Box]:
     tasks = imported.tasks = [task for task in imported.tasks if task.episodes]
     if not tasks:
         raise DatasetError(f"{where} holds no episodes", details=notes)
-    names = ("observations", "actions", "rewards")
-    boxes.check_equal_sizes((task.name, entry.episode) for task in tasks for entry in task.episodes)
-    columns = {name: [getattr(e.episode, name) for task in tasks for e in task.episodes] for name in names}
-    kinds = {name: boxes.common_dtype(columns[name], name) for name in names}
+    stated = _stated_spaces(imported)
+    found = [(task.name, entry.episode.columns) for task in tasks for entry in task.episodes]
+    columns = casting.settled(found, stated, notes)
+    episodes = map(Episode.from_columns, columns)
     for task in tasks:
-        note: Callable[[str, int], None] = partial(notes.add, task.name)
-        task.episodes = [replace(e, episode=boxes.cast(e.episode, kinds, note)) for e in task.episodes]
-    columns = {name: [getattr(e.episode, name) for task in tasks for e in task.episodes] for name in names}
+        task.episodes = [replace(entry, episode=next(episodes)) for entry in task.episodes]
+    imported.about = {name: about for name, about in imported.about.items() if name in columns[0]}
     if imported.spaces is None:
-        boxes.note_beyond_float32(columns, notes, where)
-        imported.spaces = (
-            boxes.observation_box(imported.observation_space, columns["observations"], notes, where),
-            boxes.action_box(imported.action_space, columns["actions"], notes, where),
-        )
+        casting.note_beyond_float32(columns, notes, where)
+        leaves = {
+            name: boxes.space_of(name, stated.get(name), [each[name] for each in columns], notes, where)
+            for name in columns[0]
+            if name == ACTIONS or is_observation(name)
+        }
+        actions = leaves.pop(ACTIONS)
+        imported.spaces = boxes.nested_space(leaves), actions
     return imported.spaces
 
 
-def state_attribution(imported: Import, authors: Sequence[str] = (), license: str | None = None) -> None:
-    """Set authors and licence: as the user states them, else as the source does; what neither states is noted."""
-    stated = {"authors": (imported.authors, list(authors)), "licence": (imported.license, license)}
+def _stated_spaces(imported: Import) -> dict[str, gym.Space[Any]]:
+    """By column. Raises DatasetError where they are of other columns than the episodes have."""
+    stated: dict[str, gym.Space[Any]] = {}
+    if imported.observation_space is not None:
+        stated = leaf_spaces(imported.observation_space)
+        first = imported.tasks[0].episodes[0].episode.columns
+        seen = [name for name in first if is_observation(name)]
+        if sorted(stated) != sorted(seen):
+            said = f"{imported.origin} has {', '.join(seen)}; the stated observation space is of {', '.join(stated)}"
+            raise DatasetError(said[:1000])
+    return stated if imported.action_space is None else stated | {ACTIONS: imported.action_space}
+
+
+def state_attribution(
+    imported: Import,
+    authors: Sequence[str] = (),
+    license: str | None = None,
+    citation: str | None = None,
+    source: str | None = None,
+) -> None:
+    """Set whose data it is: as the user states it, else as the source does; authors and licence unknown are noted."""
+    stated = {
+        "authors": (imported.authors, list(authors)),
+        "licence": (imported.license, license),
+        "citation": (imported.citation, citation),
+        "source": (imported.source, source),
+    }
     for name, (theirs, ours) in stated.items():
         if theirs and ours and theirs != ours:
             imported.notes.add(imported.origin, f"states the {name} {theirs}; what was asked for is written: {ours}")
     imported.authors, imported.license = list(authors) or imported.authors, license or imported.license
+    imported.citation, imported.source = citation or imported.citation, source or imported.source
     missing = [name for name, value in (("authors", imported.authors), ("licence", imported.license)) if not value]
     if missing:
         imported.notes.add(imported.origin, f"{' and '.join(missing)} unknown; --author and --license state them")
@@ -146,9 +194,11 @@ def dataset_source(imported: Import, new_id: str, family: str, description: str)
     sizes = Counter(check_name(Slug, task.split, "split") for task in tasks.values())
     behaviours = sorted({episode.behaviour for task in tasks.values() for episode in task.episodes})
     most = max(len(task.episodes) for task in tasks.values())
+    families = {check_name(FamilyName, task.family or family, "family") for task in tasks.values()}
+    rewarded = imported.about.get(REWARDS, About()).known
     recipe = {
         "id": str(parse_id(new_id)),
-        "family": check_name(FamilyName, family, "family"),
+        "family": families.pop() if len(families) == 1 else MIXED_FAMILIES,
         "description": printable(description),
         "authors": imported.authors,
         "license": imported.license,
@@ -161,7 +211,7 @@ def dataset_source(imported: Import, new_id: str, family: str, description: str)
     }
     return DatasetSource(
         recipe=from_mapping(Recipe, recipe, where=new_id),
-        tasks=tuple(_record(task, index, family) for index, task in tasks.items()),
+        tasks=tuple(_record(task, index, family, rewarded) for index, task in tasks.items()),
         entries=_entries(tasks),
         observation_space=observation_space,
         action_space=action_space,
@@ -178,10 +228,9 @@ def write_source(source: DatasetSource, episodes: int, root: Path, show: ShowPro
 
     Returns its folder. Raises as `write_dataset` does, and CorruptDatasetError for what `verify` would refuse.
     """
-    card = dataset_card(source.recipe, source.tasks, f"Made by {source.operation}.")
     with show(f"writing {source.recipe.id}", 3 * episodes, "episodes") as advance:
         check = partial(check_valid, otherwise="what was imported makes a corrupt dataset", progress=advance)
-        return write_dataset(source, root, card, advance, check)
+        return write_dataset(source, root, progress=advance, check=check)
 
 
 def in_order(imported: Import) -> dict[int, ImportedTask]:
@@ -194,11 +243,7 @@ def in_order(imported: Import) -> dict[int, ImportedTask]:
     return dict(sorted(zip(indices, imported.tasks, strict=True)))
 
 
-def _record(task: ImportedTask, index: int, family: str) -> TaskRecord:
-    returns = np.array([entry.episode.total_reward for entry in task.episodes])
-    measured = ReturnStatistics(
-        mean=float(returns.mean()), std=float(returns.std()), n=len(returns), how=_RETURN_SOURCE
-    )
+def _record(task: ImportedTask, index: int, family: str, rewarded: bool) -> TaskRecord:
     record = {
         "task_id": task.name,
         "task_index": index,
@@ -208,9 +253,14 @@ def _record(task: ImportedTask, index: int, family: str) -> TaskRecord:
         "family": task.family or family,
         "env": task.env,
         "reset_options": task.reset_options,
-        "reference": References(random=task.random, behaviour=measured),
+        "reference": References(random=task.random, behaviour=_measured(task) if rewarded else None),
     }
     return from_mapping(TaskRecord, record, where=f"task {task.name}")
+
+
+def _measured(task: ImportedTask) -> ReturnStatistics:
+    returns = np.array([entry.episode.total_reward for entry in task.episodes])
+    return ReturnStatistics(mean=float(returns.mean()), std=float(returns.std()), n=len(returns), how=_RETURN_SOURCE)
 
 
 def _entries(tasks: Mapping[int, ImportedTask]) -> Iterator[EpisodeEntry]:

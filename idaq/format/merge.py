@@ -25,7 +25,7 @@ from idaq.format.documents import TaskRecord
 from idaq.format.edit import Edited, counted, edited, entries_of, measured
 from idaq.format.gym_spaces import leaf_spaces, with_leaves
 from idaq.format.reader import StoredDataset, read_space
-from idaq.format.recipe import Behaviour, Recipe, join_attribution
+from idaq.format.recipe import Behaviour, Recipe, join_attribution, join_origins
 from idaq.format.writer import DatasetSource, EpisodeEntry
 
 Clash = Literal["refuse", "renumber", "same"]
@@ -103,12 +103,14 @@ def merged(parents: Sequence[StoredDataset], new_id: str, clash: Clash = "refuse
         records.append(measured(task, np.concatenate([table.total_reward[numbers] for table, numbers in mine])))
         cells += [(name, index) for table, numbers in mine for name in table.behaviour[numbers].tolist()]
     spaces = [_joined_space(parents, what, dtypes, notes) for what in (OBSERVATIONS, ACTIONS)]
-    authors, licence = join_attribution([(p.name, p.stored.manifest.recipe) for p in parts], notes)
+    recipes = [(part.name, part.stored.manifest.recipe) for part in parts]
+    authors, licence = join_attribution(recipes, notes)
+    citation, origin = join_origins(recipes, notes)
     _tell_kept(parents, notes)
     operation = "merge of " + ", ".join(part.name for part in parts)
     new = Edited(tuple(records), counted(behaviours, cells), _by_task(parts, list(joined)), operation, notes)
     source = edited(parents, new_id, new)
-    whose = {"authors": authors, "license": licence}
+    whose = {"authors": authors, "license": licence, "citation": citation, "source": origin}
     recipe = from_mapping(Recipe, to_mapping(source.recipe) | whose, where=new_id)
     source = replace(source, recipe=recipe, observation_space=spaces[0], action_space=spaces[1])
     return replace(source, env_spec_json=_joined_spec(parents, notes), notes=tuple(notes)), duplicates

@@ -1,4 +1,5 @@
-"""Plain Minari datasets, which idaq did not write: chunked, compressed, any storage. Read by Minari, once, into RAM."""
+"""Plain Minari datasets of any space, which idaq did not write: chunked, compressed, any storage. Read by Minari, once,
+into RAM, a column a leaf; infos are extra columns."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,15 +11,18 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from idaq.core.checks import as_column, as_flags, check_finite, check_numbers, check_returns
+from idaq.core.checks import as_column, as_flags, check_finite, check_returns
 from idaq.core.digest import episode_digest
 from idaq.core.errors import CorruptDatasetError, DatasetError, MissingExtraError
 from idaq.core.notes import Notes
 from idaq.core.reading import check_members
-from idaq.core.types import TERMINATIONS, TRUNCATIONS, Array, Episode, Task, is_observation
-from idaq.format import layout
+from idaq.core.types import ACTIONS, REWARDS, TERMINATIONS, TRUNCATIONS, Array, Episode, Task, is_observation
+from idaq.format import casting, layout
 from idaq.format.columns import Columns, FlatColumn
 from idaq.format.documents import About, Column
+from idaq.format.gym_spaces import leaf_spaces
+from idaq.format.minari_spaces import Converted, converted
+from idaq.format.outside_columns import as_numbers, extra_columns, flat
 from idaq.format.plain_minari import open_minari
 from idaq.format.reader import EpisodeTable
 from idaq.format.spaces import Leaf, parse_leaves
@@ -35,16 +39,15 @@ class PlainMinariDataset:
     task: Task
     episodes: EpisodeTable
     columns: Columns
-    observation_space: gym.spaces.Box
-    """one row of numbers"""
-    action_space: gym.spaces.Box
-    """one row of numbers"""
+    observation_space: gym.Space[Any]
+    """that the columns are of: a Tuple is a Dict, text is bytes"""
+    action_space: gym.Space[Any]
     attributes: tuple[dict[str, Any], ...]
     """of each episode, as its maker stored them"""
     left_out: Notes
     """episodes without steps, and counts that are not as stated"""
     layout_notes: Notes
-    """what changes no transition: shapes written as rows, infos, seeds that are no number"""
+    """what changes no transition: values laid out otherwise, infos, seeds that are no number"""
 
     @property
     def column_info(self) -> dict[str, Column]:
@@ -54,7 +57,7 @@ class PlainMinariDataset:
 
     @property
     def leaves(self) -> dict[str, Leaf]:
-        """The space of each column of observations and actions; its maker may have stored them in another dtype."""
+        """The space of each column of observations and actions, by name."""
         from minari.serialization import serialize_space
 
         spaces = {"observation_space": self.observation_space, "action_space": self.action_space}
@@ -64,85 +67,86 @@ class PlainMinariDataset:
     @property
     def action_low(self) -> NDArray[np.float32]:
         """(A,) lowest value of each number of an action."""
-        return _float32(self.action_space.low)
+        return _float32(self.leaves[ACTIONS].low)
 
     @property
     def action_high(self) -> NDArray[np.float32]:
         """(A,) highest value of each number of an action."""
-        return _float32(self.action_space.high)
+        return _float32(self.leaves[ACTIONS].high)
 
 
 def read_plain_minari(path: Path) -> PlainMinariDataset:
-    """Read a whole dataset. Observations may be a Box or a (nested) Dict of Boxes, flattened in Gymnasium's order.
+    """Read a whole dataset, of any space that Minari stores: a Tuple as a Dict, text as its bytes, all of it noted.
 
-    What is left out or laid out otherwise is noted. Raises DatasetError for spaces that have no vector form here and
-    for NaN or infinity, naming the episode; CorruptDatasetError if Minari cannot read it.
+    What is left out or laid out otherwise is noted. Raises DatasetError for actions that are no one array and for NaN
+    or infinity, naming the episode; CorruptDatasetError if Minari cannot read it.
     """
     left_out, layout_notes = Notes(), Notes()
-    dataset, leaves, episodes, attributes = _read_episodes(path, left_out, layout_notes)
-    left_out.add(dataset.id, "episodes without steps are left out", len(attributes) - len(episodes))
-    if not episodes:
+    raw = _read_episodes(path, left_out, layout_notes)
+    name = raw.dataset.id
+    left_out.add(name, "episodes without steps are left out", len(raw.attributes) - len(raw.episodes))
+    if not raw.episodes:
         raise DatasetError(f"{path} has no episodes with steps")
-    for number, episode in episodes.items():
-        _check_steps(len(episode), attributes[number], dataset, left_out, f"{path}, episode {number}")
-    low, high = (np.concatenate([bound.ravel() for bound in bounds]) for bounds in zip(*leaves.values(), strict=True))
-    space: Any = dataset.action_space
-    _check_sizes(episodes, (low.size, space.low.size), path)
-    for name in next(iter(episodes.values())).columns:
-        kinds = sorted({str(episode.columns[name].dtype) for episode in episodes.values()})
-        if len(kinds) > 1:
-            layout_notes.add(dataset.id, f"{name} of unequal dtypes, {', '.join(kinds)}, are read as the widest")
-    stated = [attributes[number].get("seed") for number in episodes]
-    seeds = list(map(_seed, stated))
+    for number, columns in raw.episodes.items():
+        length = len(columns[REWARDS])
+        _check_steps(length, raw.attributes[number], raw.dataset, left_out, f"{path}, episode {number}")
+    stated = leaf_spaces(raw.observations.space) | {ACTIONS: raw.actions.space}
+    settled = casting.settled([(name, columns) for columns in raw.episodes.values()], stated, layout_notes)
+    kept = [raw.attributes[number] for number in raw.episodes]
     said = "episodes state a seed that is no whole number from 0 to 2^64 - 1: it is unknown"
-    layout_notes.add(dataset.id, said, seeds.count(None) - sum(seed is None for seed in stated))
+    seeds = [_seed(attributes.get("seed")) for attributes in kept]
+    unknown = sum(attributes.get("seed") is not None for attributes in kept)
+    layout_notes.add(name, said, seeds.count(None) - (len(kept) - unknown))
     return PlainMinariDataset(
-        dataset_id=dataset.id,
-        task=_only_task(),
-        episodes=_table(list(episodes.values()), seeds),
-        columns=_columns(list(episodes.values())),
-        observation_space=_flat_box(low, high),
-        action_space=_flat_box(space.low, space.high),
-        attributes=tuple(attributes[number] for number in episodes),
+        dataset_id=name,
+        task=Task(task_id="task-0", task_index=0, params={}, split="train", success=None),
+        episodes=_table([Episode.from_columns(columns) for columns in settled], seeds),
+        columns=_columns(settled),
+        observation_space=raw.observations.space,
+        action_space=raw.actions.space,
+        attributes=tuple(kept),
         left_out=left_out,
         layout_notes=layout_notes,
     )
 
 
-def _check_sizes(episodes: Mapping[int, Episode], sizes: tuple[int, int], path: Path) -> None:
-    """Rows of observations and actions are as long as the spaces say."""
-    for number, episode in episodes.items():
-        found = episode.observations.shape[1], episode.actions.shape[1]
-        if found != sizes:
-            said = f"observations and actions have {found} numbers, their spaces {sizes}"
-            raise CorruptDatasetError(f"{path}, episode {number}: {said}")
+def _float32(bound: Array) -> NDArray[np.float32]:
+    with np.errstate(over="ignore"):
+        return bound.ravel().astype(np.float32)
 
 
-def _read_episodes(
-    path: Path, left_out: Notes, layout_notes: Notes
-) -> "tuple[MinariDataset, dict[str, tuple[Array, Array]], dict[int, Episode], list[dict[str, Any]]]":
-    """The dataset, the leaves of its observation space, the episodes with steps by number, and what each states."""
+@dataclass(frozen=True, kw_only=True)
+class _Raw:
+    """What Minari reads."""
+
+    dataset: "MinariDataset"
+    observations: Converted
+    actions: Converted
+    episodes: dict[int, dict[str, Array]]
+    """columns of those with steps, by number"""
+    attributes: list[dict[str, Any]]
+    """of all"""
+
+
+def _read_episodes(path: Path, left_out: Notes, notes: Notes) -> _Raw:
     check_members(path, links_out=True)
     try:
         dataset = open_minari(layout.data_folder(path))
-        space = dataset.action_space
-        if not isinstance(space, gym.spaces.Box):
-            raise DatasetError(f"{path}: the action space {space} is not a Box; only continuous actions are supported")
-        leaves = _leaf_spaces(dataset.observation_space, path)
-        if not leaves:
-            raise DatasetError(f"{path}: observations hold nothing")
-        _tell_shapes(dataset, leaves, layout_notes)
-        numbers, episodes = range(_stored_episodes(dataset, path, left_out)), {}
+        name = str(dataset.id)
+        observations = converted(dataset.observation_space, "observations", notes, name)
+        actions = converted(dataset.action_space, ACTIONS, notes, name)
+        if dataset.storage.jpeg_encoding and observations.has_images:
+            notes.add(name, "images that are stored as JPEG are read decoded: what JPEG lost is lost")
+        numbers, episodes = range(_stored_episodes(dataset, path, left_out)), dict[int, dict[str, Array]]()
         for number, raw in zip(numbers, dataset.iterate_episodes(numbers), strict=True):
-            infos = ", ".join(sorted(map(str, raw.infos or {}))[:12])
-            layout_notes.add(dataset.id, f"episodes with infos, which are not read: {infos}", int(bool(infos)))
             if len(raw.rewards):
-                episodes[number] = _episode(raw, dataset.observation_space, f"{path}, episode {number}")
-        return dataset, leaves, episodes, _attributes(dataset, numbers, path)
+                episodes[number] = _episode(raw, observations, actions, notes, f"{path}, episode {number}", name)
+        attributes = _attributes(dataset, numbers, path)
     except (DatasetError, MissingExtraError):
         raise
     except Exception as error:  # a broken dataset leads Minari and h5py to errors of any kind
         raise CorruptDatasetError(f"Minari cannot read {path}: {error}") from error
+    return _Raw(dataset=dataset, observations=observations, actions=actions, episodes=episodes, attributes=attributes)
 
 
 def _stored_episodes(dataset: "MinariDataset", path: Path, notes: Notes) -> int:
@@ -178,29 +182,6 @@ def _seed(stated: object) -> int | None:
     return seed if 0 <= seed < 2**64 else None
 
 
-def _leaf_spaces(space: gym.Space[Any], path: Path, name: str = "") -> dict[str, tuple[Array, Array]]:
-    """Lower and upper bounds of each Box of an observation space, by name, in the order of flattening."""
-    if isinstance(space, gym.spaces.Box):
-        return {name: (space.low, space.high)}
-    if not isinstance(space, gym.spaces.Dict):
-        raise DatasetError(f"{path}: observations hold a {space}; only Box and Dict of Box are supported")
-    found: dict[str, tuple[Array, Array]] = {}
-    for key, child in space.spaces.items():
-        found |= _leaf_spaces(child, path, f"{name}/{key}" if name else str(key))
-    return found
-
-
-def _tell_shapes(dataset: "MinariDataset", leaves: dict[str, tuple[Array, Array]], notes: Notes) -> None:
-    """What is not a plain row of numbers becomes one."""
-    if list(leaves) != [""]:
-        parts = ", ".join(f"{name} ({low.size} of {low.dtype})" for name, (low, _) in leaves.items())
-        notes.add(dataset.id, f"Dict observations are written as one row of numbers of one dtype: {parts}")
-    shapes = {"observations": dataset.observation_space.shape, "actions": dataset.action_space.shape}
-    for what, shape in shapes.items():
-        if shape is not None and len(shape) > 1:  # a Dict has none
-            notes.add(dataset.id, f"{what} of shape {shape} are written as rows of {int(np.prod(shape))} numbers")
-
-
 def _check_steps(length: int, attributes: dict[str, Any], dataset: "MinariDataset", notes: Notes, where: str) -> None:
     """The number of steps that an episode states. Minari cuts long episodes of an Arrow storage into pieces."""
     stated = attributes.get("total_steps")
@@ -211,52 +192,40 @@ def _check_steps(length: int, attributes: dict[str, Any], dataset: "MinariDatase
     notes.add(dataset.id, "episodes state another number of steps than they have: those stored are read", 1)
 
 
-def _episode(raw: Any, space: gym.Space[Any], where: str) -> Episode:
+def _episode(
+    raw: Any, observations: Converted, actions: Converted, notes: Notes, where: str, name: str
+) -> dict[str, Array]:
+    """All columns. Raises CorruptDatasetError for rows that do not fit, DatasetError for NaN and infinity."""
     length = len(raw.rewards)
-    observations, actions = _leaves(raw.observations, space, length + 1, where), np.asarray(raw.actions)
-    columns = {
-        "observations": observations[0] if len(observations) == 1 else np.concatenate(observations, axis=1),
-        "actions": _rows("actions", actions, length, where),
-        "rewards": as_column("rewards", _rows("rewards", raw.rewards, length, where), where),
-    }
-    for name, column in columns.items():
-        check_finite(name, column, where)
-    check_returns(columns["rewards"], where)
-    terminated, truncated = (
-        as_flags(name, _rows(name, getattr(raw, name), length, where), where)
-        for name in ("terminations", "truncations")
-    )
-    return Episode.from_columns(columns | {TERMINATIONS: terminated, TRUNCATIONS: truncated})
-
-
-def _leaves(value: Any, space: gym.Space[Any], rows: int, where: str) -> list[Array]:
-    if isinstance(space, gym.spaces.Dict):
-        return [leaf for key, child in space.spaces.items() for leaf in _leaves(value[key], child, rows, where)]
-    return [_rows("observations", value, rows, where)]
+    columns = observations.leaves(raw.observations, length + 1, where)
+    columns |= {ACTIONS: actions.leaves(raw.actions, length, where)[ACTIONS]}
+    columns |= {REWARDS: as_column(REWARDS, _rows(REWARDS, raw.rewards, length, where), where)}
+    for column, array in columns.items():
+        check_finite(column, array, where)
+    check_returns(columns[REWARDS], where)
+    for flag in (TERMINATIONS, TRUNCATIONS):
+        columns[flag] = as_flags(flag, _rows(flag, getattr(raw, flag), length, where), where)
+    return columns | _infos(raw.infos or {}, length, notes, name)
 
 
 def _rows(name: str, value: Any, rows: int, where: str) -> Array:
-    """(rows, numbers), where it has as many rows: a reshape alone would share other numbers out over them."""
-    array = check_numbers(name, np.asarray(value), where)
-    if array.shape[:1] != (rows,):
-        raise CorruptDatasetError(f"{where}: {name} of shape {array.shape} do not have {rows} rows")
-    return array.reshape(rows, -1)
+    array = as_numbers(value)
+    if array is None or array.shape[:1] != (rows,):
+        shape = None if array is None else array.shape
+        raise CorruptDatasetError(f"{where}: {name} of shape {shape} do not have {rows} rows of numbers")
+    return array
 
 
-def _flat_box(low: Array, high: Array) -> gym.spaces.Box:
-    kind = np.result_type(low, high)
-    if kind.kind == "b":
-        kind = np.dtype(np.uint8)
-    return gym.spaces.Box(low.ravel().astype(kind), high.ravel().astype(kind), dtype=kind.type)
-
-
-def _float32(bound: Array) -> NDArray[np.float32]:
-    with np.errstate(over="ignore"):
-        return bound.astype(np.float32)
-
-
-def _only_task() -> Task:
-    return Task(task_id="task-0", task_index=0, params={}, split="train", success=None)
+def _infos(infos: Mapping[str, Any], length: int, notes: Notes, where: str) -> dict[str, Array]:
+    """Infos of a row a step, or of one more for the reset."""
+    found: dict[str, Array] = {}
+    for name, value in flat(infos, layout.INFOS).items():
+        array = as_numbers(value)
+        if array is None or not array.ndim or len(array) not in (length, length + 1):
+            notes.add(where, f"{name[:100]} is left out: it is not one number, or row of them, a step", 1)
+        else:
+            found[name] = array
+    return extra_columns(found, notes, where)
 
 
 def _table(episodes: list[Episode], seeds: list[int | None]) -> EpisodeTable:
@@ -280,15 +249,15 @@ def _table(episodes: list[Episode], seeds: list[int | None]) -> EpisodeTable:
     )
 
 
-def _columns(episodes: list[Episode]) -> Columns:
+def _columns(episodes: Sequence[Mapping[str, Array]]) -> Columns:
     columns = {}
-    for name in episodes[0].columns:
-        parts = [episode.columns[name] for episode in episodes]
+    for name, first in episodes[0].items():
+        parts = [episode[name] for episode in episodes]
         offsets = np.concatenate([[0], np.cumsum([part.size for part in parts])[:-1]]).astype(np.int64)
         columns[name] = FlatColumn(
             flat=np.concatenate([part.ravel() for part in parts]),
             offsets=offsets,
-            shape=parts[0].shape[1:],
-            extra_row=is_observation(name),
+            shape=first.shape[1:],
+            extra_row=is_observation(name) or len(first) > len(episodes[0][REWARDS]),
         )
     return columns

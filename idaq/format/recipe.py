@@ -10,7 +10,7 @@ from idaq.core.errors import UsageError
 from idaq.core.ids import SCHEMA, parse_id
 from idaq.core.notes import Notes
 from idaq.core.registry import is_reference
-from idaq.core.types import Line, PlainData, PolicyName, Sha256, Slug, VersionOne
+from idaq.core.types import LONGEST_LINE, Line, PlainData, PolicyName, Sha256, Slug, VersionOne
 
 
 def _is_id(value: str) -> str:
@@ -22,7 +22,8 @@ def _is_id(value: str) -> str:
 
 DatasetName = Annotated[str, AfterValidator(_is_id), Field(json_schema_extra=SCHEMA)]
 """namespace/family/name-vN"""
-Citation = Annotated[str, StringConstraints(min_length=1, max_length=10_000)]
+LONGEST_CITATION = 10_000
+Citation = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_CITATION)]
 
 
 @config
@@ -32,19 +33,22 @@ class Behaviour:
     name: Slug
     kind: Literal["scripted", "trained", "policy", "random", "mixture", "unknown"]
     """scripted: the family's controller plus noise; trained: a policy of the catalogue; policy: any other, which
-    `policy` names; random: uniform; mixture: each step scripted or random; unknown: imported, which cannot be
-    collected"""
-    quality: Literal["expert", "late", "medium", "random", "unknown"]
+    `policy` names, one that learns too; random: uniform; mixture: each step scripted or random; unknown: imported,
+    which cannot be collected"""
+    quality: Literal["expert", "late", "medium", "random", "learning", "unknown"]
     episodes: Annotated[int, Field(ge=1, le=1_000_000)]
     """episodes for each task"""
+    histories: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    """policy: into how many learning histories of equal length the episodes of a task fall; within one the policy goes
+    on learning from episode to episode. None: each episode stands alone"""
     noise: Annotated[float, Field(ge=0)] = 0.0
     """standard deviation of the Gaussian noise on each action of a script or a policy; trained: in units of the
     policy's own"""
     random_share: Annotated[float, Field(ge=0, le=1)] = 0.0
     """mixture and policy: the chance that a step is the random policy's"""
     policy: PolicyName | None = None
-    """trained: the snapshot's name in datasets/<family>/behaviours; policy: an installed package's, of the group
-    `idaq.behaviours`, or `package.module:thing`; see `idaq.collect.behaviours.BehaviourFactory`"""
+    """trained: the snapshot's name in datasets/<family>/behaviours; policy: `q-learning`, an installed package's, of
+    the group `idaq.behaviours`, or `package.module:thing`; see `idaq.collect.behaviours.BehaviourFactory`"""
     options: PlainData = Field(default_factory=dict)
     """policy: what its maker gets"""
     weights: Sha256 | None = None
@@ -58,8 +62,14 @@ class Behaviour:
                 raise ValueError('a behaviour of kind "policy" names its policy')
         elif (named, weighed) != (self.kind == "trained",) * 2 or (self.policy and is_reference(self.policy)):
             raise ValueError("a trained behaviour names its policy and the sha256 of its weights, and no other does")
-        elif self.options:
-            raise ValueError('a behaviour of kind "policy" takes options, and no other does')
+        elif self.options or self.histories:
+            raise ValueError('a behaviour of kind "policy" takes options and histories, and no other does')
+        return self
+
+    @model_validator(mode="after")
+    def _histories_are_of_equal_length(self) -> "Behaviour":
+        if self.histories and self.episodes % self.histories:
+            raise ValueError(f"{self.episodes} episodes make no {self.histories} histories of equal length")
         return self
 
 
@@ -69,6 +79,11 @@ class Splits:
 
     seed: Annotated[int, Field(ge=0, lt=2**63)]
     sizes: Annotated[dict[Slug, Annotated[int, Field(ge=0, lt=2**63)]], Field(min_length=1)]
+    assigned_by: Literal["recipe", "family"] = "recipe"
+    """recipe: each split is drawn from all tasks; family: from those that the family states to be of that split, and a
+    split that the family does not state from those of its split `train`"""
+    balance: str | None = None
+    """a parameter of the tasks: of each of its values equally many tasks are drawn, give or take one"""
 
 
 @config
@@ -100,6 +115,8 @@ class Recipe:
     behaviours: Annotated[list[Behaviour], Field(min_length=1)]
     compress: list[Line] = Field(default_factory=list)
     """columns to compress, such as pictures: `observations`, or of a Dict space `observations/camera`"""
+    expert_action: bool = False
+    """whether each state has what the family's controller does there, without noise, as the column `expert_action`"""
     reference: Reference = Field(default_factory=Reference)
     train: PlainData = Field(default_factory=dict)
     """defaults of `idaq train` for this dataset"""
@@ -115,12 +132,16 @@ class Recipe:
 
 
 class Attributed(Protocol):
-    """What states authors and licence, as far as they are known: a recipe, an import."""
+    """What states authors, licence, citation and source, as far as they are known: a recipe, an import."""
 
     @property
     def authors(self) -> Sequence[str]: ...
     @property
     def license(self) -> str | None: ...
+    @property
+    def citation(self) -> str | None: ...
+    @property
+    def source(self) -> str | None: ...
 
 
 def attribution_notes(recipe: Recipe) -> list[str]:
@@ -145,6 +166,21 @@ def join_attribution(parts: Sequence[tuple[str, Attributed]], notes: Notes) -> t
     bare = ", ".join(name for name, part in parts if part.license is None)
     notes.add(bare, f"licence unknown, hence of the whole (the rest: {stated})")
     return authors, None
+
+
+def join_origins(parts: Sequence[tuple[str, Attributed]], notes: Notes) -> tuple[str | None, str | None]:
+    """Citations and sources of data made of several, by name: all that are stated, as far as a recipe has room."""
+    stated = {"citations": list[str](), "sources": list[str]()}
+    for _, part in parts:
+        stated["citations"] += [part.citation] if part.citation else []
+        stated["sources"] += [part.source] if part.source else []
+    joined = list[str | None]()
+    for what, longest, between in (("citations", LONGEST_CITATION, "\n\n"), ("sources", LONGEST_LINE, "; ")):
+        text = between.join(dict.fromkeys(stated[what]))
+        if len(text) > longest:
+            notes.add(", ".join(name for name, _ in parts), f"{what} have more than {longest} characters: left out")
+        joined.append(text if 0 < len(text) <= longest else None)
+    return joined[0], joined[1]
 
 
 def for_family(mapping: dict[str, Any], family: str) -> dict[str, Any]:

@@ -25,12 +25,13 @@ from minari.serialization import serialize_space
 
 import idaq
 from idaq.core.config import canonical_json, to_mapping
-from idaq.core.digest import dataset_digest, episode_digest, little_endian, value_digest
+from idaq.core.digest import dataset_digest, episode_digest, value_digest
 from idaq.core.errors import DatasetError, DatasetExistsError
 from idaq.core.files import fsync_folder, fsync_tree, is_cut_short, sha256_file, write_bytes, write_json, write_text
 from idaq.core.ids import parse_id
-from idaq.core.types import ACTIONS, OBSERVATIONS, REWARDS, Advance, Array, Episode, ignore_progress
+from idaq.core.types import ACTIONS, OBSERVATIONS, REWARDS, Advance, Episode, ignore_progress
 from idaq.format import FORMAT_VERSION, layout
+from idaq.format.card import dataset_card
 from idaq.format.columns import check_columns
 from idaq.format.documents import (
     About,
@@ -42,15 +43,17 @@ from idaq.format.documents import (
     Parent,
     Provenance,
     TaskRecord,
+    mean_behaviour,
+    mean_random,
 )
 from idaq.format.gym_spaces import supported
+from idaq.format.hdf5_write import Chunk, EpisodeGroups, Written, open_hdf5
 from idaq.format.lock import locked
 from idaq.format.output import Output
-from idaq.format.reader import EpisodeTable
+from idaq.format.reader import EpisodeTable, open_stored
 from idaq.format.recipe import Recipe
 
-Chunk = tuple[int, int]
-"""the first byte of a chunk in the file, and how many it has"""
+_ROWS_AT_ONCE = 1 << 14
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,15 +115,16 @@ class DatasetSource:
 def write_dataset(
     source: DatasetSource,
     root: Path,
-    card: str,
+    card: str | None = None,
     progress: Advance = ignore_progress,
     check: Callable[[Path], None] = lambda _folder: None,
 ) -> Path:
     """Write `source` as `<root>/<id>`, visible only once whole and passed by `check`; returns its folder.
 
-    `check` gets a hidden folder that ends in the id, and raises what it finds wrong. Raises DatasetExistsError if the
-    id is taken, DatasetLockedError while another process writes it, DatasetError for entries out of order, of unequal
-    columns or unequal lengths, OSError where the disk is full.
+    `check` gets a hidden folder that ends in the id, and raises what it finds wrong. `card` is the text of README.md;
+    without it the documents tell what stands there. Raises DatasetExistsError if the id is taken, DatasetLockedError
+    while another process writes it, DatasetError for entries out of order, of unequal columns or unequal lengths,
+    OSError where the disk is full.
     """
     dataset_id = str(parse_id(source.recipe.id))
     with locked(root, dataset_id, source.operation or "collection") as work:
@@ -128,7 +132,6 @@ def write_dataset(
         building = work / "made" / dataset_id
         data = layout.data_folder(building)
         (data / "idaq").mkdir(parents=True)
-        write_text(building / layout.CARD, card)
         table, chunks, columns = _write_hdf5(data / layout.HDF5, source, progress)
         pq.write_table(table, data / layout.EPISODES)
         if layout.compressed(columns):
@@ -136,6 +139,7 @@ def write_dataset(
         write_text(data / layout.TASKS, "".join(canonical_json(to_mapping(t)) + "\n" for t in source.tasks))
         _write_documents(data, source, table, columns)
         check(building)
+        write_text(building / layout.CARD, dataset_card(open_stored(building)) if card is None else card)
         return publish(building, root, dataset_id)
 
 
@@ -162,31 +166,50 @@ def refuse_taken(target: Path) -> None:
 
 def _write_hdf5(path: Path, source: DatasetSource, progress: Advance) -> tuple[pa.Table, pa.Table, dict[str, Column]]:
     """Write all episodes; returns the tables of episodes, of chunks and of columns."""
-    rows: list[dict[str, Any]] = []
     chunks: dict[str, list[Chunk]] = {}
     columns: dict[str, Column] = {}
+    rows: _Rows | None = None
+    last_task = 0
     tasks = {task.task_index: task for task in source.tasks}
     with closing(Output(path)) as output:
-        with h5py.File(
-            output, "w", alignment_threshold=1, alignment_interval=layout.ALIGNMENT, fs_strategy="none"
-        ) as file:
+        with open_hdf5(output) as file:
+            groups = EpisodeGroups(file)
             for number, entry in enumerate(source.entries):
-                columns = columns or _columns(entry.episode, source)
-                last_task = rows[-1]["task_index"] if rows else 0
+                if rows is None:
+                    columns = _columns(entry.episode, source)
+                    rows = _Rows(layout.episode_schema(columns))
                 if fault := _fault(entry, columns, last_task, tasks):
                     raise DatasetError(f"episode {number} of task {entry.task_index} {fault}")
-                written = _write_episode(file, number, entry, tasks[entry.task_index], columns)
+                written = _write_episode(groups, number, entry, tasks[entry.task_index], columns)
                 output.raise_failure()
-                rows.append(_row(number, entry, written.offsets, columns[REWARDS].known))
+                rows.add(_row(number, entry, written.offsets, columns[REWARDS].known))
                 for name, places in written.chunks.items():
                     chunks.setdefault(name, []).extend(places)
+                last_task = entry.task_index
                 progress(1)
         output.raise_failure()
-    if not rows:
+    if rows is None:
         raise DatasetError("a dataset needs at least one episode")
     places = [dict(zip(layout.CHUNK_SCHEMA.names, place, strict=True)) for each in chunks.values() for place in each]
-    episodes = pa.Table.from_pylist(rows, schema=layout.episode_schema(columns))
-    return episodes, pa.Table.from_pylist(places, schema=layout.CHUNK_SCHEMA), columns
+    return rows.table(), pa.Table.from_pylist(places, schema=layout.CHUNK_SCHEMA), columns
+
+
+class _Rows:
+    """Rows of a table that grows: a million would take gigabytes as Python's objects, and a tenth as Arrow's."""
+
+    def __init__(self, schema: pa.Schema) -> None:
+        self._schema = schema
+        self._tables: list[pa.Table] = []
+        self._rows: list[dict[str, Any]] = []
+
+    def add(self, row: dict[str, Any]) -> None:
+        self._rows.append(row)
+        if len(self._rows) == _ROWS_AT_ONCE:
+            self._tables.append(pa.Table.from_pylist(self._rows, self._schema))
+            self._rows = []
+
+    def table(self) -> pa.Table:
+        return pa.concat_tables([*self._tables, pa.Table.from_pylist(self._rows, self._schema)])
 
 
 def _columns(episode: Episode, source: DatasetSource) -> dict[str, Column]:
@@ -221,48 +244,20 @@ def _kind(dtype: str, shape: Sequence[int]) -> str:
     return f"{dtype} and row shape {list(shape)}"
 
 
-@dataclass(frozen=True)
-class _Written:
-    """Where the columns of an episode lie, by name."""
-
-    offsets: dict[str, int] = field(default_factory=dict)
-    chunks: dict[str, list[Chunk]] = field(default_factory=dict)
-    """of the compressed ones"""
-
-
 def _write_episode(
-    file: h5py.File, number: int, entry: EpisodeEntry, task: TaskRecord, columns: Mapping[str, Column]
-) -> _Written:
+    groups: EpisodeGroups, number: int, entry: EpisodeEntry, task: TaskRecord, columns: Mapping[str, Column]
+) -> Written:
     """One group of Minari's layout."""
-    group = file.create_group(f"episode_{number}")
-    attributes = {
+    attributes: dict[str, int | str] = {
         "id": number,
-        **({} if entry.seed is None else {"seed": np.uint64(entry.seed)}),
+        **({} if entry.seed is None else {"seed": entry.seed}),
         "total_steps": len(entry.episode),
         "task_id": task.task_id,
         "task_index": entry.task_index,
         "options/task": layout.task_option(task),
     }
-    for name, value in attributes.items():
-        group.attrs.create(name, value)
-    written = _Written()
-    for name, values in entry.episode.columns.items():
-        chunk_rows = columns[name].chunk_rows
-        if chunk_rows is None:
-            written.offsets[name] = group.create_dataset(name, data=little_endian(values)).id.get_offset()
-        else:
-            written.chunks[name] = _write_chunks(group, name, little_endian(values), chunk_rows)
-    return written
-
-
-def _write_chunks(group: h5py.Group, name: str, values: Array, chunk_rows: int) -> list[Chunk]:
-    """A compressed column; returns its chunks in order. HDF5 wants no chunk longer than the column."""
-    rows = min(chunk_rows, len(values))
-    dataset = group.create_dataset(name, data=values, chunks=(rows, *values.shape[1:]), compression="gzip")
-    rest = (0,) * (values.ndim - 1)
-    chunks = [dataset.id.get_chunk_info_by_coord((row, *rest)) for row in range(0, len(values), rows)]
-    assert not any(chunk.filter_mask for chunk in chunks), "HDF5 left a chunk unpacked"
-    return [(chunk.byte_offset, chunk.size) for chunk in chunks]
+    chunk_rows = {name: column.chunk_rows for name, column in columns.items() if column.chunk_rows is not None}
+    return groups.add(f"episode_{number}", attributes, entry.episode.columns, chunk_rows)
 
 
 def _row(number: int, entry: EpisodeEntry, offsets: dict[str, int], rewarded: bool) -> dict[str, Any]:
@@ -287,7 +282,7 @@ def _row(number: int, entry: EpisodeEntry, offsets: dict[str, int], rewarded: bo
 def _write_documents(data: Path, source: DatasetSource, table: pa.Table, columns: dict[str, Column]) -> None:
     """metadata.json and, before it, the manifest it vouches for."""
     recipe = source.recipe
-    steps = sum(table["length"].to_pylist())
+    steps = int(table["length"].to_numpy().sum())
     counts = Counts(tasks=len(source.tasks), episodes=len(table), steps=steps)
     metadata = _minari_metadata(data, source, counts)
     manifest = Manifest(
@@ -296,7 +291,7 @@ def _write_documents(data: Path, source: DatasetSource, table: pa.Table, columns
         family=recipe.family,
         recipe=recipe,
         recipe_digest=value_digest(to_mapping(recipe)),
-        content_digest=dataset_digest(table["digest"].to_pylist()),
+        content_digest=dataset_digest(digest.as_py() for digest in table["digest"]),
         splits=_splits(source),
         columns=columns,
         observation_space_sha256=value_digest(metadata["observation_space"]),
@@ -333,8 +328,15 @@ def _minari_metadata(data: Path, source: DatasetSource, counts: Counts) -> dict[
         "requirements": ["idaq"],
         "minari_version": layout.MINARI_VERSION,
         "jpeg_encoding": False,
+        **_reference_scores(source.tasks),
         "dataset_size": round((data / layout.HDF5).stat().st_size / 1e6, 1),
     }
+
+
+def _reference_scores(tasks: Sequence[TaskRecord]) -> dict[str, float]:
+    """The ends of Minari's normalised score, where both are known of every task."""
+    random, behaviour = mean_random(tasks), mean_behaviour(tasks)
+    return {} if random is None or behaviour is None else {"ref_min_score": random, "ref_max_score": behaviour}
 
 
 def _splits(source: DatasetSource) -> dict[str, list[int]]:

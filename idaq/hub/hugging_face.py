@@ -21,6 +21,7 @@ from idaq.core.errors import CorruptDatasetError, ShareError, TransferError, Usa
 from idaq.core.files import parse_json
 from idaq.core.types import Advance
 from idaq.format import layout
+from idaq.format.published import configs
 from idaq.hub.fetch import fetch_document, retry
 from idaq.hub.http import HttpReader
 from idaq.hub.remote import METADATA_PATH, NAMESPACE_METADATA, RESUME_HINT, Upload, hide_credentials, namespaces_of
@@ -98,6 +99,12 @@ class HfRemote:
             )
         self._commits.clear()
 
+    def addresses(self, dataset_id: str) -> tuple[str, str]:
+        """The repository's page, and the dataset's folder at its newest commit."""
+        repository, folder = self._place(dataset_id)
+        page = f"{self._api.endpoint}/datasets/{repository}"
+        return page, f"{page}/resolve/main/{folder}"
+
     def close(self) -> None:
         """Close all connections."""
         self._reader.close()
@@ -143,7 +150,8 @@ class HfRemote:
         top = f"{first}/" if self._follows_minari(first) else ""
         card = next((file.source for file in files if file.path == f"{dataset_id}/{layout.CARD}"), None)
         if card is not None and fetch_document(self, f"{top}{layout.CARD}") is None:
-            additions.append(CommitOperationAdd(path_in_repo=layout.CARD, path_or_fileobj=str(card)))
+            text = card.read_text(encoding="utf-8").replace(configs(), configs(self._place(dataset_id)[1]), 1)
+            additions.append(CommitOperationAdd(path_in_repo=layout.CARD, path_or_fileobj=text.encode()))
         if not top:
             return additions
         stated, nested = self._namespace(first), namespaces_of(dataset_id)[1:]

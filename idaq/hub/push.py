@@ -1,18 +1,23 @@
 """Push: a verified dataset goes up, the file that makes it visible last."""
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from idaq.core.errors import CorruptDatasetError, DatasetError, DatasetExistsError, DatasetNotFoundError
+from idaq.core.extras import optional
 from idaq.core.files import sha256_file
 from idaq.core.types import ShowProgress, show_nothing
 from idaq.format import layout
+from idaq.format.croissant import Published
+from idaq.format.published import published_files
 from idaq.format.reader import StoredDataset, open_stored
 from idaq.format.recipe import attribution_notes
 from idaq.format.verify import verify
 from idaq.hub.fetch import fetch_document, retry
 from idaq.hub.lookup import RemoteDataset, look_up
-from idaq.hub.remote import METADATA_PATH, Remote, Upload
+from idaq.hub.remote import METADATA_PATH, Addressed, Remote, Upload
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,24 +34,30 @@ class Pushed:
 
 
 def push(path: str | Path, remote: Remote, show: ShowProgress = show_nothing) -> Pushed:
-    """Send the dataset in folder `path` to a hub. To a store without locks, two pushes of one id are yours to avoid.
+    """Send the dataset in folder `path` to a hub; beside it its card, a table of its tasks, and its Croissant file.
+
+    To a store without locks, two pushes of one id are yours to avoid.
 
     Raises CorruptDatasetError if it does not verify, DatasetExistsError if the hub holds other content under its id,
-    DatasetLockedError while another process writes that, ShareError if the hub cannot be written.
+    DatasetLockedError while another process writes that, ShareError if the hub cannot be written, MissingExtraError
+    without mlcroissant.
     """
     path = Path(path).expanduser()
     stored = open_stored(path)
     dataset_id = stored.manifest.dataset_id
+    optional("mlcroissant")  # it may be missing, and verifying may take long
     with show(f"verifying {dataset_id}", 2 * len(stored.episodes), "episodes") as advance:
         problems = verify(path, advance)
     if problems:
         raise CorruptDatasetError(
             f"{path} is damaged and was not sent: {problems[0]}", hint=f"idaq dataset verify {path} lists all problems"
         )
-    with remote.alone(dataset_id):
+    with remote.alone(dataset_id), TemporaryDirectory() as folder:
         existed = _is_there(remote, stored)
         if not existed:
-            files = _uploads(stored)
+            for name, content in published_files(stored, _published(remote, dataset_id)).items():
+                (Path(folder) / name).write_bytes(content)
+            files = _uploads(stored, Path(folder))
             with show(f"pushing {dataset_id}", sum(file.size for file in files), "bytes") as advance:
                 remote.upload(dataset_id, files, advance)
     return Pushed(
@@ -58,17 +69,19 @@ def push(path: str | Path, remote: Remote, show: ShowProgress = show_nothing) ->
     )
 
 
-def _uploads(stored: StoredDataset) -> list[Upload]:
+def _published(remote: Remote, dataset_id: str) -> Published:
+    """Where and when: the addresses are left out where a hub is none that browsers open."""
+    page, files = remote.addresses(dataset_id) if isinstance(remote, Addressed) else (None, None)
+    return Published(page=page, files=files, when=datetime.now(UTC).date())
+
+
+def _uploads(stored: StoredDataset, beside: Path) -> list[Upload]:
     """All files, metadata.json last: without it there is no dataset, neither for us nor for Minari."""
     data = layout.data_folder(Path()).as_posix()
     names = [
-        layout.CARD,
-        *(
-            f"{data}/{name}"
-            for name in (*layout.hashed_files(stored.manifest.columns), layout.MANIFEST, layout.METADATA)
-        ),
+        f"{data}/{name}" for name in (*layout.hashed_files(stored.manifest.columns), layout.MANIFEST, layout.METADATA)
     ]
-    files = [(name, stored.path / name) for name in names if (stored.path / name).is_file()]
+    files = [(path.name, path) for path in sorted(beside.iterdir())] + [(name, stored.path / name) for name in names]
     return [
         Upload(
             source=source,

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from idaq.core.errors import UsageError
 from idaq.core.types import Advance
@@ -67,6 +67,15 @@ class Remote(Protocol):
 
     def close(self) -> None:
         """Let go of connections."""
+        ...
+
+
+@runtime_checkable
+class Addressed(Protocol):
+    """A hub whose files have addresses on the web, as a Croissant file states them. A `Remote` may be one."""
+
+    def addresses(self, dataset_id: str) -> tuple[str, str]:
+        """Of the page that shows a dataset, and of the folder that holds its files."""
         ...
 
 

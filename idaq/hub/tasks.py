@@ -18,7 +18,6 @@ from idaq.core.errors import CorruptDatasetError, UsageError
 from idaq.core.ids import dataset_path, datasets_root, parse_id
 from idaq.core.types import Episode, ShowProgress, show_nothing
 from idaq.format import layout
-from idaq.format.card import dataset_card
 from idaq.format.columns import StoredColumns, check_columns, get_episode, map_columns
 from idaq.format.edit import subset
 from idaq.format.reader import StoredDataset, read_documents
@@ -85,9 +84,8 @@ def pull_tasks(
         if not existed:
             _fetch_columns(found, stored, numbers, show)
             source = _part(stored, numbers, name, tasks)
-            card = dataset_card(source.recipe, source.tasks, f"Made by {source.operation}, of {found.dataset_id}.")
             check: Callable[[Path], None] = lambda made: check_pulled(made, found.remote.url)  # noqa: E731
-            write_dataset(source, datasets_root(root), card, check=check)
+            write_dataset(source, datasets_root(root), check=check)
     return Pulled(dataset_id=name, path=target, content_digest=digest, existed=existed)
 
 

@@ -18,7 +18,6 @@ from idaq.core.ids import datasets_root, parse_id
 from idaq.core.notes import refuse_notes
 from idaq.core.types import ShowProgress, show_nothing
 from idaq.format.additions import make_alike
-from idaq.format.card import dataset_card
 from idaq.format.importing import Import, dataset_source, slug, state_attribution
 from idaq.format.lock import locked
 from idaq.format.merge import merged
@@ -161,8 +160,6 @@ def _told(
 
 
 def _write(source: DatasetSource, episodes: int, root: Path, show: ShowProgress) -> Path:
-    parents = ", ".join(parent.dataset_id for parent in source.parents)
-    card = dataset_card(source.recipe, source.tasks, f"Made by {source.operation}, from {parents}.")
     with show(f"writing {source.recipe.id}", 3 * episodes, "episodes") as advance:
         check = partial(check_valid, otherwise="what was appended makes a corrupt dataset", progress=advance)
-        return write_dataset(source, root, card, advance, check)
+        return write_dataset(source, root, progress=advance, check=check)

@@ -1,20 +1,27 @@
-"""What every export shares: episodes with their facts, files and folders that appear whole or not at all."""
+"""What every export shares: episodes with their facts, how columns are called, files that appear whole or not at all.
 
-from collections.abc import Iterator
+A form in which a row is a transition has two columns for one of T + 1 rows: what is there, and what follows.
+"""
+
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from idaq.core.config import to_mapping
 from idaq.core.errors import DatasetExistsError
 from idaq.core.files import replacing, replacing_folder
-from idaq.core.types import Advance, Episode
+from idaq.core.notes import Notes
+from idaq.core.types import Advance, Array, Episode
 from idaq.format.columns import get_episode, map_columns
-from idaq.format.documents import Counts, TaskRecord
+from idaq.format.documents import Column, TaskRecord
 from idaq.format.reader import StoredDataset
 
 Facts = dict[str, Any]
 """of one episode, as plain data"""
+Names = dict[str, tuple[str, ...]]
+"""of each column of the file: its name in another form, and where it has T + 1 rows that of the rows that follow"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +35,10 @@ class ExportedEpisode:
     seed: int | None
     success: bool | None
     """None where it is unknown; so is the seed"""
+    history: int | None
+    """which learning history of its task and behaviour it belongs to; None where to none"""
+    policy_step: int | None
+    """environment steps that the behaviour policy had learned from before it; None where that is not known"""
     episode: Episode
 
     @property
@@ -38,6 +49,8 @@ class ExportedEpisode:
             "task_index": self.task.task_index,
             "task_id": self.task.task_id,
             "behaviour": self.behaviour,
+            "history": self.history,
+            "policy_step": self.policy_step,
             "seed": self.seed,
             "length": len(self.episode),
             "success": self.success,
@@ -60,18 +73,65 @@ def each_episode(stored: StoredDataset, progress: Advance) -> Iterator[ExportedE
             behaviour=str(table.behaviour[number]),
             seed=table.seed_of(number),
             success=table.solved(number),
+            history=table.history_of(number),
+            policy_step=table.policy_step_of(number),
             episode=get_episode(columns, number, length),
         )
         progress(1)
 
 
-def count(facts: list[Facts]) -> Counts:
-    """What was written, from the facts of the episodes that were."""
-    return Counts(
-        tasks=len({fact["task_index"] for fact in facts}),
-        episodes=len(facts),
-        steps=sum(int(fact["length"]) for fact in facts),
-    )
+def transition_names(
+    columns: Mapping[str, bool],
+    plain: Mapping[str, str],
+    taken: Collection[str],
+    notes: Notes,
+    *,
+    prefix: str = "next_",
+    separator: str = "/",
+) -> Names:
+    """The names of all columns, and of each whether it has T + 1 rows, in a form that calls its own columns `taken`.
+
+    `plain` renames columns, by their name or the first part of it; `separator` stands for `/`. What follows is called
+    `prefix` and the same. A name that is taken gets `_` behind it, which is noted.
+    """
+    used, names = set(taken), Names()
+    for name, two in columns.items():
+        first, slash, rest = name.partition("/")
+        here = asked = plain.get(name, plain.get(first, first) + slash + rest).replace("/", separator)
+        while here in used or (two and prefix + here in used):
+            here += "_"
+        if here != asked:
+            notes.add(name, f"the column is written as {here}: {asked} means something else there")
+        names[name] = (here, prefix + here) if two else (here,)
+        used |= set(names[name])
+    return names
+
+
+def has_last_rows(columns: Mapping[str, Column]) -> dict[str, bool]:
+    """Of each column, whether it has T + 1 rows."""
+    return {name: column.rows == "T+1" for name, column in columns.items()}
+
+
+def transition_rows(columns: Mapping[str, Array], names: Names) -> dict[str, Array]:
+    """All columns of an episode as T rows each, by their names in the form."""
+    rows: dict[str, Array] = {}
+    for name, (here, *following) in names.items():
+        rows[here] = columns[name][:-1] if following else columns[name]
+        rows |= dict.fromkeys(following, columns[name][1:])
+    return rows
+
+
+def document_of(stored: StoredDataset, form: str, names: Names | None = None) -> dict[str, Any]:
+    """What every form carries along, so that a reader knows all that the dataset says of itself, as plain data."""
+    return {
+        "form": form,
+        "dataset_id": stored.manifest.dataset_id,
+        "content_digest": stored.manifest.content_digest,
+        "names": {name: list(here) for name, here in (names or {}).items()},
+        "tasks": [to_mapping(task) for task in stored.tasks],
+        "manifest": to_mapping(stored.manifest),
+        "metadata": {key: value for key, value in stored.metadata.items() if key != "idaq"},
+    }
 
 
 @contextmanager

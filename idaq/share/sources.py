@@ -8,14 +8,15 @@ from functools import partial
 from itertools import count
 from pathlib import Path
 
-from idaq.core.errors import PluginError, ShareError, UsageError
+from idaq.core.errors import DatasetError, PluginError, ShareError, UsageError
 from idaq.core.ids import datasets_root
 from idaq.core.notes import Notes
 from idaq.core.outside import raised_as
-from idaq.core.types import Advance, TaskParams, ignore_progress
-from idaq.format.boxes import joint_box
+from idaq.core.types import REWARDS, Advance, TaskParams, ignore_progress
+from idaq.format.boxes import joint_space
+from idaq.format.documents import About
 from idaq.format.importing import Import, ImportedTask, slug
-from idaq.format.recipe import join_attribution
+from idaq.format.recipe import join_attribution, join_origins
 from idaq.format.store import find_dataset
 from idaq.share.importers import MINARI, ReadOptions, importer_of
 
@@ -129,18 +130,38 @@ def _together(read: Sequence[Import]) -> Import:
     if len(specs) > 1:
         said = "the environments differ: minari's recover_environment() has none; each task names its own"
         notes.add(", ".join(names), said)
-    authors, license = join_attribution(list(zip(names, read, strict=True)), notes)
-    to_all = partial(joint_box, names=names, notes=notes)
+    named = list(zip(names, read, strict=True))
+    authors, license = join_attribution(named, notes)
+    citation, source = join_origins(named, notes)
+    to_all = partial(joint_space, names=names, notes=notes)
     return Import(
         tasks=tasks,
         origin=", ".join(names),
         observation_space=to_all([imported.observation_space for imported in read], what="observation"),
         action_space=to_all([imported.action_space for imported in read], what="action"),
         env_spec_json=specs.pop() if len(specs) == 1 else None,
+        about=_about(read, notes),
         authors=authors,
         license=license,
+        citation=citation,
+        source=source,
         notes=notes,
     )
+
+
+def _about(read: Sequence[Import], notes: Notes) -> dict[str, About]:
+    """What all sources say of columns. Raises DatasetError where the rewards of some are known, of others not."""
+    unknown = [not imported.about.get(REWARDS, About()).known for imported in read]
+    if any(unknown) and not all(unknown):
+        without = next(imported.origin for imported, missing in zip(read, unknown, strict=True) if missing)
+        said = f"{without} has no rewards, other sources have them: one dataset knows all or none"
+        raise DatasetError(said, hint="import those with rewards and those without each on their own")
+    found: dict[str, About] = {}
+    for imported in read:
+        for name, about in imported.about.items():
+            if found.setdefault(name, about) != about:
+                notes.add(imported.origin, f"what it says of {name} is another than what earlier sources say: left out")
+    return found
 
 
 def _name_apart(tasks: Sequence[ImportedTask], notes: Notes) -> None:

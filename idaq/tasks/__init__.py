@@ -6,15 +6,17 @@ from collections.abc import Collection
 from idaq.core.errors import IdaqError, PluginError, UsageError
 from idaq.core.registry import Registry
 from idaq.core.types import NO_FAMILY
-from idaq.tasks import locomotion, ml1, point
+from idaq.tasks import dark_room, locomotion, ml1, ml10, point
 from idaq.tasks.family import Family, LockstepEnv, Spaces, StepBatch, SyncEnvs
 
 BUILT_IN: dict[str, object] = {
     "point-robot": point.point_robot,
     "point-robot-sparse": point.point_robot_sparse,
     "point-robot-wind": point.point_robot_wind,
+    **{name: functools.partial(dark_room.dark_room, name) for name in dark_room.VARIANTS},
     **{name: functools.partial(locomotion.locomotion, name) for name in locomotion.VARIANTS},
     **{f"ml1/{name}": functools.partial(ml1.ml1, name) for name in ml1.NAMES},
+    **{name: functools.partial(ml10.multi, name) for name in ml10.TRAINING},
 }
 
 __all__ = [

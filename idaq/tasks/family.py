@@ -1,8 +1,8 @@
-"""What every task family provides. Shapes: B batch of environments, D observation, A action."""
+"""What every task family provides. Shapes: B batch of environments, (...) one observation, one action."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import gymnasium as gym
@@ -14,13 +14,16 @@ from idaq.core.config import check_name
 from idaq.core.errors import ConfigError, IdaqError, PluginError, UsageError
 from idaq.core.types import Array, FamilyName, Task
 
+LEAVES = gym.spaces.Box | gym.spaces.Discrete | gym.spaces.MultiDiscrete | gym.spaces.MultiBinary
+"""the spaces of one array"""
+
 
 @dataclass(frozen=True, kw_only=True)
 class StepBatch:
     """What one lock-step of B environments returns."""
 
-    observations: Array
-    """(B, D)"""
+    observations: Any
+    """(B, ...) array; of a Dict space a dict of such, nested as the space is"""
     rewards: Array
     """(B,)"""
     terminated: NDArray[np.bool_]
@@ -29,21 +32,23 @@ class StepBatch:
     """(B,)"""
     success: NDArray[np.bool_]
     """(B,) the task's success definition, as of this step; says nothing for a task that has none"""
+    infos: Mapping[str, Array] = field(default_factory=dict[str, Array])
+    """(B, ...) each, by the names of `Family.infos`"""
 
 
 class LockstepEnv(Protocol):
     """B independent environments stepped together; returns exactly what B single ones would."""
 
-    def reset(self, task_indices: NDArray[np.int64], seeds: NDArray[np.uint64]) -> Array:
-        """Start one episode for each task index; returns observations (B, D)."""
+    def reset(self, task_indices: NDArray[np.int64], seeds: NDArray[np.uint64]) -> Any:
+        """Start one episode for each task index; returns observations, as in `StepBatch`."""
         ...
 
     def step(self, actions: Array) -> StepBatch:
-        """Step all environments with actions (B, A). What an ended one returns is to be ignored."""
+        """Step all environments with actions (B, ...). What an ended one returns is to be ignored."""
         ...
 
-    def controller_view(self) -> Array:
-        """(B, P): what a behaviour policy sees now: the latest observations, and what they hide from the agent."""
+    def controller_view(self) -> Any:
+        """What a behaviour policy sees now, one row (B, ...) each: the latest observations, and what they hide."""
         ...
 
 
@@ -58,24 +63,24 @@ class SyncEnvs(LockstepEnv):
     """Lock-step for a family without a batched form: single environments stepped one after the other.
 
     `make` gives one environment, time limit included, that takes `reset(options={"task": i})` and may say
-    `info["success"]`.
+    `info["success"]`. `infos` name what else of `info` is kept.
     """
 
-    def __init__(self, make: Callable[[], gym.Env[Array, Array]]) -> None:
-        self._make = make
-        self._envs: list[gym.Env[Array, Array]] = []
+    def __init__(self, make: Callable[[], gym.Env[Any, Any]], infos: Collection[str] = ()) -> None:
+        self._make, self._infos = make, tuple(infos)
+        self._envs: list[gym.Env[Any, Any]] = []
 
-    def reset(self, task_indices: NDArray[np.int64], seeds: NDArray[np.uint64]) -> Array:
+    def reset(self, task_indices: NDArray[np.int64], seeds: NDArray[np.uint64]) -> Any:
         self._envs += [self._make() for _ in range(len(task_indices) - len(self._envs))]
         starts = [
             env.reset(seed=seed, options={"task": task})[0]
             for env, task, seed in zip(self._envs, task_indices.tolist(), seeds.tolist(), strict=False)
         ]
-        self._last: list[tuple[Array, float, bool, bool, dict[str, Any]]] = [(s, 0.0, False, False, {}) for s in starts]
-        return np.stack(starts)
+        self._last: list[tuple[Any, float, bool, bool, dict[str, Any]]] = [(s, 0.0, False, False, {}) for s in starts]
+        return stacked(starts)
 
-    def controller_view(self) -> Array:
-        return np.stack([last[0] for last in self._last])
+    def controller_view(self) -> Any:
+        return stacked([last[0] for last in self._last])
 
     def step(self, actions: Array) -> StepBatch:
         for number, action in enumerate(actions):
@@ -85,20 +90,31 @@ class SyncEnvs(LockstepEnv):
                 self._last[number] = observation, float(reward), terminated, truncated, info
         observations, rewards, terminated, truncated, infos = zip(*self._last, strict=True)
         return StepBatch(
-            observations=np.stack(observations),
+            observations=stacked(observations),
             rewards=np.array(rewards),
             terminated=np.array(terminated, bool),
             truncated=np.array(truncated, bool),
             success=np.array([bool(info.get("success", False)) for info in infos]),
+            infos={name: np.array([info[name] for info in infos]) for name in self._infos},
         )
+
+
+def stacked(observations: Sequence[Any]) -> Any:
+    """Observations of B environments as one: arrays (B, ...), or a dict of such."""
+    first = observations[0]
+    if isinstance(first, Mapping):
+        return {key: stacked([one[key] for one in observations]) for key in first}
+    return np.stack(observations)
 
 
 @dataclass(frozen=True)
 class Spaces:
     """What an environment of a family takes and gives."""
 
-    observations: gym.spaces.Box
-    actions: gym.spaces.Box
+    observations: gym.Space[Any]
+    """a Box, Discrete, MultiDiscrete, MultiBinary, or a (nested) Dict of such"""
+    actions: gym.Space[Any]
+    """a bounded Box, Discrete, MultiDiscrete or MultiBinary"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,14 +137,16 @@ class Family:
     task_changes_dynamics: bool = True
     """whether s' depends on the task (a context then needs s')"""
     controller: Callable[[Array, NDArray[np.int64]], Array] | None = None
-    """scripted policy that knows the task: controller views (B, P), task indices (B,) -> actions (B, A) in units of the
-    largest action, before noise and clipping"""
+    """scripted policy that knows the task: controller views (B, P), task indices (B,) -> actions (B, ...) in units of
+    the largest action, before noise and clipping; whole numbers, of a Discrete space say, as they are"""
     task_features: Array | None = None
     """(N, F) float32: what a trained behaviour policy sees of each task, beside the controller view"""
     relabel: Callable[[NDArray[np.int64], Array, Array], Array] | None = None
     """task indices (B,), `info["motion"]` (B, M), actions (B, A) -> what those tasks would have paid (B,)"""
     place: tuple[int, int] | None = None
     """which numbers of an observation are where the agent is on a plane, in metres: for figures"""
+    infos: Mapping[str, str] = field(default_factory=dict[str, str])
+    """what of `info`, or of `StepBatch.infos`, becomes a column `infos/NAME` of the data: its meaning, by name"""
     velocity: int | None = None
     """which number of an observation is the velocity that the task is about, in m/s: for figures"""
     picture: str = ""
@@ -144,13 +162,13 @@ class Family:
         if faults := list(_faults(self)):
             raise PluginError(f"the task family {self.name!r} contradicts itself", details=faults)
 
-    def make(self, task: int = 0, render_mode: str | None = None) -> gym.Env[Array, Array]:
+    def make(self, task: int = 0, render_mode: str | None = None) -> gym.Env[Any, Any]:
         """A single Gymnasium environment, time limit included, that starts on task `task`."""
         return gym.make(self.env_spec, task=task, render_mode=render_mode)
 
     def lockstep(self) -> LockstepEnv:
         """Environments that are stepped together: the batched form, or single ones one after the other."""
-        return SyncEnvs(self.make) if self.batched is None else self.batched()
+        return SyncEnvs(self.make, self.infos) if self.batched is None else self.batched()
 
     def spaces(self) -> Spaces:
         """As an environment states them. Raises PluginError if none can be made, or they are none that behaviours and
@@ -166,12 +184,21 @@ class Family:
             ) from error
         observations, actions = env.observation_space, env.action_space
         env.close()
-        if not (isinstance(observations, gym.spaces.Box) and observations.shape):
-            raise PluginError(f"family {self.name} has observation space {observations}; a Box is needed")
-        bounded = isinstance(actions, gym.spaces.Box) and len(actions.shape) == 1 and actions.is_bounded()
-        if not (isinstance(actions, gym.spaces.Box) and bounded and actions.dtype.kind == "f"):
-            raise PluginError(f"family {self.name} has action space {actions}; a bounded Box of one axis is needed")
+        known = "Box, Discrete, MultiDiscrete or MultiBinary"
+        if not _is_supported(observations):
+            said = f"family {self.name} has observation space {observations}"[:500]
+            raise PluginError(f"{said}; a {known} is needed, or a Dict of such")
+        if not isinstance(actions, LEAVES) or (isinstance(actions, gym.spaces.Box) and not actions.is_bounded()):
+            said = f"family {self.name} has action space {actions}"[:500]
+            raise PluginError(f"{said}; a bounded {known} is needed")
         return Spaces(observations, actions)
+
+
+def _is_supported(space: gym.Space[Any]) -> bool:
+    """Whether the format holds it."""
+    if isinstance(space, gym.spaces.Dict):
+        return bool(space.spaces) and all(map(_is_supported, space.spaces.values()))
+    return isinstance(space, LEAVES)
 
 
 def _faults(family: Family) -> Iterator[str]:

@@ -6,6 +6,7 @@ Shapes: B environments in lock-step, D = 39 observation numbers.
 """
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import gymnasium as gym
@@ -33,19 +34,31 @@ NAMES = (
 # fmt: on
 HORIZON = 500
 TASK_SEED = 1337
+VARIATIONS = 50
+"""tasks that Meta-World draws of each environment"""
+SUCCESS = Success(metric="info.success", op=">=", threshold=1.0, unit="1", when="any-step")
+PICTURE = (
+    "The Sawyer arm (red) from Meta-World's camera corner2. What marks a goal, where the scene draws it, is not among"
+    " what the agent observes."
+)
+Setting = Callable[[int], tuple[str, Any]]
+"""task index -> the environment's name, and Meta-World's own task with the goal visible"""
 
 
 @functools.cache
 def benchmark(name: str) -> Any:
-    """Environment class and tasks of a name, with the goal visible (about a second, once a process).
-
-    Raises UnknownNameError.
+    """Tasks of a name, with the goal visible (about a second, once a process). Raises UnknownNameError.
 
     MT1 draws the very tasks of ML1's training set; only, their goal is not hidden, which the scripted policy needs.
     """
     if name not in NAMES:
         raise unknown_name("ML1 set", name, NAMES)
     return optional("metaworld").MT1(f"{name}-v3", seed=TASK_SEED)
+
+
+def setting(name: str, task: int) -> tuple[str, Any]:
+    """The `Setting` of a set of ML1."""
+    return name, benchmark(name).train_tasks[task]
 
 
 @functools.cache
@@ -73,12 +86,12 @@ def scripted_policy(name: str) -> Any:
 def controller(name: str, observations: Array, task_indices: NDArray[np.int64]) -> Array:
     """The scripted policy's actions (B, 4) float32; observations (B, 39) with the goal."""
     policy = scripted_policy(name)
-    return np.array([policy.get_action(observation) for observation in observations])
+    return np.array([policy.get_action(seen) for seen in observations.copy()])  # some scripts add to what they see
 
 
 @functools.cache
 def _env_class(name: str) -> Any:
-    (cls,) = benchmark(name).train_classes.values()
+    cls = optional("metaworld").ALL_V3_ENVIRONMENTS[f"{name}-v3"]
     from idaq.tasks import sawyer
 
     return sawyer.accelerated(cls) if sawyer.supported() else cls
@@ -87,8 +100,8 @@ def _env_class(name: str) -> Any:
 class Arm:
     """One robot arm that starts any task afresh: an episode depends on nothing that happened before it."""
 
-    def __init__(self, name: str, **render: Any) -> None:
-        self._name, self._render = name, render
+    def __init__(self, setting: Setting, **render: Any) -> None:
+        self._setting, self._render = setting, render
         self._task, self._first = -1, np.empty(0)
         self.env: Any = None
         """Meta-World's environment, once an episode has begun"""
@@ -99,8 +112,9 @@ class Arm:
             self.env.restart()
             return self._first
         self.close()
-        self.env = env = _env_class(self._name)(**self._render)
-        env.set_task(benchmark(self._name).train_tasks[task])
+        name, drawn = self._setting(task)
+        self.env = env = _env_class(name)(**self._render)
+        env.set_task(drawn)
         self._task, self._first = task, env.reset()[0]
         if hasattr(env, "restart"):
             env.prepare()
@@ -125,15 +139,15 @@ def hidden(observations: Array) -> Array:
     return seen
 
 
-class ML1Lockstep(LockstepEnv):
+class ArmLockstep(LockstepEnv):
     """B arms, stepped one after the other."""
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    def __init__(self, setting: Setting) -> None:
+        self._setting = setting
         self._arms: list[Arm] = []
 
     def reset(self, task_indices: NDArray[np.int64], seeds: NDArray[np.uint64]) -> Array:
-        self._arms += [Arm(self._name) for _ in range(len(task_indices) - len(self._arms))]
+        self._arms += [Arm(self._setting) for _ in range(len(task_indices) - len(self._arms))]
         self._active = self._arms[: len(task_indices)]
         self._elapsed = 0
         self._full = np.stack([arm.reset(task) for arm, task in zip(self._active, task_indices.tolist(), strict=True)])
@@ -157,23 +171,23 @@ class ML1Lockstep(LockstepEnv):
         )
 
 
-class ML1Env(gym.Env[Array, Array]):
-    """One set of ML1 with the goal hidden. `reset(options={"task": i})` changes the task; without it the last stays."""
+class ArmEnv(gym.Env[Array, Array]):
+    """One arm, the goal hidden. `reset(options={"task": i})` changes the task; without it the last stays."""
 
     metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 80}  # noqa: RUF012 - Gymnasium's own form
 
-    def __init__(self, name: str, task: int = 0, render_mode: str | None = None) -> None:
+    def __init__(self, setting: Setting, count: int, task: int, render_mode: str | None) -> None:
         if render_mode is not None:
             prepare_offscreen()
-        self._arm = Arm(name, render_mode=render_mode, camera_name="corner2", width=256, height=256)
-        self._task = checked_task(task, 50)
+        self._arm = Arm(setting, render_mode=render_mode, camera_name="corner2", width=256, height=256)
+        self._count, self._task = count, checked_task(task, count)
         self.render_mode = render_mode
         self.observation_space, self.action_space = spaces()
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Array, dict[str, Any]]:
         super().reset(seed=seed)
         if options and "task" in options:
-            self._task = checked_task(options["task"], 50)
+            self._task = checked_task(options["task"], self._count)
         return hidden(self._arm.reset(self._task)), {"success": False, "task_index": self._task}
 
     def step(self, action: Array) -> tuple[Array, float, bool, bool, dict[str, Any]]:
@@ -186,6 +200,13 @@ class ML1Env(gym.Env[Array, Array]):
 
     def close(self) -> None:
         self._arm.close()
+
+
+class ML1Env(ArmEnv):
+    """One set of ML1."""
+
+    def __init__(self, name: str, task: int = 0, render_mode: str | None = None) -> None:
+        super().__init__(functools.partial(setting, name), VARIATIONS, task, render_mode)
 
 
 def spaces() -> tuple[gym.spaces.Box, gym.spaces.Box]:
@@ -204,14 +225,13 @@ def spaces() -> tuple[gym.spaces.Box, gym.spaces.Box]:
 @functools.cache
 def ml1(name: str) -> Family:
     """The family `ml1/<name>`."""
-    success = Success(metric="info.success", op=">=", threshold=1.0, unit="1", when="any-step")
     tasks = tuple(
         Task(
             task_id=f"task-{index:03d}",
             task_index=index,
             params={"rand_vec": [float(x) for x in vector]},
             split="train",
-            success=success,
+            success=SUCCESS,
         )
         for index, vector in enumerate(rand_vecs(name))
     )
@@ -227,11 +247,10 @@ def ml1(name: str) -> Family:
             disable_env_checker=True,  # it warns of the goal's place: zeros, and nothing else, fit there
             kwargs={"name": name},
         ),
-        batched=functools.partial(ML1Lockstep, name),
+        batched=functools.partial(ArmLockstep, functools.partial(setting, name)),
         controller=functools.partial(controller, name),
         task_changes_dynamics=False,
-        picture="The Sawyer arm (red) from Meta-World's camera corner2. What marks a goal, where the scene draws it, is"
-        " not among what the agent observes.",
+        picture=PICTURE,
         simulators=("metaworld", "mujoco"),
         deterministic=True,
         lockstep_width=3,

@@ -1,6 +1,6 @@
 """One system stepped from outside: an environment that a user names, and an episode of a policy on it.
 
-Shapes: T steps, D observation, A action.
+Shapes: T steps, (...) one observation, one action.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,8 +15,9 @@ from idaq.core.errors import IdaqError, NonFiniteError, PluginError, UsageError
 from idaq.core.outside import raised_as
 from idaq.core.registry import is_reference, load_reference
 from idaq.core.types import Array, Episode
+from idaq.tasks.family import stacked
 
-Env = gym.Env[Array, Array]
+Env = gym.Env[Any, Any]
 _OF_A_STEP = ("observation", "reward", "terminated", "truncated", "info")
 _SUCCESS = ("success", "is_success")
 """what `info` may call it: as Meta-World and as Gymnasium-Robotics do"""
@@ -27,8 +28,8 @@ class Acts(Protocol):
     """The least that a policy of one system has; `reset()` and `observe(action, reward, next_observation, ended)` are
     called where it has them."""
 
-    def act(self, observation: Array, /) -> Array:
-        """An action (A,) in the environment's units for an observation (D,)."""
+    def act(self, observation: Any, /) -> Any:
+        """An action in the environment's units for an observation: an array, a number, a dict of a Dict space."""
         ...
 
 
@@ -107,13 +108,13 @@ def run_episode(
         raise UsageError(f"an episode of {max_steps} steps was asked for", hint="max_steps=1 or more; None: no limit")
     observation, _ = _parts("reset", env.reset(seed=seed, options=options), ("observation", "info"))
     _optional(policy, "reset")
-    seen, actions, rewards, flags, successes = [_numbers("reset", "the observation", observation)], [], [], [], []
+    seen, actions, rewards, flags, successes = [_observed("reset", observation)], [], [], [], []
     while not flags or not any(flags[-1]):
         where = f"step {len(rewards) + 1}"
-        action = np.array(policy.act(seen[-1].copy()))
-        observation, reward, terminated, truncated, info = _parts(where, env.step(action.copy()), _OF_A_STEP)
+        action = np.array(policy.act(_observed(where, seen[-1])))
+        observation, reward, terminated, truncated, info = _parts(where, env.step(_given(action)), _OF_A_STEP)
         truncated = truncated or (max_steps is not None and len(rewards) + 1 >= max_steps and not terminated)
-        seen.append(_numbers(where, "the observation", observation))
+        seen.append(_observed(where, observation, seen[0]))
         actions.append(action)
         rewards.append(float(_numbers(where, "the reward", reward, size=1).item()))
         flags.append((bool(terminated), bool(truncated)))
@@ -123,7 +124,7 @@ def run_episode(
             on_step(len(rewards), rewards[-1])
     terminations, truncations = np.array(flags, bool).T
     return PlayedEpisode(
-        observations=np.stack(seen),
+        observations=stacked(seen),
         actions=np.stack(actions),
         rewards=np.array(rewards),
         terminated=terminations,
@@ -140,6 +141,29 @@ def _parts(where: str, given: Any, names: tuple[str, ...]) -> tuple[Any, ...]:
     return given
 
 
+def _given(action: Array) -> Any:
+    """A copy for the environment; of a Discrete space a number, which tables can be looked up by."""
+    return action.copy() if action.ndim else action[()]
+
+
+def _observed(where: str, observation: Any, first: Any = None) -> Any:
+    """A copy: an array, or a dict of such. Raises as `_numbers`, and PluginError where shapes are not the `first`'s."""
+    if isinstance(observation, Mapping):
+        copied: Any = {key: _observed(where, value) for key, value in observation.items()}
+    else:
+        copied = _numbers(where, "the observation", observation)
+    if first is not None and (ours := _form(copied)) != (theirs := _form(first)):
+        raise PluginError(f"{where} of the episode: the observation is of shape {ours}, at reset it was {theirs}")
+    return copied
+
+
+def _form(observation: Any) -> Any:
+    """The shape of an array, the shapes of a dict by name."""
+    if isinstance(observation, dict):
+        return {key: _form(observation[key]) for key in sorted(observation)}
+    return observation.shape
+
+
 def _numbers(where: str, what: str, given: object, size: int | None = None) -> Array:
     """A copy. Raises PluginError for what is no array of numbers, NonFiniteError for NaN."""
     try:
@@ -149,7 +173,7 @@ def _numbers(where: str, what: str, given: object, size: int | None = None) -> A
     if array.dtype.kind not in "biuf" or size not in (None, array.size):
         raise PluginError(
             f"{where} of the episode: {what} is {given!r:.60}; numbers are needed",
-            hint="gymnasium.wrappers.FlattenObservation makes one array of dictionaries and tuples",
+            hint="gymnasium.wrappers.FlattenObservation makes one array of tuples and texts",
         )
     if not np.isfinite(array).all():
         raise NonFiniteError(f"{where} of the episode gave NaN or infinity in {what}", hint="discard the episode")

@@ -1,6 +1,8 @@
 """What every task family must do, so that collecting, learning and adapting can rely on it."""
 
 import warnings
+from collections.abc import Iterable, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,27 +14,43 @@ from gymnasium.utils.env_checker import check_env
 from numpy.typing import NDArray
 
 from idaq.core.config import from_mapping, to_mapping
-from idaq.core.types import Array, Task
+from idaq.core.types import Array, Task, leaves_of
 from idaq.tasks import Family, LockstepEnv
+from idaq.tasks.family import stacked
 
 
 @dataclass(frozen=True)
 class Played:
     """One episode, as far as it went: T steps."""
 
-    observations: Array
-    """(T + 1, D)"""
+    observations: Any
+    """(T + 1, ...), or of a Dict space a dict of such"""
     rewards: NDArray[np.float64]
     terminated: NDArray[np.bool_]
     truncated: NDArray[np.bool_]
     success: NDArray[np.bool_]
+    infos: Mapping[str, Array]
+    """(T, ...) each, by the names of `Family.infos`"""
 
     def same_bits(self, other: "Played") -> bool:
         """Whether another holds the same bits."""
-        return all(
-            a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
-            for a, b in zip(vars(self).values(), vars(other).values(), strict=True)
-        )
+        return same_bits(vars(self), vars(other))
+
+
+def same_bits(one: Any, other: Any) -> bool:
+    """Whether two arrays, or two (nested) tables of arrays, hold the same bits."""
+    mine, theirs = leaves_of(one), leaves_of(other)
+    return mine.keys() == theirs.keys() and all(
+        (a.dtype, a.shape, a.tobytes()) == (b.dtype, b.shape, b.tobytes())
+        for a, b in ((np.asarray(mine[name]), np.asarray(theirs[name])) for name in mine)
+    )
+
+
+def row(observations: Any, index: int) -> Any:
+    """One observation of several."""
+    if isinstance(observations, Mapping):
+        return {key: row(inner, index) for key, inner in observations.items()}
+    return observations[index]
 
 
 class FamilyContract:
@@ -53,7 +71,7 @@ class FamilyContract:
 
     @pytest.fixture
     def actions(self, family: Family, tasks: NDArray[np.int64]) -> Array:
-        """(T, B, A) anywhere in the action space."""
+        """(T, B, ...) anywhere in the action space."""
         env = family.make()
         env.action_space.seed(0)
         steps = min(self.steps, family.horizon)
@@ -78,7 +96,8 @@ class FamilyContract:
 
     def test_what_is_seen_and_paid_fits_the_spaces(self, family: Family, actions: Array) -> None:
         env, played = family.make(), single(family, 0, 0, actions[:, 0])
-        assert all(seen in env.observation_space for seen in played.observations)
+        assert all(row(played.observations, t) in env.observation_space for t in range(len(played.rewards) + 1))
+        assert list(played.infos) == list(family.infos)
         assert np.isfinite(played.rewards).all()
         env.close()
 
@@ -88,7 +107,8 @@ class FamilyContract:
         env = family.make(0)
         env.reset(seed=3, options={"task": last})
         for options in (None, {"task": last}):
-            assert play(env, env.reset(seed=3, options=options)[0], actions[:, 0]).same_bits(expected)
+            first, _ = env.reset(seed=3, options=options)
+            assert play(env, first, actions[:, 0], family.infos).same_bits(expected)
         env.close()
 
     def test_the_same_task_seed_and_actions_give_the_same_episode(self, family: Family, actions: Array) -> None:
@@ -103,8 +123,8 @@ class FamilyContract:
         """In one batch, in a batch of one, and as the single Gymnasium environment: to the bit."""
         seeds = np.arange(len(tasks), dtype=np.uint64) + 2**63
         env = family.lockstep()
-        for b, (task, together) in enumerate(zip(tasks, lockstep(env, tasks, seeds, actions), strict=True)):
-            (alone,) = lockstep(env, tasks[b : b + 1], seeds[b : b + 1], actions[:, b : b + 1])
+        for b, (task, together) in enumerate(zip(tasks, lockstep(family, env, tasks, seeds, actions), strict=True)):
+            (alone,) = lockstep(family, env, tasks[b : b + 1], seeds[b : b + 1], actions[:, b : b + 1])
             assert together.same_bits(alone), f"task {task}, in a batch and alone"
             assert together.same_bits(single(family, task, seeds[b], actions[:, b])), f"task {task}, single environment"
 
@@ -112,9 +132,9 @@ class FamilyContract:
         self, family: Family, tasks: NDArray[np.int64], actions: Array
     ) -> None:
         seeds, used = np.arange(len(tasks), dtype=np.uint64), family.lockstep()
-        lockstep(used, tasks[::-1], seeds[::-1], actions[:7])
-        again = lockstep(used, tasks, seeds, actions)
-        fresh = lockstep(family.lockstep(), tasks, seeds, actions)
+        lockstep(family, used, tasks[::-1], seeds[::-1], actions[:7])
+        again = lockstep(family, used, tasks, seeds, actions)
+        fresh = lockstep(family, family.lockstep(), tasks, seeds, actions)
         assert all(a.same_bits(b) for a, b in zip(again, fresh, strict=True))
 
     def test_arrays_given_before_are_not_altered(
@@ -122,11 +142,11 @@ class FamilyContract:
     ) -> None:
         env = family.lockstep()
         given = [env.reset(tasks, np.zeros(len(tasks), np.uint64))]
-        kept = [given[0].copy()]
+        kept = [deepcopy(given[0])]
         for action in actions[:5]:
             given.append(env.step(action).observations)
-            kept.append(given[-1].copy())
-        assert all(np.array_equal(a, b, equal_nan=True) for a, b in zip(given, kept, strict=True))
+            kept.append(deepcopy(given[-1]))
+        assert all(same_bits(a, b) for a, b in zip(given, kept, strict=True))
 
     def test_the_time_limit_truncates_at_the_horizon_and_not_before(self, family: Family, actions: Array) -> None:
         long = np.resize(actions[:, 0], (family.horizon, *actions.shape[2:]))
@@ -138,9 +158,10 @@ class FamilyContract:
     def test_tasks_change_the_dynamics_as_the_family_says(self, family: Family, actions: Array) -> None:
         """Of tasks that start alike. Else a context that lacks the next state could not tell tasks apart."""
         moved: dict[bytes, set[bytes]] = {}
-        for task in range(min(len(family.tasks), 6)):
+        for task in np.unique(np.linspace(0, len(family.tasks) - 1, 6).astype(int)):
             seen = single(family, task, 1, actions[:, 0]).observations
-            moved.setdefault(seen[0].tobytes(), set()).add(seen[:2].tobytes())
+            first, second = (b"".join(leaf[t].tobytes() for leaf in leaves_of(seen).values()) for t in (0, 1))
+            moved.setdefault(first, set()).add(second)
         alike = [len(ways) for ways in moved.values()]
         if not family.task_changes_dynamics:
             assert alike == [1] * len(moved)
@@ -150,12 +171,16 @@ class FamilyContract:
     def test_the_controller_acts_for_each_row_alone(self, family: Family, tasks: NDArray[np.int64]) -> None:
         if family.controller is None:
             pytest.skip("the family has no scripted controller")
-        env, width = family.lockstep(), _action_size(family)
+        env, space = family.lockstep(), family.spaces().actions
         env.reset(tasks, np.arange(len(tasks), dtype=np.uint64))
         seen = env.controller_view()
+        given = deepcopy(seen)
         chosen = family.controller(seen, tasks)
-        assert chosen.shape == (len(tasks), width)
+        assert same_bits(seen, given), "what the controller is given is altered"
+        assert chosen.shape == (len(tasks), *(space.shape or ()))
         assert np.isfinite(chosen).all()
+        if space.dtype is not None and space.dtype.kind in "iu":
+            assert all(choice in space for choice in chosen.astype(space.dtype))
         env.reset(tasks[1:2], np.array([1], np.uint64))
         np.testing.assert_array_equal(family.controller(env.controller_view(), tasks[1:2]), chosen[1:2])
 
@@ -183,29 +208,34 @@ class FamilyContract:
 
 
 def single(family: Family, task: int | np.integer, seed: int | np.integer, actions: Array) -> Played:
-    """One episode of the Gymnasium environment. actions (T, A)."""
+    """One episode of the Gymnasium environment. actions (T, ...)."""
     env = family.make(int(task))
     first, _ = env.reset(seed=int(seed))
-    played = play(env, first, actions)
+    played = play(env, first, actions, family.infos)
     env.close()
     return played
 
 
-def play(env: gym.Env[Any, Any], first: Array, actions: Array) -> Played:
+def play(env: gym.Env[Any, Any], first: Any, actions: Array, infos: Iterable[str] = ()) -> Played:
     """Step an environment that has been reset, until the actions or the episode end."""
-    seen, steps = [first], []
+    seen, steps, told = [first], [], {name: [] for name in infos}
     for action in actions:
         observation, reward, terminated, truncated, info = env.step(action)
         seen.append(observation)
         steps.append((float(reward), bool(terminated), bool(truncated), bool(info.get("success", False))))
+        for name, values in told.items():
+            values.append(info[name])
         if terminated or truncated:
             break
     rewards, ended, cut, success = map(np.array, zip(*steps, strict=True))
-    return Played(np.array(seen), rewards, ended, cut, success)
+    said = {name: np.array(values) for name, values in told.items()}
+    return Played(stacked(seen), rewards, ended, cut, success, said)
 
 
-def lockstep(env: LockstepEnv, tasks: NDArray[np.int64], seeds: NDArray[np.uint64], actions: Array) -> list[Played]:
-    """B episodes together, each as far as it went. actions (T, B, A)."""
+def lockstep(
+    family: Family, env: LockstepEnv, tasks: NDArray[np.int64], seeds: NDArray[np.uint64], actions: Array
+) -> list[Played]:
+    """B episodes together, each as far as it went. actions (T, B, ...)."""
     first = env.reset(tasks, seeds)
     seen, steps = [first], []
     for action in actions:
@@ -222,13 +252,8 @@ def lockstep(env: LockstepEnv, tasks: NDArray[np.int64], seeds: NDArray[np.uint6
             np.array([getattr(step, name)[b] for step in steps[:length]])
             for name in ("rewards", "terminated", "truncated", "success")
         ]
-        columns[0] = columns[0].astype(np.float64)
-        episodes.append(Played(np.array([rows[b] for rows in seen[: length + 1]]), *columns))
+        rewards, *flags = columns
+        said = {name: np.array([step.infos[name][b] for step in steps[:length]]) for name in family.infos}
+        watched = stacked([row(rows, b) for rows in seen[: length + 1]])
+        episodes.append(Played(watched, rewards.astype(np.float64), *flags, infos=said))
     return episodes
-
-
-def _action_size(family: Family) -> int:
-    env = family.make()
-    size = int(np.prod(env.action_space.shape or ()))
-    env.close()
-    return size

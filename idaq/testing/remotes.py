@@ -17,6 +17,7 @@ from idaq.core.errors import (
 from idaq.core.files import sha256_file
 from idaq.core.types import ignore_progress
 from idaq.format import layout
+from idaq.format.published import with_configs
 from idaq.format.reader import open_stored
 from idaq.format.verify import verify
 from idaq.format.writer import write_dataset
@@ -55,7 +56,7 @@ class ReadOnlyRemoteContract:
     @pytest.fixture
     def dataset(self, tmp_path: Path) -> Path:
         """A dataset to publish."""
-        return write_dataset(example_source(), tmp_path / "here", "# tagged values\n")
+        return write_dataset(example_source(), tmp_path / "here", with_configs("# tagged values\n"))
 
     @pytest.fixture
     def published(self, remote: Remote, dataset: Path) -> Remote:

@@ -9,7 +9,7 @@ from idaq.adapt.uses import uses, uses_of
 from idaq.collect.collect import Collected
 from idaq.format.documents import UNKNOWN_ENV, EnvReference, TaskRecord
 from idaq.format.reader import open_stored
-from tests.share.test_import_minari import episode, made
+from tests.share.importers.test_minari import episode, made
 
 ID = "me/own/swings-v0"
 OWN = EnvReference(id="my.envs:swing", entry_point="my.envs:swing", kwargs={"mass": 2.0}, max_episode_steps=None)

@@ -12,6 +12,7 @@ from idaq.catalogue.entries import catalogue_recipe
 from idaq.collect.collect import Collected, collect
 from idaq.collect.rollout import rollout
 from idaq.core.seeds import generator
+from idaq.format.recipe import Behaviour
 from idaq.tasks import Family, get_family
 from tests.bench.conftest import seconds
 
@@ -51,6 +52,35 @@ def test_rollouts_against_a_plain_loop_and_minari(say: Callable[[str], None], tm
     )
     assert loop / ours > 5
     assert minari / ours > 10
+
+
+@pytest.mark.parametrize("name", ["dark-room", "dark-room-pixels"])
+def test_dark_rooms_against_the_single_environment(say: Callable[[str], None], name: str) -> None:
+    """Random actions on every task, with the best action of each state, against Gymnasium's loop without it."""
+    family = get_family(name)
+    tasks, seeds, env = np.arange(81), np.arange(81, dtype=np.uint64), family.make()
+    random = Behaviour(name="random", kind="random", quality="random", episodes=1)
+
+    def loop() -> None:
+        for task in tasks.tolist():
+            env.reset(options={"task": task})
+            for _ in range(family.horizon):
+                env.step(env.action_space.sample())
+
+    ours, plain = seconds(lambda: rollout(family, random, tasks, seeds, expert=True), loop)
+    rate, theirs = 81 * family.horizon / ours, 81 * family.horizon / plain
+    say(f"{name}: {rate:,.0f} steps/s on one core, a loop over one environment {theirs:,.0f} ({rate / theirs:.1f}x)")
+    assert rate > theirs
+
+
+def test_learning_histories(say: Callable[[str], None]) -> None:
+    """Tabular Q-learning in lock-step, as many histories as tasks."""
+    family, behaviour = get_family("dark-room"), catalogue_recipe("dark-room", "histories").behaviours[0]
+    tasks, seeds = np.arange(81), np.arange(81 * 20, dtype=np.uint64).reshape(81, 20)
+    (spent,) = seconds(lambda: rollout(family, behaviour, tasks, seeds))
+    steps = seeds.size * family.horizon
+    say(f"dark-room, 81 histories of q-learning in one batch: {steps / spent:,.0f} steps/s on one core")
+    assert steps / spent > 20_000
 
 
 def test_a_full_size_collection(say: Callable[[str], None], full_size: Collected, tmp_path: Path) -> None:

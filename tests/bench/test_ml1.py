@@ -3,6 +3,7 @@
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -48,7 +49,7 @@ class Stock:
 
 def physics(name: str) -> float:
     """Seconds an episode that MuJoCo's own functions take for the very same steps: what no Python can save."""
-    arm, policy = ml1.Arm(name), ml1.scripted_policy(name)
+    arm, policy = ml1.Arm(partial(ml1.setting, name)), ml1.scripted_policy(name)
     observation, rng, spent = arm.reset(3), np.random.default_rng(0), 0.0
     simulate = arm.env._simulate
 
@@ -141,7 +142,7 @@ def test_adaptation_against_bare_steps(say: Callable[[str], None], tmp_path: Pat
     def adaptation() -> object:
         return adapt(agent, dataset, plan)
 
-    episodes, arm = recorded(adaptation), ml1.Arm("push")
+    episodes, arm = recorded(adaptation), ml1.Arm(partial(ml1.setting, "push"))
 
     def bare() -> None:
         for task, actions in sorted(episodes, key=lambda episode: episode[0]):

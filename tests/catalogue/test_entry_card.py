@@ -1,7 +1,10 @@
 """The card of a catalogue entry."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
+
+import numpy as np
 
 from idaq.catalogue.entry_card import write_entry_card
 from idaq.catalogue.suite import BASELINES
@@ -19,7 +22,10 @@ from idaq.collect.policy_record import (
 from idaq.core.config import from_mapping, to_mapping
 from idaq.core.files import read_json, write_json
 from idaq.core.resources import resource_root
-from idaq.evaluate.protocol import Summary, markdown_table
+from idaq.evaluate.protocol import Summary, markdown_table, number
+from idaq.format.recipe import Behaviour
+from idaq.format.writer import write_dataset
+from idaq.testing.examples import Plan, entries_of, example_source
 
 
 def statistics(mean: float) -> PolicyStatistics:
@@ -27,10 +33,9 @@ def statistics(mean: float) -> PolicyStatistics:
 
 
 def test_the_card_adds_notes_policies_and_the_comparison_to_the_datasets_own(tmp_path: Path) -> None:
-    folder, policies, dataset = tmp_path / "cheetah-vel/expert", tmp_path / "cheetah-vel/behaviours", tmp_path / "data"
-    for made in (folder, dataset):
-        made.mkdir(parents=True)
-    (dataset / "README.md").write_text("# the dataset's own\n")
+    folder, policies = tmp_path / "cheetah-vel/expert", tmp_path / "cheetah-vel/behaviours"
+    folder.mkdir(parents=True)
+    dataset = write_dataset(example_source(), tmp_path, "# the dataset's own\n")
     (folder.parent / "notes.md").write_text("## Beside the literature\n")
     write_entry_card(folder, "cheetah-vel/expert", dataset)
     without = (folder / "card.md").read_text()
@@ -48,6 +53,53 @@ def test_the_card_adds_notes_policies_and_the_comparison_to_the_datasets_own(tmp
         "| share of actions beyond 0.95 | 0.25 | 0.25 |",
     ):
         assert text in card, card
+
+
+def test_the_card_tells_what_the_data_holds_of_each_group_that_the_recipe_balances(tmp_path: Path) -> None:
+    """Two tasks of speed 1 and one of speed 2; returns are those of the episodes themselves."""
+    source = example_source()
+    tasks = tuple(replace(task, params={"speed": float(1 + (n == 2))}) for n, task in enumerate(source.tasks))
+    balanced = replace(source.recipe, splits=replace(source.recipe.splits, balance="speed"))
+    dataset = write_dataset(replace(source, tasks=tasks, recipe=balanced), tmp_path, "# the dataset's own\n")
+    folder = tmp_path / "catalogue"
+    folder.mkdir()
+    write_entry_card(folder, "tagged/expert", dataset)
+    returns = {entry.task_index: [] for entry in entries_of()}
+    for entry in entries_of():
+        returns[entry.task_index].append(entry.episode.total_reward)
+    first, last = np.array(returns[2] + returns[5]), np.array(returns[9])
+    assert (
+        (folder / "card.md")
+        .read_text()
+        .endswith(f"""## By speed
+
+Returns and success of the collected episodes; failures are kept.
+
+| speed | ids of its tasks | split | tasks | episodes | return | std | success |
+| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |
+| 1 | `task-...` | train, test | 2 | 4 | {number(first.mean())} | {number(first.std())} | 50% |
+| 2 | `task-...` | test | 1 | 4 | {number(last.mean())} | {number(last.std())} | 25% |
+""")
+    )
+
+
+def test_the_card_tells_how_far_learners_came(tmp_path: Path) -> None:
+    """Two histories of ten episodes on one task: each episode is paid by its place in its history."""
+    plans = [Plan(task=0, length=1, ends="truncated") for _ in range(20)]
+    entries = [
+        replace(entry, episode=replace(entry.episode, rewards=np.array([float(n % 10)])), behaviour="learner",
+                history=n // 10, policy_step=n % 10)
+        for n, entry in enumerate(entries_of(plans))
+    ]  # fmt: skip
+    source = example_source(entries)
+    learner = Behaviour(
+        name="learner", kind="policy", quality="learning", policy="q-learning", episodes=20, histories=2
+    )
+    dataset = write_dataset(replace(source, recipe=replace(source.recipe, behaviours=[learner])), tmp_path, "# own\n")
+    folder = tmp_path / "catalogue"
+    folder.mkdir()
+    write_entry_card(folder, "tagged/expert", dataset)
+    assert (folder / "card.md").read_text().endswith("| learner | 2 | 10 | 0.00 | 4.00 | 9.00 |\n")
 
 
 def write_policies(folder: Path) -> None:

@@ -37,7 +37,7 @@ def test_the_list_imports_no_simulator() -> None:
 def test_what_is_not_installed_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "find_spec", lambda name: None)
     assert {facts.name for facts in families() if facts.installed is False} == {
-        name for name in BUILT_IN if not name.startswith("point-robot")
+        name for name in BUILT_IN if not name.startswith(("point-robot", "dark-room"))
     }
 
 
@@ -62,7 +62,10 @@ def test_a_suite_and_one_family_can_be_asked_for() -> None:
 def test_details_are_the_family_s_own() -> None:
     details = family_details("point-robot")
     assert (len(details.tasks), details.horizon) == (100, 20)
-    assert (details.observation, details.action, details.scripted) == ((2,), (2,), True)
+    assert (details.observation, details.action, details.scripted) == ("Box(2,) float32", "Box(2,) float32", True)
+    room = family_details("dark-room-pixels")
+    assert (room.observation, room.action) == ("Box(36, 36, 3) uint8", "Discrete(5)")
+    assert family_details("dark-room").observation == "MultiDiscrete([9 9])"
 
 
 def test_a_family_of_one_s_own() -> None:

@@ -20,7 +20,14 @@ def test_all(idaq: Idaq, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_one(idaq: Idaq) -> None:
     done = idaq("families", "point-robot")
-    for part in ("100", "20 steps", "(2,), (2,)", "goal", "90 more", "idaq collect point-robot --quality medium"):
+    for part in (
+        "100",
+        "20 steps",
+        "Box(2,) float32, Box(2,) float32",
+        "goal",
+        "90 more",
+        "idaq collect point-robot --quality medium",
+    ):
         assert part in done.out, part
     facts = json.loads(idaq("families", "point-robot", "--json").out)
     assert (facts["horizon"], len(facts["tasks"]), facts["tasks"][3]["task_index"]) == (20, 100, 3)

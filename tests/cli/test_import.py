@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.cli.conftest import Idaq
-from tests.share.test_import_minari import episode, made
+from tests.share.importers.test_minari import episode, made
 from tests.share.test_sources import archive
 
 pytestmark = pytest.mark.usefixtures("in_world")
@@ -50,7 +50,7 @@ def test_two_files_named_on_the_command_line(idaq: Idaq, tmp_path: Path) -> None
 def test_options_that_a_zarr_form_has_no_use_for_are_refused(idaq: Idaq, more: tuple[str, ...]) -> None:
     done = idaq("dataset", "import", "x.zarr", *more)
     assert done.code == 2
-    assert "states its id, tasks, authors and licence itself" in done.err
+    assert "states its id, tasks and whose it is itself" in done.err
 
 
 @pytest.mark.parametrize(

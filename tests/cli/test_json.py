@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "dataset plot": (ID,),
     "dataset explore": (ID, "--episodes", "1", "--film", "1"),
     "dataset card": (ID,),
+    "dataset croissant": (ID, "--url", "https://example.org/a"),
     "dataset subset": (ID, CUT, "--split", "train"),
     "dataset merge": ("idaq/point-robot/all-v0", ID, CUT),
     "dataset relabel": (ID, "idaq/point-robot/new-v0", "--split", "test=:"),

@@ -17,7 +17,7 @@ from gymnasium.envs.registration import EnvSpec
 from idaq.catalogue.entries import catalogue_recipe, load_recipe
 from idaq.collect.collect import collect
 from idaq.collect.plan import make_plan
-from idaq.core.errors import CollectError, ConfigError, PluginError, UnknownNameError, UsageError
+from idaq.core.errors import CollectError, ConfigError, DatasetError, PluginError, UnknownNameError, UsageError
 from idaq.core.types import Array, Task
 from idaq.format.reader import open_stored
 from idaq.format.recipe import Recipe
@@ -233,6 +233,9 @@ class Still(gym.Env[Any, Any]):
         return self.seen, 0.0, False, False, {}
 
 
+PLANE = gym.spaces.Box(-1, 1, (2,))
+
+
 def still(**changes: Any) -> Family:
     """A sound family of two tasks, but for `changes`; those of its environment are `its_`."""
     env = type("Other", (Still,), {k.removeprefix("its_"): v for k, v in changes.items() if k.startswith("its_")})
@@ -285,9 +288,18 @@ def raising(*_args: Any, **_kwargs: Any) -> Any:
         (lambda: still(env_spec=EnvSpec(id="s-v0", entry_point="no:Env", max_episode_steps=3)), "No module named 'no'"),
         (lambda: still(its___init__=raising), "making its environment raised RuntimeError: no such ball"),
         (lambda: still(its___init__=lambda self: None), "raised TypeError"),
-        (lambda: still(its_observation_space=gym.spaces.Discrete(3)), "a Box is needed"),
-        (lambda: still(its_action_space=gym.spaces.Discrete(3)), "a bounded Box of one axis is needed"),
-        (lambda: still(its_action_space=gym.spaces.Box(-np.inf, np.inf, (1,))), "a bounded Box of one axis is needed"),
+        (lambda: still(its_observation_space=gym.spaces.Text(3)), "a Box, Discrete, MultiDiscrete or MultiBinary is"),
+        (lambda: still(its_observation_space=gym.spaces.Dict({"a": gym.spaces.Text(3)})), "needed, or a Dict of such"),
+        (lambda: still(its_observation_space=gym.spaces.Dict({"a b": PLANE})), "keys of a Dict are letters"),
+        (lambda: still(its_observation_space=gym.spaces.Dict({"a": PLANE})), "gave observations; observations/a were"),
+        (lambda: still(its_action_space=gym.spaces.Text(3)), "a bounded Box, Discrete, MultiDiscrete or Multi"),
+        (lambda: still(its_action_space=gym.spaces.Dict({"a": PLANE})), "a bounded Box, Discrete, MultiDiscrete or"),
+        (lambda: still(its_action_space=gym.spaces.Box(-np.inf, np.inf, (1,))), "a bounded Box, Discrete, MultiDisc"),
+        (
+            lambda: still(its_observation_space=gym.spaces.MultiDiscrete([3, 3]), its_seen=np.array([1, 3])),
+            "gave observations outside its space, MultiDiscrete([3 3])",
+        ),
+        (lambda: still(infos={"speed": "m/s"}), "KeyError: 'speed'"),
         (lambda: still(its_seen=np.zeros(2)), r"observations of float64 \(2, 2\) at step 0; float32 \(2, 2\) was"),
         (lambda: still(its_seen=np.zeros(3, np.float32)), r"observations of float32 \(2, 3\) at step 0"),
         (lambda: still(batched=Endless), "neither ended nor were truncated at the horizon"),
@@ -301,7 +313,7 @@ def test_a_family_that_cannot_be_used_says_what_to_change(
     behaviour = dataclasses.replace(recipe.behaviours[0], kind="random", episodes=2, noise=0.0)
     splits = dataclasses.replace(recipe.splits, sizes={"train": 1})
     mine = dataclasses.replace(recipe, family="still", behaviours=[behaviour], splits=splits)
-    with pytest.raises((PluginError, CollectError)) as caught:
+    with pytest.raises((PluginError, CollectError, DatasetError)) as caught:
         collect(mine, tmp_path, family=make())
     assert words.replace("\\", "") in str(caught.value)
 

@@ -161,7 +161,7 @@ def test_actions_outside_are_clipped_counted_and_told_at_import(module: str, tmp
         ({"seed": 2**63}, ConfigError, "the recording of heavy: seed: "),
         ({"settings": {"limit": 4, "mass": 1.0}}, UsageError, "gets mass twice: from --env-arg, and as a parameter"),
         ({"params": {"colour": 1.0}}, PluginError, "unexpected keyword argument 'colour'"),
-        ({"env": "CartPole-v1", "settings": {}, "params": {}}, DatasetError, "has actions in Discrete"),
+        ({"env": "Blackjack-v1", "settings": {}, "params": {}}, DatasetError, "has observations of the space Tuple"),
         ({"env": "Pendulum-v1", "settings": {"g": float("nan")}, "params": {}}, UsageError, "plain data"),
     ],
 )

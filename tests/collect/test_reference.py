@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import gymnasium as gym
 import minari
@@ -156,7 +157,11 @@ def test_a_family_measures_its_own_tasks(collected: Collected, tmp_path: Path) -
     ("asked", "said"),
     [
         ({}, "where to measure is not known: the data are of no task family"),
-        ({"env": "CartPole-v1"}, "CartPole-v1 has actions in Discrete"),
+        (
+            {"env": "CartPole-v1"},
+            r"CartPole-v1 has observations of shape \[4\], the dataset observations of shape \[3\]",
+        ),
+        ({"env": "Blackjack-v1"}, "the environment Blackjack-v1 has observations of the space Tuple"),
         ({"env": "MountainCarContinuous-v0"}, "observations of shape"),
         ({"env": "Pendulum-v1"}, "unexpected keyword argument 'mass'"),
         ({"family": "point-robot"}, "observations of shape"),
@@ -182,7 +187,11 @@ def test_a_family_of_other_tasks_is_refused(tmp_path: Path) -> None:
     ("changed", "kind", "said"),
     [
         ("env.unwrapped.step = lambda a: 1 / 0", PluginError, "random actions on task mass-1 in .*ZeroDivisionError"),
-        ("env.unwrapped.step = lambda a: (a, float('nan'), False, False, {})", NonFiniteError, "step 1 of the episode"),
+        (
+            "env.unwrapped.step = lambda a: (env.observation_space.low, float('nan'), False, False, {})",
+            NonFiniteError,
+            "step 1 of the episode",
+        ),
     ],
 )
 def test_an_environment_that_fails_is_named(
@@ -204,7 +213,7 @@ def test_an_environment_without_a_limit_is_cut_where_asked(tmp_path: Path, monke
 
 
 def test_actions_without_bounds_are_not_drawn() -> None:
-    with pytest.raises(UsageError, match="a bounded Box of floats is needed"):
+    with pytest.raises(UsageError, match=r"no uniform random actions are possible in Box.*: it has no bounds"):
         UniformActions(gym.spaces.Box(-np.inf, np.inf, (2,)), 1)
     space = gym.spaces.Box(np.array([0, -5], np.float32), np.array([1, 5], np.float32))
     drawn = np.array([UniformActions(space, seed).act(np.zeros(1)) for seed in range(200)])
@@ -212,6 +221,21 @@ def test_actions_without_bounds_are_not_drawn() -> None:
     assert (drawn.min(0) >= [0, -5]).all()
     assert (drawn.max(0) <= [1, 5]).all()
     assert (np.ptp(drawn, 0) > [0.9, 9]).all()
+
+
+@pytest.mark.parametrize(
+    ("space", "values"),
+    [
+        (gym.spaces.Discrete(3, start=4), {4, 5, 6}),
+        (gym.spaces.MultiDiscrete([2, 1]), {(0, 0), (1, 0)}),
+        (gym.spaces.MultiBinary(2), {(0, 0), (0, 1), (1, 0), (1, 1)}),
+        (gym.spaces.Box(254, 255, (1,), np.uint8), {(254,), (255,)}),
+    ],
+)
+def test_random_choices_are_all_values_of_the_space_and_no_other(space: gym.Space[Any], values: set[Any]) -> None:
+    drawn = [UniformActions(space, seed).act(None) for seed in range(100)]
+    assert all(action in space for action in drawn)
+    assert {tuple(action.tolist()) if action.ndim else int(action) for action in drawn} == values
 
 
 def test_seeds_are_short_enough_for_every_environment() -> None:

@@ -93,11 +93,10 @@ def test_the_random_behaviour_is_uniform_over_the_action_space_and_ignores_the_t
 def test_a_mixture_takes_each_step_from_the_random_or_from_the_scripted_policy(share: float) -> None:
     count, steps = 50, POINT.horizon
     seeds, tasks = np.arange(count, dtype=np.uint64), np.zeros(count, np.int64)
-    noise, spaces, seen = draw_noise(seeds, steps, 2), POINT.spaces(), np.zeros((count, 2), np.float32)
+    spaces, seen = POINT.spaces(), np.zeros((count, 2), np.float32)
 
     def actions(which: Behaviour) -> Array:
-        batch = Batch(family=POINT, spaces=spaces, behaviour=which, tasks=tasks, seeds=seeds, noise=noise)
-        policy = make_policy(batch)
+        policy = make_policy(Batch(family=POINT, spaces=spaces, behaviour=which, tasks=tasks, seeds=seeds[:, None]))
         policy.reset()
         return np.stack([policy.act(seen) for _ in range(steps)])
 
@@ -173,7 +172,7 @@ class BrokenEnv(EndingEnv):
 
 
 def test_the_noise_of_an_episode_is_drawn_from_its_own_seed() -> None:
-    both, second = draw_noise(np.array([1, 2], np.uint64), 5, 3), draw_noise(np.array([2], np.uint64), 5, 3)
+    both, second = draw_noise(np.array([1, 2], np.uint64), 5, (3,)), draw_noise(np.array([2], np.uint64), 5, (3,))
     assert (both.gaussian.shape, both.uniform.shape, both.choice.shape) == ((5, 2, 3), (5, 2, 3), (5, 2))
     for name in ("gaussian", "uniform", "choice"):
         np.testing.assert_array_equal(getattr(both, name)[:, 1:], getattr(second, name))

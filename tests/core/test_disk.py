@@ -65,8 +65,9 @@ import contextlib, io, os, resource, sys
 from pathlib import Path
 import rich.console, rich.progress, rich.table
 import idaq.collect.collect, idaq.evaluate.explorer, idaq.format.zarr.transfer, idaq.learn.loop
-import idaq.share.focal_npy, idaq.hub.object_store, idaq.hub.tasks, idaq.share.import_arrays, idaq.share.lerobot
-import idaq.share.minari_per_task, idaq.share.npz, idaq.share.parquet
+import idaq.hub.object_store, idaq.hub.tasks, idaq.share.importers.transitions
+import idaq.share.exporters.focal_npy, idaq.share.exporters.lerobot, idaq.share.exporters.minari_per_task
+import idaq.share.exporters.npz, idaq.share.exporters.parquet
 from idaq.cli import main
 for line in sys.stdin:
     limit, bad = line.split()

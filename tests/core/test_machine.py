@@ -43,7 +43,7 @@ from idaq.core.files import replacing_folder, write_json
 from idaq.core.interrupts import interrupts_held
 from idaq.format.guarded import require_readable
 from idaq.format.verify import verify
-from idaq.share.npz import export_npz
+from idaq.share.exporters.npz import export_npz
 from idaq.format.reader import open_stored
 
 assert machine.cores() >= 1 and machine.default_threads() >= 1

@@ -15,11 +15,12 @@ from idaq.core.errors import ConfigError
 from idaq.core.notes import Notes
 from idaq.core.types import Episode
 from idaq.format import layout
-from idaq.format.card import dataset_card, stored_card
+from idaq.format.card import dataset_card
 from idaq.format.edit import Labels, relabelled, subset
 from idaq.format.importing import Import, ImportedEpisode, ImportedTask, dataset_source, state_attribution
+from idaq.format.merge import merged
 from idaq.format.reader import StoredDataset, open_stored
-from idaq.format.recipe import Recipe, attribution_notes, join_attribution
+from idaq.format.recipe import Recipe, attribution_notes, join_attribution, join_origins
 from idaq.format.verify import verify
 from idaq.format.writer import write_dataset
 from idaq.format.zarr.layout import attributes_digest
@@ -27,7 +28,7 @@ from idaq.format.zarr.reader import open_zarr
 from idaq.format.zarr.transfer import export_zarr
 from idaq.hub.lookup import open_remote
 from idaq.hub.push import push
-from idaq.share.import_minari import read_minari
+from idaq.share.importers.minari import read_minari
 from tests.format.made import made_source
 from tests.format.sealing import alter_document, alter_metadata, reseal
 from tests.recipes import small_recipe
@@ -42,7 +43,7 @@ def stated(recipe: Recipe, authors: list[str], license: str | None) -> Recipe:
 def made_with(root: Path, name: str, authors: list[str], license: str | None) -> StoredDataset:
     source = made_source()
     recipe = replace(stated(source.recipe, authors, license), id=name)
-    return open_stored(write_dataset(replace(source, recipe=recipe), root, dataset_card(recipe, source.tasks)))
+    return open_stored(write_dataset(replace(source, recipe=recipe), root))
 
 
 def imported(**more: object) -> Import:
@@ -76,12 +77,13 @@ def test_collected_data_says_so_to_minari_and_on_its_card(collected: Collected) 
     [
         (None, "license: unknown\n"),
         ("CC-BY-4.0", "license: cc-by-4.0\n"),
+        ("ODbL-1.0", "license: odbl\n"),
         ('free: for "research"', 'license: other\nlicense_name: "free: for \\"research\\""\n'),
     ],
 )
-def test_the_front_matter_names_a_licence_that_the_hub_knows(license: str | None, lines: str) -> None:
-    source = made_source()
-    assert dataset_card(stated(source.recipe, [], license), source.tasks).startswith(f"---\n{lines}task_categories:")
+def test_the_front_matter_names_a_licence_that_the_hub_knows(license: str | None, lines: str, tmp_path: Path) -> None:
+    card = (made_with(tmp_path, "me/a-v0", [], license).path / layout.CARD).read_text()
+    assert card.startswith(f"---\n{lines}task_categories:")
 
 
 @pytest.mark.parametrize("text", ["", " ", "MIT\ntags: [evil]", "a\x1b[2J", "x" * 201])
@@ -100,7 +102,7 @@ def test_imported_data_is_nobodys_until_somebody_says(tmp_path: Path) -> None:
     stored = open_stored(write_dataset(source, tmp_path, ""))
     assert stored.metadata["author"] == []
     assert "license" not in stored.metadata
-    card = stored_card(stored)
+    card = dataset_card(stored)
     assert card.startswith("---\nlicense: unknown\n")
     assert "- authors: unknown; licence: unknown\n" in card
     assert "recipe seed" not in card
@@ -144,6 +146,56 @@ def test_data_of_several_is_under_all_their_licences(
     assert "b: authors unknown: the others alone are named" in list(notes)
 
 
+@pytest.mark.parametrize(
+    ("stated_by_each", "joined", "notes"),
+    [
+        ([(None, None), (None, None)], (None, None), []),
+        ([("A", "https://h/a"), (None, None)], ("A", "https://h/a"), []),
+        ([("A", "here"), ("B", "here"), ("A", "there")], ("A\n\nB", "here; there"), []),
+        (
+            [("A", "x" * 150), ("B", "y" * 150)],
+            ("A\n\nB", None),
+            ["a, b: sources have more than 200 characters: left out"],
+        ),
+    ],
+)
+def test_citations_and_sources_of_several_are_all_stated(
+    stated_by_each: list[tuple[str | None, str | None]], joined: tuple[str | None, str | None], notes: list[str]
+) -> None:
+    recipe, told = small_recipe(), Notes()
+    parts = [
+        (name, replace(recipe, citation=citation, source=source))
+        for name, (citation, source) in zip("abc", stated_by_each, strict=False)
+    ]
+    assert join_origins(parts, told) == joined
+    assert list(told) == notes
+
+
+def test_a_merge_states_the_origins_of_all(tmp_path: Path) -> None:
+    parents = [
+        open_stored(
+            write_dataset(
+                relabelled(made_with(tmp_path, f"me/{name}-v0", ["Ada"], "MIT"), f"me/{name}-v1", one), tmp_path
+            )
+        )
+        for name, one in (("a", origin("A", "here")), ("b", origin("B", "there")))
+    ]
+    recipe = merged(parents, "me/c-v0")[0].recipe
+    assert (recipe.citation, recipe.source) == ("A\n\nB", "here; there")
+
+
+def origin(citation: str, source: str) -> Labels:
+    return Labels(splits={}, behaviours={}, citation=citation, source=source)
+
+
+def test_an_import_states_how_to_cite_it_and_where_it_is_from() -> None:
+    data = imported(authors=["Ada"], license="MIT", source="their page")
+    state_attribution(data, citation="Ada, 2026", source="https://h/a")
+    assert list(data.notes) == ["a.npz: states the source their page; what was asked for is written: https://h/a"]
+    recipe = dataset_source(data, "me/a-v0", "imported", "Imported.").recipe
+    assert (recipe.citation, recipe.source) == ("Ada, 2026", "https://h/a")
+
+
 def test_edits_keep_it_and_relabel_states_it(tmp_path: Path) -> None:
     parent = made_with(tmp_path, "me/a-v0", ["Ada"], "CC0-1.0")
     keep = parent.episodes.task_index == 2
@@ -170,7 +222,7 @@ def test_collecting_tells_it_once_and_never_collects_again_for_it(tmp_path: Path
     assert collect(recipe, tmp_path).notes == tuple(attribution_notes(recipe))
     later = collect(small_recipe(), tmp_path)
     assert later.existed
-    assert "states other authors or another licence" in later.notes[0]
+    assert "states other authors, licence, citation or source" in later.notes[0]
 
 
 def test_datasets_written_before_recipes_said_it_are_sound(damaged: Path, tmp_path: Path) -> None:

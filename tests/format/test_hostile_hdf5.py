@@ -10,7 +10,7 @@ import pytest
 from idaq.core.errors import CorruptDatasetError, DatasetError
 from idaq.format import layout
 from idaq.format.guarded import call_guarded, require_readable
-from idaq.share.import_minari import read_minari
+from idaq.share.importers.minari import read_minari
 from tests.format.hostile_hdf5 import KINDS
 from tests.format.sealing import alter_document, reseal
 from tests.format.test_one_verdict import check

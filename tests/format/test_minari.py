@@ -81,6 +81,15 @@ def test_minari_filters_and_samples_our_episodes(shared_root: Path) -> None:
     assert len(list(dataset.sample_episodes(5))) == 5
 
 
+def test_minari_normalises_returns_between_random_actions_and_the_data(collected: Collected, shared_root: Path) -> None:
+    """Means over the tasks of what each task's line says."""
+    assert shared_root.is_dir()
+    tasks = open_stored(collected.path).tasks
+    random, data = (np.mean([getattr(task.reference, what).mean for task in tasks]) for what in ("random", "behaviour"))
+    dataset = minari.load_dataset("idaq/point-robot/expert-v0")
+    np.testing.assert_allclose(minari.get_normalized_score(dataset, np.array([random, data])), [0, 1], atol=1e-12)
+
+
 def test_metadata_holds_minaris_keys_and_a_small_object_of_ours(collected: Collected) -> None:
     metadata = json.loads((collected.path / "data" / "metadata.json").read_text())
     ours = metadata.pop("idaq")

@@ -22,11 +22,11 @@ from idaq.format.writer import DatasetSource, write_dataset
 from idaq.format.zarr.reader import open_zarr
 from idaq.format.zarr.transfer import export_zarr, import_zarr
 from idaq.loader import open_dataset
+from idaq.share.exporters.focal_npy import export_focal_npy
+from idaq.share.exporters.lerobot import export_lerobot
+from idaq.share.exporters.parquet import export_parquet
+from idaq.share.exporters.rlds import example_of
 from idaq.share.exporting import each_episode
-from idaq.share.focal_npy import export_focal_npy
-from idaq.share.lerobot import export_lerobot
-from idaq.share.parquet import export_parquet
-from idaq.share.rlds import example_of
 from idaq.tasks import get_family
 from tests.evaluate.held import index_of
 from tests.format.made import entries_of, made_source

@@ -27,12 +27,12 @@ from idaq.hub.lookup import look_up, open_remote
 from idaq.hub.push import push
 from idaq.hub.tasks import pull_tasks
 from idaq.loader import open_dataset
+from idaq.share.exporters.focal_npy import export_focal_npy
+from idaq.share.exporters.lerobot import export_lerobot
+from idaq.share.exporters.minari_per_task import export_minari_per_task
+from idaq.share.exporters.parquet import export_parquet
+from idaq.share.exporters.rlds import example_of
 from idaq.share.exporting import each_episode
-from idaq.share.focal_npy import export_focal_npy
-from idaq.share.lerobot import export_lerobot
-from idaq.share.minari_per_task import export_minari_per_task
-from idaq.share.parquet import export_parquet
-from idaq.share.rlds import example_of
 from tests.evaluate.held import index_of
 from tests.format.made import entries_of, made_source
 from tests.format.sealing import alter_episodes, alter_hdf5, problems, reseal

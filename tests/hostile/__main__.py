@@ -21,7 +21,7 @@ from idaq.catalogue.entries import catalogue_recipe, load_recipe
 from idaq.core.config import override
 from idaq.core.errors import CorruptDatasetError, DatasetError, IdaqError
 from idaq.core.resources import resource_root
-from idaq.format.card import read_card, stored_card
+from idaq.format.card import dataset_card, read_card
 from idaq.format.reader import open_stored
 from idaq.format.store import find_dataset, list_datasets
 from idaq.format.verify import verify
@@ -57,7 +57,7 @@ def try_dataset(root: Path) -> None:
     found = verify(root / BAD)
     try:
         stored = open_stored(root / BAD)
-        stored_card(stored)
+        dataset_card(stored)
         read_card(root / BAD)
         open_dataset(root / BAD)
         with open_remote(f"file://{root}/hub") as remote:

@@ -22,7 +22,7 @@ from idaq.catalogue.entries import load_recipe
 from idaq.core.config import override
 from idaq.core.errors import IdaqError
 from idaq.core.resources import resource_root
-from idaq.format.card import stored_card
+from idaq.format.card import dataset_card
 from idaq.format.reader import is_idaq_dataset, open_stored
 from idaq.format.store import list_datasets
 from idaq.format.verify import verify
@@ -93,7 +93,7 @@ def use_dataset(root: Path) -> None:
     found = verify(path)
     try:
         if is_idaq_dataset(path):
-            stored_card(open_stored(path))
+            dataset_card(open_stored(path))
             open_dataset(path)
     except IdaqError:
         assert found

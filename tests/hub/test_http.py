@@ -9,6 +9,7 @@ import h5py
 import pytest
 
 from idaq.core.errors import CorruptDatasetError, DatasetNotFoundError, IdaqError, ShareError, TransferError, UsageError
+from idaq.format.published import with_configs
 from idaq.format.verify import verify
 from idaq.hub.lookup import list_remote, look_up, open_remote
 from idaq.hub.pull import Pulled, pull
@@ -34,7 +35,8 @@ def test_a_dataset_comes_whole_and_only_once(web: Any, made_digest: str, made: P
     done = fetch(web.url, tmp_path)
     assert_whole(done, made_digest)
     assert not done.existed
-    for name in ("README.md", f"data/{DATA}", "data/metadata.json", "data/idaq/manifest.json"):
+    assert (done.path / "README.md").read_text() == with_configs((made / "README.md").read_text())
+    for name in (f"data/{DATA}", "data/metadata.json", "data/idaq/manifest.json"):
         assert (done.path / name).read_bytes() == (made / name).read_bytes()
     web.sent = 0
     assert fetch(web.url, tmp_path).existed

@@ -1,5 +1,6 @@
 """Push and pull as such, over a folder: what is checked before, what a full disk, a kill or a second process leave."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +21,11 @@ from idaq.core.errors import (
     DatasetExistsError,
     DatasetLockedError,
     IdaqError,
+    MissingExtraError,
     ShareError,
 )
+from idaq.format.croissant import validate
+from idaq.format.published import with_configs
 from idaq.format.store import list_datasets
 from idaq.format.verify import verify
 from idaq.hub.lookup import look_up, open_remote
@@ -48,6 +53,36 @@ def test_a_folder_that_was_pushed_to_is_a_root_for_every_reader(published: Path)
     assert (listing.dataset_id, verify(listing.path)) == (MADE, [])
     for folder in ("idaq", "idaq/made"):
         assert json.loads((published / folder / "namespace_metadata.json").read_text()) == {}
+
+
+def test_a_push_carries_what_people_and_catalogues_read(published: Path, made: Path) -> None:
+    folder = published / MADE
+    beside = {path.name for path in folder.iterdir() if path.is_file()}
+    assert beside == {"README.md", "croissant.json", "tasks.parquet"}
+    assert (folder / "README.md").read_text() == with_configs((made / "README.md").read_text())
+    described = json.loads((folder / "croissant.json").read_text())
+    validate(described)
+    assert described["datePublished"].startswith(str(datetime.now(UTC).year))
+    for file in described["distribution"]:
+        content = (folder / file["contentUrl"]).read_bytes()
+        assert (file["contentSize"], file["sha256"]) == (f"{len(content)} B", hashlib.sha256(content).hexdigest())
+
+
+def test_nothing_is_sent_without_the_library_that_writes_them(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "mlcroissant", None)
+    with open_remote(f"file://{tmp_path}/hub") as remote, pytest.raises(MissingExtraError) as caught:
+        push(made, remote)
+    assert caught.value.hint == "pip install 'idaq[croissant]'"
+    assert not (tmp_path / "hub").exists()
+
+
+def test_a_dataset_without_a_card_is_pushed_with_one(damaged: Path, tmp_path: Path) -> None:
+    (damaged / "README.md").unlink()
+    with open_remote(f"file://{tmp_path}/hub") as remote:
+        push(damaged, remote)
+    assert f"# {MADE}\n" in (tmp_path / "hub" / MADE / "README.md").read_text()
 
 
 @pytest.mark.parametrize("cut", [2, 100, 2000])

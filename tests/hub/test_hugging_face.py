@@ -7,7 +7,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import mlcroissant
 import pytest
+from etils import epath
 
 from idaq.core.errors import (
     CorruptDatasetError,
@@ -17,6 +19,7 @@ from idaq.core.errors import (
     TransferError,
     UsageError,
 )
+from idaq.format.published import with_configs
 from idaq.format.verify import verify
 from idaq.hub.lookup import list_remote, look_up, open_remote
 from idaq.hub.pull import Pulled, pull
@@ -45,11 +48,27 @@ def test_there_and_back(hf: Any, made: Path, made_digest: str, tmp_path: Path) -
     assert send(made).existed
     assert len(hf.repos[REPO]) == 2  # the hub's own first commit, and one for the whole push
     files = hf.repos[REPO][-1]
-    assert files["README.md"] == files["made/tagged-v0/README.md"] == (made / "README.md").read_bytes()
+    card = with_configs((made / "README.md").read_text())
+    assert files["made/tagged-v0/README.md"].decode() == card
+    assert files["README.md"].decode() == card.replace("data_files: ", "data_files: made/tagged-v0/")
     assert json.loads(files["namespace_metadata.json"]) == {"datasets": [MADE], "namespaces": ["idaq/made"]}
     assert files["made/namespace_metadata.json"] == b"{}\n"
     done = fetch(tmp_path)
     assert (done.content_digest, verify(done.path)) == (made_digest, [])
+
+
+@pytest.mark.filterwarnings("ignore:ConjunctiveGraph is deprecated:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:The inplace keyword in DataFrame.reset_index")
+def test_mlcroissant_reads_the_tables_from_the_hub(
+    hf: Any, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mlcroissant.constants, "DOWNLOAD_PATH", epath.Path(tmp_path))
+    send(made)
+    page = f"{hf.url}/datasets/{REPO}"
+    found = mlcroissant.Dataset(f"{page}/resolve/main/made/tagged-v0/croissant.json")
+    assert found.metadata.url == page
+    assert len(list(found.records("tasks"))) == 3
+    assert len(list(found.records("episodes"))) == 8
 
 
 def test_plain_minari_downloads_what_was_pushed(hf: Any, made: Path, made_digest: str, tmp_path: Path) -> None:

@@ -120,7 +120,7 @@ def test_the_part_is_a_dataset_with_its_tasks_seeds_and_values_as_they_were(
         np.testing.assert_array_equal(first.observations, second.observations)
     assert len(open_dataset(done.path)) == 5
     card = (done.path / "README.md").read_text()
-    assert f"Made by subset: tasks 5:10, pulled from a hub, of {MADE}." in card
+    assert f"Made by subset: tasks 5:10, pulled from a hub, from {MADE}." in card
 
 
 @pytest.fixture(scope="module")

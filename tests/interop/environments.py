@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 
 _MINARI = ("minari[hdf5]", "pillow")
 """its HDF5 storage imports Pillow, which its `hdf5` extra does not bring"""
-_READS_IDAQ = (*_MINARI, "pyarrow", "pydantic>=2.10")
+_READS_IDAQ = (*_MINARI, "pyarrow", "pydantic>=2.10", "filelock", "fsspec")
 """what opening a dataset with idaq takes"""
 _TORCH = "torch==2.13.0"
 CHECKOUT = Path(__file__).parents[2]
@@ -35,6 +35,8 @@ class Environment:
     """whether constraints.txt holds"""
     python: tuple[int, int] = (3, 11)
     """the oldest that will do"""
+    checkout: str | None = None
+    """the variable that names a checkout of the consumer, where no package index has it"""
 
 
 ENVIRONMENTS = {
@@ -48,6 +50,17 @@ ENVIRONMENTS = {
     "agilerl": Environment(requirements=(_TORCH, "agilerl==2.58.0", *_MINARI)),
     "lerobot": Environment(requirements=("lerobot[dataset]==0.6.1",), python=(3, 12)),
     "tables": Environment(requirements=("pandas", "polars", "duckdb", "pyarrow", "h5py")),
+    "datasets": Environment(requirements=("datasets==5.2.0",)),
+    "xarray": Environment(requirements=("xarray", "zarr>=3.1")),
+    "ogbench": Environment(requirements=("ogbench==1.2.2",)),
+    "jax": Environment(requirements=("jax", "flashbax==0.1.3", *_READS_IDAQ)),
+    "amago": Environment(
+        requirements=(
+            *(_TORCH, "gymnasium<=0.29.1", "gin-config", "wandb", "einops", "tqdm", "gym", "accelerate", "termcolor"),
+            *("h5py", "pyarrow", "pydantic>=2.10", "filelock", "fsspec"),
+        ),
+        checkout="IDAQ_AMAGO",
+    ),
     "rlds": Environment(requirements=("tensorflow-cpu", "tensorflow-datasets==4.9.10", *_READS_IDAQ)),
 }
 
@@ -62,9 +75,17 @@ def why_not(folder: Path, name: str) -> str | None:
     failure, marker = folder / f"{name}.failed", folder / f"{name}.json"
     if failure.exists():
         return failure.read_text()
+    if missing := _missing_checkout(name):
+        return missing
     wanted = json.loads(json.dumps(asdict(ENVIRONMENTS[name])))
     is_there = python_of(folder, name).exists() and marker.exists() and json.loads(marker.read_text()) == wanted
     return None if is_there else f"{folder / name} is not built: make test-interop"
+
+
+def _missing_checkout(name: str) -> str | None:
+    variable = ENVIRONMENTS[name].checkout
+    missing = variable is not None and not os.environ.get(variable)
+    return f"it is on no package index: {variable}=FOLDER names a checkout of it" if missing else None
 
 
 def build(folder: Path, name: str) -> None:
@@ -124,7 +145,8 @@ def main() -> None:
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
     for name in sys.argv[2:] or ENVIRONMENTS:
-        if why_not(folder, name) is not None or ENVIRONMENTS[name].idaq is not None:  # the checkout may have changed
+        lacks = why_not(folder, name) is not None or ENVIRONMENTS[name].idaq is not None  # the code may have changed
+        if lacks and not _missing_checkout(name):
             print(f"building {folder / name}", flush=True)
             build(folder, name)
         print(f"{name}: {why_not(folder, name) or 'ready'}", flush=True)

@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.format.made import PLANS
+from tests.format.made import LARGEST, PLANS
 from tests.interop.conftest import Read
+from tests.share.everything import transitions_of
 from tests.share.tagged import COLUMNS, TRANSITIONS, assert_tagged, tagged_rows
 
 PAIRS = ("observation", "action", "reward", "next_observation")
@@ -106,6 +107,17 @@ def test_torchrl_reads_minari(read: Read, environment: str, part: str) -> None:
     assert_tagged(found, (*PAIRS, *ENDS), of_task(9) if part == "one_task" else slice(None))
 
 
+@pytest.mark.parametrize("name", ["dict", "grid"])
+def test_torchrl_takes_every_space(read: Read, name: str) -> None:
+    """`to_tensordict` with every space, extra columns and float64 rewards"""
+    assert_everything(read("torchrl", "torchrl_reader")[name], name)
+
+
+def test_torchrl_loads_by_id(read: Read) -> None:
+    """`load_dataset("idaq:<id>")`, our source registered: two tasks of three"""
+    assert_tagged(read("torchrl", "torchrl_reader")["source"], (*COLUMNS,), ~of_task(5))
+
+
 @TORCHRL
 def test_torchrl_takes_our_tensordict(read: Read, environment: str) -> None:
     """`to_tensordict` and `to_torchrl`: every transition, and a sampled batch"""
@@ -119,6 +131,125 @@ def rows_of(found: dict[str, Any]) -> list[int]:
     """Which transitions these are, by episode and step."""
     first = np.cumsum([0, *(plan.length for plan in PLANS)])
     return [int(first[episode]) + step for episode, step in zip(found["episode"], found["step"], strict=True)]
+
+
+def assert_everything(found: dict[str, Any], name: str, scale: float = 1) -> None:
+    """`found` has transitions of such columns, `scale` times their values."""
+    expected = transitions_of(name)
+    for column, values in found.items():
+        rows = np.asarray(values)
+        np.testing.assert_array_equal(rows.reshape(expected[column].shape) / scale, expected[column], err_msg=column)
+
+
+def test_d3rlpy_takes_discrete_actions(read: Read) -> None:
+    """`to_d3rlpy` with discrete actions: every transition, and 200 steps of CQL"""
+    found, expected = read("d3rlpy", "d3rlpy_reader")["grid"], transitions_of("grid")
+    assert found["actions"] == 5
+    assert set(found["chosen"]) <= {0, 1, 2, 3, 4}
+    np.testing.assert_array_equal(np.ravel(found["action"]), expected["actions"] - 1)
+    np.testing.assert_array_equal(np.ravel(found["observation"]), expected["observations"])
+    np.testing.assert_array_equal(found["terminated"], expected["terminations"])
+
+
+def test_d3rlpy_takes_pictures(read: Read) -> None:
+    """`to_d3rlpy` with pictures, channels first, and with a Dict as a tuple"""
+    found = read("d3rlpy", "d3rlpy_reader")
+    expected = transitions_of("pictures")["observations"].transpose(0, 3, 1, 2)
+    np.testing.assert_array_equal(found["pictures"]["observation"], expected)
+    assert found["dict"]["shapes"] == [[3, 4, 5], [6], [3], [1], [3], [1], [2]]
+    camera = transitions_of("dict")["observations/camera"][0].transpose(2, 0, 1)
+    np.testing.assert_array_equal(found["dict"]["camera"], camera)
+
+
+def test_ogbench_reads_the_export(read: Read) -> None:
+    """`ogbench.load_dataset` reads the export: its transitions, and its compact form"""
+    found = read("ogbench", "ogbench_reader")
+    expected = tagged_rows()
+    names = {"observation": "observations", "action": "actions", "next_observation": "next_observations"}
+    assert_tagged({ours: found["rows"][theirs] for ours, theirs in names.items()}, tuple(names))
+    last = expected["step"] == [PLANS[number].length - 1 for number in expected["episode"]]
+    np.testing.assert_array_equal(found["rows"]["terminals"], last)
+    valid = np.array(found["compact"]["valids"], bool)
+    assert valid.sum() == TRANSITIONS
+    np.testing.assert_array_equal(np.array(found["compact"]["observations"])[valid], expected["observation"])
+
+
+def test_ogbench_reads_pictures_and_discrete_spaces(read: Read) -> None:
+    """`ogbench.load_dataset` with pictures, and with discrete observations and actions"""
+    for name in ("pictures", "grid"):
+        found, expected = read("ogbench", "ogbench_reader")[name], transitions_of(name)
+        np.testing.assert_array_equal(found["observations"], expected["observations"])
+        np.testing.assert_array_equal(found["next_observations"], expected["next/observations"])
+        np.testing.assert_array_equal(found["actions"], expected["actions"])
+
+
+def test_xarray_opens_the_zarr_form(read: Read) -> None:
+    """xarray opens the Zarr form, and a Dict's as a tree: named dimensions, the values of every row"""
+    found = read("xarray", "xarray_reader")
+    assert found["attributes"]["manifest"]["dataset_id"] == "idaq/made/tagged-v0"
+    whole = found["whole"]
+    assert whole["observations"]["dims"] == ["rows:T+1", "observations:0"]
+    assert whole["actions"]["dims"] == ["rows:T", "actions:0"]
+    assert set(tagged_rows()["reward"]) <= set(whole["rewards"]["values"])
+    rows = {tuple(row) for row in whole["observations"]["values"]}
+    assert {tuple(row) for row in tagged_rows()["observation"].tolist()} <= rows
+    columns = {name for name in transitions_of("dict") if not name.startswith("next/")}
+    assert set(found["dict"]) == columns
+    assert found["dict"]["observations/camera"]["dims"][0] == "rows:T+1"
+    assert set(transitions_of("dict")["infos/height"]) <= set(found["dict"]["infos/height"]["values"])
+
+
+def test_jax_arrays(read: Read) -> None:
+    """`to_jax`: every transition; float64 and int64 with `jax_enable_x64`, else int64 beyond int32 is refused"""
+    found = read("jax", "jax_reader")
+    assert_tagged(found["whole"], COLUMNS)
+    grid, names = found["grid"], {"observation": "observations", "action": "actions", "reward": "rewards"}
+    names |= {"next_observation": "next/observations", "infos/height": "infos/height", "step_": "step"}
+    assert_everything({theirs: grid[ours] for ours, theirs in names.items()}, "grid")
+    assert found["kind"] == "float64"
+    assert "step_ has numbers that int32 does not hold" in found["refusal"]
+
+
+def test_flashbax_samples(read: Read) -> None:
+    """`to_flashbax`: an item buffer that samples transitions"""
+    sampled = read("jax", "jax_reader")["sampled"]
+    assert len(sampled["step"]) == 40
+    assert_tagged(sampled, COLUMNS, rows_of(sampled))
+
+
+def test_amago_samples_trajectories(read: Read) -> None:
+    """`to_amago`: an RLDataset of whole episodes, and batches of them by AMAGO's own collation"""
+    found, expected = read("amago", "amago_reader"), tagged_rows()
+    assert len(found["batches"]) == 3
+    assert all(shape[0] == 4 and shape[1] <= 9 and shape[2] == 3 for shape in found["batches"])
+    for number, trajectory in enumerate(found["single"]):
+        mine = expected["episode"] == number
+        observations = np.array(trajectory["obs"]["observation"])
+        np.testing.assert_array_equal(observations[:-1], expected["observation"][mine])
+        np.testing.assert_array_equal(observations[1:], expected["next_observation"][mine])
+        np.testing.assert_allclose(np.array(trajectory["actions"]) * LARGEST, expected["action"][mine], rtol=1e-6)
+        np.testing.assert_array_equal(np.ravel(trajectory["rews"]), expected["reward"][mine])
+        np.testing.assert_array_equal(np.ravel(trajectory["dones"]), expected["terminated"][mine])
+        np.testing.assert_array_equal(np.array(trajectory["rl2s"])[1:, :1], trajectory["rews"])
+
+
+def test_amago_joins_episodes(read: Read) -> None:
+    """`to_amago` with several episodes a trajectory, in the order of a learning history; discrete actions one-hot"""
+    found, rows = read("amago", "amago_reader"), transitions_of("grid")
+    one_hot = np.array(found["grid"][5]["actions"])
+    episodes = tagged_rows()["episode"]
+    np.testing.assert_array_equal(one_hot.argmax(1), rows["actions"][episodes == 5] - 1)
+    joined = found["histories"][0]  # episodes 0 and 2 are of history 0 of task 2
+    first, second = episodes == 0, episodes == 2
+    expected = np.concatenate([rows["observations"][first], rows["observations"][second]])
+    observed = np.ravel(joined["obs"]["observation"])
+    np.testing.assert_array_equal(observed[:-1], expected)
+    assert observed[-1] == rows["next/observations"][second][-1]
+    assert np.flatnonzero(np.ravel(joined["obs"]["reset"])).tolist() == [0, int(first.sum())]
+    assert not np.any(joined["dones"])
+    assert sorted(found["dict"][0]["obs"]) == sorted(
+        name.removeprefix("observations/") for name in transitions_of("dict") if name.startswith("observations/")
+    )
 
 
 def test_agilerl_reads_minari(read: Read) -> None:
@@ -142,6 +273,31 @@ def test_lerobot_opens_the_export(read: Read) -> None:
     assert found["mean_reward"] == pytest.approx(expected["reward"].mean())
 
 
+def test_lerobot_opens_pictures_and_dicts(read: Read) -> None:
+    """`LeRobotDataset` opens pictures, a Dict and extra columns; it gives pictures from 0 to 1, channels first"""
+    for name in ("pictures", "dict"):
+        found, expected = read("lerobot", "lerobot_reader")[name], transitions_of(name)
+        for column, values in found.items():
+            rows = np.asarray(values)
+            if rows.ndim == 4:
+                rows = np.round(rows.transpose(0, 2, 3, 1) * 255)
+            kind = np.float32 if expected[column].dtype.kind == "f" else expected[column].dtype
+            np.testing.assert_array_equal(rows.astype(kind), expected[column].astype(kind), err_msg=column)
+
+
+def test_pandas_reads_every_column(read: Read) -> None:
+    """pandas reads the Parquet file of a Dict dataset with extra columns; Polars and DuckDB open it"""
+    found, expected = read("tables", "tables_reader"), transitions_of("dict")
+    assert found["dict_rows"] == [TRANSITIONS, TRANSITIONS]
+    for name in ("observations/camera", "observations/state/speed", "next/observations/tiles", "belief", "next/belief"):
+        here = name.replace("next/observations", "next_observation").replace("next/", "next_")
+        values = np.array(found["dict"][here.replace("observations", "observation")])
+        np.testing.assert_array_equal(values.reshape(expected[name].shape), expected[name], err_msg=name)
+    assert found["dict"]["history"][:9] == [0, 1, 1, 1, 1, 1, 1, 1, 0]
+    assert found["dict"]["policy_step"][0] == 0
+    assert found["dict"]["history"][-1] is None or np.isnan(found["dict"]["history"][-1])
+
+
 @pytest.mark.parametrize("library", ["pandas", "polars", "duckdb"])
 def test_tables_read_the_parquet(read: Read, library: str) -> None:
     """reads the Parquet file, and queries it by task"""
@@ -159,9 +315,11 @@ def test_plain_h5py_reads_the_dataset(read: Read) -> None:
 
 
 def test_tensorflow_datasets_reads_rlds(read: Read) -> None:
-    """TensorFlow Datasets reads the RLDS export: steps, splits and episode facts"""
+    """TensorFlow Datasets reads the RLDS export: steps, splits and episode facts; a Dict, pictures, extra columns"""
     found = read("rlds", "rlds_reader")
-    assert found["counts"] == [3, len(PLANS), TRANSITIONS]
+    assert found["counts"] == len(PLANS)
+    assert_everything(found["dict"]["columns"], "dict")
+    assert found["dict"]["policy_steps"] == [-1, -1, *range(0, 6000, 1000)]
     for split, parity in (("train", 0), ("test", 1)):
         columns, facts = found[split]["transitions"], found[split]["facts"]
         rows = rows_of(columns)
@@ -174,3 +332,12 @@ def test_tensorflow_datasets_reads_rlds(read: Read) -> None:
             assert fact["truncated"] == (plan.ends in ("truncated", "both"))
             assert fact["success"] == (plan.ends == "terminated")
             assert int(fact["seed"]) == 2**64 - 1 - fact["episode"]
+
+
+def test_datasets_opens_the_tables_of_what_was_pushed(read: Read) -> None:
+    """`load_dataset(FOLDER, "tasks")` and `"episodes"` of a pushed dataset"""
+    found = read("datasets", "datasets_reader")
+    assert found["configs"] == ["episodes", "tasks"]
+    assert [(task["task_index"], task["split"]) for task in found["tasks"]] == [(2, "train"), (5, "test"), (9, "test")]
+    assert [episode["length"] for episode in found["episodes"]] == [plan.length for plan in PLANS]
+    assert [episode["seed"] for episode in found["episodes"]] == [2**64 - 1 - number for number in range(len(PLANS))]

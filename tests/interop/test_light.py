@@ -123,7 +123,7 @@ def test_every_command_has_its_help_in_the_core(light: Installed) -> None:
         ("adapt runs/point", "training and adapting need PyTorch", "'idaq[train]'"),
         ("report runs/point", "figures need Matplotlib", "'idaq[plots]'"),
         (f"dataset plot {ID}", "figures need Matplotlib", "'idaq[plots]'"),
-        ("collect ml1/reach", "the ml1/ families need Meta-World", "'idaq[ml1]'"),
+        ("collect ml1/reach", "ml1, ml10 and ml45 need Meta-World", "'idaq[ml1]'"),
         ("collect cheetah-dir", "bodies that run need MuJoCo", "'idaq[bodies]'"),
         ("behavior train cheetah-dir --out b", "policy needs Stable-Baselines3", "'idaq[behaviors]'"),
         ("collect point-robot-wind --executor ray", "the ray executor needs Ray", "'idaq[ray]'"),

@@ -14,7 +14,7 @@ from idaq.share.rows import Rows, episodes_of_rows, same_rows
 
 
 def tagged(size: int, **columns: Any) -> Rows:
-    """Row t observes t, acts 100 + t and earns 200 + t; s' is t + 1."""
+    """Row t observes t, acts 100 + t and earns 200 + t; s' is t + 1. Observations are given as one array."""
     steps = np.arange(size, dtype=np.float64)
     standard: dict[str, Any] = {
         "observations": steps[:, None],
@@ -23,7 +23,11 @@ def tagged(size: int, **columns: Any) -> Rows:
         "terminated": np.zeros(size, bool),
         "truncated": np.zeros(size, bool),
     }
-    return Rows(**(standard | columns))
+    given_or_not = standard | columns
+    for name in ("observations", "next_observations"):
+        if given_or_not.get(name) is not None:
+            given_or_not[name] = {"observations": given_or_not[name]}
+    return Rows(**given_or_not)
 
 
 flags = st.lists(st.booleans(), min_size=12, max_size=12).map(np.array)
@@ -131,10 +135,8 @@ def test_what_cannot_be_is_refused(columns: dict[str, Any], said: str) -> None:
 
 
 def test_an_end_amid_an_episode_number_is_told() -> None:
-    rows = Rows(
-        observations=np.arange(4.0)[:, None],
-        actions=np.zeros((4, 1)),
-        rewards=np.zeros(4),
+    rows = tagged(
+        4,
         next_observations=np.arange(1.0, 5)[:, None],
         terminated=np.array([0, 1, 0, 0], bool),
         truncated=np.array([0, 0, 0, 1], bool),
@@ -143,3 +145,35 @@ def test_an_end_amid_an_episode_number_is_told() -> None:
     notes = Notes()
     assert [len(episode) for episode in episodes_of_rows(rows, notes, "here")] == [2, 2]
     assert list(notes) == ["here: 1 ends amid the rows of one episode number: cut there"]
+
+
+def test_leaves_and_extra_columns_are_cut_with_the_rows() -> None:
+    """A Dict of a picture and a number, and a column beside them, in two episodes and one gap."""
+    images = np.arange(6, dtype=np.uint8)[:, None, None] * np.ones((1, 2, 2), np.uint8)
+    rows = Rows(
+        observations={"observations/image": images, "observations/x": np.arange(6.0)[:, None]},
+        actions=np.arange(6),
+        rewards=np.arange(6.0),
+        terminated=np.arange(6) == 5,
+        truncated=np.arange(6) == 2,
+        extras={"infos/speed": np.arange(6) * 10},
+    )
+    first, second = episodes_of_rows(rows, Notes(), "x")
+    assert first.observations["image"][:, 0, 0].tolist() == [0, 1, 2]
+    assert (first.actions.tolist(), first.extras["infos/speed"].tolist()) == ([0, 1], [0, 10])
+    assert second.observations["x"].ravel().tolist() == [3, 4, 5, 5]
+    assert (second.actions.tolist(), second.extras["infos/speed"].tolist()) == ([3, 4, 5], [30, 40, 50])
+
+
+def test_a_leaf_whose_next_is_another_ends_the_episode() -> None:
+    steps = np.arange(4.0)[:, None]
+    after = {"observations/a": steps + 1, "observations/b": np.array([[1.0], [9], [3], [4]])}
+    rows = Rows(
+        observations={"observations/a": steps, "observations/b": steps},
+        actions=steps,
+        rewards=np.zeros(4),
+        terminated=np.zeros(4, bool),
+        truncated=np.arange(4) == 3,
+        next_observations=after,
+    )
+    assert [len(episode) for episode in episodes_of_rows(rows, Notes(), "x")] == [2, 2]

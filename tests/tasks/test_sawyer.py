@@ -3,6 +3,7 @@
 import math
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import metaworld
@@ -96,7 +97,7 @@ def test_another_version_is_stepped_stock_with_a_warning(monkeypatch: pytest.Mon
     try:
         with pytest.warns(UserWarning, match=r"metaworld 3\.\d+\.\d+: faster stepping was written for metaworld 2.0"):
             assert ml1._env_class("reach") is metaworld.ALL_V3_ENVIRONMENTS["reach-v3"]
-        slow = ml1.Arm("reach")
+        slow = ml1.Arm(partial(ml1.setting, "reach"))
         first = [
             slow.reset(5),
             slow.step(np.ones(4, np.float32))[0],
@@ -107,6 +108,6 @@ def test_another_version_is_stepped_stock_with_a_warning(monkeypatch: pytest.Mon
         monkeypatch.undo()
         for cached in caches:
             cached.cache_clear()
-    fast = ml1.Arm("reach")
+    fast = ml1.Arm(partial(ml1.setting, "reach"))
     second = [fast.reset(5), fast.step(np.ones(4, np.float32))[0], fast.reset(5), fast.step(np.ones(4, np.float32))[0]]
     assert [x.tobytes() for x in first] == [x.tobytes() for x in second]

@@ -111,6 +111,38 @@ class Reusing:
         return self.action
 
 
+class Lake(gym.Env):
+    """Sees a dictionary of a place and a picture, looks its moves up in a table as toy texts do, ends at place 3."""
+
+    observation_space = gym.spaces.Dict(
+        {"at": gym.spaces.Discrete(4), "view": gym.spaces.Box(0, 255, (2, 2), np.uint8)}
+    )
+    action_space = gym.spaces.Discrete(2)
+    table = {0: -1, 1: 1}  # noqa: RUF012
+
+    def reset(self, seed=None, options=None):
+        self.seen = {"at": 1, "view": np.zeros((2, 2), np.uint8)}
+        return self.seen, {}
+
+    def step(self, action):
+        self.seen["at"] += self.table[action]
+        self.seen["view"] += 1
+        return self.seen, 1.0, self.seen["at"] == 3, False, {}
+
+
+def test_choices_and_dictionaries_are_episodes_too():
+    class Right:
+        def act(self, observation):
+            observation["view"] += 7
+            return 1
+
+    episode = run_episode(Lake(), Right())
+    assert episode.observations["at"].tolist() == [1, 2, 3]
+    assert episode.observations["view"][:, 0, 0].tolist() == [0, 1, 2]
+    assert (episode.observations["view"].dtype, episode.actions.tolist()) == (np.uint8, [1, 1])
+    assert list(episode.columns)[:2] == ["observations/at", "observations/view"]
+
+
 def test_arrays_that_are_changed_in_place_are_copied():
     episode = run_episode(InPlace(), Reusing())
     assert episode.observations.ravel().tolist() == [0, 1, 2, 3]
@@ -141,7 +173,12 @@ def test_lists_numbers_and_arrays_of_one_number_are_taken():
 
 def test_what_is_no_step_is_told_in_words():
     for given, words in (
-        ({"observation": {"camera": np.ones(1)}}, "step 1 of the episode: the observation is .* numbers are needed"),
+        (
+            {"observation": {"camera": np.ones(1)}},
+            r"step 1 .* is of shape \{'camera': \(1,\)\}, at reset it was \(1,\)",
+        ),
+        ({"observation": np.ones(2)}, r"step 1 .* is of shape \(2,\), at reset it was \(1,\)"),
+        ({"observation": {"camera": "dark"}}, "step 1 of the episode: the observation is .* numbers are needed"),
         ({"observation": [[1], [1, 2]]}, "the observation is"),
         ({"reward": None}, "the reward is None"),
         ({"reward": np.ones(2)}, "the reward is"),

@@ -152,11 +152,16 @@ def create_array(store: MemoryStore, grid: Grid) -> "zarr.Array[ArrayV3Metadata]
         serializer=BytesCodec(endian="little"),
         compressors=[ZstdCodec(level=_LEVEL, checksum=False), Crc32cCodec()],
         fill_value=0,
-        dimension_names=["row", *(f"axis_{number}" for number in range(len(shape)))],
+        dimension_names=_dimension_names(grid),
         attributes={},
         chunk_key_encoding={"name": "default", "separator": "/"},
         config={"write_empty_chunks": True},  # a chunk of zeros must not look like a missing one
     )
+
+
+def _dimension_names(grid: Grid) -> list[str]:
+    """One name for one length, which xarray asks for, and none that a column can have: `:` stands in no such name."""
+    return [f"rows:{grid.column.rows}", *(f"{grid.name}:{axis}" for axis in range(len(grid.column.shape)))]
 
 
 def attributes_digest(stated: Mapping[str, Any]) -> str:

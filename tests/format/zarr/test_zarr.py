@@ -58,6 +58,16 @@ def assert_same_episodes(found: zarr_reader.ZarrDataset, expected: StoredDataset
             assert (left.dtype, left.shape, left.tobytes()) == (right.dtype, right.shape, right.tobytes())
 
 
+def test_dimensions_of_one_name_are_of_one_length(exported: Path) -> None:
+    """What xarray asks for; tests/interop opens it with xarray itself."""
+    sizes: dict[str, set[int]] = {}
+    for _, array in zarr.open_group(exported, mode="r").arrays():
+        for name, size in zip(array.metadata.dimension_names or (), array.shape, strict=True):
+            sizes.setdefault(str(name), set()).add(size)
+    assert {"rows:T", "rows:T+1", "observations:0", "actions:0"} == set(sizes)
+    assert all(len(found) == 1 for found in sizes.values())
+
+
 # -- there and back ------------------------------------------------------------------------------------------------
 
 

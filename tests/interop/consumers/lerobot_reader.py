@@ -25,12 +25,16 @@ NAMES = {
 root = Path(sys.argv[1]) / "lerobot"
 
 
-def read(dataset):
+def read(dataset, names=NAMES):
     items = [dataset[index] for index in range(len(dataset))]
     return {
         ours: [item[theirs] if isinstance(item[theirs], str) else item[theirs].tolist() for item in items]
-        for theirs, ours in NAMES.items()
+        for theirs, ours in names.items()
     }
+
+
+def read_more(name, names):
+    return read(LeRobotDataset(f"idaq/{name}", root=Path(sys.argv[1]) / f"lerobot-{name}"), names)
 
 
 whole = LeRobotDataset("idaq/tagged", root=root)
@@ -42,6 +46,27 @@ print(
             "whole": read(whole),
             "one_episode": read(LeRobotDataset("idaq/tagged", root=root, episodes=[5])),
             "window": [window[30]["observation.state"].tolist(), window[30]["observation.state_is_pad"].tolist()],
+            "pictures": read_more(
+                "pictures",
+                {
+                    "observation.image": "observations",
+                    "next.observation.image": "next/observations",
+                    "action": "actions",
+                    "infos.contact": "infos/contact",
+                    "step": "step",
+                },
+            ),
+            "dict": read_more(
+                "dict",
+                {
+                    "observation.images.camera": "observations/camera",
+                    "observation.room": "observations/room",
+                    "observation.state.joints": "observations/state/joints",
+                    "next.observation.tiles": "next/observations/tiles",
+                    "infos.height": "infos/height",
+                    "next.infos.height": "next/infos/height",
+                },
+            ),
             "totals": [whole.num_episodes, whole.num_frames, whole.meta.total_tasks],
             "mean_reward": float(whole.meta.stats["next.reward"]["mean"][0]),
         }

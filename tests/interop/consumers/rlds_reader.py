@@ -11,10 +11,11 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 import tensorflow_datasets as tfds
 
 from idaq.format.reader import open_stored
-from idaq.share.rlds import export_rlds
+from idaq.share.exporters.rlds import export_rlds
 
 exports = Path(sys.argv[1])
-counts = export_rlds(open_stored(exports / "root/idaq/made/tagged-v0"), exports / "rlds")
+stored = open_stored(exports / "root/idaq/made/tagged-v0")
+export_rlds(stored, exports / "rlds")
 builder = tfds.builder_from_directory(exports / "rlds")
 
 
@@ -52,11 +53,28 @@ def read(split):
     return {"transitions": columns, "facts": facts}
 
 
+def everything():
+    """A Dict, pictures and extra columns, by episode, from both splits."""
+    export_rlds(open_stored(exports / "more/idaq/made/dict-v0"), exports / "rlds-dict")
+    of_dict = tfds.builder_from_directory(exports / "rlds-dict")
+    episodes = [episode for split in ("train", "test") for episode in tfds.as_numpy(of_dict.as_dataset(split=split))]
+    found = {"observations/camera": [], "next/observations/tiles": [], "infos/height": [], "log_prob": [], "step": []}
+    for episode in sorted(episodes, key=lambda episode: int(episode["episode"])):
+        for now, after in pairwise(list(episode["steps"])):
+            found["observations/camera"].append(now["observation"]["camera"].tolist())
+            found["next/observations/tiles"].append(after["observation"]["tiles"].tolist())
+            found["infos/height"].append(float(now["infos"]["height"]))
+            found["log_prob"].append(float(now["log_prob"]))
+            found["step"].append(int(now["step"]))
+    return {"columns": found, "policy_steps": sorted(int(episode["policy_step"]) for episode in episodes)}
+
+
 print(
     json.dumps(
         {
             "versions": {name: version(name) for name in ("tensorflow-datasets", "tensorflow-cpu", "numpy")},
-            "counts": [counts.tasks, counts.episodes, counts.steps],
+            "counts": sum(split.num_examples for split in builder.info.splits.values()),
+            "dict": everything(),
             "splits": {name: split.num_examples for name, split in builder.info.splits.items()},
             "train": read("train"),
             "test": read("test"),

@@ -49,6 +49,12 @@ def with_h5py():
     return columns
 
 
+def everything():
+    """The columns of a dataset with a Dict of spaces and extra columns, by pandas."""
+    frame = pandas.read_parquet(exports / "dict.parquet")
+    return {name: [plain(value) for value in frame[name]] for name in frame.columns}
+
+
 queries = {
     "polars": polars.scan_parquet(path).filter(polars.col("task_index") == 9).select(polars.len()).collect().item(),
     "duckdb": duckdb.sql(f"select count(*) from '{path}' where task_id = 'task-9'").fetchall()[0][0],
@@ -64,6 +70,11 @@ print(
             "h5py": with_h5py(),
             "npz": {name: np.load(exports / "all.npz")[name].tolist() for name in ("observations", "truncated")},
             "of_task_9": queries,
+            "dict": everything(),
+            "dict_rows": [
+                polars.read_parquet(exports / "dict.parquet").height,
+                duckdb.sql(f"select count(\"infos/height\") from '{exports / 'dict.parquet'}'").fetchall()[0][0],
+            ],
         }
     )
 )
