@@ -38,7 +38,8 @@ def _of_example(name: str) -> None:
 
 
 def _of_family(name: str) -> None:
-    collect(small_recipe(*COLLECTED[name], *TINY, "episodes=4", f"id={golden_id(name)}"), FOLDER)
+    more = ['compress=["observations"]'] if "pixels" in name else []
+    collect(small_recipe(*COLLECTED[name], *TINY, "episodes=4", *more, f"id={golden_id(name)}"), FOLDER)
 
 
 WRITERS: dict[str, Callable[[str], None]] = dict.fromkeys(EXAMPLES, _of_example) | dict.fromkeys(COLLECTED, _of_family)
