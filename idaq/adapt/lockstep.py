@@ -5,13 +5,14 @@ Shapes: P problems, T steps, D observation, A action, Z latent.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
+from gymnasium.spaces import Box
 from numpy.typing import NDArray
 
 from idaq.adapt.policy import BeliefPolicy, Policy
-from idaq.core.errors import PluginError
+from idaq.core.errors import PluginError, RunError
 from idaq.core.types import Array
 from idaq.learn.algorithm import Respond
 from idaq.loader.flat import FlatView
@@ -67,8 +68,7 @@ class Rollouts:
 
     def __init__(self, family: Family, view: FlatView | None = None) -> None:
         self.family, self._view = family, view
-        self._env, space = family.lockstep(), family.spaces().actions
-        self._bounds = (view and view.actions.bounds) or (space.low.ravel(), space.high.ravel())
+        self._env, self._bounds = family.lockstep(), _bounds(family, view)
         slack = _SLACK * (self._bounds[1] - self._bounds[0])
         self._low, self._high = self._bounds[0] - slack, self._bounds[1] + slack
         self._responses: list[Respond] = []
@@ -146,6 +146,16 @@ class Rollouts:
                 hint="clip actions to the action space, in the environment's units; look for NaN",
             )
         return given
+
+
+def _bounds(family: Family, view: FlatView | None) -> tuple[Array, Array]:
+    """(A,) lowest and highest numbers of an action in the view. Raises RunError for a space that it is not of."""
+    counted, space = view and view.actions.bounds, family.spaces().actions
+    if counted is not None:
+        return counted
+    if not isinstance(space, Box):
+        raise RunError(f"{family.name} takes actions of {space}; the agent knows boxes of numbers")
+    return cast(Array, space.low).ravel(), cast(Array, space.high).ravel()
 
 
 def stack(rows: Sequence[tuple[EpisodeBatch, int]]) -> EpisodeBatch:

@@ -1,21 +1,30 @@
 """Adapting on counted spaces, images and dictionaries: the agent sees numbers, the system is given its own actions."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 import idaq
+from idaq.adapt.adapt import adapt
 from idaq.adapt.live import misfit
+from idaq.adapt.lockstep import EpisodeBatch
+from idaq.adapt.policy import BeliefPolicy, Policy
 from idaq.adapt.session import Session
-from idaq.adapt.strategy import STRATEGIES
+from idaq.adapt.strategy import STRATEGIES, adaptation_plan
+from idaq.adapt.system import SystemPolicy
 from idaq.adapt.system_run import SystemSettings, start_system
+from idaq.collect.collect import collect
 from idaq.core.errors import DeployError, NonFiniteError, UsageError
 from idaq.learn.algorithm import Agent
 from idaq.learn.config import training_config
 from idaq.learn.loop import train
 from idaq.loader import open_dataset
 from tests.corridor import Corridor, write_corridor
+from tests.recipes import small_recipe
 
 SETTINGS = {"steps": 30, "meta_batch": 4, "batch": 16, "context": 8, "log_every": 10, "threads": 1, "prior_context": 20}
 
@@ -104,6 +113,36 @@ def test_a_system_by_name_is_adapted_to_and_says_that_no_policy_leaves(
     record = run.run(lambda _stage, _episode: None)
     assert [one.steps for one in (*record.episodes, *record.fresh)] == [8, 8, 8]
     assert any("no policy folder is written" in note for note in record.notes)
+
+
+@pytest.mark.parametrize("discrete", ["one-hot", "index"])
+@pytest.mark.parametrize("family", ["dark-room", "dark-room-pixels"])
+def test_dark_rooms_are_collected_learned_and_adapted_to(family: str, discrete: str, tmp_path: Path) -> None:
+    dataset = open_dataset(collect(small_recipe(family), tmp_path).path)
+    agent = train(dataset, training_config({**SETTINGS, "discrete": discrete}), tmp_path / "run", device="cpu").agent
+    plan = adaptation_plan(["best-of-prior", "offline-context", "random-first"], {"episodes": 2, "report_at": [2]})
+    problems = adapt(agent, dataset, replace(plan, config=replace(plan.config, seeds=1)))
+    room, view = problems.problems.family, agent.spec.view
+    assert view is not None
+    for name, history in problems.histories.items():
+        for policy, batch in zip(history.policies, history.episodes, strict=True):
+            actions = view.decode_actions(batch.transitions.actions)
+            assert set(actions.ravel().tolist()) <= set(range(5)), "what is kept is what the room was given"
+            np.testing.assert_array_equal(view.encode_actions(actions), batch.transitions.actions)
+            if name == "best-of-prior":
+                _lived_alone(room.make(), agent, policy, batch, problems.problems.task_indices)
+
+
+def _lived_alone(env: Any, agent: Agent, policy: Policy, batch: EpisodeBatch, tasks: NDArray[np.int64]) -> None:
+    """Each problem's episode is the one that its policy plays in a single environment."""
+    assert isinstance(policy, BeliefPolicy)
+    assert agent.spec.view is not None
+    for problem, task in enumerate(tasks.tolist()):
+        alone = SystemPolicy(policy.of_problems(np.array([problem])), agent)
+        episode = idaq.run_episode(env, alone, options={"task": task})
+        seen = agent.spec.view.encode_observations(episode.observations)
+        np.testing.assert_array_equal(batch.transitions.observations[problem], seen[:-1])
+        np.testing.assert_array_equal(batch.transitions.rewards[problem], episode.rewards.astype(np.float32))
 
 
 def test_another_environment_is_refused_in_words(agent: Agent, picture: bool) -> None:
