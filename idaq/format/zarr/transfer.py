@@ -20,6 +20,7 @@ from zarr.storage import MemoryStore
 from idaq.core.config import to_mapping
 from idaq.core.errors import CorruptDatasetError, DatasetError, DatasetExistsError, DatasetLockedError
 from idaq.core.files import fsync_tree, is_cut_short, naming, write_bytes
+from idaq.core.reading import LARGEST_TABLE
 from idaq.core.types import REWARDS, Advance, ignore_progress
 from idaq.format import layout
 from idaq.format.card import read_card
@@ -58,6 +59,11 @@ def export_zarr(stored: StoredDataset, url: str, progress: Advance = ignore_prog
     folder = open_folder(url)
     unfinished = _group({UNFINISHED: stored.manifest.content_digest})
     finished = _group(to_mapping(_attributes(stored)))
+    if len(finished) > LARGEST_TABLE:
+        raise DatasetError(
+            f"the documents of {stored.path} have {len(finished)} bytes as {GROUP}; readers take {LARGEST_TABLE}",
+            hint="export parts of it: idaq dataset subset",
+        )
     _claim(folder, unfinished, finished)
     columns, written = map_columns(stored), 0
     laid_out = grids(stored.manifest.columns, stored.episodes)
@@ -156,7 +162,8 @@ def _group(attributes: dict[str, Any]) -> bytes:
 
 def _document_of_group(attributes: dict[str, Any]) -> bytes:
     written: dict[str, Buffer] = {}
-    zarr.create_group(MemoryStore(written), attributes=attributes)
+    with zarr.config.set({"json_indent": None}):  # a line for each number would make it half as long again
+        zarr.create_group(MemoryStore(written), attributes=attributes)
     return written[GROUP].to_bytes()
 
 

@@ -170,6 +170,20 @@ def test_shards_are_the_bytes_that_zarr_writes(tmp_path: Path, example: str) -> 
             assert encode_shard(grid, columns, stored, episodes) == by_zarr[grid.key(shard)].to_bytes()
 
 
+def test_documents_larger_than_readers_take_are_not_written(
+    stored: StoredDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("idaq.format.zarr.transfer.LARGEST_TABLE", 5000)
+    with pytest.raises(DatasetError, match=r"readers take 5000") as caught:
+        export_zarr(stored, str(tmp_path / "x.zarr"))
+    assert caught.value.hint == "export parts of it: idaq dataset subset"
+    assert not (tmp_path / "x.zarr").exists()
+
+
+def test_the_document_has_no_line_for_each_number(exported: Path) -> None:
+    assert (exported / "zarr.json").read_text().count("\n") <= 1
+
+
 def test_episodes_of_one_length_are_a_chunk_each(tmp_path: Path) -> None:
     plans = tuple(Plan(task=task, length=5, ends="truncated") for task in (0, 0, 0, 3))
     made = open_stored(write_dataset(made_source(entries_of(plans)), tmp_path / "root", ""))
