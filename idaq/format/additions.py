@@ -19,6 +19,7 @@ from idaq.format.importing import (
     ImportedTask,
     dataset_source,
     state_attribution,
+    take_shapes,
     write_source,
 )
 from idaq.format.reader import StoredDataset, read_space
@@ -99,6 +100,10 @@ def make_alike(imported: Import, stored: StoredDataset, fresh: dict[str, int] | 
     Raises DatasetError for a task of other parameters, and for rows of another shape.
     """
     name, metadata, fresh = stored.manifest.dataset_id, stored.metadata, {} if fresh is None else fresh
+    for kind in ("observation_space", "action_space"):
+        if getattr(imported, kind) is None:
+            setattr(imported, kind, read_space(metadata, kind, str(stored.path)))
+    take_shapes(imported)
     _check_shapes(imported, stored)
     known = {task.task_id: task for task in stored.tasks}
     free = 1 + max(task.task_index for task in stored.tasks)
@@ -109,9 +114,6 @@ def make_alike(imported: Import, stored: StoredDataset, fresh: dict[str, int] | 
             task.index = fresh.setdefault(task.name, free + len(fresh))
     _take_environment(imported, metadata.get("env_spec"), name)
     imported.simulators = dict(stored.manifest.provenance.simulators) | imported.simulators
-    for kind in ("observation_space", "action_space"):
-        if getattr(imported, kind) is None:
-            setattr(imported, kind, read_space(metadata, kind, str(stored.path)))
 
 
 def _take_environment(imported: Import, spec: str | None, name: str) -> None:

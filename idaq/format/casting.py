@@ -20,14 +20,17 @@ Spaces = Mapping[str, gym.Space[Any]]
 
 def settled(episodes: Sequence[tuple[str, Columns]], spaces: Spaces, notes: Notes) -> list[Columns]:
     """The columns of each episode, given with its place, as all can have them. Raises DatasetError where none can."""
-    shaped = [
-        (where, {n: _shaped(n, array, spaces.get(n)) for n, array in columns.items()}) for where, columns in episodes
-    ]
+    shaped = [(where, in_shape(columns, spaces)) for where, columns in episodes]
     names = _common_names(shaped, notes)
     kinds = {name: _common_dtype(name, [columns[name] for _, columns in shaped], spaces.get(name)) for name in names}
     return [
         {name: _cast(name, columns[name], kinds[name], where, notes) for name in names} for where, columns in shaped
     ]
+
+
+def in_shape(columns: Mapping[str, Array], spaces: Spaces) -> Columns:
+    """The columns of an episode with each row as the format has it: of the shape of its space, where that fits."""
+    return {name: _shaped(name, array, spaces.get(name)) for name, array in columns.items()}
 
 
 def _shaped(name: str, array: Array, space: gym.Space[Any] | None) -> Array:

@@ -43,6 +43,8 @@ _COLLECTION, _OBJECT = struct.Struct("<4sBxxxQ"), struct.Struct("<HHxxxxQ")  # I
 _NO_FREE_BLOCK, _CACHED_GROUP = 1, 1
 # The library's default sizes of nodes; the others bound what sharing one long structure among all episodes can cost.
 _MOST_CHILDREN, _MOST_SYMBOLS, _DEEPEST = 32, 8, 8
+_MOST_COLLECTIONS = 256
+"""kept at once: episodes that follow each other share them"""
 _MOST_CHUNKS, _MOST_MESSAGES, _MOST_FREE_BLOCKS, _LONGEST_NAME, _LARGEST_COLLECTION = 8, 64, 64, 256, 2**16
 # The library reads nodes whole, however few of their entries are in use, and no smaller collection.
 _TREE_BYTES = _TREE.size + 8 * (2 * _MOST_CHILDREN + 1)
@@ -332,6 +334,8 @@ class Structure:
                 if start > end or number in objects:
                     raise Unrecognised("a global heap out of order")
                 objects[number] = self._content[data : data + length]
+            if len(self._collections) == _MOST_COLLECTIONS:
+                self._collections.clear()
             self._collections[address] = objects
         return self._collections[address]
 

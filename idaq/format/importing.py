@@ -146,6 +146,19 @@ def unify(imported: Import) -> tuple[gym.Space[Any], gym.Space[Any]]:
     return imported.spaces
 
 
+def take_shapes(imported: Import) -> None:
+    """Give rows the shapes of the stated spaces, where they fit: a choice of one number a row is one number."""
+    spaces = leaf_spaces(imported.observation_space) if imported.observation_space is not None else {}
+    if imported.action_space is not None:
+        spaces |= {ACTIONS: imported.action_space}
+    for task in imported.tasks:
+        shaped = (casting.in_shape(entry.episode.columns, spaces) for entry in task.episodes)
+        task.episodes = [
+            replace(entry, episode=Episode.from_columns(columns))
+            for entry, columns in zip(task.episodes, shaped, strict=True)
+        ]
+
+
 def _stated_spaces(imported: Import) -> dict[str, gym.Space[Any]]:
     """By column. Raises DatasetError where they are of other columns than the episodes have."""
     stated: dict[str, gym.Space[Any]] = {}

@@ -311,7 +311,7 @@ def read_episodes(path: Path, count: int, columns: Mapping[str, Column]) -> Epis
         terminated=column["terminated"],
         truncated=column["truncated"],
         offsets={name: column[f"offset_{name}"] for name in layout.contiguous(columns)},
-        digest=column["digest"].astype(str),
+        digest=column["digest"].astype(np.dtypes.StringDType()),
     )
 
 

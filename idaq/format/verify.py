@@ -206,7 +206,7 @@ def _membership(stored: StoredDataset) -> StatedAndFound:
     return {
         "order of episodes": (sorted(used), used),
         "tasks of episodes": (set(), set(used) - set(indices)),
-        "behaviours of episodes": (set(), set(stored.episodes.behaviour.tolist()) - behaviours),
+        "behaviours of episodes": (set(), set(np.unique(stored.episodes.behaviour).tolist()) - behaviours),
         "splits": (splits, {name: [t.task_index for t in tasks if t.split == name] for name in splits}),
         "task ids": (len(tasks), len({task.task_id for task in tasks})),
         "task indices": (sorted(set(indices)), indices),
@@ -281,22 +281,22 @@ def _check_hdf5(stored: StoredDataset, tasks: dict[int, TaskRecord], progress: A
 
 def _doubtful(stored: StoredDataset, tasks: dict[int, TaskRecord], progress: Advance) -> list[int]:
     """The episodes that are not proven to be as they should; all, where the root is not or they share structure."""
-    names = [f"episode_{number}" for number in range(len(stored.episodes))]
+    count = len(stored.episodes)
     with stored.hdf5.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         structure = Structure(content)
         try:
-            members = structure.root(len(names))
+            members = structure.root(count)
         except Unrecognised:
             members = {}
-        if set(members) != set(names):
-            progress(len(names))
-            return list(range(len(names)))
+        if len(members) != count or any(f"episode_{number}" not in members for number in range(count)):
+            progress(count)
+            return list(range(count))
         doubtful = []
-        for number, name in enumerate(names):
-            if not structure.is_proven(members[name], _expected(stored, tasks, number)):
+        for number in range(count):
+            if not structure.is_proven(members[f"episode_{number}"], _expected(stored, tasks, number)):
                 doubtful.append(number)
             progress(1)
-        return list(range(len(names))) if structure.is_shared else doubtful
+        return list(range(count)) if structure.is_shared else doubtful
 
 
 def _opens(path: Path) -> bool:

@@ -11,8 +11,9 @@ import gymnasium as gym
 import numpy as np
 
 from idaq.core.errors import DatasetError, UnknownNameError, UsageError
-from idaq.core.types import Task, TaskParams
-from idaq.format.importing import Import, ImportedTask, in_order
+from idaq.core.types import ACTIONS, Task, TaskParams, is_observation
+from idaq.format.gym_spaces import leaf_spaces
+from idaq.format.importing import Import, ImportedTask, in_order, take_shapes
 from idaq.format.selection import chosen_splits
 from idaq.tasks import Family, get_family
 
@@ -104,13 +105,18 @@ def _plain(tasks: Mapping[int, ImportedTask]) -> list[Task]:
 
 def _take_spaces(imported: Import, observations: gym.Space[Any], actions: gym.Space[Any], whose: str) -> None:
     """The spaces of an environment, where the data do not state their own. Raises DatasetError for other sizes."""
-    for kind, space, attribute in (("observation", observations, "observations"), ("action", actions, "actions")):
-        for task in imported.tasks:
-            sizes = {getattr(entry.episode, attribute).shape[1:] for entry in task.episodes} - {space.shape}
-            if sizes:
-                raise DatasetError(f"{task.name} has {kind}s of shape {sizes.pop()}, {whose} of {space.shape}")
-        if getattr(imported, f"{kind}_space") is None:
-            setattr(imported, f"{kind}_space", space)
+    imported.observation_space = imported.observation_space or observations
+    imported.action_space = imported.action_space or actions
+    take_shapes(imported)
+    expected = {name: leaf.shape for name, leaf in (leaf_spaces(observations) | {ACTIONS: actions}).items()}
+    for task in imported.tasks:
+        for entry in task.episodes:
+            columns = entry.episode.columns
+            found = {name: columns[name].shape[1:] for name in columns if name == ACTIONS or is_observation(name)}
+            for name in dict.fromkeys((*expected, *found)):
+                if found.get(name) != expected.get(name):
+                    said = f"{name} of shape {found.get(name, 'none')}, {whose} of {expected.get(name, 'none')}"
+                    raise DatasetError(f"{task.name} has {said}")
 
 
 def _at(family: Family, index: int) -> Task:

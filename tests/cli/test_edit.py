@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from idaq.format.writer import write_dataset
 from tests.cli.conftest import SMALL, Idaq
+from tests.share.everything import source_of, without_document
 
 ID, MEDIUM = "idaq/point-robot/expert-v0", "idaq/point-robot/medium-v0"
 
@@ -51,7 +53,8 @@ def test_imported_goals_merge_as_the_user_says(idaq: Idaq, root: Path) -> None:
         (root / name).mkdir()
         assert idaq("dataset", "export", ID if name == "a" else MEDIUM, root / name / "goals.npz").code == 0
         whose = ("--author", "Ada", "--license", "CC0-1.0") if name == "a" else ()
-        assert idaq("dataset", "import", root / name / "goals.npz", "--id", f"me/point/{name}-v0", *whose).code == 0
+        goals = without_document(root / name / "goals.npz")
+        assert idaq("dataset", "import", goals, "--id", f"me/point/{name}-v0", *whose).code == 0
     refused = idaq(*both)
     assert refused.code == 1
     assert "unknown parameters" in refused.err
@@ -118,7 +121,7 @@ def test_import_and_what_cannot_be(idaq: Idaq, root: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "out", ["x.npz", "x.parquet", "x.zarr", "minari-per-task", "focal-npy", "focal-npy-objects", "lerobot"]
+    "out", ["x.npz", "x.parquet", "x.zarr", "minari-per-task", "focal-npy", "focal-npy-objects", "lerobot", "ogbench"]
 )
 def test_export(idaq: Idaq, root: Path, out: str) -> None:
     to = () if out.startswith("x.") else ("--to", out)
@@ -129,6 +132,15 @@ def test_export(idaq: Idaq, root: Path, out: str) -> None:
     again = idaq("dataset", "export", ID, root / out, *to)
     assert again.code == 1
     assert "exists" in again.err
+
+
+def test_an_export_says_what_its_form_cannot_hold(idaq: Idaq, tmp_path: Path) -> None:
+    made = write_dataset(source_of("dict"), tmp_path, "# everything\n")
+    done = idaq("dataset", "export", made, tmp_path / "goals", "--to", "focal-npy")
+    said = "belief and 6 more: 525 rows of the column are left out: this layout has s, a, r and s' alone"
+    assert f"note: {said}" in " ".join(done.out.split())
+    told = idaq("dataset", "export", made, tmp_path / "again", "--to", "focal-npy", "--json")
+    assert json.loads(told.out)["notes"] == [said]
 
 
 def test_zarr_there_and_back(idaq: Idaq, root: Path) -> None:

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import zarr
+from numcodecs.zstd import Zstd
 from numpy.typing import NDArray
 from pydantic import Field
 from zarr.codecs import BytesCodec, Crc32cCodec, ZstdCodec
@@ -39,6 +40,8 @@ CHECKSUM = 4
 LARGEST_EPISODE = 2**31
 """bytes of one column of an episode; what claims more is refused"""
 _LEVEL = 3
+COMPRESSION = Zstd(level=_LEVEL, checksum=False)
+"""of every chunk"""
 
 
 @config

@@ -174,7 +174,7 @@ BUILT_IN = {
     ),
     "focal-npy": BuiltInImporter(
         description="a folder of goal_idx<k>/trj_*.npy or task_step*.npz, of the FOCAL family",
-        accepts=_holds_goals,
+        accepts=_no_other(_holds_goals, "export"),
         read=_read_focal,
     ),
     "recording": BuiltInImporter(
@@ -184,7 +184,7 @@ BUILT_IN = {
     ),
     "lerobot": BuiltInImporter(
         description="a folder of LeRobot, v3.0 or v2.1, without its videos",
-        accepts=_asking("lerobot", "is_lerobot"),
+        accepts=_no_other(_asking("lerobot", "is_lerobot"), "export"),
         read=_folder_reader("lerobot", "read_lerobot"),
     ),
     "rlds": BuiltInImporter(
@@ -209,12 +209,12 @@ BUILT_IN = {
     ),
     "ogbench": BuiltInImporter(
         description=".npz of OGBench, T + 1 rows a trajectory, with rewards or without",
-        accepts=_asking("ogbench", "is_ogbench", ".npz"),
+        accepts=_no_other(_asking("ogbench", "is_ogbench", ".npz"), "export"),
         read=_file_reader("ogbench", "read_ogbench"),
     ),
     "npz": BuiltInImporter(
         description=".npz, a row a transition, laid out as idaq dataset export does",
-        accepts=_no_other(_has_ending(".npz"), "imitation", "stable-baselines", "ogbench"),
+        accepts=_no_other(_has_ending(".npz"), "imitation", "stable-baselines", "ogbench", "export"),
         read=_file_reader("transitions", "read_npz"),
     ),
     "demos": BuiltInImporter(

@@ -11,6 +11,7 @@ import pytest
 import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from zarr.storage import MemoryStore
 
 from idaq.core.config import to_mapping
 from idaq.core.errors import (
@@ -25,8 +26,10 @@ from idaq.format.reader import StoredDataset, open_stored
 from idaq.format.verify import verify
 from idaq.format.writer import write_dataset
 from idaq.format.zarr import reader as zarr_reader
+from idaq.format.zarr.layout import create_array, grids
 from idaq.format.zarr.reader import open_zarr
-from idaq.format.zarr.transfer import export_zarr, import_zarr
+from idaq.format.zarr.transfer import encode_shard, export_zarr, import_zarr
+from idaq.testing.examples import EXAMPLES
 from tests.format.made import PLANS, Plan, entries_of, made_source
 from tests.format.sealing import alter_document
 from tests.serving import BrokenHandler, FlakyHandler, http_server, s3_server
@@ -148,6 +151,23 @@ def test_episodes_of_any_lengths(plans: tuple[Plan, ...], tmp_path: Path) -> Non
     made = open_stored(write_dataset(made_source(entries_of(plans)), tmp_path / "root", ""))
     export_zarr(made, str(tmp_path / "x.zarr"))
     assert_same_episodes(open_zarr(str(tmp_path / "x.zarr")), made)
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_shards_are_the_bytes_that_zarr_writes(tmp_path: Path, example: str) -> None:
+    stored = open_stored(write_dataset(EXAMPLES[example](), tmp_path, ""))
+    columns = map_columns(stored)
+    for grid in grids(stored.manifest.columns, stored.episodes).values():
+        for shard in range(grid.shards):
+            episodes = np.flatnonzero(grid.shard == shard)
+            lengths = stored.episodes.length[episodes].tolist()
+            rows = np.concatenate(
+                [columns[grid.name].rows(n, t) for n, t in zip(episodes.tolist(), lengths, strict=True)]
+            )
+            by_zarr: dict[str, Any] = {}
+            first = shard * grid.shard_rows
+            create_array(MemoryStore(by_zarr), grid)[first : first + len(rows)] = rows
+            assert encode_shard(grid, columns, stored, episodes) == by_zarr[grid.key(shard)].to_bytes()
 
 
 def test_episodes_of_one_length_are_a_chunk_each(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from tests.share.importers import sources as layouts
 from tests.share.importers.test_focal import save, walk
 from tests.share.importers.test_importing import d4rl
 from tests.share.importers.test_minari import episode, made
+from tests.share.importers.test_own import exported
 from tests.share.test_sources import archive
 
 LINES = """
@@ -74,6 +75,7 @@ def sources(tmp_path: Path) -> dict[str, str]:
         "d4rl": str(d4rl(tmp_path / "x.hdf5")),
         "npz": archive(tmp_path / "x.npz"),
         "recording": str(recording(tmp_path / "recorded")),
+        "export": str(exported(tmp_path, "numbers", "parquet", "x.parquet")),
         "lerobot": str(layouts.lerobot(tmp_path / "lerobot")),
         "zarr-buffer": str(layouts.zarr_buffer(tmp_path / "x.zarr")),
         "imitation": str(layouts.imitation(tmp_path / "imitation.npz")),

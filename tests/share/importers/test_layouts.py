@@ -5,13 +5,17 @@
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from warnings import catch_warnings
 
 import h5py
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from idaq.core.errors import CorruptDatasetError, DatasetError, IdaqError, UsageError
 from idaq.core.types import Array
@@ -343,3 +347,24 @@ def test_a_file_that_is_cut_short_is_refused_in_words(make: Callable[[Path], Pat
         (tmp_path / name).write_bytes(whole[:size])
         with pytest.raises(IdaqError):
             importer.read(str(tmp_path / name), ReadOptions(root=tmp_path, allow_pickle=True))
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_whatever_an_archive_of_these_names_holds_is_imported_or_refused_in_words(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    """Members of any dtype and of shapes that nearly fit, in each of the layouts that NumPy archives have."""
+    root = tmp_path_factory.mktemp("drawn")
+    make = data.draw(st.sampled_from([sources.imitation, sources.stable_baselines, sources.ogbench]))
+    with np.load(make(root / "x.npz"), allow_pickle=True) as archive:
+        members = {name: archive[name] for name in archive.files if name != "infos"}
+    for name in data.draw(st.sets(st.sampled_from(sorted(members)), max_size=2)):
+        shape = data.draw(st.sampled_from([members[name].shape, (0,), (), (7,), (7, 2), (2,), (9, 1, 1)]))
+        fill = data.draw(st.sampled_from([0, 1, -1, 7, 0.5, np.nan, np.inf]))
+        kind = data.draw(st.sampled_from(["f4", "f8", "f2", "i8", "u1", "?", "U3", "c8"]))
+        with np.errstate(all="ignore"):
+            members[name] = np.full(shape, fill).astype(kind)
+    np.savez(root / "x.npz", **members)
+    with suppress(IdaqError), catch_warnings(action="ignore"):
+        opened(root / "x.npz", root)
