@@ -9,10 +9,12 @@ import json
 import os
 import platform
 import sys
+from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +49,7 @@ from idaq.format.documents import (
     mean_random,
 )
 from idaq.format.gym_spaces import supported
-from idaq.format.hdf5_write import Chunk, EpisodeGroups, Written, open_hdf5
+from idaq.format.hdf5_write import EpisodeGroups, Written, open_hdf5
 from idaq.format.lock import locked
 from idaq.format.output import Output
 from idaq.format.reader import EpisodeTable, open_stored
@@ -166,7 +168,7 @@ def refuse_taken(target: Path) -> None:
 
 def _write_hdf5(path: Path, source: DatasetSource, progress: Advance) -> tuple[pa.Table, pa.Table, dict[str, Column]]:
     """Write all episodes; returns the tables of episodes, of chunks and of columns."""
-    chunks: dict[str, list[Chunk]] = {}
+    chunks: dict[str, array[int]] = {}
     columns: dict[str, Column] = {}
     rows: _Rows | None = None
     last_task = 0
@@ -184,14 +186,14 @@ def _write_hdf5(path: Path, source: DatasetSource, progress: Advance) -> tuple[p
                 output.raise_failure()
                 rows.add(_row(number, entry, written.offsets, columns[REWARDS].known))
                 for name, places in written.chunks.items():
-                    chunks.setdefault(name, []).extend(places)
+                    chunks.setdefault(name, array("q")).extend(chain.from_iterable(places))
                 last_task = entry.task_index
                 progress(1)
         output.raise_failure()
     if rows is None:
         raise DatasetError("a dataset needs at least one episode")
-    places = [dict(zip(layout.CHUNK_SCHEMA.names, place, strict=True)) for each in chunks.values() for place in each]
-    return rows.table(), pa.Table.from_pylist(places, schema=layout.CHUNK_SCHEMA), columns
+    places = np.concatenate([np.empty(0, np.int64), *chunks.values()]).reshape(-1, 2)
+    return rows.table(), pa.table(list(places.T), schema=layout.CHUNK_SCHEMA), columns
 
 
 class _Rows:
