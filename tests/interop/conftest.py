@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 from collections.abc import Callable
 from functools import cache
@@ -22,6 +23,7 @@ from idaq.share.exporters.npz import export_npz
 from idaq.share.exporters.ogbench import export_ogbench
 from idaq.share.exporters.parquet import export_parquet
 from tests.format.made import made_source
+from tests.golden import FOLDER
 from tests.interop.environments import python_of, why_not
 from tests.recipes import small_recipe
 from tests.share.everything import source_of
@@ -51,6 +53,7 @@ def exports(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with open_remote(f"file://{folder}/hub") as remote:
         push(stored.path, remote)
     export_ogbench(stored, folder / "ogbench.npz")
+    shutil.copytree(FOLDER / "idaq/golden", folder / "golden")
     export_zarr(stored, str(folder / "tagged.zarr"))
     for name in ("dict", "grid", "pictures"):
         written = write_dataset(source_of(name, f"idaq/made/{name}-v0"), folder / "more", f"# {name}\n")
