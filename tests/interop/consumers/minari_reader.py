@@ -66,7 +66,7 @@ print(
     json.dumps(
         {
             "versions": {name: version(name) for name in ("minari", "gymnasium", "numpy")},
-            "golden": {path.name: digests(path) for path in sorted((exports / "golden").iterdir())},
+            "golden": {path.name: digests(path) for path in sorted((exports / "golden").glob("*-v0"))},
             "listed": sorted(minari.list_local_datasets()),
             "whole": read(WHOLE),
             "per_task": [read(dataset_id) for dataset_id in TASKS],
