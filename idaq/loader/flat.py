@@ -143,9 +143,11 @@ class FlatView:
         if missing := [leaf.column for leaf in self.observations if leaf.column not in columns]:
             raise UsageError(f"an observation lacks {', '.join(missing)}: it holds {', '.join(columns)}"[:500])
         parts = [leaf.encode(np.asarray(columns[leaf.column])) for leaf in self.observations]
+        if len(parts) == 1:
+            return parts[0]
         if len({part.shape[:-1] for part in parts}) > 1:
             raise UsageError("the leaves of an observation are of unlike leading dimensions")
-        return parts[0] if len(parts) == 1 else np.concatenate(parts, -1)
+        return np.concatenate(parts, -1)
 
     def encode_actions(self, actions: Any) -> Floats:
         """(..., *shape) -> (..., A)"""

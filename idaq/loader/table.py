@@ -143,8 +143,8 @@ class TransitionTable:
 
     def _of(self, name: str) -> Rows:
         """The rows of a column, from where it lies."""
-        self.check_column(name)
         if name not in self._rows:
+            self.check_column(name)
             first, cache = self.episodes.edges[:-1], self._cache
             if name in self._flat:
                 self._rows[name] = FlatRows(self._flat[name], self.numbers, first)
