@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -104,7 +104,7 @@ def croissant(stored: StoredDataset, published: Published = Published()) -> dict
         creators=[nodes.make("Person", None, name=author) for author in recipe.authors],
         cite_as=recipe.citation,
         keywords=["reinforcement learning", "offline RL", "meta-RL", "Minari", "idaq", recipe.family],
-        date_created=manifest.provenance.created,
+        date_created=_moment(manifest.provenance.created),
         date_published=None if published.when is None else published.when.isoformat(),
         distribution=_files(nodes, stored, published.files),
         record_sets=[
@@ -303,13 +303,21 @@ def _license(nodes: _Nodes, text: str | None) -> list[Any] | None:
     return [nodes.make("CreativeWork", None, name=text, **address)]
 
 
+def _moment(text: str) -> str | None:
+    """A time of a document, where it is one: in ISO 8601."""
+    try:
+        return datetime.fromisoformat(text).isoformat()
+    except ValueError:
+        return None
+
+
 def _provenance(stored: StoredDataset) -> dict[str, Any]:
     """Of PROV-O: what made it, of which datasets."""
     made, recipe = stored.manifest.provenance, stored.manifest.recipe
     activity = {
         "@type": "prov:Activity",
         "prov:label": made.operation or "collection",
-        "prov:endedAtTime": made.created,
+        "prov:endedAtTime": _moment(made.created),
         "prov:wasAssociatedWith": {"@type": "prov:SoftwareAgent", "prov:label": f"idaq {made.idaq}"},
     }
     parents: list[dict[str, Any]] = [
@@ -318,6 +326,7 @@ def _provenance(stored: StoredDataset) -> dict[str, Any]:
     ]
     if recipe.source is not None:
         parents.append({"@type": "prov:Entity", "prov:label": recipe.source})
+    activity = {name: value for name, value in activity.items() if value is not None}
     found: dict[str, Any] = {"prov:wasGeneratedBy": activity, "identifier": stored.manifest.content_digest}
     return found | ({"prov:wasDerivedFrom": parents} if parents else {})
 

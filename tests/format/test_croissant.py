@@ -187,6 +187,15 @@ def test_any_text_of_a_user_is_text(tmp_path: Path, text: str) -> None:
     assert json.loads(croissant_text(stored))["description"] == text
 
 
+def test_a_date_that_is_none_is_left_out(tmp_path: Path) -> None:
+    stored = made(tmp_path)
+    provenance = replace(stored.manifest.provenance, created="yesterday")
+    found = croissant(replace(stored, manifest=replace(stored.manifest, provenance=provenance)))
+    assert "dateCreated" not in found
+    assert "prov:endedAtTime" not in found["prov:wasGeneratedBy"]
+    assert croissant(stored)["dateCreated"][:19] == stored.manifest.provenance.created[:19]
+
+
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_datasets_of_every_shape_are_described_and_iterated(tmp_path: Path, example: str) -> None:
     stored = open_stored(write_dataset(EXAMPLES[example](), tmp_path))
