@@ -48,7 +48,7 @@ from idaq.format.documents import (
     mean_behaviour,
     mean_random,
 )
-from idaq.format.gym_spaces import supported
+from idaq.format.gym_spaces import leaf_spaces, supported
 from idaq.format.hdf5_write import EpisodeGroups, Written, open_hdf5
 from idaq.format.lock import locked
 from idaq.format.output import Output
@@ -310,6 +310,13 @@ def _write_documents(data: Path, source: DatasetSource, table: pa.Table, columns
     write_json(data / layout.METADATA, {**metadata, "idaq": to_mapping(idaq_object)})
 
 
+def _minari_version(source: DatasetSource) -> str:
+    """The oldest whose reader opens the dataset."""
+    spaces = [*leaf_spaces(source.observation_space).values(), source.action_space]
+    late = any(isinstance(space, gym.spaces.MultiDiscrete | gym.spaces.MultiBinary) for space in spaces)
+    return layout.MINARI_VERSIONS[late]
+
+
 def _minari_metadata(data: Path, source: DatasetSource, counts: Counts) -> dict[str, Any]:
     """The keys that Minari itself would write."""
     recipe = source.recipe
@@ -328,7 +335,7 @@ def _minari_metadata(data: Path, source: DatasetSource, counts: Counts) -> dict[
         "author_email": [],
         "code_permalink": "",
         "requirements": ["idaq"],
-        "minari_version": layout.MINARI_VERSION,
+        "minari_version": _minari_version(source),
         "jpeg_encoding": False,
         **_reference_scores(source.tasks),
         "dataset_size": round((data / layout.HDF5).stat().st_size / 1e6, 1),

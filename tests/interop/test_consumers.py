@@ -37,6 +37,11 @@ def test_minari_reads_the_golden_datasets(read: Read, environment: str) -> None:
     assert sorted(found) == sorted(golden_path(name).name for name in WRITERS)
     for name in WRITERS:
         ours = open_dataset(golden_path(name))
+        if environment == "minari-0.5.0" and (name == "counted" or name.startswith("dark-room")):
+            assert "Minari version" in found[golden_path(name).name], (
+                "0.5.0 knows neither MultiDiscrete nor MultiBinary"
+            )
+            continue
         for episode, digests in zip(ours, found[golden_path(name).name], strict=True):
             columns = {n: c for n, c in episode.columns.items() if not is_extra(n) or n.startswith("infos/")}
             assert digests == {n: hashlib.sha256(c.tobytes()).hexdigest() for n, c in sorted(columns.items())}, name
