@@ -139,7 +139,7 @@ class FlatView:
         return self.join(leaves_of(observations))
 
     def join(self, columns: Mapping[str, Any]) -> Floats:
-        """The columns of observations, each (..., *shape), -> (..., D)."""
+        """The columns of observations, each (..., *shape), -> (..., D). Raises UsageError where they do not fit."""
         if missing := [leaf.column for leaf in self.observations if leaf.column not in columns]:
             raise UsageError(f"an observation lacks {', '.join(missing)}: it holds {', '.join(columns)}"[:500])
         parts = [leaf.encode(np.asarray(columns[leaf.column])) for leaf in self.observations]
