@@ -91,8 +91,8 @@ if TYPE_CHECKING:
     from idaq.loader.dataset import open_dataset as open_dataset
     from idaq.loader.sampling import MetaBatch as MetaBatch
     from idaq.loader.sampling import Sampler as Sampler
-    from idaq.loader.sampling import SegmentBatch as SegmentBatch
     from idaq.loader.sampling import SupportQueryBatch as SupportQueryBatch
+    from idaq.loader.segments import SegmentBatch as SegmentBatch
     from idaq.loader.transitions import Transitions as Transitions
     from idaq.share.appending import append_episodes as append_episodes
     from idaq.share.exporters import Exporter as Exporter
@@ -114,7 +114,7 @@ _FACE = {
     "Sampler": "idaq.loader.sampling",
     "MetaBatch": "idaq.loader.sampling",
     "SupportQueryBatch": "idaq.loader.sampling",
-    "SegmentBatch": "idaq.loader.sampling",
+    "SegmentBatch": "idaq.loader.segments",
     "collect": "idaq.collect",
     "catalogue_recipe": "idaq.catalogue.entries",
     "load_recipe": "idaq.catalogue.entries",

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from idaq.adapt.config import AdaptConfig
 from idaq.adapt.history import AdaptationHistory
+from idaq.adapt.live import misfit
 from idaq.adapt.lockstep import EpisodeBatch, Rollouts
 from idaq.adapt.policy import BeliefPolicy, Policy
 from idaq.adapt.results import Results, StrategyResult, TestTask
@@ -100,7 +101,7 @@ def adapt(
         problem = why_not(strategy, agent, has_data=problems.dataset is not None)
         if problem:
             raise RunError(f"strategy {name} cannot run: {problem}", hint="--strategies names those that can")
-    rollouts = Rollouts(problems.family)
+    rollouts = Rollouts(problems.family, agent.spec.view)
     histories, results = dict[str, AdaptationHistory](), dict[str, StrategyResult]()
     final = dict[str, EpisodeBatch]()
     for name, strategy in plan.strategies.items():
@@ -152,15 +153,10 @@ def make_problems(
     tests = _tests(tasks, config)
     for task in tests:
         _check_same(family, task, tasks.simulators)
-    env = family.make()
-    size = int(np.prod(env.observation_space.shape or (1,)))
-    env.close()
-    if agent.spec.observation_size != size:
-        raise RunError(
-            f"the agent was trained on other observations than {tasks.family} gives:"
-            f" {agent.spec.observation_size} numbers, not {size}"
-        )
-    dataset = data if isinstance(data, Dataset) else None
+    spaces = family.spaces()
+    if fault := misfit(agent, spaces.observations, spaces.actions):
+        raise RunError(f"{tasks.family} has {fault}", hint="adapt to the family of the data that it was trained on")
+    dataset = data.with_discrete(agent.config.discrete) if isinstance(data, Dataset) else None
     return Problems(family=family, tasks=tests, seeds=config.seeds, agent=agent, dataset=dataset)
 
 

@@ -5,14 +5,17 @@ Shapes: P problems, T steps, D observation, A action, Z latent.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Any, cast
 
 import numpy as np
+from gymnasium.spaces import Box
 from numpy.typing import NDArray
 
 from idaq.adapt.policy import BeliefPolicy, Policy
-from idaq.core.errors import PluginError
+from idaq.core.errors import PluginError, RunError
 from idaq.core.types import Array
 from idaq.learn.algorithm import Respond
+from idaq.loader.flat import FlatView
 from idaq.loader.transitions import Transitions, concatenate
 from idaq.tasks import Family
 
@@ -57,15 +60,17 @@ def _of_length(column: Array, steps: int) -> Array:
 class Rollouts:
     """Runs episodes of a family; its environments are made once.
 
+    A policy sees and acts in the agent's `view` of the family's spaces; None where both are arrays of numbers.
+
     Where the family is deterministic, what a function of observation and belief does on a task under a belief is known
     once it has been seen: it is not run again.
     """
 
-    def __init__(self, family: Family) -> None:
-        self.family = family
-        self._env, self._space = family.lockstep(), family.spaces().actions
-        slack = _SLACK * (self._space.high - self._space.low)
-        self._low, self._high = self._space.low - slack, self._space.high + slack
+    def __init__(self, family: Family, view: FlatView | None = None) -> None:
+        self.family, self._view = family, view
+        self._env, self._bounds = family.lockstep(), _bounds(family, view)
+        slack = _SLACK * (self._bounds[1] - self._bounds[0])
+        self._low, self._high = self._bounds[0] - slack, self._bounds[1] + slack
         self._responses: list[Respond] = []
         self._known: dict[tuple[int, int, bytes], tuple[EpisodeBatch, int]] = {}
 
@@ -91,7 +96,7 @@ class Rollouts:
 
     def _play(self, tasks_P: NDArray[np.int64], seeds_P: NDArray[np.uint64], policy: Policy, what: str) -> EpisodeBatch:
         env, problems, horizon = self._env, len(tasks_P), self.family.horizon
-        observations = env.reset(tasks_P, seeds_P)
+        observations = self._seen(env.reset(tasks_P, seeds_P))
         policy.reset()
         seen = np.zeros((problems, horizon + 1, *observations.shape[1:]), np.float32)
         rewards = np.zeros((problems, horizon), np.float32)
@@ -100,9 +105,11 @@ class Rollouts:
         alive = np.ones(problems, bool)
         seen[:, 0] = observations
         for step in range(horizon):
-            actions.append(self._checked(policy.act(observations), alive, f"{what} at step {step}"))
-            result = env.step(actions[-1])
-            observations = result.observations
+            given = self._checked(policy.act(observations), alive, f"{what} at step {step}")
+            taken = given if self._view is None else self._view.decode_actions(given)
+            actions.append(given if self._view is None else self._view.encode_actions(taken))
+            result = env.step(taken)
+            observations = self._seen(result.observations)
             seen[:, step + 1], rewards[:, step] = observations, result.rewards
             flags[:, :, step] = alive, result.terminated, result.success
             alive = alive & ~(result.terminated | result.truncated)
@@ -121,20 +128,34 @@ class Rollouts:
         )
         return EpisodeBatch(transitions=columns, valid=valid, success=_solved(self.family, tasks_P, success, valid))
 
+    def _seen(self, observations: Any) -> Array:
+        """(P, D) in the agent's view."""
+        return observations if self._view is None else self._view.encode_observations(observations)
+
     def _checked(self, actions: object, alive_P: NDArray[np.bool_], what: str) -> Array:
         """(P, A) that the environment takes; those of ended episodes are not looked at. Raises PluginError."""
-        given, shape = np.asarray(actions), (len(alive_P), *self._space.shape)
+        given, shape = np.asarray(actions), (len(alive_P), len(self._low))
         if given.shape != shape or given.dtype.kind not in "fiu":
             raise PluginError(f"{what} gave actions of {given.dtype} {given.shape}; numbers {shape} were expected")
         inside = ((given >= self._low) & (given <= self._high)).all(1)  # NaN is not
         if (alive_P & ~inside).any():
             wrong = given[alive_P & ~inside][0]
             raise PluginError(
-                f"{what} gave the action {wrong.tolist()}, outside"
-                f" {self._space.low.tolist()} to {self._space.high.tolist()}",
+                f"{what} gave the action {wrong.tolist()}, outside {self._bounds[0].tolist()} to"
+                f" {self._bounds[1].tolist()}",
                 hint="clip actions to the action space, in the environment's units; look for NaN",
             )
         return given
+
+
+def _bounds(family: Family, view: FlatView | None) -> tuple[Array, Array]:
+    """(A,) lowest and highest numbers of an action in the view. Raises RunError for a space that it is not of."""
+    counted, space = view and view.actions.bounds, family.spaces().actions
+    if counted is not None:
+        return counted
+    if not isinstance(space, Box):
+        raise RunError(f"{family.name} takes actions of {space}; the agent knows boxes of numbers")
+    return cast(Array, space.low).ravel(), cast(Array, space.high).ravel()
 
 
 def stack(rows: Sequence[tuple[EpisodeBatch, int]]) -> EpisodeBatch:

@@ -15,10 +15,11 @@ import numpy as np
 
 from idaq.adapt.adapt import checked_policy, why_not
 from idaq.adapt.history import AdaptationHistory
+from idaq.adapt.lockstep import EpisodeBatch
 from idaq.adapt.policy import BeliefPolicy, Policy
 from idaq.adapt.session_file import SessionRecord, StoredSession, read_session, write_session
 from idaq.adapt.strategy import STRATEGIES, Strategy
-from idaq.adapt.system import SystemPolicy, as_batch, as_episode
+from idaq.adapt.system import SystemPolicy, as_batch, as_episode, row_of
 from idaq.core.config import from_mapping, to_mapping
 from idaq.core.errors import NonFiniteError, PluginError, RunError, UsageError
 from idaq.core.outside import raised_as
@@ -131,10 +132,11 @@ class Session:
         if self._pending is None:
             raise RunError("no policy was asked for", hint="session.next_policy() comes before each session.record()")
         given = as_episode(episode, self.agent.spec)
-        notes = [f"episode {len(self._played)}: {note}" for note in _assumptions(given, self._pending)]
-        given = _ended(given)
-        self._history.add(self._pending.policy, as_batch(given))
-        self._played.append(given)
+        ended = _ended(given)
+        batch = as_batch(ended, self.agent.spec)
+        notes = [f"episode {len(self._played)}: {note}" for note in _assumptions(given, batch, self._pending)]
+        self._history.add(self._pending.policy, batch)
+        self._played.append(ended)
         self._pending = None
         self._tell(notes)
 
@@ -269,7 +271,7 @@ class Session:
                 policy = policy if beliefs is None else _as_played(policy, beliefs[number], number)
             else:
                 _act_again(SystemPolicy(policy, self.agent), episode)
-            history.add(policy, as_batch(episode))
+            history.add(policy, as_batch(episode, self.agent.spec))
         set_rng_state(history.rng, state)
         self._history = history
 
@@ -312,7 +314,7 @@ def _as_recorded(source: Path, number: int, episode: PlayedEpisode, agent: Agent
         ) from None
 
 
-def _assumptions(episode: PlayedEpisode, policy: SystemPolicy) -> list[str]:
+def _assumptions(episode: PlayedEpisode, batch: EpisodeBatch, policy: SystemPolicy) -> list[str]:
     """What is taken for granted of an episode that a policy has played."""
     found = list[str]()
     if not (episode.terminated[-1] or episode.truncated[-1]):
@@ -321,7 +323,7 @@ def _assumptions(episode: PlayedEpisode, policy: SystemPolicy) -> list[str]:
     if len(acted) == len(episode):
         if others := _others(acted, episode.actions):
             found.append(f"{others} of {len(episode)} actions are not those that the policy gave")
-        if others := _others(saw, episode.observations[:-1]):
+        if others := _others(saw, batch.transitions.observations[0]):
             found.append(
                 f"{others} of {len(episode)} observations are not those that the policy acted on;"
                 " one array, changed in place, must be copied for each step"
@@ -335,7 +337,8 @@ def _assumptions(episode: PlayedEpisode, policy: SystemPolicy) -> list[str]:
 
 def _others(given: list[Any], recorded: Any) -> int:
     """Rows that are not the same but for rounding."""
-    return int((~np.isclose(np.stack(given), recorded, rtol=1e-4, atol=1e-6)).any(1).sum())
+    close = np.isclose(np.stack(given), recorded, rtol=1e-4, atol=1e-6)
+    return int((~close.reshape(len(given), -1)).any(1).sum())
 
 
 def _ended(episode: PlayedEpisode) -> PlayedEpisode:
@@ -361,7 +364,6 @@ def _act_again(policy: SystemPolicy, episode: PlayedEpisode) -> None:
     policy.reset()
     ended = episode.terminated | episode.truncated
     for step in range(len(episode)):
-        policy.act(episode.observations[step])
-        policy.observe(
-            episode.actions[step], float(episode.rewards[step]), episode.observations[step + 1], bool(ended[step])
-        )
+        policy.act(row_of(episode.observations, step))
+        following = row_of(episode.observations, step + 1)
+        policy.observe(episode.actions[step], float(episode.rewards[step]), following, bool(ended[step]))

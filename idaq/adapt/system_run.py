@@ -14,6 +14,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 from pydantic import Field
 
+from idaq.adapt.live import misfit
 from idaq.adapt.session import Session
 from idaq.adapt.strategy import Strategy
 from idaq.core.config import config, from_mapping, to_mapping
@@ -24,7 +25,6 @@ from idaq.core.seeds import episode_seed
 from idaq.core.types import AtLeastOne, Doubles, PlainData, Sha256, VersionOne
 from idaq.learn.algorithm import Agent
 from idaq.learn.checkpoint import weights_digest
-from idaq.learn.config import AgentSpec
 from idaq.learn.run import differences
 from idaq.tasks.systems import Env, PlayedEpisode, make_env, run_episode
 
@@ -171,7 +171,7 @@ def start_system(
     with ExitStack() as if_it_fails:
         env = make_env(settings.env, settings.env_settings)
         if_it_fails.callback(_close, env, [])
-        notes = _check_fits(env, agent.spec, settings.env)
+        notes = _check_fits(env, agent, settings.env)
         out.mkdir(parents=True, exist_ok=True)
         lock = _locked(out)
         if_it_fails.callback(lock.release)
@@ -240,19 +240,15 @@ def _trusted(settings: SystemSettings) -> list[str]:
     return [settings.strategy, *(value for table in words for value in table.values() if isinstance(value, str))]
 
 
-def _check_fits(env: Env, spec: AgentSpec, name: str) -> list[str]:
+def _check_fits(env: Env, agent: Agent, name: str) -> list[str]:
     """Notes on spaces that differ a little. Raises UsageError where the agent cannot act in the environment."""
     with raised_as(PluginError, f"the spaces of {name}"):
         seen, acts = env.observation_space, env.action_space
-    if not (isinstance(seen, gym.spaces.Box) and isinstance(acts, gym.spaces.Box)):
-        raise UsageError(f"{name} has the spaces {seen} and {acts}; the agent knows boxes of numbers")
-    sizes = (int(np.prod(seen.shape)), int(np.prod(acts.shape)))
-    if sizes != (spec.observation_size, spec.action_size):
-        raise UsageError(
-            f"{name} has observations of {sizes[0]} numbers and actions of {sizes[1]};"
-            f" the agent learned from {spec.observation_size} and {spec.action_size}",
-            hint="train on data of this system: idaq record, idaq dataset import",
-        )
+    if fault := misfit(agent, seen, acts):
+        raise UsageError(f"{name} has {fault}", hint="train on data of this system: idaq record, idaq dataset import")
+    spec = agent.spec
+    if not isinstance(acts, gym.spaces.Box):
+        return []
     centre, scale = np.array(spec.action_centre), np.array(spec.action_scale)
     mine = np.stack([centre - scale, centre + scale])
     theirs = np.stack([bound.ravel() for bound in (cast(Doubles, acts.low), cast(Doubles, acts.high))])

@@ -54,7 +54,8 @@ def belief_of_task(run: Path, agent: Agent, task: str, root: Path | None = None)
             hint="--root names the folder of datasets; --latent takes a belief of your own",
         ) from None
     size = agent.config.prior_context
-    _, context = task_contexts(dataset.select(tasks=[chosen.task_index]), size, _SEED)
+    of_task = dataset.with_discrete(agent.config.discrete).select(tasks=[chosen.task_index])
+    _, context = task_contexts(of_task, size, _SEED)
     with raised_as(RunError, f"infer of {agent.config.algorithm}"):
         (numbers,) = agent.infer(context)
     return Belief(numbers=numbers, words=f"of task {chosen.task_id}, from {size} transitions of its offline data")

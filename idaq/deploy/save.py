@@ -51,7 +51,8 @@ def save_policy(
     belief came from. `force` replaces a policy folder that is there, and nothing else.
 
     Raises DeployError for a folder that is there, and for a policy that cannot leave: it has a memory, is of several
-    problems, or its agent is no ExportingAgent. PluginError where the exported policy acts otherwise than the agent.
+    problems, its agent is no ExportingAgent, or has learned from other spaces than arrays of numbers. PluginError where
+    the exported policy acts otherwise than the agent.
     """
     folder = Path(folder).expanduser()
     chosen = {name: POLICY_FORMATS.get(name) for name in dict.fromkeys(formats)}
@@ -78,6 +79,12 @@ def _belief(agent: Agent, policy: Policy) -> Floats:
         raise DeployError(
             f"a policy of {algorithm} cannot leave: its agent has no {', '.join(lacking)}",
             hint="write export_policy(belief) -> idaq.DensePolicy, if the policy is dense layers under a fixed belief",
+        )
+    if agent.spec.view is not None:
+        raise DeployError(
+            f"a policy of {algorithm} on these spaces cannot leave: their values become numbers and back (one-hot,"
+            " images, leaves of a Dict), which dense layers do not do",
+            hint="keep the agent where it acts: idaq.load_agent(run), and session.deploy().act(observation)",
         )
     if not isinstance(policy, BeliefPolicy):
         raise DeployError(

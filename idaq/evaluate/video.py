@@ -67,14 +67,16 @@ def _row(trace: Mapping[str, Array], task: int) -> int:
 
 def play(agent: "Agent", family: Family, task: int, z_Z: Array) -> NDArray[np.uint8]:
     """Frames of an episode with the meta-policy under one latent: at most FRAMES of them, evenly spaced."""
+    from idaq.adapt.system import SystemPolicy  # imports torch
+
     env = family.make(task, render_mode="rgb_array")
     every = max(1, family.horizon // FRAMES)
-    policy, frames, step, done = agent.policy(z_Z[None].astype(np.float32)), [], 0, False
+    policy, frames, step, done = SystemPolicy(agent.policy(z_Z[None].astype(np.float32)), agent), [], 0, False
     observation, _ = env.reset(seed=0)
     while not done:
         if step % every == 0:
             frames.append(square(env.render()))
-        observation, _, terminated, truncated, _ = env.step(policy.act(observation[None])[0])
+        observation, _, terminated, truncated, _ = env.step(policy.act(observation))
         step, done = step + 1, terminated or truncated
     frames.append(square(env.render()))
     env.close()

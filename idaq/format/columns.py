@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from idaq.core.errors import CorruptDatasetError, DatasetReplacedError
+from idaq.core.errors import CorruptDatasetError, DatasetError, DatasetReplacedError
+from idaq.core.machine import total_memory
 from idaq.core.types import ACTIONS, REWARDS, TERMINATIONS, TRUNCATIONS, Array, Episode, is_observation
 from idaq.format import layout
 from idaq.format.documents import Column
@@ -70,6 +71,11 @@ class CompressedColumn:
     where: str
     """file and column, for errors"""
 
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one row, unpacked."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
     def rows(self, episode: int, length: int, first: int = 0, stop: int | None = None) -> Array:
         """An episode's rows from `first` up to `stop`, out of the chunks that hold them: (T or T + 1, *shape) for all.
 
@@ -89,7 +95,7 @@ class CompressedColumn:
         """A chunk of an episode, its last one filled up: (rows, *shape). Never more is unpacked than that takes."""
         place = self.chunks.first[episode] + number
         start, size = int(self.chunks.offset[place]), int(self.chunks.size[place])
-        stream, whole = zlib.decompressobj(), rows * math.prod(self.shape) * self.dtype.itemsize
+        stream, whole = zlib.decompressobj(), rows * self.row_bytes
         try:
             content = stream.decompress(self.content[start : start + size], whole + 1)
             fault = "" if stream.eof and not stream.unused_data else "the stream does not end where it should"
@@ -150,9 +156,33 @@ def _mapped(stored: StoredDataset, name: str, column: Column, mapped: mmap.mmap)
     )
 
 
-def flat_columns(columns: StoredColumns) -> Columns:
-    """Those of them that can be gathered from without unpacking."""
-    return {name: column for name, column in columns.items() if isinstance(column, FlatColumn)}
+def unpacked(columns: StoredColumns, numbers: NDArray[np.int64], lengths: NDArray[np.int64]) -> Columns:
+    """All columns flat; of compressed ones the episodes `numbers` are unpacked into RAM. `lengths` (M,) are of all.
+
+    Raises CorruptDatasetError for a chunk that does not unpack, DatasetError for what no memory of this machine holds.
+    """
+    packed = [column for column in columns.values() if isinstance(column, CompressedColumn)]
+    needed = sum(int((lengths[numbers] + column.extra_row).sum()) * column.row_bytes for column in packed)
+    if packed and needed > (total_memory() or needed):
+        raise DatasetError(
+            f"compressed columns of {len(numbers)} episodes unpack to {needed / 1e9:.1f} GB, more than the memory here",
+            hint="select(...) fewer episodes, or read them one by one",
+        )
+    return {
+        name: column if isinstance(column, FlatColumn) else _flattened(column, numbers, lengths)
+        for name, column in columns.items()
+    }
+
+
+def _flattened(column: CompressedColumn, numbers: NDArray[np.int64], lengths: NDArray[np.int64]) -> FlatColumn:
+    counts = lengths[numbers] + column.extra_row
+    ends, width = counts.cumsum(), math.prod(column.shape)
+    rows = np.empty((int(counts.sum()), *column.shape), column.dtype)
+    for number, count, end in zip(numbers.tolist(), counts.tolist(), ends.tolist(), strict=True):
+        rows[end - count : end] = column.rows(number, count - column.extra_row)
+    offsets = np.zeros(len(lengths), np.int64)
+    offsets[numbers] = (ends - counts) * width
+    return FlatColumn(flat=rows.reshape(-1), offsets=offsets, shape=column.shape, extra_row=column.extra_row)
 
 
 def get_episode(columns: StoredColumns, episode: int, length: int) -> Episode:

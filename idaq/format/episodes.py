@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from idaq.core.types import Episode
-from idaq.format.columns import Columns, StoredColumns, flat_columns, get_episode
+from idaq.format.columns import Columns, StoredColumns, get_episode, unpacked
 
 
 class EpisodeStore(Protocol):
@@ -23,7 +23,7 @@ class EpisodeStore(Protocol):
         ...
 
     def columns(self, numbers: NDArray[np.int64]) -> Columns:
-        """Columns that hold at least the episodes `numbers`; but those that only `episode` unpacks."""
+        """All columns, which hold at least the episodes `numbers`: mapped, or in RAM where they are to be unpacked."""
         ...
 
 
@@ -45,5 +45,8 @@ class FlatEpisodes:
         return get_episode(self.stored, number, int(self.lengths[number]))
 
     def columns(self, numbers: NDArray[np.int64]) -> Columns:
-        """The columns of all episodes that are not compressed."""
-        return flat_columns(self.stored)
+        """The columns of all episodes; compressed ones unpacked into RAM, of the episodes `numbers` alone.
+
+        Raises CorruptDatasetError, and DatasetError for what no memory of this machine holds.
+        """
+        return unpacked(self.stored, numbers, self.lengths)

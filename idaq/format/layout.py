@@ -32,7 +32,9 @@ CHUNK_BYTES = 2**17
 """of rows that a chunk of a compressed column holds, about: few enough to read some rows, enough to pack well"""
 LARGEST_COMPRESSED = 2**31
 """bytes that a compressed column of one episode may unpack to"""
-MINARI_VERSION = "0.5.0"  # the oldest release whose reader passes; a newer stamp would be refused by older readers
+MINARI_VERSIONS = ("0.5.0", "0.5.2")
+"""the oldest release whose reader passes, and the oldest that knows MultiDiscrete and MultiBinary; a newer stamp would
+be refused by older readers"""
 
 MOST_COLUMNS = 200
 """of an episode: more are refused"""

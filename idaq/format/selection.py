@@ -45,8 +45,10 @@ def select(table: EpisodeTable, tasks: Sequence[Task], selection: Selection) -> 
     if selection.tasks is not None:
         keep &= np.isin(table.task_index, task_indices(tasks, selection.tasks))
     if selection.behaviour is not None:
-        _known("behaviour", selection.behaviour, set(table.behaviour.tolist()))
-        keep &= table.behaviour == selection.behaviour
+        of_behaviour = table.behaviour == selection.behaviour
+        if not of_behaviour.any():
+            raise unknown_name("behaviour", selection.behaviour, np.unique(table.behaviour).tolist())
+        keep &= of_behaviour
     if selection.min_return is not None:
         keep &= table.total_reward >= selection.min_return
     if selection.max_return is not None:
@@ -125,12 +127,11 @@ def _between(table: EpisodeTable, quantiles: tuple[float, float]) -> NDArray[np.
     low, high = quantiles
     if not 0 <= low <= high <= 1:
         raise UsageError(f"quantiles {low:g} to {high:g}", hint="two numbers from 0 to 1, the smaller first")
-    keep = np.zeros(len(table), bool)
-    for task in np.unique(table.task_index):
-        mine = table.task_index == task
-        lowest, highest = np.quantile(table.total_reward[mine], [low, high], method="inverted_cdf")
-        keep |= mine & (table.total_reward >= lowest) & (table.total_reward <= highest)
-    return keep
+    task, counts = np.unique_inverse(table.task_index).inverse_indices, np.unique_counts(table.task_index).counts
+    ranked, first = table.total_reward[np.lexsort((table.total_reward, task))], counts.cumsum() - counts
+    # as np.quantile(..., method="inverted_cdf") of each task by itself
+    lowest, highest = (ranked[first + np.ceil(counts * q - 1).clip(0).astype(int)] for q in (low, high))
+    return (table.total_reward >= lowest[task]) & (table.total_reward <= highest[task])
 
 
 def _known(kind: str, name: str, known: set[str]) -> None:

@@ -9,10 +9,12 @@ import json
 import os
 import platform
 import sys
+from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +48,8 @@ from idaq.format.documents import (
     mean_behaviour,
     mean_random,
 )
-from idaq.format.gym_spaces import supported
-from idaq.format.hdf5_write import Chunk, EpisodeGroups, Written, open_hdf5
+from idaq.format.gym_spaces import leaf_spaces, supported
+from idaq.format.hdf5_write import EpisodeGroups, Written, open_hdf5
 from idaq.format.lock import locked
 from idaq.format.output import Output
 from idaq.format.reader import EpisodeTable, open_stored
@@ -166,7 +168,7 @@ def refuse_taken(target: Path) -> None:
 
 def _write_hdf5(path: Path, source: DatasetSource, progress: Advance) -> tuple[pa.Table, pa.Table, dict[str, Column]]:
     """Write all episodes; returns the tables of episodes, of chunks and of columns."""
-    chunks: dict[str, list[Chunk]] = {}
+    chunks: dict[str, array[int]] = {}
     columns: dict[str, Column] = {}
     rows: _Rows | None = None
     last_task = 0
@@ -184,14 +186,14 @@ def _write_hdf5(path: Path, source: DatasetSource, progress: Advance) -> tuple[p
                 output.raise_failure()
                 rows.add(_row(number, entry, written.offsets, columns[REWARDS].known))
                 for name, places in written.chunks.items():
-                    chunks.setdefault(name, []).extend(places)
+                    chunks.setdefault(name, array("q")).extend(chain.from_iterable(places))
                 last_task = entry.task_index
                 progress(1)
         output.raise_failure()
     if rows is None:
         raise DatasetError("a dataset needs at least one episode")
-    places = [dict(zip(layout.CHUNK_SCHEMA.names, place, strict=True)) for each in chunks.values() for place in each]
-    return rows.table(), pa.Table.from_pylist(places, schema=layout.CHUNK_SCHEMA), columns
+    places = np.concatenate([np.empty(0, np.int64), *chunks.values()]).reshape(-1, 2)
+    return rows.table(), pa.table(list(places.T), schema=layout.CHUNK_SCHEMA), columns
 
 
 class _Rows:
@@ -308,6 +310,13 @@ def _write_documents(data: Path, source: DatasetSource, table: pa.Table, columns
     write_json(data / layout.METADATA, {**metadata, "idaq": to_mapping(idaq_object)})
 
 
+def _minari_version(source: DatasetSource) -> str:
+    """The oldest whose reader opens the dataset."""
+    spaces = [*leaf_spaces(source.observation_space).values(), source.action_space]
+    late = any(isinstance(space, gym.spaces.MultiDiscrete | gym.spaces.MultiBinary) for space in spaces)
+    return layout.MINARI_VERSIONS[late]
+
+
 def _minari_metadata(data: Path, source: DatasetSource, counts: Counts) -> dict[str, Any]:
     """The keys that Minari itself would write."""
     recipe = source.recipe
@@ -326,7 +335,7 @@ def _minari_metadata(data: Path, source: DatasetSource, counts: Counts) -> dict[
         "author_email": [],
         "code_permalink": "",
         "requirements": ["idaq"],
-        "minari_version": layout.MINARI_VERSION,
+        "minari_version": _minari_version(source),
         "jpeg_encoding": False,
         **_reference_scores(source.tasks),
         "dataset_size": round((data / layout.HDF5).stat().st_size / 1e6, 1),

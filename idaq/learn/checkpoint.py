@@ -151,5 +151,6 @@ def load_agent(
     if prior is not None:
         check_fits(out, prior, create_agent(algorithm, config, None))
     elif dataset is not None:
-        prior = infer_prior(create_agent(algorithm, config, None), dataset.select(split=config.split))
+        training = dataset.with_discrete(config.discrete).select(split=config.split)
+        prior = infer_prior(create_agent(algorithm, config, None), training)
     return create_agent(algorithm, config, prior)

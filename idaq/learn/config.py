@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 from idaq.core.config import config, from_mapping, merge
 from idaq.core.registry import Registry, check_document
 from idaq.core.types import AtLeastOne
+from idaq.loader.flat import DiscreteAs, FlatView
 
 if TYPE_CHECKING:
     from idaq.learn.algorithm import Algorithm
@@ -39,6 +40,8 @@ class AgentSpec:
     """A"""
     action_scale: list[float]
     """A half-widths of the action space, each > 0"""
+    view: FlatView | None = None
+    """how observations and actions stand as these numbers; None: one array of numbers each, as they are"""
 
     @property
     def observation_size(self) -> int:
@@ -87,6 +90,8 @@ class TrainConfig(ABC):
     """tasks to learn from"""
     pool: Annotated[int, Field(ge=0)] = 0
     """megabytes for episodes in memory, renewed as training goes on, for data larger than memory; 0 = all of it"""
+    discrete: DiscreteAs = "one-hot"
+    """how values of Discrete and MultiDiscrete spaces become numbers: 0 and 1 for each, or the value itself"""
     prior_context: Annotated[int, Field(ge=2)] = 400
     """transitions behind each training task's belief in the prior"""
     checkpoint_every: AtLeastOne = 1000

@@ -18,7 +18,7 @@ from idaq.core.machine import default_threads
 from idaq.core.metrics import append_metrics, read_metrics, truncate_metrics
 from idaq.core.outside import raised_as
 from idaq.core.seeds import generator
-from idaq.core.types import Advance, ignore_progress
+from idaq.core.types import REWARDS, Advance, ignore_progress
 from idaq.learn.algorithm import Agent, Algorithm, Prior, create_agent, create_algorithm
 from idaq.learn.checkpoint import check_tensors, checkpoints, keep_best, restore, save_best, save_checkpoint
 from idaq.learn.config import AgentSpec, TrainConfig
@@ -64,14 +64,16 @@ def train(
     `on_metrics` and to the loggers that `log` names. `validate` is what `config.validation` asks for
     (`idaq.adapt.validation.validator` makes one); it changes no weight.
 
-    Raises UsageError for a device or logger that there is not, before anything is written, RunError if `out` holds
+    Raises UsageError for a device or logger that there is not and DatasetError for data whose rewards nobody knows,
+    before anything is written, RunError if `out` holds
     another run, another training writes it, or code from outside fails, PluginError for what is no sampler or
     algorithm, NonFiniteError (the last good checkpoint is kept) when a loss or a weight is NaN or infinite.
     """
     device, openers = check_device(device), find_loggers(log)
     if config.validation.every and validate is None:
         raise UsageError("validation.every is set, and nothing validates", hint="validate=validator(dataset, config)")
-    out = Path(out).expanduser()
+    check_rewards(dataset)
+    out, dataset = Path(out).expanduser(), dataset.with_discrete(config.discrete)
     use_threads(config.threads)
     training = dataset.select(split=config.split)
     sampler = make_sampler(config.sampler, training, config)
@@ -169,12 +171,23 @@ def training_step(algorithm: Algorithm, sampler: Sampler[Any], seed: int, step: 
     return algorithm.update(step, sampler.at(step), generator(seed, step, _UPDATE_STREAM))
 
 
+def check_rewards(dataset: Dataset) -> None:
+    """Raise DatasetError for a dataset whose rewards nobody knows: they are written as 0."""
+    if not dataset.column_info[REWARDS].known:
+        raise DatasetError(
+            f"the rewards of {dataset.dataset_id} are not known: there is nothing to learn returns from",
+            hint="import the data again with rewards; a learner of your own reads the columns: idaq.open_dataset",
+        )
+
+
 def agent_spec(dataset: Dataset, statistics: Statistics) -> AgentSpec:
-    """Sizes and normalisation of what the agent learns from.
+    """Sizes and normalisation of what the agent learns from. One-hot numbers and images stay as they are.
 
     Raises DatasetError for numbers of the action without width or bounds, and for data that float32 cannot hold.
     """
-    low, high = dataset.action_low.astype(np.float64), dataset.action_high.astype(np.float64)
+    view = dataset.view
+    bounds = view.actions.bounds or (dataset.action_low, dataset.action_high)
+    low, high = (bound.astype(np.float64) for bound in bounds)
     unusable = np.flatnonzero(~np.isfinite(high - low) | (high <= low)).tolist()
     if unusable:
         found = ", ".join(f"{number} in [{low[number]:g}, {high[number]:g}]" for number in unusable[:8])
@@ -182,14 +195,16 @@ def agent_spec(dataset: Dataset, statistics: Statistics) -> AgentSpec:
             f"{dataset.dataset_id}: numbers of the action have no width or no bounds, so none can be chosen: {found}",
             hint="leave a constant out of the actions; idaq dataset import gives an unbounded one the data's bounds",
         )
+    scaled = view.scaled
     return AgentSpec(
-        observation_mean=statistics.observation_mean.tolist(),
-        observation_std=statistics.observation_std.tolist(),
-        change_std=statistics.change_std.tolist(),
+        observation_mean=np.where(scaled, 0, statistics.observation_mean).tolist(),
+        observation_std=np.where(scaled, 1, statistics.observation_std).tolist(),
+        change_std=np.where(scaled, 1, statistics.change_std).tolist(),
         reward_mean=statistics.reward_mean,
         reward_std=statistics.reward_std,
         action_centre=((low + high) / 2).tolist(),
         action_scale=((high - low) / 2).tolist(),
+        view=None if view.is_plain else view,
     )
 
 

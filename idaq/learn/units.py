@@ -26,7 +26,8 @@ class Units(nn.Module):
 
     def __init__(self, spec: AgentSpec) -> None:
         super().__init__()
-        for name, value in to_mapping(spec).items():
+        numbers = {name: value for name, value in to_mapping(spec).items() if name != "view"}
+        for name, value in numbers.items():
             self.register_buffer(name, torch.tensor(value, dtype=torch.float32))
 
     def columns(self, data: Transitions) -> dict[str, Tensor]:

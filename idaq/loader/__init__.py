@@ -16,11 +16,10 @@ from idaq.loader.sampling import (
     MetaBatch,
     MetaBatches,
     Sampler,
-    SegmentBatch,
-    SegmentBatches,
     SupportQueryBatch,
     SupportQueryBatches,
 )
+from idaq.loader.segments import SegmentBatch, SegmentBatches
 from idaq.loader.streaming import StreamedBatches
 from idaq.loader.table import Statistics, TransitionTable
 from idaq.loader.transitions import Transitions

@@ -36,7 +36,7 @@ def _streamed(dataset: Dataset, size: int, seed: int) -> tuple[NDArray[np.int64]
         episode = np.searchsorted(edges, rows, side="right") - 1
         order = np.argsort(episode, kind="stable")
         parts = [
-            from_episode(dataset.episode(int(number)))[rows[episode == number] - edges[number]]
+            from_episode(dataset.episode(int(number)), dataset.view)[rows[episode == number] - edges[number]]
             for number in np.unique(episode)
         ]
         contexts.append(concatenate(parts)[np.argsort(order, kind="stable")])

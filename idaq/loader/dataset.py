@@ -24,9 +24,10 @@ from idaq.format.reader import EpisodeTable, is_idaq_dataset, open_stored
 from idaq.format.selection import Selection, select
 from idaq.format.spaces import Leaf, read_leaves
 from idaq.format.store import find_dataset
-from idaq.loader.table import TransitionTable
+from idaq.loader.flat import DiscreteAs, FlatView, flat_view
+from idaq.loader.table import KEPT, TransitionTable
 
-Where = Literal["auto", "map", "ram"]
+Where = Literal["auto", "map", "ram", "fetch"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +52,8 @@ class Dataset:
     manifest: Manifest | None
     """None for datasets of other makers"""
     mapped: bool
+    discrete: DiscreteAs = "one-hot"
+    """as what values of discrete spaces are read into transitions"""
     streamed: bool = False
     """whether every episode is fetched when asked for"""
 
@@ -58,9 +61,18 @@ class Dataset:
         return len(self.numbers)
 
     @cached_property
+    def view(self) -> FlatView:
+        """As what numbers transitions are read."""
+        return flat_view(self.leaves, self.discrete)
+
+    def with_discrete(self, discrete: DiscreteAs) -> "Dataset":
+        """The same episodes, values of Discrete and MultiDiscrete spaces read as one-hot numbers or as their index."""
+        return replace(self, discrete=discrete)
+
+    @cached_property
     def tasks(self) -> tuple[Task, ...]:
         """Tasks with at least one selected episode, by index."""
-        present = set(self.episodes.task_index[self.numbers].tolist())
+        present = set(np.unique(self.episodes.task_index[self.numbers]).tolist())
         return tuple(task for task in self.all_tasks if task.task_index in present)
 
     def select(
@@ -97,11 +109,12 @@ class Dataset:
     def __iter__(self) -> Iterator[Episode]:
         return (self.episode(position) for position in range(len(self)))
 
-    def transitions(self, where: Where = "auto") -> TransitionTable:
-        """All transitions of the selected episodes, by memory map or from RAM.
+    def transitions(self, where: Where = "auto", *, memory: int = KEPT) -> TransitionTable:
+        """All transitions of the selected episodes, by memory map or from RAM; or, with "fetch", out of each episode as
+        it is needed: the latest `memory` bytes are kept.
 
         "auto" takes RAM when the transitions fit in a quarter of the free memory, if the system says what is free. A
-        Zarr form is read into RAM whole.
+        Zarr form is then read into RAM whole.
         Raises DatasetError for an empty selection, for "map" where the dataset cannot be mapped, and for a Zarr form
         larger than the machine's memory.
         """
@@ -110,21 +123,23 @@ class Dataset:
         if where == "map" and not self.mapped:
             reason = "lies in Zarr form" if self.streamed else "was not written by idaq"
             raise DatasetError(f"{self.dataset_id} {reason}: it cannot be mapped", hint='use where="ram"')
-        if self.streamed and self._packed_bytes() > (total_memory() or math.inf):
+        fetched = where == "fetch"
+        if not fetched and self.streamed and self._packed_bytes() > (total_memory() or math.inf):
             message = f"the {len(self)} selected episodes of {self.dataset_id} do not fit in memory"
-            raise DatasetError(message, hint="stream them: idaq.loader.StreamedBatches")
+            raise DatasetError(message, hint='stream them: idaq.loader.StreamedBatches, or where="fetch"')
         in_ram = where == "ram" or (where == "auto" and self._fits())
-        columns = self.store.columns(self.numbers)
+        columns = {} if fetched else self.store.columns(self.numbers)
         in_ram &= not self.streamed  # what was fetched is in RAM already: packing would make a second copy
-        return TransitionTable(columns, self.episodes, self.numbers, in_ram)
+        return TransitionTable(
+            columns, self.episodes, self.numbers, in_ram, view=self.view, store=self.store, memory=memory
+        )
 
     def _fits(self) -> bool:
         return not self.mapped or self._packed_bytes() < (free_memory() or 0) / 4
 
     def _packed_bytes(self) -> int:
         """Size of the packed transitions."""
-        row = 2 * math.prod(self.store.shapes["observations"]) + math.prod(self.store.shapes["actions"]) + 2
-        return 4 * row * int(self.episodes.length[self.numbers].sum())
+        return 4 * self.view.packed_width * int(self.episodes.length[self.numbers].sum())
 
 
 def open_dataset(id_or_path: str | Path, root: str | Path | None = None) -> Dataset:

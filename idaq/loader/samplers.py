@@ -7,7 +7,8 @@ from idaq.core.errors import ConfigError, PluginError
 from idaq.core.outside import raised_as
 from idaq.core.registry import Registry, check_members
 from idaq.loader.dataset import Dataset
-from idaq.loader.sampling import MetaBatches, Sampler, SegmentBatches, SupportQueryBatches
+from idaq.loader.sampling import MetaBatches, Sampler, SupportQueryBatches
+from idaq.loader.segments import SegmentBatches
 from idaq.loader.streaming import StreamedBatches
 
 MakeSampler = Callable[[Dataset, Any], Sampler[Any]]
@@ -36,14 +37,18 @@ def support_query(dataset: Dataset, config: Any) -> SupportQueryBatches:
 
 
 def segments(dataset: Dataset, config: Any) -> SegmentBatches:
-    """Reads `meta_batch`, `length`, `across_episodes` and `seed`."""
-    _refuse_pool("segments", config)
+    """Reads `meta_batch`, `length`, `within`, `seed`, `pool`, and where they are there `columns` and `discount`.
+
+    With a `pool` above 0, episodes are fetched as they are needed, and so many megabytes of them kept.
+    """
     return SegmentBatches(
-        dataset.transitions(),
+        dataset.transitions("fetch", memory=config.pool * 10**6) if config.pool else dataset.transitions(),
         meta_batch=config.meta_batch,
         length=config.length,
-        across_episodes=config.across_episodes,
+        within=config.within,
         seed=config.seed,
+        columns=getattr(config, "columns", ()),
+        discount=getattr(config, "discount", None),
     )
 
 

@@ -1,6 +1,6 @@
 """Which transitions go into a batch: a pure function of (seed, step), so that resuming is exact.
 
-Shapes: N tasks in a batch, B transitions, K context or support transitions, Q query transitions and L steps a task.
+Shapes: N tasks in a batch, B transitions, K context or support transitions and Q query transitions a task.
 """
 
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from idaq.core.errors import DatasetError
 from idaq.core.seeds import generator
 from idaq.core.types import Floats
+from idaq.loader.segments import returns_to_go
 from idaq.loader.table import Statistics, TransitionTable
 from idaq.loader.transitions import Transitions
 
@@ -99,10 +100,8 @@ class SupportQueryBatches:
     ) -> None:
         self._table, self._seed = table, seed
         self._meta_batch, self._support, self._query = meta_batch, support, query
-        first_episode = np.searchsorted(table.episodes[:, 0], table.ranges[:, 0])
-        last_episode = np.searchsorted(table.episodes[:, 0], table.ranges[:, 1])
-        self._of_task = np.stack([first_episode, last_episode], 1)
-        single = np.flatnonzero(last_episode - first_episode < 2)
+        self._of_task = table.episodes.edges.searchsorted(table.ranges)
+        single = np.flatnonzero(np.diff(self._of_task, axis=1) < 2)
         if len(single):
             raise DatasetError(
                 f"task {table.task_indices[single[0]]} has a single episode: support and query sets need two",
@@ -131,7 +130,7 @@ class SupportQueryBatches:
 
     def _of(self, rng: np.random.Generator, episodes: NDArray[np.int64], size: int) -> NDArray[np.int64]:
         """`size` transitions of some episodes, each transition as likely as any other."""
-        starts, ends = self._table.episodes[episodes].T
+        starts, ends = self._table.episodes.edges[episodes], self._table.episodes.edges[episodes + 1]
         edges = np.append(0, (ends - starts).cumsum())
         drawn: NDArray[np.int64] = (rng.random(size) * edges[-1]).astype(np.int64)
         episode = np.searchsorted(edges, drawn, side="right") - 1
@@ -140,68 +139,3 @@ class SupportQueryBatches:
     def statistics(self) -> Statistics:
         """Of the whole table."""
         return self._table.statistics()
-
-
-@dataclass(frozen=True, kw_only=True)
-class SegmentBatch:
-    """What recurrent and sequence learners learn from: L contiguous steps of each of N tasks."""
-
-    tasks: NDArray[np.int64]
-    """(N,) task indices, drawn with replacement"""
-    segments: Transitions
-    """(N, L)"""
-    starts: NDArray[np.bool_]
-    """(N, L) whether the step is the first of its episode"""
-    valid: NDArray[np.bool_]
-    """(N, L) false beyond the end of an episode or task that is shorter than L: such steps repeat the last one"""
-
-
-class SegmentBatches:
-    """Segments of contiguous steps, every first step of a segment as likely as any other.
-
-    Within an episode, a segment ends with it at the latest; `across_episodes`, it goes on into the task's next
-    episodes, in the dataset's order, as a learner with a memory would live through them.
-    """
-
-    def __init__(
-        self, table: TransitionTable, *, meta_batch: int, length: int, across_episodes: bool, seed: int
-    ) -> None:
-        self._table, self._seed = table, seed
-        self._meta_batch, self._length, self._across = meta_batch, length, across_episodes
-
-    def at(self, step: int) -> SegmentBatch:
-        """The batch of a step."""
-        table, rng = self._table, generator(self._seed, step)
-        positions = rng.integers(len(table.task_indices), size=self._meta_batch)
-        first, last = table.ranges[positions].T
-        anywhere = first + (rng.random(self._meta_batch) * (last - first)).astype(np.int64)
-        if not self._across:
-            first, last = table.episodes[table.episode_of(anywhere)].T
-        latest = np.maximum(first, last - self._length)
-        begin = first + (rng.random(self._meta_batch) * (latest + 1 - first)).astype(np.int64)
-        rows = begin[:, None] + np.arange(self._length)
-        valid = rows < last[:, None]
-        rows = np.minimum(rows, last[:, None] - 1)
-        return SegmentBatch(
-            tasks=table.task_indices[positions],
-            segments=table.gather(rows),
-            starts=(table.episodes[table.episode_of(rows), 0] == rows) & valid,
-            valid=valid,
-        )
-
-    def statistics(self) -> Statistics:
-        """Of the whole table."""
-        return self._table.statistics()
-
-
-def returns_to_go(table: TransitionTable, discount: float) -> Floats:
-    """(S,) of every transition: the sum of rewards from it to its episode's end, discounted, added in float64."""
-    rewards = table.gather(np.arange(len(table))).rewards.astype(np.float64)
-    lengths = table.episodes[:, 1] - table.episodes[:, 0]
-    going, returns = np.zeros(len(lengths)), np.empty(len(rewards))
-    for back in range(1, int(lengths.max()) + 1):
-        alive = np.flatnonzero(lengths >= back)
-        rows = table.episodes[alive, 1] - back
-        going[alive] = rewards[rows] + discount * going[alive]
-        returns[rows] = going[alive]
-    return returns.astype(np.float32)

@@ -26,6 +26,7 @@ from idaq.core.errors import DatasetError
 from idaq.core.seeds import generator
 from idaq.core.types import Episode, Floats
 from idaq.loader.dataset import Dataset
+from idaq.loader.flat import FlatView
 from idaq.loader.sampling import MetaBatch
 from idaq.loader.table import Statistics, check_learnable, statistics_of
 from idaq.loader.transitions import Transitions
@@ -63,9 +64,10 @@ class StreamedBatches:
         self._meta_batch, self._batch, self._context = meta_batch, batch, context
         self._refresh, self._ahead = refresh, 2 * refresh + readers
         table, numbers = dataset.episodes, dataset.numbers
-        self.task_indices: NDArray[np.int64] = np.unique(table.task_index[numbers])
+        tasks, first = np.unique(table.task_index[numbers], return_index=True)
+        self.task_indices: NDArray[np.int64] = tasks
         """task index of each task, ascending"""
-        self._episodes = [numbers[table.task_index[numbers] == task] for task in self.task_indices]
+        self._episodes = np.split(numbers, first[1:])
         self._pool = _Pool(dataset, _slots(dataset, self._episodes, memory, self._ahead))
         sizes = np.array([len(episodes) for episodes in self._episodes])
         self._turns = np.flatnonzero(sizes > self._pool.slots)
@@ -211,18 +213,16 @@ class _Pool:
 
 def _read(dataset: Dataset, number: int) -> Floats:
     """One episode, fetched and packed: (T + 1, D + A + 2)."""
-    return _pack(dataset.store.episode(number))
+    return _pack(dataset.store.episode(number), dataset.view)
 
 
-def _pack(episode: Episode) -> Floats:
+def _pack(episode: Episode, view: FlatView) -> Floats:
     rows, length = len(episode) + 1, len(episode)
-    observations = episode.observations.reshape(rows, -1)
-    actions = episode.actions.reshape(length, -1)
-    size, action = observations.shape[1], actions.shape[1]
+    size, action = view.observation_size, view.action_size
     packed = np.zeros((rows, size + action + 2), np.float32)
     with np.errstate(over="ignore"):  # `statistics` refuses what overflows
-        packed[:, :size] = observations
-        packed[:length, size : size + action] = actions
+        packed[:, :size] = view.encode_observations(episode.observations)
+        packed[:length, size : size + action] = view.encode_actions(episode.actions)
         packed[:length, -2] = episode.rewards
     packed[:length, -1] = episode.terminated
     return packed
@@ -230,7 +230,7 @@ def _pack(episode: Episode) -> Floats:
 
 def _widths(dataset: Dataset) -> tuple[int, int, int]:
     """D, A and the width of a packed row."""
-    size, action = (int(np.prod(dataset.store.shapes[name], dtype=int)) for name in ("observations", "actions"))
+    size, action = dataset.view.observation_size, dataset.view.action_size
     return size, action, size + action + 2
 
 

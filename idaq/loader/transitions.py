@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from idaq.core.types import Episode, Floats
+from idaq.core.types import Array, Episode, Floats
+from idaq.loader.flat import FlatView
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +27,7 @@ class Transitions:
 
     def __getitem__(self, key: Any) -> "Transitions":
         """Index the leading dimensions of every column alike."""
-        return Transitions(**{f.name: getattr(self, f.name)[key] for f in fields(self)})
+        return Transitions(**{name: getattr(self, name)[key] for name in _NAMES})
 
     def __len__(self) -> int:
         return len(self.rewards)
@@ -34,29 +35,33 @@ class Transitions:
     @classmethod
     def stack(cls, parts: "list[Transitions]") -> "Transitions":
         """Parts of one shape, side by side along a new first dimension."""
-        return cls(**{f.name: np.stack([getattr(part, f.name) for part in parts]) for f in fields(cls)})
+        return cls(**{name: np.stack([getattr(part, name) for part in parts]) for name in _NAMES})
 
     def reshape(self, *shape: int) -> "Transitions":
         """Reshape the leading dimensions."""
         lead = self.rewards.ndim
         if shape == self.rewards.shape:
             return self
-        columns = {f.name: getattr(self, f.name) for f in fields(self)}
+        columns = {name: getattr(self, name) for name in _NAMES}
         return Transitions(**{name: c.reshape((*shape, *c.shape[lead:])) for name, c in columns.items()})
 
 
-def from_episode(episode: Episode) -> Transitions:
-    """The T transitions of one episode: next observation = next row."""
+_NAMES = tuple(field.name for field in fields(Transitions))
+
+
+def from_episode(episode: Episode, view: FlatView | None = None) -> Transitions:
+    """The T transitions of one episode: next observation = next row. Without a view, arrays of numbers as they are."""
+    seen: Array = episode.observations if view is None else view.encode_observations(episode.observations)
+    acted = episode.actions if view is None else view.encode_actions(episode.actions)
     return Transitions(
-        observations=episode.observations[:-1].astype(np.float32),
-        actions=episode.actions.astype(np.float32),
+        observations=seen[:-1].astype(np.float32),
+        actions=acted.astype(np.float32),
         rewards=episode.rewards.astype(np.float32),
-        next_observations=episode.observations[1:].astype(np.float32),
+        next_observations=seen[1:].astype(np.float32),
         terminated=episode.terminated,
     )
 
 
 def concatenate(parts: list[Transitions]) -> Transitions:
     """Join along the first dimension."""
-    names = [f.name for f in fields(Transitions)]
-    return Transitions(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
+    return Transitions(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in _NAMES})

@@ -141,6 +141,7 @@ def _together(read: Sequence[Import]) -> Import:
         action_space=to_all([imported.action_space for imported in read], what="action"),
         env_spec_json=specs.pop() if len(specs) == 1 else None,
         about=_about(read, notes),
+        compress=list(dict.fromkeys(name for imported in read for name in imported.compress)),
         authors=authors,
         license=license,
         citation=citation,

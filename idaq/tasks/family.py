@@ -113,8 +113,8 @@ class Spaces:
 
     observations: gym.Space[Any]
     """a Box, Discrete, MultiDiscrete, MultiBinary, or a (nested) Dict of such"""
-    actions: gym.Space[Any]
-    """a bounded Box, Discrete, MultiDiscrete or MultiBinary"""
+    actions: Any
+    """a space: a bounded Box, Discrete, MultiDiscrete or MultiBinary"""
 
 
 @dataclass(frozen=True, kw_only=True)

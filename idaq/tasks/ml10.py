@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
 from numpy.typing import NDArray
-from safetensors.numpy import load_file
 
 from idaq.core.extras import optional
 from idaq.core.resources import resource_root
@@ -50,6 +49,8 @@ def environments(benchmark: str) -> tuple[str, ...]:
 @functools.cache
 def rand_vecs(benchmark: str) -> dict[str, Array]:
     """By environment (50, 3) or (50, 6) float64: what distinguishes its variations, as `ml1.rand_vecs`."""
+    from safetensors.numpy import load_file
+
     return load_file(resource_root("datasets") / benchmark / "variations.safetensors")
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from idaq.testing.formats import Contents, FormatReaderContract, FormatWriterContract
     from idaq.testing.policies import PolicyContract
     from idaq.testing.remotes import ReadOnlyRemoteContract, RemoteContract
-    from idaq.testing.samplers import SamplerContract
+    from idaq.testing.samplers import SamplerContract, SegmentContract
     from idaq.testing.stores import EpisodeStoreContract
     from idaq.testing.strategies import StrategyContract
 
@@ -41,6 +41,7 @@ __all__ = [
     "ReadOnlyRemoteContract",
     "RemoteContract",
     "SamplerContract",
+    "SegmentContract",
     "StrategyContract",
 ]
 
@@ -56,6 +57,7 @@ _MODULES = {
     "ReadOnlyRemoteContract": "remotes",
     "RemoteContract": "remotes",
     "SamplerContract": "samplers",
+    "SegmentContract": "samplers",
     "StrategyContract": "strategies",
 }
 

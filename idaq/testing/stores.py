@@ -1,7 +1,9 @@
 """What every EpisodeStore must do: give the episodes that were put into it, to the bit, to whoever asks."""
 
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -11,11 +13,14 @@ from idaq.format.columns import get_episode
 from idaq.format.episodes import EpisodeStore
 from idaq.format.writer import write_dataset
 from idaq.testing.comparing import assert_aligned, assert_same_bits
-from idaq.testing.examples import entries_of, example_source
+from idaq.testing.examples import EXAMPLES, entries_of, example_source
 
 
 class EpisodeStoreContract:
     """Subclass it, and say in `store_of` how your store comes to hold a dataset."""
+
+    cannot_hold: ClassVar[Collection[str]] = ()
+    """names of extra columns that your store leaves out, if it can hold some only"""
 
     def store_of(self, dataset: Path, scratch: Path) -> EpisodeStore:
         """A store of the episodes of the dataset in a folder, in their order; `scratch` is a folder to write in."""
@@ -43,6 +48,15 @@ class EpisodeStoreContract:
             found = store.episode(number)
             assert_aligned(found)
             assert_same_bits(found, episodes[number])
+
+    @pytest.mark.parametrize("example", EXAMPLES)
+    def test_every_space_and_every_extra_column_comes_to_the_bit(self, example: str, tmp_path: Path) -> None:
+        source = EXAMPLES[example]()
+        (tmp_path / "scratch").mkdir()
+        store = self.store_of(write_dataset(source, tmp_path / "root", ""), tmp_path / "scratch")
+        for number, entry in enumerate(source.entries):
+            held = {n: values for n, values in entry.episode.columns.items() if n not in self.cannot_hold}
+            assert_same_bits(store.episode(number), Episode.from_columns(held))
 
     def test_an_episode_is_a_copy(self, store: EpisodeStore, episodes: list[Episode]) -> None:
         store.episode(1).observations[:] = -1

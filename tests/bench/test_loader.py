@@ -99,20 +99,27 @@ def wide_columns(episodes: int, steps: int, size: int, actions: int) -> tuple[Co
         "observations": (steps + 1, size),
         "actions": (steps, actions),
         "rewards": (steps,),
-        "terminated": (steps,),
+        "terminations": (steps,),
     }
     columns: Columns = {}
     for name, shape in shapes.items():
         count = int(np.prod(shape))
         stride = -(-count // 64) * 64
         flat = rng.random(stride * episodes).astype(np.float32)
-        values = flat > 2 if name == "terminated" else flat
+        values = flat > 2 if name == "terminations" else flat
         columns[name] = FlatColumn(
             flat=values, offsets=np.arange(episodes) * stride, shape=shape[1:], extra_row=name == "observations"
         )
-    table = EpisodeTable(
+    return columns, table_of(episodes, steps)
+
+
+def table_of(episodes: int, steps: int) -> EpisodeTable:
+    """Episodes of one task and one length."""
+    return EpisodeTable(
         task_index=np.zeros(episodes, np.int64),
         behaviour=np.full(episodes, "expert"),
+        history=np.full(episodes, -1),
+        policy_step=np.full(episodes, -1),
         seed=np.zeros(episodes, np.uint64),
         seed_known=np.ones(episodes, bool),
         length=np.full(episodes, steps),
@@ -124,4 +131,3 @@ def wide_columns(episodes: int, steps: int, size: int, actions: int) -> tuple[Co
         offsets={},
         digest=np.full(episodes, ""),
     )
-    return columns, table

@@ -10,10 +10,12 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 from mktestdocs import check_md_file
 
-from idaq.collect.collect import Collected
+from idaq.collect.collect import Collected, collect
+from idaq.format import layout
 from idaq.loader import open_dataset
 from tests.cli.conftest import BRIEF, QUICK, SMALL, Idaq, settings
 from tests.pages import files_of
+from tests.recipes import small_recipe
 
 CHECKOUT = Path(__file__).parents[2]
 PAGES = [CHECKOUT / "README.md", CHECKOUT / "schemas" / "FORMAT.md", *sorted((CHECKOUT / "docs").rglob("*.md"))]
@@ -31,6 +33,13 @@ def commands(page: Path) -> list[list[str]]:
 
 def test_format_code_blocks_run(collected: Collected, datasets_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(datasets_root))
+    check_md_file(PAGES[1], memory=True)
+
+
+def test_format_code_blocks_read_compressed_columns_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
+    monkeypatch.setattr(layout, "CHUNK_BYTES", 64)  # several chunks an episode
+    collect(small_recipe("point-robot", "expert", 'compress=["observations", "rewards"]'), tmp_path)
     check_md_file(PAGES[1], memory=True)
 
 

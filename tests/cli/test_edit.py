@@ -106,7 +106,7 @@ def test_import_and_what_cannot_be(idaq: Idaq, root: Path) -> None:
     assert idaq("dataset", "export", ID, root / "all.npz").code == 0
     done = idaq("dataset", "import", root / "all.npz", "--id", "me/point/back-v0", "--json")
     assert done.code == 0, done.err
-    assert json.loads(done.out)["notes"] == ["all.npz: authors and licence unknown; --author and --license state them"]
+    assert json.loads(done.out)["notes"] == []
     assert (json.loads(done.out)["tasks"], json.loads(done.out)["episodes"]) == (8, 24)
     assert idaq("dataset", "import", f"minari:{ID}", f"minari:{MEDIUM}", "--id", "me/point/two-v0").code == 0
     assert idaq("dataset", "show", "me/point/two-v0").code == 0

@@ -12,7 +12,7 @@ from joblib.externals.loky import get_reusable_executor
 from idaq.collect.cells import collect_cell
 from idaq.collect.collect import collect
 from idaq.collect.plan import Cell, assign_splits, make_plan
-from idaq.collect.policies import _read_actor, load_policy
+from idaq.collect.policies import _read_actor, load_policy, sizes
 from idaq.collect.policy_record import PolicyRecord, SacConfig, Snapshot, actor_shapes, write_policy, write_record
 from idaq.collect.rollout import rollout
 from idaq.core.config import from_mapping
@@ -200,3 +200,9 @@ def test_a_dataset_says_how_many_episodes_were_left_out(tmp_path: Path, monkeypa
     assert (done.unstable, stored.manifest.provenance.unstable, stored.manifest.counts.episodes) == (1, 1, 59)
     assert verify(done.path) == []
     assert collect(wanted, tmp_path).unstable == 1
+
+
+def test_policies_are_trained_for_vectors_of_floats_alone() -> None:
+    room = dataclasses.replace(get_family("dark-room"), task_features=np.zeros((81, 2), np.float32))
+    with pytest.raises(PolicyError, match=r"dark-room has MultiDiscrete.*; policies are trained for vectors of floats"):
+        sizes(room, room.spaces())

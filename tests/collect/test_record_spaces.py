@@ -11,6 +11,9 @@ from idaq.collect.record import CheckedActions, record
 from idaq.collect.reference import UniformActions
 from idaq.core.errors import PluginError
 from idaq.format.recording import Folder
+from idaq.format.verify import verify
+from idaq.loader import open_dataset
+from idaq.share.importers import import_dataset
 from idaq.tasks.systems import make_env, run_episode
 
 
@@ -35,6 +38,22 @@ def test_choices_and_dictionaries_are_recorded(tmp_path: Path, env: str, setting
         assert list(one.episode.columns) == list(again.columns)
         for name, column in again.columns.items():
             np.testing.assert_array_equal(one.episode.columns[name], column)
+
+
+@pytest.mark.parametrize("actions", ["discrete", "multi-binary", "box"])
+def test_a_recording_of_dictionaries_makes_a_dataset(tmp_path: Path, actions: str) -> None:
+    machine = "tests.collect.test_spaces:Machine"
+    record(
+        tmp_path / "out", env=machine, settings={"actions": actions}, policy="random", task="a", episodes=3, max_steps=5
+    )
+    folder = Folder(tmp_path / "out")
+    done = import_dataset([tmp_path / "out"], "me/recorded/all-v0", root=tmp_path / "data")
+    assert verify(done.path) == []
+    for number, episode in enumerate(open_dataset(done.path)):
+        recorded = folder.episode(number, "random")[0].episode
+        assert list(episode.columns) == list(recorded.columns)
+        for name, column in recorded.columns.items():
+            np.testing.assert_array_equal(episode.columns[name], column)
 
 
 @pytest.mark.parametrize("given", [3, -1, 0.5, [1]])

@@ -28,6 +28,7 @@ from idaq.format.reader import StoredDataset, open_stored
 from idaq.format.verify import _expected, verify
 from idaq.format.writer import DatasetSource, write_dataset
 from idaq.loader import open_dataset
+from idaq.testing.comparing import assert_same_bits
 from idaq.testing.damage import reseal
 from idaq.testing.examples import EXAMPLES
 from tests.format.sealing import alter_hdf5, flip, problems, redigest
@@ -130,6 +131,33 @@ def test_threads_read_one_column_at_once(stored: StoredDataset) -> None:
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+def test_for_random_access_the_episodes_that_are_asked_for_are_unpacked(
+    stored: StoredDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, numbers = open_dataset(stored.path).store, np.array([1, 5, 6])
+    columns = store.columns(numbers)
+    assert list(columns) == list(stored.manifest.columns)
+    for number in numbers.tolist():
+        for name in (CAMERA, MASK, STATE):
+            found = columns[name].rows(number, int(stored.episodes.length[number]))
+            assert np.array_equal(found, values(name, number))
+    assert columns[CAMERA].flat.size == (8 + 34 + 2) * 64 * 64 * 3
+    monkeypatch.setattr("idaq.format.columns.total_memory", lambda: 500_000)
+    with pytest.raises(DatasetError, match=r"compressed columns of 3 episodes unpack to 0.0 GB, more than the memory"):
+        store.columns(numbers)
+
+
+@pytest.mark.parametrize("where", ["map", "ram"])
+def test_a_loader_gives_the_same_transitions(where: Any, tmp_path: Path) -> None:
+    source = EXAMPLES["pictures"]()
+    packed = replace(source, recipe=replace(source.recipe, compress=["observations", "rewards", "terminations"]))
+    one, other = (
+        open_dataset(write_dataset(each, tmp_path / str(number), "")).select(tasks=[9]).transitions(where)
+        for number, each in enumerate((source, packed))
+    )
+    assert_same_bits(other.gather(np.arange(len(other))), one.gather(np.arange(len(one))))
 
 
 def test_rows_are_unpacked_from_no_more_chunks_than_hold_them(damaged: Path) -> None:

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from idaq.collect.collect import Collected, collect
 from idaq.core.errors import DatasetError, DatasetExistsError, UnknownNameError, UsageError
@@ -16,6 +18,7 @@ from idaq.format.selection import Selection, parse_tasks, select
 from idaq.format.store import delete_dataset, list_datasets
 from idaq.format.verify import verify
 from idaq.format.writer import DatasetSource, write_dataset
+from tests.bench.test_loader import table_of
 from tests.format.made import entries_of, made_source
 from tests.recipes import small_recipe
 
@@ -90,6 +93,21 @@ def test_relabelling_changes_labels_alone(stored: StoredDataset, tmp_path: Path)
         relabelled(stored, NEW, Labels(splits={}, behaviours={"expert": "random"}))
     with pytest.raises(UnknownNameError):
         relabelled(stored, NEW, Labels(splits={}, behaviours={"novice": "pro"}))
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 3), st.integers(-4, 4)), min_size=1, max_size=40),
+    st.tuples(st.integers(0, 8), st.integers(0, 8)).map(sorted),
+)
+def test_quantiles_are_numpys_of_each_task(episodes: list[tuple[int, int]], eighths: list[int]) -> None:
+    task, returns = np.array(sorted(episodes), float).T
+    table = replace(table_of(len(task), 1), task_index=task.astype(int), total_reward=returns)
+    low, high = eighths[0] / 8, eighths[1] / 8
+    expected = np.zeros(len(task), bool)
+    for one in np.unique(task):
+        bounds = np.quantile(returns[task == one], [low, high], method="inverted_cdf")
+        expected |= (task == one) & (returns >= bounds[0]) & (returns <= bounds[1])
+    np.testing.assert_array_equal(select(table, [], Selection(quantiles=(low, high))), expected)
 
 
 def test_quantiles_are_of_each_task(stored: StoredDataset) -> None:

@@ -36,7 +36,7 @@ def test_a_dataset_sealed_again_without_an_alteration_verifies(damaged: Path) ->
     assert verify(damaged) == []
 
 
-COLUMN = {"dtype": "<f4", "shape": [], "rows": "T", "unit": None, "meaning": None, "known": True}
+COLUMN = {"dtype": "<f4", "shape": [], "rows": "T", "chunk_rows": None, "unit": None, "meaning": None, "known": True}
 
 
 def put(path: str, value: Any) -> Callable[[Any], None]:

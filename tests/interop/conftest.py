@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 from collections.abc import Callable
 from functools import cache
@@ -22,6 +23,7 @@ from idaq.share.exporters.npz import export_npz
 from idaq.share.exporters.ogbench import export_ogbench
 from idaq.share.exporters.parquet import export_parquet
 from tests.format.made import made_source
+from tests.golden import FOLDER
 from tests.interop.environments import python_of, why_not
 from tests.recipes import small_recipe
 from tests.share.everything import source_of
@@ -30,6 +32,7 @@ ENVIRONMENTS, TABLE = os.environ.get("IDAQ_INTEROP"), os.environ.get("IDAQ_INTER
 collect_ignore_glob = [] if ENVIRONMENTS else ["test_*.py"]
 
 CHECKOUT = Path(__file__).parents[2]
+_CHECKS = set[str]()
 Read = Callable[[str, str], dict[str, Any]]
 
 
@@ -50,6 +53,7 @@ def exports(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with open_remote(f"file://{folder}/hub") as remote:
         push(stored.path, remote)
     export_ogbench(stored, folder / "ogbench.npz")
+    shutil.copytree(FOLDER / "idaq/golden", folder / "golden")
     export_zarr(stored, str(folder / "tagged.zarr"))
     for name in ("dict", "grid", "pictures"):
         written = write_dataset(source_of(name, f"idaq/made/{name}-v0"), folder / "more", f"# {name}\n")
@@ -87,11 +91,9 @@ def _run(exports: Path, real: Collected) -> Read:
 def read(_run: Read, record_property: Callable[[str, object], None], request: pytest.FixtureRequest) -> Read:
     """What a consumer's script read in an environment; skips, with pip's reason, where that could not be installed."""
 
-    cases = [value for name, value in _cases(request.node).items() if name != "environment"]
-
     def run(environment: str, consumer: str) -> dict[str, Any]:
         record_property("environment", environment)
-        record_property("check", ", ".join([request.function.__doc__.strip(), *cases]))
+        record_property("check", _check(request.node))
         reason = why_not(Path(ENVIRONMENTS or ""), environment)
         if reason is not None:
             pytest.skip(reason)
@@ -102,27 +104,36 @@ def read(_run: Read, record_property: Callable[[str, object], None], request: py
     return run
 
 
-def _cases(item: Any) -> dict[str, str]:
-    return item.callspec.params if hasattr(item, "callspec") else {}
+def pytest_itemcollected(item: Any) -> None:
+    """Know every check, run or not."""
+    if "read" in item.fixturenames:
+        _CHECKS.add(_check(item))
+
+
+def _check(item: Any) -> str:
+    """The table's text of a test: its docstring, and its cases."""
+    cases = item.callspec.params if hasattr(item, "callspec") else {}
+    named = [value for name, value in cases.items() if name != "environment"]
+    return ", ".join([item.function.__doc__.strip(), *named])
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """Write the table of what passed, if asked for. A check that was not run keeps the row that it had."""
     if not TABLE:
         return
-    before = {_check_of(line): line for line in Path(TABLE).read_text().splitlines() if line.startswith("| ")}
-    rows = list[str]()
+    before = [line for line in Path(TABLE).read_text().splitlines() if line.startswith("| ")]
+    rows = {_place_of(line): line for line in before if line.split(" | ")[1].replace("\\|", "|") in _CHECKS}
     for outcome in ("passed", "xfailed", "failed", "skipped"):
         for report in terminalreporter.stats.get(outcome, []):
             facts = dict(report.user_properties)
             if "check" in facts:
                 line = _line(outcome, facts, report)
-                rows.append(before.get(_check_of(line), line) if outcome == "skipped" else line)
+                rows[_place_of(line)] = rows.get(_place_of(line), line) if outcome == "skipped" else line
     head = (CHECKOUT / "tests/interop/table.md").read_text().splitlines()
-    Path(TABLE).write_text("\n".join([*head, *sorted(rows)]) + "\n")
+    Path(TABLE).write_text("\n".join([*head, *sorted(rows.values())]) + "\n")
 
 
-def _check_of(line: str) -> str:
+def _place_of(line: str) -> str:
     """Environment and check of a row."""
     return "|".join(line.split("|")[:3])
 

@@ -188,7 +188,7 @@ def test_the_defaults_are_what_baselines_were_made_with() -> None:
     told = {
         "algorithm": "focal-td3bc", "sampler": "meta-batches", "steps": 4000, "seed": 0, "split": "train", "pool": 0,
         "prior_context": 400, "checkpoint_every": 1000, "log_every": 100, "threads": 0, "meta_batch": 16, "batch": 64,
-        "context": 100, "lr_end": 0.02,
+        "context": 100, "lr_end": 0.02, "discrete": "one-hot",
         "encoder": {"latent": 20, "hidden": 200, "layers": 3, "lr": 1e-3, "next_observation": False},
         "learner": {
             "hidden": 256, "layers": 2, "lr": 1e-3, "gamma": 0.99, "tau": 0.005, "alpha": 2.5, "policy_noise": 0.2,

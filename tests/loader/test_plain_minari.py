@@ -144,47 +144,33 @@ def nested_buffer(rng: np.random.Generator, length: int) -> EpisodeBuffer:
     )
 
 
-def test_a_nested_dict_of_boxes_is_flattened_in_the_order_of_its_space(
+def test_a_nested_dict_of_boxes_stays_one_and_is_read_as_numbers_in_order(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     buffers = [nested_buffer(np.random.default_rng(n), length) for n, length in enumerate(LENGTHS)]
-    box = gym.spaces.Box(-1, 1, (2,))
+    box = gym.spaces.Box(-1, 1, (2,), np.float64)
     dataset = open_dataset(create(tmp_path, monkeypatch, buffers, observation_space=NESTED, action_space=box))
     for episode, buffer in zip(dataset, buffers, strict=True):
         raw: Any = buffer.observations
-        flat = [raw["goal"], raw["state"]["a"], raw["state"]["b"].reshape(len(raw["goal"]), 4)]
-        np.testing.assert_array_equal(episode.observations, np.concatenate(flat, axis=1))
+        for name, value in {"goal": raw["goal"], "state/a": raw["state"]["a"], "state/b": raw["state"]["b"]}.items():
+            np.testing.assert_allclose(episode.columns[f"observations/{name}"], value, rtol=1e-6)
         first = {"goal": raw["goal"][0], "state": {key: value[0] for key, value in raw["state"].items()}}
-        np.testing.assert_allclose(episode.observations[0], gym.spaces.flatten(NESTED, first), rtol=1e-6)
-    table = dataset.transitions()
+        seen = dataset.view.encode_observations(episode.observations)
+        np.testing.assert_allclose(seen[0], gym.spaces.flatten(NESTED, first), rtol=1e-6)
+    table, expected = dataset.transitions(), dataset.view.encode_observations(dataset.episode(0).observations)
     assert table.gather(np.arange(5)).observations.shape == (5, 8)
-    np.testing.assert_array_equal(
-        table.gather(np.arange(5)).next_observations, dataset.episode(0).observations[1:].astype(np.float32)
-    )
+    np.testing.assert_array_equal(table.gather(np.arange(5)).next_observations, expected[1:])
 
 
-@pytest.mark.parametrize(
-    ("spaces", "text"),
-    [
-        ({"action_space": gym.spaces.Discrete(3)}, "the action space Discrete.3. is not a Box"),
-        ({"observation_space": gym.spaces.Discrete(3)}, "observations hold a Discrete.3.; only Box and Dict of Box"),
-        ({"observation_space": gym.spaces.Dict({"a": gym.spaces.Text(3)})}, "observations hold a Text"),
-    ],
-)
-def test_spaces_that_have_no_vector_form_are_refused_by_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spaces: dict[str, Any], text: str
-) -> None:
-    box = {"action_space": gym.spaces.Box(-1, 1, (1,)), "observation_space": gym.spaces.Box(-1, 1, (1,))}
-    observations: Any = [0, 1] if "observation_space" in spaces else np.zeros((2, 1))
-    if isinstance(spaces.get("observation_space"), gym.spaces.Dict):
-        observations = {"a": ["x", "y"]}
-    actions: Any = [0] if "action_space" in spaces else np.zeros((1, 1))
+def test_choices_are_read_as_one_hot_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     buffer = EpisodeBuffer(
-        observations=observations, actions=actions, rewards=[0.0], terminations=[False], truncations=[True]
+        observations=[4, 3, 4], actions=[2, 0], rewards=[0.0, 1.0], terminations=[False] * 2, truncations=[False, True]
     )
-    path = create(tmp_path, monkeypatch, [buffer], **{**box, **spaces})
-    with pytest.raises(DatasetError, match=text):
-        open_dataset(path)
+    spaces = {"observation_space": gym.spaces.Discrete(2, start=3), "action_space": gym.spaces.Discrete(3)}
+    rows = open_dataset(create(tmp_path, monkeypatch, [buffer], **spaces)).transitions().gather(np.arange(2))
+    assert rows.observations.tolist() == [[0, 1], [1, 0]]
+    assert rows.next_observations.tolist() == [[1, 0], [0, 1]]
+    assert rows.actions.tolist() == [[0, 0, 1], [1, 0, 0]]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Support and query sets, segments, and samplers by name, on the hand-made dataset."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from idaq.core.errors import ConfigError, DatasetError, PluginError, UnknownNameError
 from idaq.loader import Dataset, SegmentBatches, SupportQueryBatches, TransitionTable, open_dataset
 from idaq.loader.samplers import make_sampler
-from idaq.loader.sampling import returns_to_go
+from idaq.loader.segments import Within, returns_to_go
 from tests.loader.test_sampling import task_of
 from tests.loader.test_table import assert_bitwise
 
@@ -36,7 +37,7 @@ def test_returns_to_go_are_discounted_sums_to_the_episodes_end(table: Transition
     expected = np.concatenate(
         [
             [sum(0.9**k * r for k, r in enumerate(rewards[t:last])) for t in range(first, last)]
-            for first, last in table.episodes.tolist()
+            for first, last in pairwise(table.episodes.edges.tolist())
         ]
     )
     np.testing.assert_allclose(returns_to_go(table, 0.9), expected, rtol=1e-6)
@@ -54,7 +55,7 @@ def test_support_and_query_are_of_one_task_and_of_different_episodes(table: Tran
         assert (batch.support.rewards.shape, batch.query.rewards.shape) == ((3, 5), (3, 4))
         for task, support, query in zip(batch.tasks, batch.support.rewards, batch.query.rewards, strict=True):
             assert set(task_of(support)) == set(task_of(query)) == {task}
-            apart = [set(table.episode_of(np.array([rows[r] for r in part.tolist()]))) for part in (support, query)]
+            apart = [set(table.episodes.of(np.array([rows[r] for r in part.tolist()]))) for part in (support, query)]
             assert not apart[0] & apart[1]
             for of_part, episodes in zip(seen, apart, strict=True):
                 of_part |= episodes
@@ -82,16 +83,16 @@ def test_two_episodes_are_one_for_support_and_one_for_query_and_each_step_is_dra
         batch = support_query(two).at(step)
         for part in (batch.support, batch.query):
             drawn = np.array([[rows[reward] for reward in line] for line in part.rewards.tolist()])
-            assert (np.ptp(two.episode_of(drawn), axis=1) == 0).all()
+            assert (np.ptp(two.episodes.of(drawn), axis=1) == 0).all()
             seen |= set(drawn.ravel().tolist())
     assert seen == set(range(len(two)))
 
 
 @pytest.mark.parametrize("length", [1, 2, 5, 100])
-@pytest.mark.parametrize("across", [False, True])
-def test_segments_are_contiguous_steps(table: TransitionTable, length: int, across: bool) -> None:
-    rows, begun = row_of(table), set[int]()
-    sampler = SegmentBatches(table, meta_batch=4, length=length, across_episodes=across, seed=0)
+@pytest.mark.parametrize("within", ["episode", "task"])
+def test_segments_are_contiguous_steps(table: TransitionTable, length: int, within: Within) -> None:
+    rows, begun, edges = row_of(table), set[int](), table.episodes.edges
+    sampler = SegmentBatches(table, meta_batch=4, length=length, within=within, seed=0)
     for step in range(150):
         batch = sampler.at(step)
         for i, task in enumerate(batch.tasks.tolist()):
@@ -103,14 +104,14 @@ def test_segments_are_contiguous_steps(table: TransitionTable, length: int, acro
             assert (np.diff(taken[:count]) == 1).all()
             assert (taken[count:] == taken[count - 1]).all(), "what is not valid repeats the last step"
             assert set(task_of(batch.segments.rewards[i])) == {task}
-            first, last = (table.ranges[table.task_indices.tolist().index(task)] if across
-                           else table.episodes[table.episode_of(taken[:1])[0]])  # fmt: skip
+            if within == "task":
+                first, last = table.ranges[table.task_indices.tolist().index(task)]
+            else:
+                first, last = edges[table.episodes.of(taken[:1])[0] :][:2]
             assert first <= taken[0]
             assert taken[count - 1] < last
             assert count == min(length, last - first)
-            starts = [
-                bool(v and row in set(table.episodes[:, 0].tolist())) for row, v in zip(taken, valid, strict=True)
-            ]
+            starts = [bool(v and row in set(edges[:-1].tolist())) for row, v in zip(taken, valid, strict=True)]
             assert batch.starts[i].tolist() == starts
             begun.add(int(taken[0]))
     if length == 1:
@@ -125,7 +126,7 @@ class Config:
     query: int = 3
     discount: float = 0.9
     length: int = 4
-    across_episodes: bool = True
+    within: str = "task"
     seed: int = 0
     pool: int = 0
 
@@ -137,7 +138,7 @@ def test_samplers_go_by_name_and_read_the_algorithms_config(dataset: Dataset) ->
     with pytest.raises(PluginError, match="'meta-batches' reads the setting 'batch', which Config does not have"):
         make_sampler("meta-batches", several, Config())
     with pytest.raises(ConfigError, match="not from a pool"):
-        make_sampler("segments", several, Config(pool=1))
+        make_sampler("support-query", several, Config(pool=1))
     with pytest.raises(UnknownNameError, match="unknown sampler 'segment'"):
         make_sampler("segment", several, Config())
 
@@ -145,7 +146,7 @@ def test_samplers_go_by_name_and_read_the_algorithms_config(dataset: Dataset) ->
 def mine(dataset: Dataset, config: Config) -> SegmentBatches:
     """A sampler from outside."""
     table = dataset.transitions()
-    return SegmentBatches(table, meta_batch=config.meta_batch, length=1, across_episodes=False, seed=config.seed)
+    return SegmentBatches(table, meta_batch=config.meta_batch, length=1, seed=config.seed)
 
 
 def test_a_sampler_of_ones_own_is_named_by_module_and_attribute(dataset: Dataset) -> None:

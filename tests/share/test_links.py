@@ -12,6 +12,7 @@ from idaq.core.errors import DatasetError, PluginError, UsageError
 from idaq.core.types import Episode
 from idaq.format.importing import Import, ImportedEpisode, ImportedTask
 from idaq.format.reader import StoredDataset, open_stored
+from idaq.loader import open_dataset
 from idaq.share.importers import import_dataset
 from idaq.share.links import link
 from idaq.tasks import get_family
@@ -117,7 +118,7 @@ def test_tasks_become_the_familys_by_their_parameters_or_their_id(tmp_path: Path
         ({"task_indices": [1]}, "--task-index is for the tasks of a family"),
         ({"env": "Pendulum-v1"}, r"has observations of shape \(2,\), the environment Pendulum-v1 of \(3,\)"),
         ({"env": "Pendulum-v1", "family": "point-robot"}, "--family and --env are both given"),
-        ({"env": "MountainCar-v0"}, "has actions in Discrete"),
+        ({"env": "MountainCar-v0"}, r"has actions of shape \(2,\), the environment MountainCar-v0 of \(\)"),
         ({"env": "Pendulum-v9"}, "Pendulum"),
         ({"env_settings": {"g": 1}}, "--env-arg is for an environment"),
     ],
@@ -241,3 +242,22 @@ def test_a_number_of_test_tasks_is_drawn_the_same_each_time(tmp_path: Path) -> N
     again = import_dataset(three(tmp_path), "me/own/again-v0", test_tasks=1, root=tmp_path)
     assert open_stored(again.path).manifest.splits == first
     assert sorted(map(len, first.values())) == [1, 2]
+
+
+def test_choices_of_an_environment_are_its_choices(tmp_path: Path) -> None:
+    """Stable-Baselines stores one number a row; CartPole's actions are one of two."""
+    rows = np.zeros((5, 4), np.float32)
+    np.savez(
+        tmp_path / "cart.npz",
+        observations=rows,
+        next_observations=rows,
+        actions=np.array([[0], [1], [1], [0], [1]]),
+        rewards=np.ones(5),
+        terminals=np.arange(5) == 4,
+        timeouts=np.zeros(5),
+    )
+    done = import_dataset([tmp_path / "cart.npz"], "me/cart/a-v0", env="CartPole-v1", root=tmp_path)
+    dataset = open_dataset(done.path)
+    assert dataset.episode(0).actions.tolist() == [0, 1, 1, 0, 1]
+    assert dataset.leaves["actions"].counts == 2
+    assert not any("space is known" in note or "bounds are known" in note for note in done.notes)

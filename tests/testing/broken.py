@@ -27,7 +27,8 @@ from idaq.learn.algorithms.focal_td3bc import FocalAgent, FocalTd3Bc
 from idaq.learn.algorithms.focal_td3bc_config import FocalTd3BcConfig
 from idaq.learn.config import TrainConfig, training_config
 from idaq.learn.loop import agent_spec
-from idaq.loader import Dataset, MetaBatches, Sampler, open_dataset
+from idaq.loader import Dataset, MetaBatches, Sampler, SegmentBatches, open_dataset
+from idaq.loader.segments import Within
 from idaq.tasks import Family, StepBatch, get_family
 from idaq.testing import (
     AlgorithmContract,
@@ -40,6 +41,7 @@ from idaq.testing import (
     PolicyContract,
     RemoteContract,
     SamplerContract,
+    SegmentContract,
     StrategyContract,
 )
 
@@ -150,6 +152,17 @@ class TestUnselected(SamplerContract):
     def sampler(self, dataset: Dataset, seed: int) -> MetaBatches:
         everything = replace(dataset, numbers=np.arange(len(dataset.episodes)))
         return MetaBatches(everything.transitions(), meta_batch=5, batch=7, context=3, seed=seed)
+
+
+class TestUnordered(SegmentContract):
+    """Takes a task's episodes in the order of the file for its learning history."""
+
+    red = "test_steps_follow_each_other_to_the_end_of_what_holds_them"
+
+    def segments(self, dataset: Dataset, seed: int, within: Within, columns: tuple[str, ...]) -> SegmentBatches:
+        table = dataset.transitions()
+        within = "task" if within == "history" else within
+        return SegmentBatches(table, meta_batch=5, length=6, within=within, seed=seed, columns=columns, discount=0.9)
 
 
 # -- remotes -------------------------------------------------------------------------------------------------------

@@ -335,7 +335,7 @@ def import_dataset(
     link(read, family, task_indices, env, env_settings or {})
     assign_splits(read, splits or {}, test_tasks)
     state_attribution(read, authors, license, citation, source)
-    read.compress = list(compress)
+    read.compress = list(dict.fromkeys([*read.compress, *compress]))
     made = dataset_source(
         read, new_id, NO_FAMILY if family is None else family, description or f"Imported from {read.origin}."
     )

@@ -46,19 +46,19 @@ def read_demos(path: Path) -> Import:
     """
     members = read_hdf5(path)
     data = members.below(_DATA) if members.holds(_DATA) else members
-    names = {name.partition("/")[0] for name in data.names}
-    demos = sorted((name for name in names if _GROUP.fullmatch(name)), key=_number)
+    groups = data.groups()
+    demos = sorted((name for name in groups if _GROUP.fullmatch(name)), key=_number)
     if not demos:
         raise refusal(members, "a group for each demonstration")
     result = Import(tasks=[], origin=path.name)
     behaviours = _behaviours(members, demos, result)
     entries: list[ImportedEpisode] = []
-    rewarded = [data.below(name).name_of(REWARDS) is not None for name in demos]
+    rewarded = [groups[name].name_of(REWARDS) is not None for name in demos]
     if not all(rewarded):
         result.notes.add(path.name, "demos with rewards beside others without: none are kept", sum(rewarded))
         unknown_rewards(result)
     for name in demos:
-        demo = _Demo(data.below(name), f"{path}, {name}", result.notes, path.name)
+        demo = _Demo(groups[name], f"{path}, {name}", result.notes, path.name)
         columns = demo.columns(all(rewarded))
         if columns is not None:
             entry = ImportedEpisode(episode=Episode.from_columns(columns), behaviour=behaviours.get(name, "unknown"))
@@ -105,11 +105,14 @@ class _Demo:
         if missing:
             raise refusal(members, f"{' and '.join(missing)} in {self.where.rpartition(', ')[2]}")
         actions = members.array(names[ACTIONS])
-        observations, length = self._observations(names, len(actions))
+        flags = self._flags(names, len(actions))
+        done = flags.get("terminated", flags.get("dones"))
+        done = done is not None and bool(done[-1:].all())
+        observations, length = self._observations(names, len(actions), done)
         if length < 1:
             self.notes.add(self.file, "demos of one step left out whole: it had no next observation", 1)
             return None
-        terminated, truncated, extras = self._ends(names, len(actions), length)
+        terminated, truncated, extras = self._ends(names, flags, done, length)
         rewards = (
             as_column(REWARDS, members.array(names[REWARDS]), self.where)
             if rewarded
@@ -128,8 +131,8 @@ class _Demo:
             | extras
         )
 
-    def _observations(self, names: Mapping[str, str], steps: int) -> tuple[dict[str, Array], int]:
-        """(length + 1, ...) each, and the length: all steps where s_T is there, else one less."""
+    def _observations(self, names: Mapping[str, str], steps: int, done: bool) -> tuple[dict[str, Array], int]:
+        """(length + 1, ...) each, and the length: all steps where s_T is there or the task is done, else one less."""
         seen = {column_name(n): rows for n, rows in self.members.leaves(names[OBSERVATIONS], OBSERVATIONS).items()}
         sizes = {len(np.atleast_1d(rows)) for rows in seen.values()}
         if sizes == {steps + 1}:
@@ -137,6 +140,9 @@ class _Demo:
         if sizes != {steps}:
             shapes = {name: rows.shape for name, rows in seen.items()}
             raise DatasetError(f"{self.where}: {steps} actions and observations of {shapes}"[:500])
+        if "next_observations" not in names and done:
+            self.notes.add(self.file, "terminal steps have no next observation; it repeats the last one", 1)
+            return {name: np.concatenate([rows, rows[-1:]]) for name, rows in seen.items()}, steps
         if "next_observations" not in names:
             self.notes.add(self.file, "last steps left out: the file does not hold their next observation", 1)
             return seen, steps - 1
@@ -149,28 +155,33 @@ class _Demo:
             raise CorruptDatasetError(f"{self.where}: next {broken[0]} are not those of the next step")
         return {name: np.concatenate([rows, following[name][-1:]]) for name, rows in seen.items()}, steps
 
-    def _ends(self, names: Mapping[str, str], steps: int, length: int) -> tuple[Array, Array, dict[str, Array]]:
-        """Terminal and time-out of the last step; flags that say more than that are kept as extra columns."""
-        last, kept = np.arange(length) == length - 1, dict[str, Array]()
-        flags: dict[str, Any] = {}
+    def _flags(self, names: Mapping[str, str], steps: int) -> dict[str, Array]:
+        """(T,) each. Raises DatasetError for what is none."""
+        flags: dict[str, Array] = {}
         for what in ("terminated", "truncated", "dones"):
             if what in names:
                 flags[what] = as_flags(names[what], self.members.array(names[what]), self.where)
                 if len(flags[what]) != steps:
                     raise DatasetError(f"{self.where}: {len(flags[what])} {names[what]} for {steps} actions")
-                if flags[what][:-1].any():
-                    said = f"demos with {names[what]} before their last step, which end nothing: kept as a column"
-                    self.notes.add(self.file, said, 1)
-                    kept[f"infos/{names[what]}"] = flags[what][:length]
-        ended = length == steps and bool(flags.get("terminated", flags.get("dones", last & False))[-1])
-        if "terminated" not in flags and ended:
-            self.notes.add(
-                self.file, "demos whose last step is done are taken as terminated: time-outs are not distinguished", 1
-            )
-        if not ended and "truncated" not in flags:
+        return flags
+
+    def _ends(
+        self, names: Mapping[str, str], flags: Mapping[str, Array], done: bool, length: int
+    ) -> tuple[Array, Array, dict[str, Array]]:
+        """Terminal and time-out of the last step; flags that say more than that are kept as extra columns."""
+        last, kept = np.arange(length) == length - 1, dict[str, Array]()
+        for what, flag in flags.items():
+            if flag[:-1].any():
+                said = f"demos with {names[what]} before their last step, which end nothing: kept as a column"
+                self.notes.add(self.file, said, 1)
+                kept[f"infos/{names[what]}"] = flag[:length]
+        if done and "terminated" not in flags:
+            said = "demos whose last step is done are taken as terminated: time-outs are not distinguished"
+            self.notes.add(self.file, said, 1)
+        if not done and "truncated" not in flags:
             self.notes.add(self.file, "ends of demos that the file does not flag are written as time-outs", 1)
-        limited = not ended or (length == steps and "truncated" in flags and bool(flags["truncated"][-1]))
-        return last & ended, last & limited, kept
+        both = done and "truncated" in flags and bool(flags["truncated"][-1])
+        return last & done, last & (not done or both), kept
 
     def _extras(self, names: Mapping[str, str], steps: int, length: int) -> dict[str, Array]:
         """Other arrays of T or T + 1 rows."""

@@ -48,6 +48,8 @@ def read_imitation(path: Path) -> Import:
     _tell_unread(members, {*_IMITATION, "rews"}, result)
     said = "trajectories end terminal, which here means a time-out too: they are taken as terminals"
     result.notes.add(path.name, said, int(ended.sum()))
+    if ended.sum() > 1 and len(set(lengths[ended].tolist())) == 1:
+        result.notes.add(path.name, f"all of them have {lengths[ended][0]} steps: it may well be a time limit")
     result.notes.add(
         path.name, "trajectories that end before their episode did are written as time-outs", int((~ended).sum())
     )

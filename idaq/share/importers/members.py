@@ -63,6 +63,21 @@ class Members:
             attributes=inner(self.attributes) | {"": self.attributes.get(group, {})},
         )
 
+    def groups(self) -> "dict[str, Members]":
+        """What each group holds, by the first part of its members' names, in one pass."""
+        found: dict[str, dict[str, dict[str, Any]]] = {}
+        every: dict[str, Mapping[str, Any]] = {
+            "arrays": self.arrays,
+            "texts": self.texts,
+            "others": self.others,
+            "attributes": self.attributes,
+        }
+        for kind, members in every.items():
+            for name, value in members.items():
+                top, _, rest = name.partition("/")
+                found.setdefault(top, {kind: {} for kind in every})[kind][rest] = value
+        return {top: Members(path=self.path, **kinds) for top, kinds in found.items()}
+
     @property
     def names(self) -> list[str]:
         """All names."""

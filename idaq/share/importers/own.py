@@ -129,6 +129,7 @@ def _import(export: _Export, episodes: Iterator[tuple[Facts, Mapping[str, Array]
             raise CorruptDatasetError(f"{export.where}: episode {number} is of a task that it does not have")
         tasks[index].episodes.append(entry)
         digests.append(episode_digest(entry.episode, task_index=index, seed=entry.seed))
+        result.compress = [name for name in layout.compressed(manifest.columns) if name in entry.episode.columns]
     _tell(export, dataset_digest(digests), result)
     return result
 

@@ -100,7 +100,7 @@ def read_pickle(path: Path, allow_pickle: bool) -> Any:
 
 
 def read_objects(path: Path, allow_pickle: bool) -> Array:
-    """An .npy file; of objects only with `allow_pickle`. Raises as `read_pickle`."""
+    """An .npy file; of objects only with `allow_pickle`. Raises UsageError or DatasetError as `read_pickle`."""
     with path.open("rb") as file:
         try:
             if file.read(6) != b"\x93NUMPY":

@@ -1,5 +1,6 @@
 """Minari: load, iterate, filter, sample, recover environments, normalise, show. Arguments: the exports' folder."""
 
+import hashlib
 import json
 import os
 import subprocess
@@ -31,6 +32,27 @@ def read(dataset_id):
     return columns
 
 
+def columns_of(value, name):
+    if not isinstance(value, dict):
+        return {name: np.asarray(value)}
+    return {k: v for key in sorted(value) for k, v in columns_of(value[key], f"{name}/{key}").items()}
+
+
+def digests(folder):
+    """SHA-256 of every column of every episode of a dataset that lies in a folder."""
+    found = []
+    try:
+        dataset = minari.MinariDataset(folder / "data")
+    except ValueError as error:  # it is stamped for a newer Minari
+        return str(error)
+    for episode in dataset.iterate_episodes():
+        columns = columns_of(episode.observations, "observations") | columns_of(episode.infos or {}, "infos")
+        columns |= {name: getattr(episode, name) for name in ("actions", "rewards", "terminations", "truncations")}
+        digest = {name: hashlib.sha256(np.ascontiguousarray(values).tobytes()) for name, values in columns.items()}
+        found.append({name: state.hexdigest() for name, state in sorted(digest.items())})
+    return found
+
+
 def recover(dataset_id):
     env = minari.load_dataset(dataset_id).recover_environment()
     _, info = env.reset(seed=0)
@@ -48,6 +70,7 @@ print(
     json.dumps(
         {
             "versions": {name: version(name) for name in ("minari", "gymnasium", "numpy")},
+            "golden": {path.name: digests(path) for path in sorted((exports / "golden").glob("*-v0"))},
             "listed": sorted(minari.list_local_datasets()),
             "whole": read(WHOLE),
             "per_task": [read(dataset_id) for dataset_id in TASKS],

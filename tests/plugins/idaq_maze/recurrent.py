@@ -8,7 +8,7 @@ Shapes: P problems side by side, L steps of a segment, D observation, A action, 
 
 import copy
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
@@ -28,7 +28,7 @@ class RecurrentConfig(idaq.TrainConfig):
     sampler: str = "segments"
     meta_batch: AtLeastOne = 8
     length: AtLeastOne = 30
-    across_episodes: bool = True
+    within: Literal["episode", "task", "history"] = "task"
     memory: AtLeastOne = 32
     lr: Annotated[float, Field(gt=0)] = 3e-3
 

@@ -63,6 +63,19 @@ def test_imitation(tmp_path: Path) -> None:
     told(notes, "1 trajectories end terminal, which here means a time-out too", "1 members that are not read: infos")
 
 
+def test_trajectories_of_one_length_are_suspected_of_a_time_limit(tmp_path: Path) -> None:
+    file = sources.imitation(
+        tmp_path / "x.npz",
+        terminal=np.ones(2, bool),
+        indices=np.array([3]),
+        acts=np.zeros((6, 1)),
+        rews=np.zeros(6),
+        obs=np.zeros((8, 2)),
+    )
+    _, notes = opened(file, tmp_path)
+    told(notes, "all of them have 3 steps: it may well be a time limit")
+
+
 def test_imitation_without_rewards_knows_none(tmp_path: Path) -> None:
     dataset, notes = opened(sources.imitation(tmp_path / "x.npz", rews=None), tmp_path)
     check(dataset, rewarded=False)
@@ -158,6 +171,16 @@ def test_robomimic_without_next_observations_loses_the_last_step(tmp_path: Path)
     check(dataset, cut=1, seen=_of_robomimic)
     assert ends(dataset) == ["o", "o"]
     told(notes, "2 last steps left out: the file does not hold their next observation")
+
+
+def test_a_demonstration_that_is_done_keeps_its_last_step(tmp_path: Path) -> None:
+    """Whose s' no target reads: it repeats s."""
+    file = sources.robomimic(tmp_path / "x.hdf5", **{"next_obs/eef": None, "next_obs/object": None})
+    dataset, notes = opened(file, tmp_path)
+    assert [len(episode) for episode in dataset] == list(LENGTHS)
+    assert ends(dataset) == ["t", "t"]
+    assert _of_robomimic(dataset.episode(0).observations)[:, 0].tolist() == [0, 1, 2, 3, 3]
+    told(notes, "2 terminal steps have no next observation; it repeats the last one")
 
 
 def test_success_amid_a_demonstration_ends_nothing(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """What we export comes back: every space, extra columns and histories, to the digest, or it is told what is missing."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from idaq.format.writer import write_dataset
 from idaq.share.exporters import export
 from idaq.share.importers import Imported, import_dataset
 from idaq.share.importers.own import read_own
+from idaq.testing.examples import EXAMPLES
 from tests.share.everything import SPACES, source_of
 
 WHOLE = {"npz": "x.npz", "ogbench": "x.npz", "parquet": "x.parquet", "lerobot": "x"}
@@ -48,6 +50,17 @@ def test_all_of_it_comes_back(form: str, space: str, tmp_path: Path) -> None:
     for name in ("observation_space", "action_space", "env_spec"):
         assert back.metadata.get(name) == there.metadata.get(name)
     assert list(back.manifest.provenance.notes) == []
+
+
+@pytest.mark.parametrize("form", [*WHOLE, "focal-npy"])
+def test_what_was_compressed_is_compressed_again(form: str, tmp_path: Path) -> None:
+    pictures = EXAMPLES["pictures"]()
+    packed = replace(pictures, recipe=replace(pictures.recipe, compress=["observations", "actions"]))
+    path = write_dataset(packed, tmp_path, "")
+    export(path, tmp_path / WHOLE.get(form, "goals"), form)
+    back = open_stored(imported(tmp_path / WHOLE.get(form, "goals"), tmp_path).path)
+    assert back.manifest.columns == open_stored(path).manifest.columns
+    assert back.chunks.keys() == {"observations", "actions"}
 
 
 @pytest.mark.parametrize("form", ["focal-npy", "focal-npy-objects"])
