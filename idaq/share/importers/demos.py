@@ -58,7 +58,7 @@ def read_demos(path: Path) -> Import:
         result.notes.add(path.name, "demos with rewards beside others without: none are kept", sum(rewarded))
         unknown_rewards(result)
     for name in demos:
-        demo = _Demo(groups[name], f"{path}, {name}", result.notes, path.name)
+        demo = _Demo(groups[name], f"{path}, {name}", result.notes, members)
         columns = demo.columns(all(rewarded))
         if columns is not None:
             entry = ImportedEpisode(episode=Episode.from_columns(columns), behaviour=behaviours.get(name, "unknown"))
@@ -95,15 +95,15 @@ def _behaviours(members: Members, demos: Sequence[str], result: Import) -> dict[
 class _Demo:
     """One demonstration as columns."""
 
-    def __init__(self, members: Members, where: str, notes: Notes, file: str) -> None:
-        self.members, self.where, self.notes, self.file = members, where, notes, file
+    def __init__(self, members: Members, where: str, notes: Notes, whole: Members) -> None:
+        self.members, self.where, self.notes, self.whole, self.file = members, where, notes, whole, whole.path.name
 
     def columns(self, rewarded: bool) -> dict[str, Array] | None:
         """All columns; None where no transition is left. Raises DatasetError for what is missing or does not fit."""
         members, names = self.members, {what: name for what in ALIASES if (name := self.members.name_of(what))}
         missing = [what for what in (OBSERVATIONS, ACTIONS) if what not in names]
         if missing:
-            raise refusal(members, f"{' and '.join(missing)} in {self.where.rpartition(', ')[2]}")
+            raise refusal(self.whole, f"{' and '.join(missing)} in {self.where.rpartition(', ')[2]}")
         actions = members.array(names[ACTIONS])
         flags = self._flags(names, len(actions))
         done = flags.get("terminated", flags.get("dones"))

@@ -62,7 +62,7 @@ def layout_hint(names: Sequence[str]) -> str:
         said = "robosuite's own demonstrations hold states, from which robomimic makes observations"
         return f"{said}: its dataset_states_to_obs.py, then import what that writes"
     if any(name.startswith("data/demo") for name in names):
-        return "this is robomimic's layout, where each demo has obs and actions: --from demos"
+        return "this is robomimic's layout, which --from demos reads: each demo must have obs and actions"
     if {"observations", "actions", "terminals"} <= tops and "rewards" not in tops:
         said = "OGBench stores T + 1 rows a trajectory, as .npz: --from ogbench"
         return f"{said}; else add next_observations or timeouts, so that the last rows are known"
