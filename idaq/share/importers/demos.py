@@ -20,7 +20,7 @@ from idaq.core.notes import Notes
 from idaq.core.types import ACTIONS, OBSERVATIONS, REWARDS, TERMINATIONS, TRUNCATIONS, Array, Episode
 from idaq.format.importing import Import, ImportedEpisode, ImportedTask, slug, unknown_rewards
 from idaq.format.outside_columns import column_name, extra_columns
-from idaq.share.importers.described import name_summary, refusal
+from idaq.share.importers.described import contents, name_summary, refusal
 from idaq.share.importers.members import ALIASES, Members, read_hdf5
 from idaq.share.rows import same_rows
 
@@ -103,7 +103,8 @@ class _Demo:
         members, names = self.members, {what: name for what in ALIASES if (name := self.members.name_of(what))}
         missing = [what for what in (OBSERVATIONS, ACTIONS) if what not in names]
         if missing:
-            raise refusal(self.whole, f"{' and '.join(missing)} in {self.where.rpartition(', ')[2]}")
+            demo = self.where.rpartition(", ")[2]
+            raise refusal(self.whole, f"{' and '.join(missing)} in {demo}, which holds {contents(members)}")
         actions = members.array(names[ACTIONS])
         flags = self._flags(names, len(actions))
         done = flags.get("terminated", flags.get("dones"))

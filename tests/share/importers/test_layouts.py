@@ -205,7 +205,7 @@ def test_demonstrations_without_observations_are_described(tmp_path: Path) -> No
     with h5py.File(tmp_path / "x.hdf5", "w") as file:
         file["data/demo_1/states"], file["data/demo_1/actions"] = np.zeros((9, 32)), np.zeros((9, 7))
     with pytest.raises(
-        DatasetError, match=r"lacks observations in demo_1; it holds .*states float64 \(9, 32\)"
+        DatasetError, match=r"lacks observations in demo_1, which holds .*states float64 \(9, 32\); it holds data/"
     ) as caught:
         opened(tmp_path / "x.hdf5", tmp_path)
     assert "dataset_states_to_obs.py" in str(caught.value.hint)
