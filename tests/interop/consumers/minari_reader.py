@@ -43,8 +43,8 @@ def digests(folder):
     found = []
     try:
         dataset = minari.MinariDataset(folder / "data")
-    except ValueError as error:  # it is stamped for a newer Minari
-        return str(error)
+    except Exception as error:  # it is stamped for a newer Minari, which 0.5.0 looks at too late
+        return repr(error)
     for episode in dataset.iterate_episodes():
         columns = columns_of(episode.observations, "observations") | columns_of(episode.infos or {}, "infos")
         columns |= {name: getattr(episode, name) for name in ("actions", "rewards", "terminations", "truncations")}
