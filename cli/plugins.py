@@ -29,9 +29,6 @@ def plugins(
     if as_json:
         print_json([asdict(plugin) for plugin in found])
         return
-    if not found:
-        say(f"no {kind} ships or is installed; package.module:thing names one")
-        return
     rows = [[p.kind, p.name, "built in" if p.source == "idaq" else p.source, p.reference, p.problem] for p in found]
     print_table("what can be named", ["kind", "name", "from", "leads to", "problem"], rows)
     broken = sum(bool(plugin.problem) for plugin in found)

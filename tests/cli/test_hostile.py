@@ -129,7 +129,7 @@ def test_pull_takes_the_content_that_is_expected_and_no_other(
     ("command", "text"),
     [
         (["collect", "point-robot", "--workers", "1000000000"], "1000000000 worker processes on this machine"),
-        (["collect", "humanoid-dir", "--set", "episodes=1000000"], "take 126 GB while they are collected"),
+        (["collect", "humanoid-dir", "--set", "episodes=1000000"], "take 118 GB while they are collected"),
         (["collect", "point-robot", "--set", "episodes=1000000000000"], "less than or equal to 1000000"),
         (["hub", "list", "file:///nowhere", "--timeout", "nan"], "greater than or equal to 0.1"),
         (["hub", "list", "file:///nowhere", "--timeout", "inf"], "a timeout of inf s"),

@@ -9,8 +9,8 @@ import pytest
 
 from idaq.format.reader import open_stored
 from tests.hub.folder_hub import FOLDER_HUB
+from tests.share.exporters.test_exporters import CSV
 from tests.share.importers.test_importers import LINES, LOG
-from tests.share.test_exporters import CSV
 
 MADE = "idaq/made/tagged-v0"
 

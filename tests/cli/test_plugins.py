@@ -60,8 +60,10 @@ def test_a_kind_that_there_is_not_is_told_near_ones(idaq: Idaq) -> None:
     assert "did you mean 'task family'" in done.err
 
 
-def test_a_kind_of_which_there_is_none_says_so(idaq: Idaq) -> None:
-    assert "no behaviour policy ships or is installed" in idaq("plugins", "behaviour policy").out
+def test_one_kind_alone_is_listed(idaq: Idaq) -> None:
+    found = json.loads(idaq("plugins", "behaviour policy", "--json").out)
+    assert {row["kind"] for row in found} == {"behaviour policy"}
+    assert "q-learning" in {row["name"] for row in found}
 
 
 def test_each_kind_has_a_group_of_its_own() -> None:
