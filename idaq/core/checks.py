@@ -31,7 +31,8 @@ def check_finite(name: str, array: Array, where: str) -> None:
     """Raise DatasetError for NaN or infinity, naming the first row (S, ...) that holds one."""
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         row = int(np.argmax(~np.isfinite(array).reshape(len(array), -1).all(1)))
-        raise DatasetError(f"{where}: {name} holds NaN or infinity in row {row}")
+        said = f"{where}: {name} holds NaN or infinity in row {row}"
+        raise DatasetError(said, hint="nothing can learn from such a row: leave its episode out of the file")
 
 
 def as_column(name: str, array: Array, where: str) -> Array:

@@ -43,7 +43,7 @@ def _bound(bound: Array, kind: np.dtype[Any]) -> Array:
 def bounded_space(column: str, low: Array, high: Array, rows: Array) -> Space:
     """The space of a column's rows between bounds in the shape of one row: choices or quantities, as the data are."""
     if _are_choices(column, rows):
-        return _choices(low.astype(np.int64), high.astype(np.int64))
+        return _choices(_whole(low), _whole(high))
     kind = np.result_type(low, high, np.uint8) if rows.dtype.kind == "f" else rows.dtype
     return box(low, high, kind)
 
@@ -51,6 +51,14 @@ def bounded_space(column: str, low: Array, high: Array, rows: Array) -> Space:
 def _are_choices(column: str, rows: Array) -> bool:
     """Whether integers without a stated space are choices: actions, and observations of one number."""
     return rows.dtype.kind in "iub" and (column == ACTIONS or rows.ndim == 1)
+
+
+def _whole(bound: Array) -> NDArray[np.int64]:
+    """Raises DatasetError for a number that is no choice."""
+    beyond = [number for number in np.ravel(bound).tolist() if abs(number) > _WIDEST]
+    if beyond:
+        raise DatasetError(f"{beyond[0]} is no choice: it is too large", hint="store quantities as floats")
+    return bound.astype(np.int64)
 
 
 def _choices(low: NDArray[np.int64], high: NDArray[np.int64]) -> Space:
@@ -71,7 +79,7 @@ def space_of(column: str, stated: Space | None, rows: Sequence[Array], notes: No
     if stated is not None and not isinstance(stated, gym.spaces.Box):
         return _counted(column, stated, rows, notes, where)
     if stated is None and _are_choices(column, rows[0]):
-        low, high = (bound.astype(np.int64) for bound in _extremes(rows))
+        low, high = map(_whole, _extremes(rows))
         space = _choices(np.minimum(low, 0), high)
         notes.add(where, f"no {whose} space is known: {space} is assumed, from the lowest to the highest value")
         return space
@@ -97,7 +105,7 @@ def _counted(column: str, stated: Space, rows: Sequence[Array], notes: Notes, wh
     if not outside:
         return stated
     notes.add(where, f"{column} are not in the stated {stated}: it is widened to hold them"[:300], outside)
-    lowest, highest = (bound.astype(np.int64) for bound in _extremes(rows))
+    lowest, highest = map(_whole, _extremes(rows))
     return _choices(np.minimum(low, lowest), np.maximum(high, highest))
 
 

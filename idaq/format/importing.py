@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import gymnasium as gym
 import numpy as np
@@ -32,10 +32,12 @@ from idaq.core.types import (
 from idaq.format import boxes, casting
 from idaq.format.documents import UNKNOWN_ENV, About, EnvReference, References, ReturnStatistics, TaskRecord
 from idaq.format.gym_spaces import leaf_spaces
+from idaq.format.outside_columns import observation_names
 from idaq.format.recipe import Behaviour, Recipe, Splits
 from idaq.format.verify import check_valid
 from idaq.format.writer import DatasetSource, EpisodeEntry, write_dataset
 
+_V = TypeVar("_V")
 _RETURN_SOURCE = "the imported episodes of this task"
 
 
@@ -129,6 +131,10 @@ def unify(imported: Import) -> tuple[gym.Space[Any], gym.Space[Any]]:
         raise DatasetError(f"{where} holds no episodes", details=notes)
     stated = _stated_spaces(imported)
     found = [(task.name, entry.episode.columns) for task in tasks for entry in task.episodes]
+    names = observation_names((name for _, columns in found for name in columns), notes, where)
+    if any(name != new for name, new in names.items()):
+        found = [(task, _renamed(columns, names)) for task, columns in found]
+        stated, imported.about = _renamed(stated, names), _renamed(imported.about, names)
     columns = casting.settled(found, stated, notes)
     episodes = map(Episode.from_columns, columns)
     for task in tasks:
@@ -144,6 +150,10 @@ def unify(imported: Import) -> tuple[gym.Space[Any], gym.Space[Any]]:
         actions = leaves.pop(ACTIONS)
         imported.spaces = boxes.nested_space(leaves), actions
     return imported.spaces
+
+
+def _renamed(found: Mapping[str, _V], names: Mapping[str, str]) -> dict[str, _V]:
+    return {names.get(name, name): value for name, value in found.items()}
 
 
 def take_shapes(imported: Import) -> None:

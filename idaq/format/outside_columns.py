@@ -1,13 +1,14 @@
 """Columns as other people name and shape them: names that the format holds, and nested values as columns."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
+from idaq.core.errors import DatasetError
 from idaq.core.notes import Notes
-from idaq.core.types import Array
+from idaq.core.types import FIXED_COLUMNS, Array, is_observation
 from idaq.format.layout import MOST_COLUMNS, is_segment, names_fault
 
 _KNOWN = ("observations", "actions", "rewards", "terminations", "truncations")
@@ -22,6 +23,24 @@ def segment(text: str) -> str:
     """One segment of a column's name."""
     plain = re.sub(r"[^A-Za-z0-9_.-]", "_", text)[:64]
     return plain if is_segment(plain) else f"_{plain}"[:64]
+
+
+def observation_names(names: Iterable[str], notes: Notes, where: str) -> dict[str, str]:
+    """Names that the format holds of other people's leaves of observations, by their own; renames are noted.
+
+    Raises DatasetError where two would have one name.
+    """
+    clean = {name: column_name(name) for name in dict.fromkeys(names) if is_observation(name)}
+    whose: dict[str, str] = {}
+    for name, new in clean.items():
+        if whose.setdefault(new, name) != name:
+            said = f"{where}: {whose[new][:100]} and {name[:100]} would both be the column {new[:100]}"
+            raise DatasetError(said, hint="names are of letters, digits, '_', '.', '-': rename one in the file")
+        if new != name:
+            notes.add(where, f"the column {name[:100]} is written as {new[:100]}")
+    if fault := names_fault([*FIXED_COLUMNS, *whose]):
+        raise DatasetError(f"{where}: {fault}")
+    return clean
 
 
 def extra_columns(found: Mapping[str, Array], notes: Notes, where: str) -> dict[str, Array]:

@@ -38,7 +38,8 @@ def select(table: EpisodeTable, tasks: Sequence[Task], selection: Selection) -> 
     keep = np.ones(len(table), bool)
     asked = (selection.min_return, selection.max_return, selection.quantiles)
     if any(limit is not None for limit in asked) and np.isnan(table.total_reward).any():
-        raise UsageError("episodes cannot be chosen by their return", hint="the rewards of this dataset are not known")
+        said = "episodes cannot be chosen by their return: the rewards of this dataset are not known"
+        raise UsageError(said, hint="choose by tasks, split or behaviour, or import the data again with rewards")
     if selection.split is not None:
         _known("split", selection.split, {task.split for task in tasks})
         keep &= np.isin(table.task_index, [task.task_index for task in tasks if task.split == selection.split])

@@ -19,7 +19,7 @@ from idaq.core.errors import CorruptDatasetError, DatasetError
 from idaq.core.notes import Notes
 from idaq.core.types import ACTIONS, OBSERVATIONS, REWARDS, TERMINATIONS, TRUNCATIONS, Array, Episode
 from idaq.format.importing import Import, ImportedEpisode, ImportedTask, slug, unknown_rewards
-from idaq.format.outside_columns import column_name, extra_columns
+from idaq.format.outside_columns import extra_columns
 from idaq.share.importers.described import contents, name_summary, refusal
 from idaq.share.importers.members import ALIASES, Members, read_hdf5
 from idaq.share.rows import same_rows
@@ -111,7 +111,8 @@ class _Demo:
         done = done is not None and bool(done[-1:].all())
         observations, length = self._observations(names, len(actions), done)
         if length < 1:
-            self.notes.add(self.file, "demos of one step left out whole: it had no next observation", 1)
+            said = "of one step left out whole: it had no next observation" if len(actions) else "of no step left out"
+            self.notes.add(self.file, f"demos {said}", 1)
             return None
         terminated, truncated, extras = self._ends(names, flags, done, length)
         rewards = (
@@ -134,7 +135,7 @@ class _Demo:
 
     def _observations(self, names: Mapping[str, str], steps: int, done: bool) -> tuple[dict[str, Array], int]:
         """(length + 1, ...) each, and the length: all steps where s_T is there or the task is done, else one less."""
-        seen = {column_name(n): rows for n, rows in self.members.leaves(names[OBSERVATIONS], OBSERVATIONS).items()}
+        seen = self.members.leaves(names[OBSERVATIONS], OBSERVATIONS)
         sizes = {len(np.atleast_1d(rows)) for rows in seen.values()}
         if sizes == {steps + 1}:
             return seen, steps
@@ -147,8 +148,7 @@ class _Demo:
         if "next_observations" not in names:
             self.notes.add(self.file, "last steps left out: the file does not hold their next observation", 1)
             return seen, steps - 1
-        found = self.members.leaves(names["next_observations"], OBSERVATIONS)
-        following = {column_name(name): rows for name, rows in found.items()}
+        following = self.members.leaves(names["next_observations"], OBSERVATIONS)
         if following.keys() != seen.keys() or any(following[name].shape != rows.shape for name, rows in seen.items()):
             raise DatasetError(f"{self.where}: next observations are not of the names and shapes of its observations")
         broken = [name for name, rows in seen.items() if not same_rows(following[name][:-1], rows[1:]).all()]

@@ -12,10 +12,10 @@ _SHOWN = 12
 _NPZ_LAYOUT = "numpy.savez(file, observations=, actions=, rewards=, terminals=, timeouts=), one row a transition"
 
 
-def refusal(members: Members, missing: str) -> DatasetError:
+def refusal(members: Members, missing: str, hint: str | None = None) -> DatasetError:
     """The error for a file that lacks something: what is missing, what it holds, and what would help."""
     said = f"{members.path} lacks {missing}; it holds {contents(members)}"
-    return DatasetError(said[:2000], hint=layout_hint(members.names))
+    return DatasetError(said[:2000], hint=hint or layout_hint(members.names))
 
 
 def contents(members: Members) -> str:

@@ -21,7 +21,7 @@ from idaq.core.files import read_json
 from idaq.core.notes import Notes
 from idaq.core.types import OBSERVATIONS, Array
 from idaq.format.importing import Import, ImportedEpisode, ImportedTask, slug
-from idaq.share.importers.described import folder_hint
+from idaq.share.importers.described import folder_hint, refusal
 from idaq.share.importers.members import read_archive
 from idaq.share.importers.pickled import read_objects
 from idaq.share.rows import Rows, episodes_of_rows, same_rows
@@ -124,6 +124,8 @@ def _dense_files(folder: Path) -> list[tuple[Path, str]]:
 def _dense(path: Path) -> Rows:
     """Episodes one after the other, of which only s_T stands apart. Raises CorruptDatasetError."""
     members = read_archive(path)
+    if missing := [name for name in _DENSE_MEMBERS if not members.holds(name)]:
+        raise refusal(members, ", ".join(missing), hint=f"task_step<S>.npz holds {', '.join(_DENSE_MEMBERS)}")
     obs, actions, rewards, lengths, tails = (members.array(name) for name in _DENSE_MEMBERS)
     ends = np.cumsum(as_indices("ep_lengths", lengths, str(path)))
     whole = len(ends) and (np.diff(ends, prepend=0) > 0).all() and ends[-1] == len(obs)

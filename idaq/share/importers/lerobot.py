@@ -24,7 +24,7 @@ from idaq.core.reading import LARGEST_TABLE, read_document
 from idaq.core.types import ACTIONS, OBSERVATIONS, Array
 from idaq.format.documents import About
 from idaq.format.importing import Import, ImportedEpisode, ImportedTask, slug, unknown_rewards
-from idaq.format.outside_columns import column_name, extra_columns
+from idaq.format.outside_columns import extra_columns
 from idaq.share.rows import Rows, episodes_of_rows
 
 INFO = "meta/info.json"
@@ -169,7 +169,7 @@ def _observed(columns: Mapping[str, Array], prefix: str) -> dict[str, Array]:
     found = {name.removeprefix(prefix): rows for name, rows in columns.items() if name.startswith(prefix)}
     if list(found) == ["state"]:
         return {OBSERVATIONS: found["state"]}
-    return {f"{OBSERVATIONS}/{column_name(name).replace('/', '_')}": found[name] for name in sorted(found)}
+    return {f"{OBSERVATIONS}/{name}": found[name] for name in sorted(found)}
 
 
 def _episodes(columns: Mapping[str, Array], notes: Notes, where: str) -> list[ImportedEpisode]:
@@ -220,7 +220,5 @@ def _say_names(features: Mapping[str, Any], columns: Mapping[str, Array], result
         if name == "action":
             result.about[ACTIONS] = About(meaning=", ".join(listed)[:200])
         elif name.startswith(_SEEN):
-            column = (
-                OBSERVATIONS if whole else f"{OBSERVATIONS}/{column_name(name.removeprefix(_SEEN)).replace('/', '_')}"
-            )
+            column = OBSERVATIONS if whole else f"{OBSERVATIONS}/{name.removeprefix(_SEEN)}"
             result.about[column] = About(meaning=", ".join(listed)[:200])

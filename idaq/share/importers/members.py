@@ -24,11 +24,17 @@ _ALWAYS_ALLOWED, _LARGEST_RATIO = 1 << 30, 100
 _MOST = 1_000_000
 """members of one file"""
 
+_OBJECTS = "objects, which only pickle can store"
+_NUMBERS_HINTS = {
+    _OBJECTS: "episodes of unequal lengths become objects: join them to one array, and mark where each ends",
+    "text": "numbers are needed: number the words, say",
+}
+
 ALIASES = {
     "observations": ("observations", "observation", "obs"),
-    "next_observations": ("next_observations", "next_observation", "next_obs"),
-    "actions": ("actions", "action", "acts"),
-    "rewards": ("rewards", "reward", "rews"),
+    "next_observations": ("next_observations", "next_observation", "next_obs", "obs_next", "obs2"),
+    "actions": ("actions", "action", "acts", "act"),
+    "rewards": ("rewards", "reward", "rews", "rew"),
     "terminated": ("terminated", "terminals", "terminations", "terminal", "is_terminal"),
     "truncated": ("truncated", "timeouts", "truncations", "truncation", "timeout"),
     "dones": ("dones", "done"),
@@ -103,7 +109,8 @@ class Members:
         """An array of numbers. Raises CorruptDatasetError where it is none."""
         if name not in self.arrays:
             what = self.others.get(name) or ("text" if name in self.texts else "missing")
-            raise CorruptDatasetError(f"{self.path}: {name} is no array of numbers in this file: it is {what}")
+            said = f"{self.path}: {name} is no array of numbers in this file: it is {what}"
+            raise CorruptDatasetError(said, hint=_NUMBERS_HINTS.get(what))
         return self.arrays[name]
 
 
@@ -147,7 +154,7 @@ def _of_archive(archive: Any, name: str) -> Array | str:
     except ValueError as error:
         if "allow_pickle" not in str(error):
             raise
-        return "objects, which only pickle can store"
+        return _OBJECTS
 
 
 def read_hdf5(path: Path) -> Members:

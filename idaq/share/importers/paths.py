@@ -85,7 +85,10 @@ def _episodes(one: Mapping[str, Any], rewarded: bool, notes: Notes, where: str, 
         truncated=flags.get("truncated", np.zeros(steps, bool)),
         extras=_extras(one, names, steps, notes, file),
     )
-    return episodes_of_rows(rows, notes, file) if steps else []
+    if not steps:
+        notes.add(file, "paths of no step are left out", 1)
+        return []
+    return episodes_of_rows(rows, notes, file)
 
 
 def _terminated(flags: Mapping[str, Any], steps: int, notes: Notes, file: str) -> Any:
@@ -117,7 +120,8 @@ def _extras(one: Mapping[str, Any], names: Mapping[str, str], steps: int, notes:
             if array is not None and array.ndim and len(array) == steps and steps:
                 found[name] = array
             elif array is None or array.size:
-                notes.add(file, f"{name[:100]} of paths is left out: it is {said(leaf)[:100]}, not one row a step", 1)
+                what = "a list" if isinstance(leaf, list | tuple) else said(leaf)[:100]  # of any length: one note
+                notes.add(file, f"{name[:100]} of paths is left out: it is {what}, not one row of numbers a step", 1)
     return extra_columns(found, notes, file)
 
 

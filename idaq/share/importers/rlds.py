@@ -17,7 +17,7 @@ from idaq.core.extras import optional
 from idaq.core.files import read_json
 from idaq.core.types import ACTIONS, OBSERVATIONS, REWARDS, TERMINATIONS, TRUNCATIONS, Array, Episode
 from idaq.format.importing import Import, ImportedEpisode, ImportedTask, slug, unknown_rewards
-from idaq.format.outside_columns import as_numbers, column_name, extra_columns, flat
+from idaq.format.outside_columns import as_numbers, extra_columns, flat
 
 FEATURES, INFO = "features.json", "dataset_info.json"
 _TRUSTED = "tensorflow_datasets.core.features."
@@ -86,7 +86,7 @@ def _episode(steps: Mapping[str, Array], result: Import, where: str) -> Episode 
     """Raises DatasetError for steps that lack what RLDS has."""
     notes, file = result.notes, result.origin
     seen = {
-        OBSERVATIONS + column_name(name).removeprefix("observation"): rows
+        OBSERVATIONS + name.removeprefix("observation"): rows
         for name, array in sorted(steps.items())
         if name.partition("/")[0] == "observation" and (rows := as_numbers(array)) is not None
     }

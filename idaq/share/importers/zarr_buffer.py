@@ -11,9 +11,10 @@ import numpy as np
 
 from idaq.core.errors import CorruptDatasetError, DatasetError
 from idaq.core.extras import optional
+from idaq.core.notes import Notes
 from idaq.core.types import ACTIONS, OBSERVATIONS, REWARDS, Array
 from idaq.format.importing import Import, ImportedEpisode, ImportedTask, slug, unknown_rewards
-from idaq.format.outside_columns import column_name
+from idaq.share.importers.described import name_summary
 from idaq.share.importers.members import ALIASES, Members, check_size
 from idaq.share.rows import Rows, episodes_of_rows
 
@@ -29,7 +30,8 @@ def is_zarr_buffer(path: Path) -> bool:
 
 def read_zarr_buffer(path: Path) -> Import:
     """One task, an episode for each end. Raises DatasetError for another layout, MissingExtraError without zarr."""
-    members = _read(path)
+    result = Import(tasks=[], origin=path.name)
+    members = _read(path, result.notes)
     ends = members.array(_ENDS).ravel()
     data = members.below(_DATA)
     names = {what: name for what in (ACTIONS, REWARDS, "dones", "terminated") if (name := data.name_of(what))}
@@ -37,7 +39,7 @@ def read_zarr_buffer(path: Path) -> Import:
         raise DatasetError(
             f"{path} lacks actions or whole numbers as episode_ends; it holds {', '.join(data.names)}"[:1000]
         )
-    actions, result = data.array(names[ACTIONS]), Import(tasks=[], origin=path.name)
+    actions = data.array(names[ACTIONS])
     size = len(actions)
     edges = np.concatenate([[0], ends.astype(np.int64)])
     if not len(ends) or (np.diff(edges) < 1).any() or edges[-1] != size:
@@ -76,36 +78,35 @@ def _observations(data: Members, taken: set[str], size: int, result: Import, pat
     if list(found) in ([name] for name in ALIASES[OBSERVATIONS]):
         return {OBSERVATIONS: next(iter(found.values()))}
     result.notes.add(path.name, f"everything but actions is taken as observed: {', '.join(sorted(found))}"[:300])
-    columns = {f"{OBSERVATIONS}/{column_name(name)}": rows for name, rows in sorted(found.items())}
-    if len(columns) < len(found):
-        raise DatasetError(f"{path}: two of its arrays would have one name: {', '.join(sorted(found))}"[:500])
-    return columns
+    return {f"{OBSERVATIONS}/{name}": rows for name, rows in sorted(found.items())}
 
 
-def _read(path: Path) -> Members:
+def _read(path: Path, notes: Notes) -> Members:
     zarr = optional("zarr")
     try:
         store = (
             zarr.storage.ZipStore(path, mode="r") if path.is_file() else zarr.storage.LocalStore(path, read_only=True)
         )
         root = zarr.open_group(store, mode="r")
-        arrays: dict[str, Array] = {}
-        for group in ("data", "meta"):
-            for name, member in sorted(root[group].members(max_depth=None)):
-                if isinstance(member, zarr.Array) and member.dtype.kind in "biuf":
-                    _check(path, member)
-                    arrays[f"{group}/{name}"] = np.asarray(member[...])
+        arrays, unread = dict[str, Array](), list[str]()
+        for name, member in sorted(root.members(max_depth=None)):
+            if not isinstance(member, zarr.Array):
+                continue
+            if member.dtype.kind in "biuf" and (name.startswith(f"{_DATA}/") or name == _ENDS):
+                _check(path, member, notes)
+                arrays[name] = np.asarray(member[...])
+            else:
+                unread.append(name)
     except DatasetError:
         raise
     except Exception as error:  # what is damaged leads zarr to errors of any kind
         raise CorruptDatasetError(f"{path} cannot be read as Zarr: {error}"[:500]) from None
+    notes.add(path.name, f"arrays of text, or beside data, are not read: {name_summary(unread)}", len(unread))
     return Members(path=path, arrays=arrays)
 
 
-def _check(path: Path, member: Any) -> None:
-    """Parts that were never written would be read as fill values, and a small store may claim any size."""
+def _check(path: Path, member: Any, notes: Notes) -> None:
+    """A small store may claim any size; and what was never written looks as what is all fill value, which is noted."""
     check_size(path, member.nbytes, member.nbytes_stored())
-    if member.nchunks_initialized < member.nchunks:
-        raise CorruptDatasetError(
-            f"{path}: parts of {member.name} were never written: Zarr would read its fill value there"
-        )
+    said = f"chunks of {member.name} are not stored, which in Zarr means that they are all {member.fill_value}"
+    notes.add(path.name, f"{said}: so they are read", member.nchunks - member.nchunks_initialized)

@@ -258,7 +258,7 @@ def test_dapg(tmp_path: Path) -> None:
     dataset, notes = opened(file, tmp_path, allow_pickle=True)
     check(dataset, cut=1)
     assert dataset.episode(0).extras["infos/success"].tolist() == [False, False, True]
-    told(notes, "2 init_state_dict/qpos of paths is left out: it is float64 (7,), not one row a step")
+    told(notes, "2 init_state_dict/qpos of paths is left out: it is float64 (7,), not one row of numbers a step")
 
 
 def test_paths_that_end_in_a_terminal(tmp_path: Path) -> None:
@@ -277,11 +277,12 @@ def test_a_replay_buffer_of_diffusion_policy(form: int, tmp_path: Path) -> None:
     told(notes, "everything but actions is taken as observed: img, state")
 
 
-def test_a_replay_buffer_that_was_not_written_whole(tmp_path: Path) -> None:
-    path = sources.zarr_buffer(tmp_path / "x.zarr")
-    (path / "data/action/0.0").unlink()
-    with pytest.raises(CorruptDatasetError, match="parts of /data/action were never written"):
-        opened(path, tmp_path)
+def test_chunks_that_zarr_leaves_out_are_its_fill_value_and_told(tmp_path: Path) -> None:
+    """Zarr 3 stores no chunk that is all zeros, such as rewards that are rare; a killed writer leaves the same."""
+    rewards = np.array([0, 0, 0, 0, 0, 0, 1.0])
+    dataset, notes = opened(sources.zarr_buffer(tmp_path / "x.zarr", **{"data/reward": rewards}), tmp_path)
+    assert [episode.rewards.tolist() for episode in dataset] == [[0, 0, 0], [0, 0]]
+    told(notes, "1 chunks of /data/reward are not stored, which in Zarr means that they are all 0.0")
 
 
 def test_episode_ends_that_divide_nothing(tmp_path: Path) -> None:
@@ -391,3 +392,69 @@ def test_whatever_an_archive_of_these_names_holds_is_imported_or_refused_in_word
     np.savez(root / "x.npz", **members)
     with suppress(IdaqError), catch_warnings(action="ignore"):
         opened(root / "x.npz", root)
+
+
+def _of_parts(folder: Path, form: str, *keys: str) -> Path:
+    """An episode of 4 steps, 3 where s_T is not there, whose part k is observed as [t + 10 k]."""
+    parts: dict[str, Any] = {key: np.arange(4.0)[:, None] + 10 * k for k, key in enumerate(keys)}
+    rest: dict[str, Any] = {"actions": np.zeros((4, 1)), "rewards": np.ones(4)}
+    match form:
+        case "npz":
+            columns = rest | {f"obs/{key}": rows for key, rows in parts.items()}
+            np.savez(folder / "x.npz", timeouts=np.arange(4) == 3, **columns)
+            return folder / "x.npz"
+        case "demos":
+            with h5py.File(folder / "x.hdf5", "w") as file:
+                for name, rows in (rest | {f"obs/{key}": rows for key, rows in parts.items()}).items():
+                    file[f"data/demo_0/{name}"] = rows
+            return folder / "x.hdf5"
+        case "pickle":
+            return sources.paths(folder / "x.pkl", observations=parts, env_infos={}, **rest)
+        case _:
+            stored: dict[str, Any] = {f"data/{key}": rows for key, rows in parts.items()}
+            stored |= {"data/action": rest["actions"]}
+            stored |= {"data/state": None, "data/img": None, "meta/episode_ends": np.array([4])}
+            return sources.zarr_buffer(folder / "x.zarr", **stored)
+
+
+@pytest.mark.parametrize("form", ["npz", "demos", "pickle", "zarr"])
+def test_parts_whose_names_no_column_can_have_are_renamed_and_told(form: str, tmp_path: Path) -> None:
+    dataset, notes = opened(_of_parts(tmp_path, form, "grip pose", "höhe", "a.b"), tmp_path, allow_pickle=True)
+    columns = dataset.episode(0).columns
+    assert list(columns)[:3] == ["observations/a.b", "observations/grip_pose", "observations/h_he"]
+    assert [columns[name][0].item() for name in list(columns)[:3]] == [20, 0, 10]
+    told(notes, "the column observations/grip pose is written as observations/grip_pose")
+
+
+@pytest.mark.parametrize("form", ["npz", "demos", "pickle", "zarr"])
+def test_parts_of_one_name_are_refused_by_both(form: str, tmp_path: Path) -> None:
+    """One of them was lost, and nothing said so."""
+    with pytest.raises(DatasetError, match="observations/a b and observations/a_b would both be the column") as raised:
+        opened(_of_parts(tmp_path, form, "a b", "a_b"), tmp_path, allow_pickle=True)
+    assert raised.value.hint is not None
+
+
+def test_what_lies_beside_the_numbers_of_a_replay_buffer_is_told(tmp_path: Path) -> None:
+    path = sources.zarr_buffer(tmp_path / "x.zarr", **{"data/words": np.array(["up"] * 7), "meta/goal": np.zeros(2)})
+    _, notes = opened(path, tmp_path)
+    told(notes, "2 arrays of text, or beside data, are not read: data/words, meta/goal")
+
+
+@pytest.mark.parametrize("following", ["obs_next", "obs2"])
+def test_tianshou_and_spinning_up_call_them_otherwise(following: str, tmp_path: Path) -> None:
+    columns: dict[str, Any] = {
+        "obs": sources.joined("s", slice(None, -1)),
+        "act": sources.joined("a"),
+        "rew": sources.joined("r"),
+        "done": np.isin(np.arange(7), [3, 6]),
+        following: sources.joined("s", slice(1, None)),
+    }
+    np.savez(tmp_path / "x.npz", **columns)
+    check(opened(tmp_path / "x.npz", tmp_path)[0])
+
+
+def test_what_paths_hold_beside_is_one_note_whatever_their_lengths(tmp_path: Path) -> None:
+    steps = [{"observations": np.ones((n, 1)), "actions": np.ones((n, 1)), "words": ["up"] * n} for n in (2, 3)]
+    (tmp_path / "x.pkl").write_bytes(sources.pickle.dumps(steps))
+    _, notes = opened(tmp_path / "x.pkl", tmp_path, allow_pickle=True)
+    told(notes, "2 words of paths is left out")

@@ -388,3 +388,10 @@ def test_numbers_that_were_never_written_are_not_taken_for_data(tmp_path: Path, 
     with h5py.File(path, "a") as file:
         file["rewards"][:] = 1
     assert read_d4rl(path).tasks[0].episodes[0].episode.rewards.tolist() == [1.0] * 6
+
+
+def test_whole_numbers_too_large_for_choices_are_named_as_they_are(tmp_path: Path) -> None:
+    """They were told as negative ones: 2^63 + 1 has no place in int64."""
+    imported = as_npz(tmp_path, actions=np.full(len(columns()["actions"]), 2**63 + 1, np.uint64))
+    with pytest.raises(DatasetError, match="9223372036854775809 is no choice: it is too large"):
+        unify(imported)
