@@ -69,7 +69,8 @@ class Behaviour:
     @model_validator(mode="after")
     def _histories_are_of_equal_length(self) -> "Behaviour":
         if self.histories and self.episodes % self.histories:
-            raise ValueError(f"{self.episodes} episodes make no {self.histories} histories of equal length")
+            said = f"{self.episodes} episodes make no {self.histories} histories of equal length"
+            raise ValueError(f"{said}: a multiple of {self.histories} is needed")
         return self
 
 

@@ -18,6 +18,8 @@ from idaq.format.layout import is_segment
 Kind = Literal["Box", "Discrete", "MultiDiscrete", "MultiBinary"]
 _DEEPEST = 16
 """Dict spaces within each other"""
+_MOST_NUMBERS = 2**26
+"""of one value: a few letters of a document may not fill the memory"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +128,7 @@ def _multi_discrete(space: dict[str, Any]) -> Leaf:
 
 def _multi_binary(space: dict[str, Any]) -> Leaf:
     size: Any = space["n"]
-    shape = _shape(size) if isinstance(size, list) else (_whole(size),)
+    shape = _shape(size if isinstance(size, list) else [size])
     low, high = np.zeros(shape, np.int8), np.ones(shape, np.int8)
     return Leaf(kind="MultiBinary", dtype="|i1", shape=shape, low=low, high=high)
 
@@ -146,7 +148,7 @@ def _wholes(value: Any) -> Array:
 
 def _shape(value: Any) -> tuple[int, ...]:
     shape = tuple(_whole(size) for size in value)
-    if min(shape, default=1) < 1 or np.prod(shape, dtype=object) > 2**31:
+    if min(shape, default=1) < 1 or np.prod(shape, dtype=object) > _MOST_NUMBERS:
         raise ValueError
     return shape
 

@@ -223,7 +223,14 @@ def test_pixels_are_learned_by_where_the_controller_sees_the_agent(tmp_path: Pat
         collect(recipe(learner(), family="dark-room-pixels", id="idaq/dark-room-pixels/learned-v0"), tmp_path)
 
 
-@pytest.mark.parametrize("changes", [{"episodes": 5}, {"histories": 0}, {"kind": "random", "policy": None}])
-def test_histories_are_of_equal_length_and_of_policies_alone(changes: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError):
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"episodes": 5}, "5 episodes make no 2 histories of equal length: a multiple of 2 is needed"),
+        ({"histories": 0}, "histories: Input should be greater than or equal to 1"),
+        ({"kind": "random", "policy": None}, "takes options and histories, and no other does"),
+    ],
+)
+def test_histories_are_of_equal_length_and_of_policies_alone(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
         learner(**changes)

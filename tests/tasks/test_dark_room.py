@@ -55,6 +55,12 @@ def test_the_dense_room_pays_every_step_on_the_goal_and_the_sparse_one_the_first
         assert [env.step(RIGHT)[1], env.step(STAY)[1]] == [1, 0], "paid again in the next episode"
 
 
+def test_success_is_to_have_been_there_where_one_visit_pays_and_to_be_there_at_the_end_elsewhere() -> None:
+    found = {family.name: family.tasks[0].success for family in (DENSE, SPARSE, PIXELS)}
+    said = {name: success.when for name, success in found.items() if success is not None}
+    assert said == {"dark-room": "last-step", "dark-room-sparse": "any-step", "dark-room-pixels": "last-step"}
+
+
 def test_a_goal_in_the_centre_is_paid_from_the_first_step() -> None:
     assert played("dark-room", (4, 4), [STAY, STAY])[1] == [1, 1]
     assert played("dark-room-sparse", (4, 4), [STAY, STAY])[1] == [1, 0]
