@@ -108,6 +108,6 @@ def test_segments_of_any_length_are_those_of_the_model(dataset: Dataset, where: 
                 assert batch.segments.rewards[n].tolist() == [step.reward for step in expected]
                 np.testing.assert_array_equal(batch.segments.next_observations[n], [s.following for s in expected])
                 assert batch.returns is not None
-                assert batch.returns[n].tolist() == np.float32([s.return_to_go for s in expected]).tolist()
+                assert batch.returns[n].tolist() == np.array([s.return_to_go for s in expected], np.float32).tolist()
                 for name in COLUMNS:
                     np.testing.assert_array_equal(batch.columns[name][n], [s.columns[name] for s in expected])
