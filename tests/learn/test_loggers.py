@@ -90,7 +90,7 @@ def test_wandb_offline(dataset: Dataset, tmp_path: Path, monkeypatch: pytest.Mon
     told = stopped_and_resumed(dataset, tmp_path / "run", "wandb")
     logs = sorted((tmp_path / "run" / "wandb").glob("offline-run-*/*.wandb"))
     assert len(logs) == 2
-    assert len({log.parent.name.rpartition("-")[2] for log in logs}) == 1
+    assert len({log.parent.name.split("-")[3] for log in logs}) == 1  # offline-run-<time>-<id>, and -1 within a second
     assert sorted(step for log in logs for step in wandb_steps(log)) == list(told)
 
 
