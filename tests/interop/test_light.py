@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -87,11 +88,12 @@ def test_the_core_is_small(light: Installed) -> None:
     assert not {"torch", "mujoco", "metaworld", "matplotlib", "scipy", "zarr", "huggingface_hub", "httpx2"} & set(own)
 
 
-def test_the_core_collects_verifies_edits_and_shares(light: Installed) -> None:
+def test_the_core_collects_verifies_edits_and_pulls(light: Installed) -> None:
     assert "is valid" in light("dataset", "verify", ID)
     assert "random" in light("dataset", "show", ID)
     light("dataset", "subset", ID, "me/point/half-v0", "--quantiles", "0.5:1")
-    light("hub", "push", ID, "file://hub")
+    assert "pip install 'idaq[croissant]'" in light("hub", "push", ID, "file://hub", code=2)
+    shutil.copytree(light.folder / "root" / ID, light.folder / "hub" / ID)  # as a hub holds it
     assert "content digest" in light("hub", "pull", ID, "file://hub", "--root", "elsewhere")
     assert ID in light("hub", "list", "file://hub")
 
