@@ -23,7 +23,7 @@ TESTS = (
         "format/zarr/test_zarr.py",
         "share/importers/test_minari.py",
     ),
-    *("loader/test_dataset.py", "loader/test_sampling.py", "share/test_npz.py", "share/test_parquet.py"),
+    *("loader/test_dataset.py", "loader/test_sampling.py", "share/exporters/test_npz.py", "share/exporters/test_parquet.py"),
     *("learn/test_golden.py", "adapt/test_run.py", "evaluate/test_figures.py", "hub/test_hugging_face.py"),
     *("deploy/test_folder.py", "deploy/test_runtimes.py", "deploy/test_server.py"),
     "tasks/test_ml1.py::test_an_expert_episode_of_every_set[reach]",
