@@ -23,6 +23,7 @@ from idaq.core.types import (
     leaves_of,
 )
 from idaq.format.gym_spaces import leaf_spaces
+from idaq.format.layout import is_extra
 from idaq.format.recipe import Behaviour
 from idaq.tasks import Family, LockstepEnv, Spaces, StepBatch
 
@@ -214,4 +215,5 @@ def _cut(columns: Mapping[str, Array]) -> Episode:
 
 
 def _is_finite(episode: Episode) -> bool:
-    return all(np.isfinite(column).all() for column in episode.columns.values())
+    """Whether the simulation stayed stable. Extra columns may hold NaN and infinity, as a log-probability does."""
+    return all(np.isfinite(column).all() for name, column in episode.columns.items() if not is_extra(name))

@@ -158,7 +158,8 @@ class Counts:
     def columns(self):
         name = self.says if self.says != "changing" else f"c{self.steps[0]}"
         rows = len(self.steps) if self.says != "short" else 1
-        return {name: np.full(rows, -1.5 * self.episodes, np.float32), "infos/seen": self.steps}
+        value = np.nan if self.says == "unknown" else -1.5 * self.episodes
+        return {name: np.full(rows, value, np.float32), "infos/seen": self.steps}
 """
 
 
@@ -185,6 +186,16 @@ def test_a_learner_from_outside_remembers_within_a_history_and_says_more_of_each
         assert episode.actions.tolist() == [(first + step) % 5 for step in range(before, before + 20)]
     meaning = open_stored(done.path).manifest.columns["log_prob"].meaning
     assert meaning == "as the policy my_learners:Counts gives it"
+
+
+@pytest.mark.usefixtures("module")
+def test_nan_in_what_a_policy_says_costs_no_episode(tmp_path: Path) -> None:
+    done = collect(
+        recipe(learner("my_learners:Counts", options={"says": "unknown"}), expert_action=False), tmp_path / "data"
+    )
+    stored = open_stored(done.path)
+    assert (stored.manifest.provenance.unstable, verify(done.path)) == (0, [])
+    assert all(np.isnan(episode.extras["unknown"]).all() for episode in open_dataset(done.path))
 
 
 @pytest.mark.usefixtures("module")
