@@ -24,7 +24,7 @@ from idaq.format.zarr.reader import open_zarr
 from idaq.format.zarr.transfer import export_zarr, import_zarr
 from idaq.loader import open_dataset
 from idaq.testing.examples import EXAMPLES
-from tests.format.sealing import alter_episodes, alter_hdf5, alter_metadata, problems, redigest, set_value
+from tests.format.sealing import alter_episodes, alter_hdf5, alter_metadata, problems, redigest, reseal, set_value
 from tests.format.test_hdf5_structure import unproven
 
 NEW = "idaq/examples/new-v0"
@@ -126,6 +126,22 @@ def test_a_value_that_cannot_be_is_named(
     alter_hdf5(path, alter)
     redigest(path, 1)
     assert text in problems(path)
+
+
+@pytest.mark.parametrize(("example", "value"), [("reward-free", 0.0), ("mixed", None)])
+def test_a_return_is_null_where_rewards_are_not_known_and_only_there(
+    example: str, value: float | None, tmp_path: Path
+) -> None:
+    path = written(example, tmp_path)
+    alter_episodes(path, lambda rows: rows["return"].__setitem__(3, value))
+    assert "episode 3: return is" in problems(path)
+
+
+@pytest.mark.parametrize("name", ["actions", "terminations", "infos/speed"])
+def test_no_column_but_rewards_may_be_unknown(name: str, tmp_path: Path) -> None:
+    path = written("dictionary", tmp_path)
+    reseal(path, lambda manifest: manifest["columns"][name].update(known=False))
+    assert f"column {name} cannot have" in problems(path)
 
 
 def test_an_extra_column_may_hold_nan(tmp_path: Path) -> None:

@@ -110,3 +110,20 @@ def test_arrays_of_numbers_are_as_they_are() -> None:
     assert plain.is_plain
     assert np.shares_memory(plain.encode_observations(seen), seen), "float32 is not copied"
     assert flat_view({"observations": BOX, "actions": BOX}).is_plain
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "dtype", "seen"),
+    [
+        ([[0, 0]], [[255, 255]], "|u1", 1.0),
+        ([0, 0], [255, 255], "|u1", 200.0),  # one axis: numbers, no image
+        ([[0, 0]], [[254, 255]], "|u1", 200.0),  # other bounds: quantities
+        ([[1, 0]], [[255, 255]], "|u1", 200.0),
+        ([[0, 0]], [[255, 255]], "<f4", 200.0),
+    ],
+)
+def test_only_uint8_from_0_to_255_of_two_axes_is_an_image(low: Any, high: Any, dtype: str, seen: float) -> None:
+    space = leaf("Box", low, high, dtype)
+    view = flat_view({"observations": space, "actions": DISCRETE})
+    value = 255 if seen == 1 else 200
+    assert view.encode_observations(np.full(space.shape, value, dtype)).tolist() == [seen, seen]
