@@ -13,6 +13,7 @@ from .output import (
     Json,
     Plugin,
     Root,
+    duration,
     if_interrupted,
     path_option,
     print_json,
@@ -100,10 +101,11 @@ def _hours(bench: "Bench", estimate: "Estimate") -> str:
     left, workers = len(estimate.to_run), max(1, min(bench.jobs, len(estimate.to_run)))
     if not left:
         return f"{len(estimate.cells)} runs, all finished"
+    seconds = 3600 * estimate.hours
     unknown = f"; not known of {', '.join(estimate.unknown)}" if estimate.unknown else ""
     return (
-        f"{left} of {len(estimate.cells)} runs to do: about {estimate.hours:.2g} hours of one worker,"
-        f" {estimate.hours / workers:.2g} with {workers}{unknown}"
+        f"{left} of {len(estimate.cells)} runs to do: about {duration(seconds)} of processor time,"
+        f" {duration(seconds / workers)} on {workers} {'core' if workers == 1 else 'cores'} of their own{unknown}"
     )
 
 
@@ -126,8 +128,8 @@ def _show_plan(bench: "Bench", estimate: "Estimate", as_json: bool) -> None:
         cells = [cell for cell in estimate.cells if cell.row.name == name]
         cost, states = cells[0].cost, [cell.state for cell in cells]
         counted = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
-        times = ["unknown"] * 3 if cost is None else [f"{1 / max(cost.step, 1e-9):,.0f}", f"{cost.total / 60:.2g}",
+        times = ["unknown"] * 3 if cost is None else [f"{1 / max(cost.step, 1e-9):,.0f}", duration(cost.total),
                  "runs" if cost.measured else "a probe"]  # fmt: skip
         rows.append([cells[0].row.dataset, cells[0].row.label, counted, str(cells[0].row.config.steps), *times])
-    head = ["dataset", "row", "runs", "steps", "steps/s", "minutes a run", "measured by"]
+    head = ["dataset", "row", "runs", "steps", "steps/s", "time of a run", "measured by"]
     print_table(f"{bench.matrix.name}: {_hours(bench, estimate)}", head, rows)

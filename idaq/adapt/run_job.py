@@ -36,11 +36,11 @@ class Phase:
     cpu: float = 0.0
     """seconds of processor time"""
     counting: float = 0.0
-    """wall seconds from the first of `count` to the last; in the others data are opened, and beliefs inferred"""
+    """those of `cpu` from the first of `count` to the last; in the others data are opened, and beliefs inferred"""
 
     @property
     def rate(self) -> float | None:
-        """Of `count`, a second; None where nothing was counted."""
+        """Of `count`, a second of processor time, whatever else the machine does; None where nothing was counted."""
         return self.count / self.counting if self.count and self.counting else None
 
 
@@ -173,26 +173,26 @@ def timed(before: Phase, keep: Callable[[Phase], object]) -> Generator[Advance]:
 
     The first call says what was there before, and is not counted.
     """
-    start, cpu = time.monotonic(), time.process_time()
-    first, last, told, count = None, start, start, 0
+    start, cpu, told, count = time.monotonic(), time.process_time(), time.monotonic(), 0
+    first = last = None
 
     def phase() -> Phase:
         return Phase(
             count=before.count + count,
             wall=before.wall + time.monotonic() - start,
             cpu=before.cpu + time.process_time() - cpu,
-            counting=before.counting + (last - (first or last)),
+            counting=before.counting + (0.0 if first is None or last is None else last - first),
         )
 
     def advance(more: int) -> None:
         nonlocal first, last, told, count
-        last = time.monotonic()
+        last = time.process_time()
         if first is None:
             first = last
         else:
             count += more
-        if last - told > _OFTEN:
-            told = last
+        if time.monotonic() - told > _OFTEN:
+            told = time.monotonic()
             keep(phase())
 
     try:

@@ -79,7 +79,7 @@ class Estimate:
 
     @property
     def hours(self) -> float:
-        """Of one worker, for what is to run and of known cost."""
+        """Of processor time, for what is to run and of known cost."""
         return sum(cell.seconds for cell in self.to_run) / 3600
 
 
@@ -129,8 +129,8 @@ class Bench:
         """Raise UsageError where what is to run takes more hours than the matrix allows."""
         if estimate.hours > self.matrix.hours:
             raise UsageError(
-                f"{len(estimate.to_run)} runs would take about {estimate.hours:.2g} hours of one worker; the matrix"
-                f" allows {self.matrix.hours:g}",
+                f"{len(estimate.to_run)} runs would take about {estimate.hours:.2g} hours of processor time; the"
+                f" matrix allows {self.matrix.hours:g}",
                 hint="give it more hours, fewer seeds or steps, or run a part: --only LABEL; --plan shows the hours",
             )
 

@@ -20,7 +20,7 @@ STEPS = 60
 
 @config
 class Probe:
-    """What a small run took, in seconds."""
+    """What a small run took, in seconds of processor time: these do not depend on what else the machine does."""
 
     asked: PlainData
     """of which settings it was"""
@@ -35,7 +35,7 @@ class Probe:
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """Seconds of one run."""
+    """Seconds of processor time that one run takes."""
 
     setup: float
     step: float
@@ -57,7 +57,7 @@ class Cost:
 
 def probe(job: RunJob, path: Path) -> None:
     """In a worker: a few training steps and one adaptation episode, which leave nothing but times in `path`."""
-    start, steps = time.monotonic(), _Marks()
+    start, steps = time.process_time(), _Marks()
     with TemporaryDirectory() as folder:
         out = Path(folder) / "run"
         settings = {**job.train.settings, "steps": STEPS}
@@ -71,7 +71,7 @@ def probe(job: RunJob, path: Path) -> None:
             replace(planned, to_run=first).run(episodes)
     measured = Probe(
         asked=job.asked,
-        setup=time.monotonic() - start - steps.spent - episodes.spent,
+        setup=time.process_time() - start - steps.spent - episodes.spent,
         step=steps.each(),
         episode=episodes.spent / max(1, sum(episodes.counts)),
         strategies=len(planned.to_run),
@@ -95,7 +95,7 @@ def cost(row: Row, probed: Probe | None) -> Cost | None:
     if records:
         episodes = max(record.adapt.count for record in records)
         return Cost(
-            setup=_mean([max(0.0, r.train.wall + r.adapt.wall - r.train.counting - r.adapt.counting) for r in records]),
+            setup=_mean([r.train.cpu + r.adapt.cpu - r.train.counting - r.adapt.counting for r in records]),
             step=_mean([r.train.counting / max(1, row.config.steps) for r in records]),
             episode=_mean([r.adapt.counting / max(1, episodes) for r in records]),
             steps=row.config.steps,
@@ -125,7 +125,7 @@ class _Marks:
         self.times, self.counts = list[float](), list[int]()
 
     def __call__(self, count: int) -> None:
-        self.times.append(time.monotonic())
+        self.times.append(time.process_time())
         self.counts.append(count if len(self.times) > 1 else 0)
 
     @property

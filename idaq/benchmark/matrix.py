@@ -140,7 +140,7 @@ class Matrix:
     bench_version: VersionOne
     name: Slug
     hours: Annotated[float, Field(gt=0)]
-    """what all runs may take, in hours of one worker; more is refused beforehand"""
+    """of processor time that all runs may take, one thread each; more is refused beforehand"""
     seeds: Annotated[int, Field(ge=1, le=_MOST, strict=True)] | Annotated[list[Seed], Field(min_length=1)]
     """training seeds: how many, from 0 on, or which"""
     protocol: Protocol = Field(default_factory=Protocol)
