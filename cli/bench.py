@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from idaq.core.errors import RunError
 from idaq.core.machine import cores
 
 from . import completion
@@ -25,6 +26,7 @@ from .output import (
 
 if TYPE_CHECKING:
     from idaq.benchmark.bench import Bench, Estimate
+    from idaq.benchmark.leaderboard import BoardTable
 
 _ONLY = "Rows by dataset id, label, or id/label; * is any part. May be repeated. \\[default: all]"
 _BOARD = "Folder of leaderboard.json and leaderboard.md, whose other rows stay. \\[default: --out]"
@@ -77,23 +79,55 @@ def bench(
     asked = load_matrix(matrix)
     with working("loading PyTorch"):
         from idaq.benchmark.bench import KEPT, Bench
+        from idaq.benchmark.leaderboard import update_board
+        from idaq.benchmark.page import write_page
         from idaq.benchmark.rows import Place
         from idaq.learn.device import check_device
 
         place = Place(out=out, root=root, device=check_device(device), allow=tuple(plugin))
     told = Bench(
-        matrix=asked, place=place, jobs=jobs, executor=executor, only=only, progress=progress,
+        matrix=asked, named=matrix, place=place, jobs=jobs, executor=executor, only=only, progress=progress,
         tell=lambda words: say(f"note: {words}", err=True),
     )  # fmt: skip
     with if_interrupted(lambda: KEPT):
-        estimate = told.estimate(told.rows())
+        rows = told.rows()
+        estimate = told.estimate(told.asked(rows))
         if plan:
             return _show_plan(told, estimate, as_json)
         say(_hours(told, estimate), err=True)
         told.check_budget(estimate)
-        if estimate.to_run:
-            with progress(f"bench {asked.name}", round(3600 * estimate.hours), "s of work") as counted:
-                told.run(estimate, counted, counted.tell)
+        failed = _run(told, estimate)
+        tables = told.tables(rows)
+        update_board(leaderboard or out, tables, told.tell)
+        write_page(leaderboard or out)
+    _show(told, tables, leaderboard or out, as_json)
+    if failed:
+        raise failed
+
+
+def _run(bench: "Bench", estimate: "Estimate") -> RunError | None:
+    """Run what is to run; gives what failed, once the others are finished."""
+    if not estimate.to_run:
+        return None
+    try:
+        with progress(f"bench {bench.matrix.name}", round(3600 * estimate.hours), "s of work") as counted:
+            bench.run(estimate, counted, counted.tell)
+    except RunError as error:
+        return error
+    return None
+
+
+def _show(bench: "Bench", tables: "list[BoardTable]", folder: Path, as_json: bool) -> None:
+    """The rows asked for."""
+    from idaq.benchmark.page import PAGE, board_columns, board_lines
+    from idaq.core.config import to_mapping
+
+    if as_json:
+        return print_json({"matrix": bench.matrix.name, "tables": [to_mapping(table) for table in tables]})
+    for table in tables:
+        plain = [[cell.replace("`", "").replace("**", "") for cell in line] for line in board_lines(table)]
+        print_table(table.dataset_id, [head.replace("`", "") for head in board_columns(table)], plain)
+    say(str(folder / PAGE))
 
 
 def _hours(bench: "Bench", estimate: "Estimate") -> str:

@@ -13,6 +13,7 @@ from idaq.adapt.run_job import JobRecord
 from idaq.adapt.session_file import SessionRecord
 from idaq.adapt.strategy import STRATEGIES
 from idaq.adapt.system_run import SystemRecord
+from idaq.benchmark.leaderboard import Leaderboard
 from idaq.benchmark.matrix import Matrix
 from idaq.catalogue.suite import SuiteBaselines, SuiteData
 from idaq.collect.policy_record import Comparison, PolicyRecord
@@ -47,6 +48,7 @@ DOCUMENTS: dict[str, Any] = {
     "results": Results,
     "job": JobRecord,
     "bench": Matrix,
+    "leaderboard": Leaderboard,
     "session": SessionRecord,
     "system": SystemRecord,
     "baselines": Summary,

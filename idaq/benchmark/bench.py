@@ -7,6 +7,7 @@ from pathlib import Path
 
 from idaq.adapt.run_job import JobRecord, RunJob
 from idaq.benchmark.estimate import Cost, cost, probe, read_probe
+from idaq.benchmark.leaderboard import BASELINE, BoardTable, make_tables
 from idaq.benchmark.matrix import Matrix, MatrixDataset
 from idaq.benchmark.rows import Place, Row, Tell, make_rows, selected
 from idaq.catalogue.entries import catalogue_recipe, entries, matching
@@ -88,6 +89,8 @@ class Bench:
     """A matrix, where its runs are, and what runs them."""
 
     matrix: Matrix
+    named: str
+    """file or name of the matrix, as commands have it"""
     place: Place
     jobs: int = 1
     """runs at the same time"""
@@ -98,10 +101,20 @@ class Bench:
     tell: Tell = ignore
 
     def rows(self) -> list[Row]:
-        """The rows asked for; their datasets are collected where they are absent."""
-        pairs = selected(self.matrix, self.only)
-        datasets = {dataset.id: self._opened(dataset) for dataset in {d.id: d for d, _ in pairs}.values()}
-        return make_rows(self.matrix, pairs, datasets, self.place, self.tell)
+        """All rows of the datasets that rows are asked of; these are collected where they are absent."""
+        asked = {dataset.id: dataset for dataset, _ in selected(self.matrix, self.only)}
+        datasets = {name: self._opened(dataset) for name, dataset in asked.items()}
+        return make_rows(self.matrix, datasets, self.place, self.tell)
+
+    def asked(self, rows: Sequence[Row]) -> list[Row]:
+        """Those that `only` names."""
+        named = {f"{dataset.id}/{algorithm.name}" for dataset, algorithm in selected(self.matrix, self.only)}
+        return [row for row in rows if row.name in named]
+
+    def tables(self, rows: Sequence[Row]) -> list[BoardTable]:
+        """What the finished runs of the rows asked for came to, beside the baseline's."""
+        baselines = [row for row in rows if row.label == BASELINE]
+        return make_tables(self.asked(rows), baselines, self.named)
 
     def estimate(self, rows: Sequence[Row]) -> Estimate:
         """What is finished and what the others will take; probes the rows that nothing is known of."""

@@ -38,6 +38,11 @@ class Row:
     """by training seed"""
 
     @property
+    def content_digest(self) -> str:
+        """Of its dataset."""
+        return next(iter(self.jobs.values())).content_digest
+
+    @property
     def name(self) -> str:
         """As `--only` names it."""
         return f"{self.dataset}/{self.label}"
@@ -81,19 +86,17 @@ def _is_named(pair: tuple[MatrixDataset, MatrixAlgorithm], pattern: str) -> bool
     return any(fnmatchcase(name, pattern) for name in _names(pair))
 
 
-def make_rows(
-    matrix: Matrix,
-    pairs: Iterable[tuple[MatrixDataset, MatrixAlgorithm]],
-    datasets: Mapping[str, Dataset],
-    place: Place,
-    tell: Tell,
-) -> list[Row]:
-    """The rows of a matrix whose datasets are open; `tell` is given what reaches only some of them.
+def make_rows(matrix: Matrix, datasets: Mapping[str, Dataset], place: Place, tell: Tell) -> list[Row]:
+    """The rows of a matrix whose datasets are open; `tell` is given which settings pass some of them by.
 
     Raises ConfigError for a setting that reaches nothing, and what settings, names and datasets raise.
     """
     _check_settings(matrix, tell)
-    return [_row(matrix, dataset, algorithm, datasets[dataset.id], place) for dataset, algorithm in pairs]
+    return [
+        _row(matrix, dataset, algorithm, datasets[dataset.id], place)
+        for dataset, algorithm in matrix.rows()
+        if dataset.id in datasets
+    ]
 
 
 def _row(matrix: Matrix, dataset: MatrixDataset, algorithm: MatrixAlgorithm, data: Dataset, place: Place) -> Row:
