@@ -3,6 +3,7 @@
 Whoever gives the file to a command has written it: `package.module:thing` may stand in it, as in a recipe file.
 """
 
+import re
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -19,6 +20,7 @@ from idaq.core.types import AtLeastOne, PlainData, Slug, VersionOne
 
 _OURS = {"seed": "seeds of the matrix", "threads": "one a run", "algorithm": "algorithm of [[algorithms]]"}
 """settings of a training that the matrix decides, and where"""
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9._+-]{0,62}[A-Za-z0-9])?"
 _MOST = 1000
 """datasets, algorithms, strategies or seeds"""
 
@@ -61,7 +63,7 @@ def paths(table: Mapping[str, Any], above: tuple[str, ...] = ()) -> dict[tuple[s
 
 
 DatasetName = Annotated[str, AfterValidator(_is_id), Field(json_schema_extra=SCHEMA)]
-Label = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9](?:[A-Za-z0-9._+-]{0,62}[A-Za-z0-9])?$")]
+Label = Annotated[str, StringConstraints(pattern=f"^{_LABEL}$")]
 """The name of a row; safe as a file name."""
 Settings = Annotated[PlainData, AfterValidator(_nested)]
 """Training settings; dots go deeper: `"learner.gamma" = 0.9`."""
@@ -128,9 +130,13 @@ class MatrixAlgorithm:
     @property
     def name(self) -> str:
         """The row's: its label, or the algorithm's name as a folder can be named."""
-        return self.label or "".join(
-            letter if letter.isalnum() or letter in "._+-" else "-" for letter in self.algorithm
-        )
+        return self.label or re.sub("[^A-Za-z0-9._+-]", "-", self.algorithm)
+
+    @model_validator(mode="after")
+    def _has_a_name(self) -> "MatrixAlgorithm":
+        if not re.fullmatch(_LABEL, self.name):
+            raise ValueError(f"{self.name[:80]!r} is no name of a folder: give the row a label")
+        return self
 
 
 @config
