@@ -41,7 +41,7 @@ This page is generated from leaderboard.json. A run of `idaq bench` adds or repl
 
 def leaderboard_page(board: Leaderboard) -> str:
     """Markdown: a section for each table."""
-    return "\n".join([_HEAD, *(_section(one) for one in board.tables)])
+    return "\n".join([_HEAD, *([_section(one) for one in board.tables] or ["No rows yet.\n"])])
 
 
 def write_page(folder: Path) -> None:
