@@ -38,9 +38,10 @@ def farthest(
     rows = np.arange(len(candidates_PCZ))
     if not played:
         return candidates_PCZ[:, 0]
-    played_PnZ = np.stack(played, 1)
-    squares = ((candidates_PCZ[:, :, None] - played_PnZ[:, None]) ** 2).sum(-1)
-    return candidates_PCZ[rows, squares.min(-1).argmax(-1)]
+    nearest_PC = np.full(candidates_PCZ.shape[:2], np.inf)
+    for played_PZ in played:  # one at a time: a belief may be all the weights of a network
+        nearest_PC = np.minimum(nearest_PC, ((candidates_PCZ - played_PZ[:, None]) ** 2).sum(-1))
+    return candidates_PCZ[rows, nearest_PC.argmax(-1)]
 
 
 def from_prior(history: AdaptationHistory, candidates: int) -> Float[np.ndarray, "P Z"]:
@@ -272,7 +273,7 @@ class NearestTrainingTask(SearchingStrategy):
         best_PZ, played_nPZ = best_belief(history, self.uncertainty), np.stack(history.beliefs)
         known_MZ = history.prior.beliefs
         distances_PM = ((known_MZ - best_PZ[:, None]) ** 2).sum(-1)
-        was_played_PM = (known_MZ == played_nPZ[:, :, None]).all(-1).any(0)
+        was_played_PM = np.any([(known_MZ == played_PZ[:, None]).all(-1) for played_PZ in played_nPZ], axis=0)
         nearest = known_MZ[np.where(was_played_PM, np.inf, distances_PM).argmin(-1)]
         return history.agent.policy(where_calibrated(history, self.uncertainty, floor, nearest, prior))
 

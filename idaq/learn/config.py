@@ -116,7 +116,10 @@ def _accept(name: str, thing: object) -> type[TrainConfig]:
 ALGORITHMS: Registry[type[TrainConfig]] = Registry(
     "algorithm",
     "idaq.algorithms",
-    {"focal-td3bc": "idaq.learn.algorithms.focal_td3bc_config:FocalTd3BcConfig"},
+    {
+        "focal-td3bc": "idaq.learn.algorithms.focal_td3bc_config:FocalTd3BcConfig",
+        "macaw": "idaq.learn.algorithms.macaw_config:MacawConfig",
+    },
     _accept,
 )
 
