@@ -13,6 +13,7 @@ from torch import Tensor
 
 from idaq.core.policy import Policy
 from idaq.learn.algorithm import EpisodicAgent
+from idaq.learn.algorithms import macaw
 from idaq.learn.algorithms.macaw import (
     Macaw,
     TransformedLayer,
@@ -410,7 +411,9 @@ def test_what_is_filled_up_and_what_stands_beside_does_not_count() -> None:
         np.testing.assert_allclose(agent.infer_episodes(alone)[0], beliefs[problem], rtol=1e-4, atol=1e-5)
 
 
-def test_more_contexts_than_adapt_at_once() -> None:
+@pytest.mark.parametrize("at_once", [2**16, 9, 1], ids=["many", "three", "one"])
+def test_more_contexts_than_adapt_at_once(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(macaw, "_TRANSITIONS", at_once)
     agent, seen = algorithm_of(paper.Settings()).agent(None), episodes([[2], [3]] * 70)
     beliefs = agent.infer_episodes(seen)
     assert beliefs.shape[0] == 140

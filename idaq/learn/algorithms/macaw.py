@@ -16,7 +16,8 @@ Where paper and code (eric-mitchell/macaw and macaw-min) differ:
   the outer loop and in the policy's losses; here an episode that a time limit cut pays nothing after its end.
 - The head that predicts advantages sees actions as they are; the code's passes them through its ReLU, which hides all
   that are negative.
-- Each of several inner steps sees the whole support set; the code deals it out to them.
+- Each of several inner steps sees the whole support set; the code deals it out to them. The set is drawn transition by
+  transition from half of a task's episodes; the code's is a stretch of its buffer, and may overlap the query set.
 
 Shapes: N tasks or contexts side by side, B transitions of each (support, query, or context), L context steps, D
 observation, A action, H hidden units, C code, W weights and biases of a layer, I inputs and O outputs of it, Z all
@@ -55,8 +56,8 @@ from idaq.loader.transitions import Transitions
 Metrics = dict[str, Tensor]
 Weights = Collection[Tensor]
 """(N, W) of every layer; of a Sequence the checker of shapes would draw random elements in tests"""
-_SIDE_BY_SIDE = 64
-"""contexts that adapt at once, so that memory does not grow with their number"""
+_CONTEXTS, _TRANSITIONS = 64, 2**16
+"""that adapt at once, so that memory does not grow with their number"""
 
 
 # -- losses, each of every task ----------------------------------------------------------------------------------
@@ -78,7 +79,7 @@ def value_loss(
 def advantage_weights(
     advantage_NB: Float[Tensor, "N B"], valid_NB: Float[Tensor, "N B"], temperature: float, max_weight: float
 ) -> Float[Tensor, "N B"]:
-    """min(exp((A - mean A) / (T std A)), max_weight), mean and std over a task's valid transitions (AWR section 3.1).
+    """min(exp((A - mean A) / (T std A)), max_weight), mean and std over a task's valid transitions.
 
     The paper's exp(A / T) in units that do not depend on the rewards'. All weigh 1 where advantages do not differ.
     """
@@ -141,7 +142,6 @@ class TransformedLayer(nn.Module):
     def __init__(self, inputs: int, outputs: int, code: int, inner_lr: float) -> None:
         super().__init__()
         size = (inputs + 1) * outputs
-        self.inputs = inputs
         self.code = nn.Parameter(torch.randn(code) / outputs)
         self.transform = nn.Parameter(torch.empty(size, code).uniform_(-1, 1) / math.sqrt(code))
         self.offset = nn.Parameter(torch.empty(size).uniform_(-1, 1) / math.sqrt(inputs))
@@ -399,7 +399,9 @@ class MacawAgent:
         """Weights adapted to the whole episodes (P, L) of each problem; those of the meta-policy where it has none."""
         seen, valid_PL = experience.transitions, experience.valid
         returns_PL = returns_to_go(seen.rewards, experience.starts, self.config.discount)
-        parts = [slice(first, first + _SIDE_BY_SIDE) for first in range(0, len(valid_PL), _SIDE_BY_SIDE)]
+        problems, steps = valid_PL.shape
+        size = max(1, min(_CONTEXTS, _TRANSITIONS // max(1, steps)))
+        parts = [slice(first, first + size) for first in range(0, problems, size)]
         return np.concatenate([self._adapted(seen[part], returns_PL[part], valid_PL[part]) for part in parts])
 
     @torch.enable_grad()
