@@ -123,6 +123,7 @@ ALGORITHMS: Registry[type[TrainConfig]] = Registry(
         "focal-bc": f"{_HERE}.focal_config:FocalBcConfig",
         "focal-iql": f"{_HERE}.focal_config:FocalIqlConfig",
         "focal-td3bc": f"{_HERE}.focal_config:FocalTd3BcConfig",
+        "macaw": f"{_HERE}.macaw_config:MacawConfig",
     },
     _accept,
 )
