@@ -21,7 +21,7 @@ from idaq.adapt.strategy import Strategy
 from idaq.core.config import config
 from idaq.core.errors import DatasetError, RunError
 from idaq.core.types import AtLeastOne, Floats
-from idaq.learn.algorithm import EmbeddingAgent, EpisodicAgent, PredictingAgent
+from idaq.learn.algorithm import EmbeddingAgent, EpisodicAgent, PredictingAgent, SamplingAgent
 from idaq.loader.transitions import Transitions
 
 Context = Annotated[int, Field(ge=2)]
@@ -144,6 +144,13 @@ def belief_of_all(history: AdaptationHistory, context: int) -> Float[np.ndarray,
     if isinstance(history.agent, EpisodicAgent):
         return history.agent.infer_episodes(history.experience())
     return mixture(history, np.ones((len(history.episodes), history.problems), bool), 1, context)[:, 0]
+
+
+def belief_of_experience(history: AdaptationHistory) -> Float[np.ndarray, "P Z"]:
+    """The belief of whole episodes: all so far, none at the beginning."""
+    agent = history.agent
+    assert isinstance(agent, EpisodicAgent)  # what in-context requires
+    return agent.infer_episodes(history.experience())
 
 
 def in_distribution_return(history: AdaptationHistory, share: float) -> float:
@@ -339,7 +346,8 @@ class InContext(Strategy):
     """The own way of agents that infer from whole episodes: the belief of all own episodes, from none at all on.
 
     A sequence model acts while it learns, a gradient learner fine-tunes on what it has done. No draw from the prior, no
-    random action, no choice among episodes (as DPT, AD, BOReL and MACAW are run online).
+    random action, no choice among episodes (as DPT, AD, BOReL and MACAW are run online). An agent whose actions can be
+    drawn explores by drawing them, and deploys the likeliest.
     """
 
     own_way_of: ClassVar[type] = EpisodicAgent
@@ -350,14 +358,15 @@ class InContext(Strategy):
         return EpisodicAgent
 
     def explore(self, history: AdaptationHistory) -> Policy:
-        """The policy under the belief of everything so far."""
+        """The policy under the belief of everything so far, its actions drawn where they can be."""
+        agent = history.agent
+        if isinstance(agent, SamplingAgent):
+            return agent.sampled_policy(belief_of_experience(history), history.rng)
         return self.deploy(history)
 
     def deploy(self, history: AdaptationHistory) -> Policy:
         """The policy under the belief of everything so far."""
-        agent = history.agent
-        assert isinstance(agent, EpisodicAgent)  # `requires`
-        return agent.policy(agent.infer_episodes(history.experience()))
+        return history.agent.policy(belief_of_experience(history))
 
 
 @config
