@@ -116,7 +116,11 @@ def _accept(name: str, thing: object) -> type[TrainConfig]:
 ALGORITHMS: Registry[type[TrainConfig]] = Registry(
     "algorithm",
     "idaq.algorithms",
-    {"focal-td3bc": "idaq.learn.algorithms.focal_td3bc_config:FocalTd3BcConfig"},
+    {
+        "ad": "idaq.learn.algorithms.ad_config:AdConfig",
+        "dpt": "idaq.learn.algorithms.dpt_config:DptConfig",
+        "focal-td3bc": "idaq.learn.algorithms.focal_td3bc_config:FocalTd3BcConfig",
+    },
     _accept,
 )
 
