@@ -136,6 +136,13 @@ def best_belief(history: AdaptationHistory, uncertainty: str) -> Float[np.ndarra
     return np.stack(history.beliefs)[best, np.arange(history.problems)]
 
 
+def belief_of_experience(history: AdaptationHistory) -> Float[np.ndarray, "P Z"]:
+    """The belief of whole episodes: all so far, none at the beginning."""
+    agent = history.agent
+    assert isinstance(agent, EpisodicAgent)  # what in-context requires
+    return agent.infer_episodes(history.experience())
+
+
 def belief_of_all(history: AdaptationHistory, context: int) -> Float[np.ndarray, "P Z"]:
     """One belief from all episodes so far, in-distribution or not: FOCAL online, but for a draw of episode weights."""
     if isinstance(history.agent, EpisodicAgent):

@@ -17,6 +17,7 @@ from idaq.adapt.beliefs import (
     accepted_by_idaq,
     aside,
     belief_of_all,
+    belief_of_experience,
     best_belief,
     best_episodes,
     farthest,
@@ -33,7 +34,7 @@ from idaq.adapt.strategy import Strategy
 from idaq.core.config import config
 from idaq.core.errors import RunError
 from idaq.core.types import AtLeastOne
-from idaq.learn.algorithm import EpisodicAgent, PredictingAgent
+from idaq.learn.algorithm import EpisodicAgent, PredictingAgent, SamplingAgent
 
 Context = Annotated[int, Field(ge=2)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -239,7 +240,8 @@ class InContext(Strategy):
     """The own way of agents that infer from whole episodes: the belief of all own episodes, from none at all on.
 
     A sequence model acts while it learns, a gradient learner fine-tunes on what it has done. No draw from the prior, no
-    random action, no choice among episodes (as DPT, AD, BOReL and MACAW are run online).
+    random action, no choice among episodes (as DPT, AD, BOReL and MACAW are run online). An agent whose actions can be
+    drawn explores by drawing them, and deploys the likeliest.
     """
 
     own_way_of: ClassVar[type] = EpisodicAgent
@@ -250,14 +252,15 @@ class InContext(Strategy):
         return EpisodicAgent
 
     def explore(self, history: AdaptationHistory) -> Policy:
-        """The policy under the belief of everything so far."""
+        """The policy under the belief of everything so far, its actions drawn where they can be."""
+        agent = history.agent
+        if isinstance(agent, SamplingAgent):
+            return agent.sampled_policy(belief_of_experience(history), history.rng)
         return self.deploy(history)
 
     def deploy(self, history: AdaptationHistory) -> Policy:
         """The policy under the belief of everything so far."""
-        agent = history.agent
-        assert isinstance(agent, EpisodicAgent)  # `requires`
-        return agent.policy(agent.infer_episodes(history.experience()))
+        return history.agent.policy(belief_of_experience(history))
 
 
 @config
