@@ -85,7 +85,7 @@ def reproduce(
         named = list(own) or [entry for pattern in entries for entry in matching(pattern)]
         for entry, summary in study.run(named):
             summaries[str(entry)] = to_mapping(summary)
-            left_out = [name for name in STRATEGIES.builtin if name not in summary.strategies]
+            left_out = [name for name in STRATEGIES.builtin if name not in {*summary.strategies, "in-context"}]
             if left_out:
                 say(f"note: {', '.join(left_out)} left out: agents of this algorithm cannot run them", err=True)
             if not as_json:

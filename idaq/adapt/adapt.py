@@ -25,11 +25,10 @@ from idaq.core.registry import check_members
 from idaq.core.seeds import episode_seed, generator
 from idaq.core.types import Advance, Floats, ignore_progress
 from idaq.format.documents import TaskRecord
-from idaq.learn.algorithm import Agent
+from idaq.learn.algorithm import Agent, infer_tasks
 from idaq.learn.checkpoint import weights_digest
 from idaq.learn.run import TaskSet, differences, task_set
 from idaq.loader import Dataset
-from idaq.loader.contexts import task_contexts
 from idaq.tasks import Family, find_family
 
 _FRESH = 1_000_000  # fresh episodes take their seeds from beyond the adaptation episodes
@@ -56,7 +55,7 @@ class Problems:
         if self.dataset is None:
             raise RunError("there is no dataset at hand, and so no offline data of the test tasks")
         indices = [task.task_index for task in self.tasks]
-        return self.agent.infer(task_contexts(self.dataset.select(tasks=indices), size, seed)[1])
+        return infer_tasks(self.agent, self.dataset.select(tasks=indices), size, seed)[1]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,8 +123,12 @@ def why_not(strategy: Strategy, agent: Agent, *, has_data: bool) -> str | None:
 
 
 def able(plan: AdaptPlan, agent: Agent, has_data: bool) -> tuple[AdaptPlan, tuple[str, ...]]:
-    """The strategies of a plan that can run with an agent and what is at hand, and why the others cannot."""
-    reasons = {name: why_not(one, agent, has_data=has_data) for name, one in plan.strategies.items()}
+    """The strategies of a plan that can run with an agent and what is at hand, and why the others cannot.
+
+    What is the own way of another kind of agent is no loss to this one, and goes without a word.
+    """
+    offered = {name: one for name, one in plan.strategies.items() if isinstance(agent, one.own_way_of)}
+    reasons = {name: why_not(one, agent, has_data=has_data) for name, one in offered.items()}
     notes = tuple(f"{name} is left out: {reason}" for name, reason in reasons.items() if reason)
     return replace(plan, strategies={name: plan.strategies[name] for name in reasons if reasons[name] is None}), notes
 

@@ -7,14 +7,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
-from jaxtyping import Float32, Float64
+from jaxtyping import Bool, Float32, Float64
 
 from idaq.adapt.lockstep import EpisodeBatch
-from idaq.adapt.policy import BeliefPolicy, Policy
+from idaq.adapt.policy import Policy
 from idaq.adapt.uncertainty import UNCERTAINTIES
 from idaq.core.errors import PluginError, RunError
 from idaq.core.types import Doubles, Floats
-from idaq.learn.algorithm import Agent, EmbeddingAgent, Prior
+from idaq.learn.algorithm import Agent, BelievingPolicy, EmbeddingAgent, Prior
+from idaq.loader.contexts import Experience
+from idaq.loader.transitions import Transitions, map_columns
 
 
 @dataclass(kw_only=True)
@@ -58,7 +60,7 @@ class AdaptationHistory:
         """n, that each episode was played under; NaN for a policy without a belief."""
         size = self.prior.beliefs.shape[1]
         nothing = np.full((self.problems, size), np.nan, np.float32)
-        return [policy.beliefs if isinstance(policy, BeliefPolicy) else nothing for policy in self.policies]
+        return [policy.beliefs if isinstance(policy, BelievingPolicy) else nothing for policy in self.policies]
 
     @property
     def embeddings(self) -> list[Float32[np.ndarray, "P T Z"]]:
@@ -72,6 +74,15 @@ class AdaptationHistory:
         self._embeddings += [self.agent.embed(batch.trimmed.transitions) for batch in missing]
         steps = self.episodes[0].valid.shape[1] if self.episodes else 0
         return [np.pad(z_PTZ, ((0, 0), (0, steps - z_PTZ.shape[1]), (0, 0))) for z_PTZ in self._embeddings]
+
+    def experience(self, accepted_nP: Bool[np.ndarray, "n P"] | None = None) -> Experience:
+        """The episodes of every problem in order, those accepted alone: what an `EpisodicAgent` infers from."""
+        if not self.episodes:
+            return _nothing_seen(self.agent, self.problems)
+        valid_nPT = np.stack([batch.valid for batch in self.episodes])
+        kept = valid_nPT if accepted_nP is None else valid_nPT & accepted_nP[..., None]
+        played = Transitions.stack([batch.transitions for batch in self.episodes])
+        return Experience.of_episodes(map_columns(lambda c: c.swapaxes(0, 1), played), kept.swapaxes(0, 1))
 
     def scores(self, uncertainty: str) -> Float64[np.ndarray, "n P"]:
         """How in-distribution each episode was by an uncertainty that the strategy names; lower is better."""
@@ -93,3 +104,17 @@ class AdaptationHistory:
                 hint="leave out the steps after an episode's end (episodes.valid); inf is the worst score",
             )
         return given.astype(np.float64)
+
+
+def _nothing_seen(agent: Agent, problems: int) -> Experience:
+    """No episode of any problem."""
+    observations = np.zeros((problems, 1, 1, agent.spec.observation_size), np.float32)
+    numbers = np.zeros((problems, 1, 1), np.float32)
+    nothing = Transitions(
+        observations=observations,
+        actions=np.zeros((problems, 1, 1, agent.spec.action_size), np.float32),
+        rewards=numbers,
+        next_observations=observations,
+        terminated=numbers != 0,
+    )
+    return Experience.of_episodes(nothing, numbers != 0)

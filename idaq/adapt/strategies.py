@@ -21,7 +21,7 @@ from idaq.adapt.strategy import Strategy
 from idaq.core.config import config
 from idaq.core.errors import DatasetError, RunError
 from idaq.core.types import AtLeastOne, Floats
-from idaq.learn.algorithm import EmbeddingAgent, PredictingAgent
+from idaq.learn.algorithm import EmbeddingAgent, EpisodicAgent, PredictingAgent
 from idaq.loader.transitions import Transitions
 
 Context = Annotated[int, Field(ge=2)]
@@ -77,6 +77,8 @@ def mixture(
 def _infer(history: AdaptationHistory, weights: Float[np.ndarray, "P C n"], context: int) -> Float[np.ndarray, "P C Z"]:
     """Beliefs from `context` transitions of episodes drawn by weight. -> (P, C, Z)"""
     problems, draws, _ = weights.shape
+    if isinstance(history.agent, EpisodicAgent):
+        return _infer_episodes(history, history.agent, weights)
     edges = (weights / weights.sum(-1, keepdims=True)).cumsum(-1)
     episode = (history.rng.random((problems, draws, context, 1)) > edges[:, :, None, :-1]).sum(-1)
     p = np.arange(len(weights))[:, None, None]
@@ -86,6 +88,17 @@ def _infer(history: AdaptationHistory, weights: Float[np.ndarray, "P C n"], cont
         return np.stack(history.embeddings)[episode, p, step].mean(2)
     seen = Transitions.stack([batch.transitions for batch in history.episodes])[episode, p, step]
     return history.agent.infer(seen.reshape(problems * draws, context)).reshape(problems, draws, -1)
+
+
+def _infer_episodes(
+    history: AdaptationHistory, agent: EpisodicAgent, weights: Float[np.ndarray, "P C n"]
+) -> Float[np.ndarray, "P C Z"]:
+    """Beliefs from whole episodes, in order: those that so many draws by weight have hit. -> (P, C, Z)"""
+    edges = (weights / weights.sum(-1, keepdims=True)).cumsum(-1)
+    drawn = (history.rng.random((*weights.shape, 1)) > edges[:, :, None, :-1]).sum(-1)
+    hit_PCn = (drawn[..., None] == np.arange(weights.shape[-1])).any(2)
+    beliefs = [agent.infer_episodes(history.experience(hit_PCn[:, draw].T)) for draw in range(weights.shape[1])]
+    return np.stack(beliefs, 1)
 
 
 # -- episodes ----------------------------------------------------------------------------------------------------
@@ -128,6 +141,8 @@ def best_belief(history: AdaptationHistory, uncertainty: str) -> Float[np.ndarra
 
 def belief_of_all(history: AdaptationHistory, context: int) -> Float[np.ndarray, "P Z"]:
     """One belief from all episodes so far, in-distribution or not: FOCAL online, but for a draw of episode weights."""
+    if isinstance(history.agent, EpisodicAgent):
+        return history.agent.infer_episodes(history.experience())
     return mixture(history, np.ones((len(history.episodes), history.problems), bool), 1, context)[:, 0]
 
 
@@ -317,6 +332,32 @@ class RandomFirst(Strategy):
     def deploy(self, history: AdaptationHistory) -> Policy:
         """The belief of everything."""
         return history.agent.policy(belief_of_all(history, self.context))
+
+
+@config
+class InContext(Strategy):
+    """The own way of agents that infer from whole episodes: the belief of all own episodes, from none at all on.
+
+    A sequence model acts while it learns, a gradient learner fine-tunes on what it has done. No draw from the prior, no
+    random action, no choice among episodes (as DPT, AD, BOReL and MACAW are run online).
+    """
+
+    own_way_of: ClassVar[type] = EpisodicAgent
+
+    @property
+    def requires(self) -> type:
+        """An agent that infers from whole episodes."""
+        return EpisodicAgent
+
+    def explore(self, history: AdaptationHistory) -> Policy:
+        """The policy under the belief of everything so far."""
+        return self.deploy(history)
+
+    def deploy(self, history: AdaptationHistory) -> Policy:
+        """The policy under the belief of everything so far."""
+        agent = history.agent
+        assert isinstance(agent, EpisodicAgent)  # `requires`
+        return agent.policy(agent.infer_episodes(history.experience()))
 
 
 @config

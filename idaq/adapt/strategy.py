@@ -23,6 +23,8 @@ class Strategy(ABC):
 
     uses_offline_data: ClassVar[bool] = False
     """whether it looks at the test tasks' own offline data"""
+    own_way_of: ClassVar[type] = object
+    """the kind of agent whose own way it is; to others it is not offered unless it is named"""
 
     @property
     def role(self) -> Role:
@@ -71,6 +73,7 @@ STRATEGIES: Registry[Strategy] = Registry(
         "best-of-prior": f"{_FILE}:BestOfPrior",
         "posterior": f"{_FILE}:Posterior",
         "random-first": f"{_FILE}:RandomFirst",
+        "in-context": f"{_FILE}:InContext",
         "offline-context": f"{_FILE}:OfflineContext",
     },
     _accept,

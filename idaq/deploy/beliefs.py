@@ -18,10 +18,9 @@ from idaq.core.outside import raised_as
 from idaq.core.text import printable
 from idaq.core.types import Array, Floats, Task
 from idaq.deploy.document import PolicySource
-from idaq.learn.algorithm import Agent
+from idaq.learn.algorithm import Agent, infer_tasks
 from idaq.learn.prior import belief_size
 from idaq.learn.run import read_run, run_dataset, run_tasks
-from idaq.loader.contexts import task_contexts
 
 _SEED = 0
 """of the transitions that a task's belief is inferred from, as for the prior"""
@@ -55,9 +54,8 @@ def belief_of_task(run: Path, agent: Agent, task: str, root: Path | None = None)
         ) from None
     size = agent.config.prior_context
     of_task = dataset.with_discrete(agent.config.discrete).select(tasks=[chosen.task_index])
-    _, context = task_contexts(of_task, size, _SEED)
     with raised_as(RunError, f"infer of {agent.config.algorithm}"):
-        (numbers,) = agent.infer(context)
+        _, (numbers,) = infer_tasks(agent, of_task, size, _SEED)
     return Belief(numbers=numbers, words=f"of task {chosen.task_id}, from {size} transitions of its offline data")
 
 

@@ -19,6 +19,8 @@ from idaq.core.registry import check_members
 from idaq.core.types import Floats
 from idaq.learn.config import AgentSpec, TrainConfig
 from idaq.learn.dense import DensePolicy
+from idaq.loader import Dataset
+from idaq.loader.contexts import Experience, task_contexts, task_experience
 from idaq.loader.transitions import Transitions
 
 if TYPE_CHECKING:
@@ -67,7 +69,7 @@ class Agent(Protocol):
         ...
 
     def policy(self, beliefs: Float32[np.ndarray, "P Z"]) -> Policy:
-        """A policy that acts in P problems, each under its own belief."""
+        """A policy that acts in P problems, each under its own belief; it keeps them (`BelievingPolicy`)."""
         ...
 
     def tensors(self) -> Mapping[str, "Tensor"]:
@@ -81,6 +83,19 @@ class EmbeddingAgent(Protocol):
 
     def embed(self, transitions: Transitions) -> Float32[np.ndarray, "*lead Z"]:
         """What each transition (...) says of the belief: (..., Z)."""
+        ...
+
+
+@runtime_checkable
+class EpisodicAgent(Protocol):
+    """An agent that infers from whole episodes in order: a sequence model, or what learns from returns-to-go.
+
+    Its belief may be anything as Z numbers, of the same Z however long the episodes are: a recurrent state, adapted
+    weights, the last transitions of a context. Its `infer` takes a bag of transitions as one episode in that order.
+    """
+
+    def infer_episodes(self, experience: Experience) -> Float32[np.ndarray, "P Z"]:
+        """The belief of each problem's episodes (P, L); of L = 0, what it believes before it has seen anything."""
         ...
 
 
@@ -143,6 +158,30 @@ def create_agent(algorithm: Algorithm, config: TrainConfig, prior: Prior | None)
         made = algorithm.agent(prior)
     check_members(Agent, made, f"agent of {config.algorithm}")
     return made
+
+
+def infer_tasks(agent: Agent, dataset: Dataset, size: int, seed: int) -> tuple[NDArray[np.int64], Floats]:
+    """Task indices (M,) of a selection, and the agent's belief of each from about `size` of its offline transitions.
+
+    An agent that infers from whole episodes gets whole episodes, any other so many transitions: (M, Z).
+    """
+    if isinstance(agent, EpisodicAgent):
+        indices, experience = task_experience(dataset, size, seed)
+        return indices, agent.infer_episodes(experience)
+    indices, contexts = task_contexts(dataset, size, seed)
+    return indices, agent.infer(contexts)
+
+
+@runtime_checkable
+class BelievingPolicy(Protocol):
+    """A policy that began with a belief of each problem, whatever it has learned since: strategies may begin with it
+    again.
+    """
+
+    @property
+    def beliefs(self) -> Floats:
+        """(P, Z) as given to `Agent.policy`."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,9 +14,8 @@ from idaq.core.outside import raised_as
 from idaq.core.reading import LARGEST_TABLE, read_document
 from idaq.core.types import Floats
 from idaq.format.documents import TaskRecord, mean_random
-from idaq.learn.algorithm import Agent, Prior
+from idaq.learn.algorithm import Agent, Prior, infer_tasks
 from idaq.loader import Dataset
-from idaq.loader.contexts import task_contexts
 from idaq.loader.transitions import Transitions
 
 PRIOR = "prior.safetensors"
@@ -29,11 +28,10 @@ def infer_prior(agent: Agent, training: Dataset) -> Prior:
 
     Raises RunError for beliefs that are none, or not finite.
     """
-    indices, contexts = task_contexts(training, agent.config.prior_context, _SEED)
     records = [task for task in training.tasks if isinstance(task, TaskRecord)]
     name = agent.config.algorithm
     with raised_as(RunError, f"infer of {name}"):
-        beliefs: object = agent.infer(contexts)
+        indices, beliefs = infer_tasks(agent, training, agent.config.prior_context, _SEED)
     return Prior(
         beliefs=_beliefs(beliefs, len(indices), f"infer of {name}"),
         task_indices=indices,

@@ -1,5 +1,6 @@
 """Transitions (s, a, r, s') as aligned columns with any leading shape `...`."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -27,7 +28,7 @@ class Transitions:
 
     def __getitem__(self, key: Any) -> "Transitions":
         """Index the leading dimensions of every column alike."""
-        return Transitions(**{name: getattr(self, name)[key] for name in _NAMES})
+        return map_columns(lambda column: column[key], self)
 
     def __len__(self) -> int:
         return len(self.rewards)
@@ -42,8 +43,7 @@ class Transitions:
         lead = self.rewards.ndim
         if shape == self.rewards.shape:
             return self
-        columns = {name: getattr(self, name) for name in _NAMES}
-        return Transitions(**{name: c.reshape((*shape, *c.shape[lead:])) for name, c in columns.items()})
+        return map_columns(lambda column: column.reshape((*shape, *column.shape[lead:])), self)
 
 
 _NAMES = tuple(field.name for field in fields(Transitions))
@@ -60,6 +60,11 @@ def from_episode(episode: Episode, view: FlatView | None = None) -> Transitions:
         next_observations=seen[1:].astype(np.float32),
         terminated=episode.terminated,
     )
+
+
+def map_columns(function: Callable[[Array], Array], transitions: Transitions) -> Transitions:
+    """The transitions whose every column is what `function` makes of it."""
+    return Transitions(**{name: function(getattr(transitions, name)) for name in _NAMES})
 
 
 def concatenate(parts: list[Transitions]) -> Transitions:

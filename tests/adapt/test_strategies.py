@@ -450,6 +450,7 @@ def test_roles_and_reference_stages_are_those_of_a_comparison() -> None:
         "best-of-prior": ("control", 0),
         "posterior": ("rival", 0),
         "random-first": ("rival", 0),
+        "in-context": ("rival", 0),
         "offline-context": ("reference", 0),
     }
     found = {name: STRATEGIES.get(name) for name in STRATEGIES.builtin}

@@ -63,9 +63,9 @@ class TestGaussianProcess(StrategyContract):
         return STRATEGIES.get("gaussian-process")
 
 
-class TestInContext(StrategyContract):
+class TestMemoryAlone(StrategyContract):
     def strategy(self) -> Strategy:
-        return STRATEGIES.get("in-context")
+        return STRATEGIES.get("memory-alone")
 
     def agent(self) -> Agent:
         config = training_config({"algorithm": "maze-recurrent"})

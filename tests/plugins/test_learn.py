@@ -73,8 +73,8 @@ def test_its_training_resumes_to_the_same_bits(program: Program, world: Path) ->
 @pytest.mark.usefixtures("collected")
 def test_a_policy_with_a_memory(program: Program, world: Path) -> None:
     train(program, "memory", "algorithm=maze-recurrent")
-    summary = adapt(program, "memory", "--strategies", "in-context")
-    assert list(summary["strategies"]) == ["in-context"]  # type: ignore[call-overload]
+    summary = adapt(program, "memory", "--strategies", "memory-alone")
+    assert list(summary["strategies"]) == ["memory-alone"]  # type: ignore[call-overload]
     assert program("report", "memory").code == 0
     refused = program("policy", "export", "memory", "--task", a_training_task(world / "memory"), "--out", "no")
     assert refused.code == 1
@@ -133,7 +133,7 @@ def test_the_study_runs_on_a_recipe_of_ones_own(program: Program, installed: Pat
 
 def test_they_are_listed(program: Program) -> None:
     rows = {row["name"]: row for row in json.loads(program("plugins", "--json").out)}
-    for name in ("maze", "maze-maml", "maze-recurrent", "better-half", "gaussian-process", "in-context", "late-return",
-                 "c-header"):  # fmt: skip
+    for name in ("maze", "maze-maml", "maze-recurrent", "better-half", "gaussian-process", "late-return",
+                 "memory-alone", "c-header"):  # fmt: skip
         assert rows[name]["source"] == "idaq-maze 1.0", name
         assert rows[name]["problem"] == "", rows[name]

@@ -140,7 +140,7 @@ class RecurrentPolicy:
 
 
 @idaq.config
-class InContext(idaq.Strategy):
+class MemoryAlone(idaq.Strategy):
     """One policy lives through all adaptation episodes; what is deployed is a copy of it as it has become."""
 
     def explore(self, history: idaq.AdaptationHistory) -> idaq.Policy:
