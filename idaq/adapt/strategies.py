@@ -173,7 +173,7 @@ class NearestTrainingTask(SearchingStrategy):
         best_PZ, played_nPZ = best_belief(history, self.uncertainty), np.stack(history.beliefs)
         known_MZ = history.prior.beliefs
         distances_PM = ((known_MZ - best_PZ[:, None]) ** 2).sum(-1)
-        was_played_PM = np.any([(known_MZ == played_PZ[:, None]).all(-1) for played_PZ in played_nPZ], axis=0)
+        was_played_PM = np.stack([(known_MZ == played_PZ[:, None]).all(-1) for played_PZ in played_nPZ]).any(0)
         nearest = known_MZ[np.where(was_played_PM, np.inf, distances_PM).argmin(-1)]
         return history.agent.policy(where_calibrated(history, self.uncertainty, floor, nearest, prior))
 
