@@ -118,6 +118,7 @@ ALGORITHMS: Registry[type[TrainConfig]] = Registry(
     "algorithm",
     "idaq.algorithms",
     {
+        "borel": f"{_HERE}.borel_config:BorelConfig",
         "focal-bc": f"{_HERE}.focal_config:FocalBcConfig",
         "focal-iql": f"{_HERE}.focal_config:FocalIqlConfig",
         "focal-td3bc": f"{_HERE}.focal_config:FocalTd3BcConfig",
