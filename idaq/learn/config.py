@@ -121,6 +121,7 @@ ALGORITHMS: Registry[type[TrainConfig]] = Registry(
     "idaq.algorithms",
     {
         "ad": f"{_HERE}.ad_config:AdConfig",
+        "borel": f"{_HERE}.borel_config:BorelConfig",
         "dpt": f"{_HERE}.dpt_config:DptConfig",
         "focal-bc": f"{_HERE}.focal_config:FocalBcConfig",
         "focal-iql": f"{_HERE}.focal_config:FocalIqlConfig",
