@@ -116,7 +116,7 @@ class Idaq(SearchingStrategy):
         if self.return_threshold is None:
             return history.agent.policy(best)
         accepted = self.accepted(history)
-        some = np.logical_or.reduce(accepted, axis=0)
+        some = np.count_nonzero(accepted, axis=0) > 0
         drawn = pooled(aside(history), accepted | ~some, 1, self.context)[:, 0]
         return history.agent.policy(np.where(some[:, None], drawn, best))
 
