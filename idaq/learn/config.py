@@ -118,9 +118,11 @@ ALGORITHMS: Registry[type[TrainConfig]] = Registry(
     "algorithm",
     "idaq.algorithms",
     {
+        "cpearl": f"{_HERE}.cpearl_config:CpearlConfig",
         "focal-bc": f"{_HERE}.focal_config:FocalBcConfig",
         "focal-iql": f"{_HERE}.focal_config:FocalIqlConfig",
         "focal-td3bc": f"{_HERE}.focal_config:FocalTd3BcConfig",
+        "pearl": f"{_HERE}.cpearl_config:PearlConfig",
     },
     _accept,
 )
