@@ -122,11 +122,13 @@ ALGORITHMS: Registry[type[TrainConfig]] = Registry(
     {
         "ad": f"{_HERE}.ad_config:AdConfig",
         "borel": f"{_HERE}.borel_config:BorelConfig",
+        "cpearl": f"{_HERE}.cpearl_config:CpearlConfig",
         "dpt": f"{_HERE}.dpt_config:DptConfig",
         "focal-bc": f"{_HERE}.focal_config:FocalBcConfig",
         "focal-iql": f"{_HERE}.focal_config:FocalIqlConfig",
         "focal-td3bc": f"{_HERE}.focal_config:FocalTd3BcConfig",
         "macaw": f"{_HERE}.macaw_config:MacawConfig",
+        "pearl": f"{_HERE}.cpearl_config:PearlConfig",
     },
     _accept,
 )

@@ -25,7 +25,7 @@ from idaq.hub.remote import METADATA_PATH, Remote, Upload
 from idaq.learn.algorithm import Algorithm, Prior
 from idaq.learn.algorithms.focal_config import FocalTd3BcConfig
 from idaq.learn.config import TrainConfig, training_config
-from idaq.learn.latent.agent import LatentAgent
+from idaq.learn.latent.agent import MeanAgent
 from idaq.learn.latent.algorithm import LatentAlgorithm
 from idaq.learn.loop import agent_spec
 from idaq.loader import Dataset, MetaBatches, Sampler, SegmentBatches, open_dataset
@@ -426,7 +426,7 @@ class Shared(LatentAlgorithm):
     """Its agents act with the weights that are being trained."""
 
     def agent(self, prior: Prior | None) -> Any:
-        return LatentAgent(self.config, self.spec, self.networks, self.units, prior)
+        return MeanAgent(self.config, self.spec, self.networks, self.units, prior)
 
 
 class Unconditioned(LatentAlgorithm):

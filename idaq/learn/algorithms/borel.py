@@ -174,9 +174,8 @@ class Borel:
     def __init__(self, config: BorelConfig, spec: AgentSpec, device: str) -> None:
         self.config, self.spec = config, spec
         with weights_drawn_from(config.seed):
-            self.learner = make_learner(
-                config.learner, spec.observation_size + 2 * config.belief.latent, spec.action_size
-            )
+            size = spec.observation_size + 2 * config.belief.latent
+            self.learner = make_learner(config.learner, size, spec.action_size, spec.reward_std)
             self.networks = Networks(config, spec, self.learner.networks).to(device)
         self.units = Units(spec).to(device)
         networks = [self.networks.encoder, self.networks.reward, self.networks.change]

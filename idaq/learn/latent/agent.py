@@ -4,9 +4,11 @@ Shapes: P contexts or problems side by side, K context transitions, R rows, Z la
 Q = 1 + D predicted numbers, E members.
 """
 
+from abc import ABC, abstractmethod
+
 import numpy as np
 import torch
-from jaxtyping import Float32
+from jaxtyping import Float, Float32
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -22,7 +24,7 @@ from idaq.learn.units import Units
 from idaq.loader.transitions import Transitions
 
 
-class LatentAgent:
+class LatentAgent(ABC):
     """Beliefs of contexts, a deterministic policy for a belief, and the ensemble's predictions. NumPy in, NumPy out."""
 
     def __init__(
@@ -32,15 +34,13 @@ class LatentAgent:
         self._networks, self._units = networks, units
         self._respond = _response(_layers(networks.policy.actor, spec.action_size), units)
 
-    @torch.no_grad()
-    def embed(self, transitions: Transitions) -> Float32[np.ndarray, "*lead Z"]:
-        """What each transition says of z; the belief of a context is the mean over it. (...) -> (..., Z)"""
-        rows = self._networks.context_rows(self._units.columns(transitions))
-        return self._networks.encoder.embed(rows).cpu().numpy()
-
+    @abstractmethod
     def infer(self, context: Transitions) -> Float32[np.ndarray, "P Z"]:
         """Belief z of each context: transitions (P, K) -> (P, Z)."""
-        return self.embed(context).mean(-2)
+
+    def context_rows(self, transitions: Transitions) -> Float[Tensor, "*lead I"]:
+        """What the encoder reads of each transition."""
+        return self._networks.context_rows(self._units.columns(transitions))
 
     def policy(self, beliefs: Float32[np.ndarray, "P Z"]) -> Policy:
         """The policy under a belief of each problem, deterministic."""
@@ -65,6 +65,28 @@ class LatentAgent:
     def tensors(self) -> dict[str, Tensor]:
         """Weights, targets and normalisation."""
         return module_state("", self._units, self._networks)
+
+
+class MeanAgent(LatentAgent):
+    """An agent whose belief is the mean of what each transition says: strategies mix its beliefs without a network."""
+
+    @torch.no_grad()
+    def embed(self, transitions: Transitions) -> Float32[np.ndarray, "*lead Z"]:
+        """What each transition says of z; the belief of a context is the mean over it. (...) -> (..., Z)"""
+        return self._networks.encoder.embed(self.context_rows(transitions)).cpu().numpy()
+
+    def infer(self, context: Transitions) -> Float32[np.ndarray, "P Z"]:
+        """Belief z of each context: transitions (P, K) -> (P, Z)."""
+        return self.embed(context).mean(-2)
+
+
+class PooledAgent(LatentAgent):
+    """An agent whose belief takes all transitions of a context together."""
+
+    @torch.no_grad()
+    def infer(self, context: Transitions) -> Float32[np.ndarray, "P Z"]:
+        """Belief z of each context: transitions (P, K) -> (P, Z)."""
+        return self._networks.encoder(self.context_rows(context)).cpu().numpy()
 
 
 def _layers(actor: nn.Sequential, actions: int) -> list[tuple[Floats, Floats]]:

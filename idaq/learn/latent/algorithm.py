@@ -15,9 +15,9 @@ from torch.optim import Optimizer
 
 from idaq.learn.algorithm import Prior
 from idaq.learn.config import AgentSpec
-from idaq.learn.latent.agent import LatentAgent
-from idaq.learn.latent.config import LatentConfig
-from idaq.learn.latent.encoder import ContextEncoder, Encoded, Metrics, Objective
+from idaq.learn.latent.agent import LatentAgent, MeanAgent
+from idaq.learn.latent.config import EncoderConfig, LatentConfig
+from idaq.learn.latent.encoder import ContextEncoder, Encoded, Encoder, Metrics, Objective
 from idaq.learn.latent.ensemble import PredictorEnsemble
 from idaq.learn.latent.networks import Networks
 from idaq.learn.learners.make import make_learner
@@ -28,21 +28,35 @@ from idaq.loader.sampling import MetaBatch
 
 MakeObjective = Callable[[Any, AgentSpec], Objective]
 """the algorithm's config and the data's sizes -> what the encoder learns from"""
+MakeEncoder = Callable[[EncoderConfig, int], Encoder]
+"""the encoder's config and the numbers of a transition -> what makes beliefs of contexts"""
 
 
 class LatentAlgorithm:
     """Networks, targets and optimisers, and the one step that updates them.
 
-    `make_objective` makes what the encoder learns from; the config's `learner` says what learns the policy.
+    `make_objective` makes what the encoder learns from; the config's `learner` says what learns the policy. With
+    `critic_gradients` the encoder learns from the learner's `critic_loss` too. `make_agent` fits `make_encoder`.
     """
 
-    def __init__(self, config: LatentConfig, spec: AgentSpec, device: str, make_objective: MakeObjective) -> None:
+    def __init__(
+        self,
+        config: LatentConfig,
+        spec: AgentSpec,
+        device: str,
+        make_objective: MakeObjective,
+        *,
+        make_encoder: MakeEncoder = ContextEncoder,
+        make_agent: type[LatentAgent] = MeanAgent,
+        critic_gradients: bool = False,
+    ) -> None:
         self.config, self.spec = config, spec
+        self._make_agent, self._critic_gradients = make_agent, critic_gradients
         size, action, latent = spec.observation_size, spec.action_size, config.encoder.latent
         outcome = 1 + (size if config.encoder.next_observation else 0)
         with weights_drawn_from(config.seed):
-            encoder = ContextEncoder(config.encoder, size + action + outcome)
-            self.learner = make_learner(config.learner, size + latent, action)
+            encoder = make_encoder(config.encoder, size + action + outcome)
+            self.learner = make_learner(config.learner, size + latent, action, spec.reward_std)
             ensemble = PredictorEnsemble(config.ensemble, size + latent + action, size)
             objective = make_objective(config, spec)
         self.networks = Networks(encoder, self.learner.networks, ensemble, objective, outcome).to(device)
@@ -60,32 +74,35 @@ class LatentAlgorithm:
         """One update from transitions (N, B) and contexts (N, K).
 
         The context is encoded in two halves: each task then has a same-task pair in every batch, which the pull term of
-        FOCAL needs. The policy and the predictors see the mean of both, detached.
+        FOCAL needs. The policy and the predictors see the z of both, detached.
         """
         networks = self.networks
         self._set_rates(step)
-        encoded = self._encode(batch)
+        encoded = self._encode(batch, rng)
         loss_encoder, info = networks.objective.loss(encoded, step, rng)
         data = {name: column.flatten(0, 1) for name, column in encoded.data.items()}
-        z = encoded.halves.detach().mean(1, keepdim=True)
-        z = z.expand(-1, batch.transitions.rewards.shape[1], -1).flatten(0, 1)
+        z_taught = encoded.z[:, None].expand(-1, batch.transitions.rewards.shape[1], -1).flatten(0, 1)
+        z = z_taught.detach()
         x, next_x = torch.cat([data["obs"], z], -1), torch.cat([data["next_obs"], z], -1)
-        loss_critic, info_critic = self.learner.critic_loss(x, next_x, data, rng)
+        x_critic = torch.cat([data["obs"], z_taught], -1) if self._critic_gradients else x
+        loss_critic, info_critic = self.learner.critic_loss(x_critic, next_x, data, rng)
         loss_predict, info_predict = networks.ensemble.loss(torch.cat([x, data["action"]], -1), data["outcome"])
         self.main.zero_grad()
         torch.autograd.backward(loss_encoder + loss_critic + loss_predict)
         self.main.step()
         return info | info_critic | info_predict | self.learner.improve(step, x, data, rng)
 
-    def _encode(self, batch: MetaBatch) -> Encoded:
+    def _encode(self, batch: MetaBatch, rng: np.random.Generator) -> Encoded:
         context = self.units.columns(batch.context)
         halves = torch.unflatten(self.networks.context_rows(context), 1, (2, -1))
-        embeddings = self.networks.encoder.embed(halves)
+        encoder = self.networks.encoder
+        embeddings = encoder.embed(halves)
         return Encoded(
             tasks=torch.as_tensor(batch.tasks).to(embeddings.device),
             context=context,
             embeddings=embeddings.flatten(1, 2),
-            halves=embeddings.mean(dim=-2),
+            halves=encoder.belief(embeddings),
+            z=encoder.draw(embeddings, rng),
             data=self.units.columns(batch.transitions),
         )
 
@@ -111,6 +128,6 @@ class LatentAlgorithm:
 
     def agent(self, prior: Prior | None) -> LatentAgent:
         """The agent as it is now, on its own copy of the weights."""
-        return LatentAgent(
+        return self._make_agent(
             self.config, self.spec, copy.deepcopy(self.networks).eval(), copy.deepcopy(self.units), prior
         )

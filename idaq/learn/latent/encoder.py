@@ -1,7 +1,8 @@
 """The context encoder, and what an algorithm's objective gets to see of one step.
 
 Shapes: N tasks in a meta-batch, K context transitions and B policy transitions a task, I numbers of a transition,
-D observation, A action, Z latent, Q = 1 + D predicted numbers (reward and change of observation).
+D observation, A action, Z latent, W numbers that a transition says of it, Q = 1 + D predicted numbers (reward and
+change of observation).
 """
 
 from abc import ABC, abstractmethod
@@ -18,8 +19,28 @@ from idaq.learn.networks import mlp
 Metrics = dict[str, Tensor]
 
 
-class ContextEncoder(nn.Module):
-    """z = mean over context transitions of embed(transition); a set function, so order does not matter."""
+class Encoder(nn.Module, ABC):
+    """What each context transition says of z, in W numbers, and what all of them say together."""
+
+    @abstractmethod
+    def embed(self, transitions: Float[Tensor, "*lead I"]) -> Float[Tensor, "*lead W"]:
+        """What each transition says."""
+
+    @abstractmethod
+    def belief(self, embeddings: Float[Tensor, "*lead K W"]) -> Float[Tensor, "*lead Z"]:
+        """The belief of each context; the order of its transitions does not matter."""
+
+    @abstractmethod
+    def draw(self, halves: Float[Tensor, "N 2 L W"], rng: np.random.Generator) -> Float[Tensor, "N Z"]:
+        """The z that the policy learns under, from both halves of a context: its belief, or a draw from that."""
+
+    def forward(self, context: Float[Tensor, "*lead K I"]) -> Float[Tensor, "*lead Z"]:
+        """The belief of each context of K transitions."""
+        return self.belief(self.embed(context))
+
+
+class ContextEncoder(Encoder):
+    """z = mean over context transitions of embed(transition)."""
 
     def __init__(self, config: EncoderConfig, transition_size: int) -> None:
         super().__init__()
@@ -29,9 +50,13 @@ class ContextEncoder(nn.Module):
         """tanh(MLP(transition)): (..., I) -> (..., Z)"""
         return self.net(transitions).tanh()
 
-    def forward(self, context: Float[Tensor, "*lead K I"]) -> Float[Tensor, "*lead Z"]:
-        """The belief of each context of K transitions."""
-        return self.embed(context).mean(dim=-2)
+    def belief(self, embeddings: Float[Tensor, "*lead K Z"]) -> Float[Tensor, "*lead Z"]:
+        """Their mean."""
+        return embeddings.mean(dim=-2)
+
+    def draw(self, halves: Float[Tensor, "N 2 L Z"], rng: np.random.Generator) -> Float[Tensor, "N Z"]:
+        """The belief itself."""
+        return self.belief(halves).mean(1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,17 +67,14 @@ class Encoded:
     """task indices"""
     context: Mapping[str, Tensor]
     """columns (N, K, ...) in normalised units, as `Units.columns` gives them: obs, action, reward, outcome, ..."""
-    embeddings: Float[Tensor, "N K Z"]
+    embeddings: Float[Tensor, "N K W"]
     """what each context transition says of z"""
     halves: Float[Tensor, "N 2 Z"]
     """the belief of either half of the context: each task has a same-task pair in every batch"""
+    z: Float[Tensor, "N Z"]
+    """what the policy learns under: the belief of the whole context, or a draw from it"""
     data: Mapping[str, Tensor]
     """columns (N, B, ...) of transitions that are independent of the context"""
-
-    @property
-    def z(self) -> Float[Tensor, "N Z"]:
-        """The belief of the whole context."""
-        return self.halves.mean(1)
 
 
 class Objective(nn.Module, ABC):

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from idaq.learn.latent.encoder import ContextEncoder, Objective
+from idaq.learn.latent.encoder import Encoder, Objective
 from idaq.learn.latent.ensemble import PredictorEnsemble
 
 
@@ -15,7 +15,7 @@ class Networks(nn.Module):
 
     def __init__(
         self,
-        encoder: ContextEncoder,
+        encoder: Encoder,
         policy: Any,
         ensemble: PredictorEnsemble,
         objective: Objective,

@@ -71,4 +71,37 @@ class SacConfig:
     """weight of the entropy, in units of the rewards' standard deviation"""
 
 
-LearnerConfig = Td3BcConfig | BcConfig | IqlConfig | SacConfig
+@config
+class BracConfig:
+    """SAC with a state value, conditioned on the latent z, and BRAC's penalty for leaving the data (Wu et al. 2019)."""
+
+    kind: Literal["brac"] = "brac"
+    hidden: Width = 256
+    layers: Depth = 2
+    lr: Rate = 3e-4
+    gamma: Discount = 0.99
+    tau: Share = 0.005
+    reward_scale: Rate = 5.0
+    """factor of the environment's rewards: the larger, the less entropy counts beside them"""
+    mean_weight: NotNegative = 1e-3
+    """of the square of the policy's mean before tanh"""
+    std_weight: NotNegative = 1e-3
+    """of the square of the policy's log std"""
+    activation_weight: NotNegative = 0.0
+    """of the square of what tanh is taken of, summed over the action"""
+    brac: bool = True
+    """whether the policy pays for its divergence from the data: without it this is plain SAC"""
+    alpha: NotNegative = 50.0
+    """weight of the divergence at the first step; from there it adapts"""
+    alpha_lr: NotNegative = 1.0
+    alpha_max: NotNegative = 2000.0
+    target_divergence: NotNegative = 0.05
+    dual_lr: Rate = 1e-4
+    """of the critic that estimates the divergence"""
+    dual_steps: AtLeastOne = 3
+    """of that critic within one update"""
+    slope_weight: NotNegative = 5.0
+    """of the penalty on its slopes above 1"""
+
+
+LearnerConfig = Td3BcConfig | BcConfig | IqlConfig | SacConfig | BracConfig

@@ -3,17 +3,20 @@
 from typing import Any
 
 from idaq.learn.learners.bc import Bc
-from idaq.learn.learners.config import BcConfig, IqlConfig, LearnerConfig, SacConfig
+from idaq.learn.learners.brac import Brac
+from idaq.learn.learners.config import BcConfig, BracConfig, IqlConfig, LearnerConfig, SacConfig
 from idaq.learn.learners.iql import Iql
 from idaq.learn.learners.learner import Learner
 from idaq.learn.learners.sac import Sac
 from idaq.learn.learners.td3bc import Td3Bc
 
 
-def make_learner(config: LearnerConfig, input_size: int, action_size: int) -> Learner[Any]:
-    """The learner of these settings, its weights drawn from torch's generator."""
+def make_learner(config: LearnerConfig, input_size: int, action_size: int, reward_std: float) -> Learner[Any]:
+    """The learner of these settings, its weights drawn from torch's generator; rewards come divided by `reward_std`."""
     if isinstance(config, BcConfig):
         return Bc(config, input_size, action_size)
+    if isinstance(config, BracConfig):
+        return Brac(config, input_size, action_size, reward_std)
     if isinstance(config, IqlConfig):
         return Iql(config, input_size, action_size)
     if isinstance(config, SacConfig):
