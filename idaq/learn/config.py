@@ -40,6 +40,8 @@ class AgentSpec:
     """A"""
     action_scale: list[float]
     """A half-widths of the action space, each > 0"""
+    num_tasks: Annotated[int, Field(ge=0)] = 0
+    """task indices are below it, those of other splits too; 0 = not known"""
     view: FlatView | None = None
     """how observations and actions stand as these numbers; None: one array of numbers each, as they are"""
 
@@ -118,9 +120,13 @@ ALGORITHMS: Registry[type[TrainConfig]] = Registry(
     "algorithm",
     "idaq.algorithms",
     {
+        "csro": f"{_HERE}.csro_config:CsroConfig",
         "focal-bc": f"{_HERE}.focal_config:FocalBcConfig",
         "focal-iql": f"{_HERE}.focal_config:FocalIqlConfig",
         "focal-td3bc": f"{_HERE}.focal_config:FocalTd3BcConfig",
+        "gentle": f"{_HERE}.gentle_config:GentleConfig",
+        "unicorn-ss": f"{_HERE}.unicorn_config:UnicornSsConfig",
+        "unicorn-sup": f"{_HERE}.unicorn_config:UnicornSupConfig",
     },
     _accept,
 )
