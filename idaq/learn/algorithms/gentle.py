@@ -117,7 +117,7 @@ class Gentle(Objective):
         obs_NKD = context["obs"].flatten(0, 1)[place_NK]
         action_NKA = drawn.act().flatten(0, 1)[place_NK]
         outcome_NKQ = self.models.predict(torch.cat([obs_NKD, action_NKA], -1), drawn.tasks)
-        made_up_NK1 = torch.as_tensor(rng.random((tasks, size)) < self.config.share)[..., None]
+        made_up_NK1 = torch.as_tensor(rng.random((tasks, size)) < self.config.share, device=obs_NKD.device)[..., None]
         made_up = {"obs": obs_NKD, "action": action_NKA, "outcome": outcome_NKQ}
         return {name: torch.where(made_up_NK1, column, context[name]) for name, column in made_up.items()}
 
