@@ -42,6 +42,8 @@ class AgentSpec:
     """A"""
     action_scale: list[float]
     """A half-widths of the action space, each > 0"""
+    num_tasks: Annotated[int, Field(ge=0)] = 0
+    """task indices are below it, those of other splits too; 0 = not known"""
     view: FlatView | None = None
     """how observations and actions stand as these numbers; None: one array of numbers each, as they are"""
 
@@ -123,12 +125,16 @@ ALGORITHMS: Registry[type[TrainConfig]] = Registry(
         "ad": f"{_HERE}.ad_config:AdConfig",
         "borel": f"{_HERE}.borel_config:BorelConfig",
         "cpearl": f"{_HERE}.cpearl_config:CpearlConfig",
+        "csro": f"{_HERE}.csro_config:CsroConfig",
         "dpt": f"{_HERE}.dpt_config:DptConfig",
         "focal-bc": f"{_HERE}.focal_config:FocalBcConfig",
         "focal-iql": f"{_HERE}.focal_config:FocalIqlConfig",
         "focal-td3bc": f"{_HERE}.focal_config:FocalTd3BcConfig",
+        "gentle": f"{_HERE}.gentle_config:GentleConfig",
         "macaw": f"{_HERE}.macaw_config:MacawConfig",
         "pearl": f"{_HERE}.cpearl_config:PearlConfig",
+        "unicorn-ss": f"{_HERE}.unicorn_config:UnicornSsConfig",
+        "unicorn-sup": f"{_HERE}.unicorn_config:UnicornSupConfig",
     },
     _accept,
 )

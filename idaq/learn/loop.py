@@ -204,6 +204,7 @@ def agent_spec(dataset: Dataset, statistics: Statistics) -> AgentSpec:
         reward_std=statistics.reward_std,
         action_centre=((low + high) / 2).tolist(),
         action_scale=((high - low) / 2).tolist(),
+        num_tasks=1 + max(task.task_index for task in dataset.all_tasks),
         view=None if view.is_plain else view,
     )
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from itertools import pairwise
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 
@@ -23,11 +23,11 @@ class EnsembleMLP(nn.Module):
             self.weights.append(nn.Parameter(torch.empty(members, fan_in, fan_out).uniform_(-bound, bound)))
             self.biases.append(nn.Parameter(torch.empty(members, 1, fan_out).uniform_(-bound, bound)))
 
-    def forward(self, x_EBI: Float[Tensor, "E B I"]) -> Float[Tensor, "E B O"]:
-        """Fewer than E stacked inputs use the first members only."""
-        used, last = len(x_EBI), len(self.weights) - 1
+    def forward(self, x_EBI: Float[Tensor, "E B I"], members: Int[Tensor, "E"] | None = None) -> Float[Tensor, "E B O"]:
+        """By the members of these numbers; without them by the first ones, as many as there are stacked inputs."""
+        used, last = slice(len(x_EBI)) if members is None else members, len(self.weights) - 1
         for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
-            x_EBI = torch.baddbmm(bias[:used], x_EBI, weight[:used])
+            x_EBI = torch.baddbmm(bias[used], x_EBI, weight[used])
             if layer < last:
                 x_EBI = x_EBI.relu_()
         return x_EBI

@@ -26,7 +26,7 @@ class Units(nn.Module):
 
     def __init__(self, spec: AgentSpec) -> None:
         super().__init__()
-        numbers = {name: value for name, value in to_mapping(spec).items() if name != "view"}
+        numbers = {name: value for name, value in to_mapping(spec).items() if name not in ("num_tasks", "view")}
         for name, value in numbers.items():
             self.register_buffer(name, torch.tensor(value, dtype=torch.float32))
 

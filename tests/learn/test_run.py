@@ -442,3 +442,10 @@ def test_actions_without_width_or_bounds_are_named(dataset: Dataset) -> None:
     assert (spec.action_centre, spec.action_scale) == ([1.0], [2.0])
     assert spec.reward_mean == statistics.reward_mean
     assert spec.change_std == statistics.change_std.tolist()
+
+
+def test_a_spec_counts_the_tasks_of_all_splits(dataset: Dataset) -> None:
+    """So that a task's index is below the count, whichever tasks are learned from."""
+    count = 1 + max(task.task_index for task in dataset.tasks)
+    for selection in (dataset, dataset.select(tasks=[dataset.tasks[0].task_index])):
+        assert agent_spec(selection, dataset.transitions().statistics()).num_tasks == count > 1

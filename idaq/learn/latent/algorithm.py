@@ -17,7 +17,7 @@ from idaq.learn.algorithm import Prior
 from idaq.learn.config import AgentSpec
 from idaq.learn.latent.agent import LatentAgent, MeanAgent
 from idaq.learn.latent.config import EncoderConfig, LatentConfig
-from idaq.learn.latent.encoder import ContextEncoder, Encoded, Encoder, Metrics, Objective
+from idaq.learn.latent.encoder import Columns, ContextEncoder, ContextMaker, Drawn, Encoded, Encoder, Metrics, Objective
 from idaq.learn.latent.ensemble import PredictorEnsemble
 from idaq.learn.latent.networks import Networks
 from idaq.learn.learners.make import make_learner
@@ -78,7 +78,7 @@ class LatentAlgorithm:
         """
         networks = self.networks
         self._set_rates(step)
-        encoded = self._encode(batch, rng)
+        encoded = self._encode(step, batch, rng)
         loss_encoder, info = networks.objective.loss(encoded, step, rng)
         data = {name: column.flatten(0, 1) for name, column in encoded.data.items()}
         z_taught = encoded.z[:, None].expand(-1, batch.transitions.rewards.shape[1], -1).flatten(0, 1)
@@ -92,19 +92,31 @@ class LatentAlgorithm:
         self.main.step()
         return info | info_critic | info_predict | self.learner.improve(step, x, data, rng)
 
-    def _encode(self, batch: MetaBatch, rng: np.random.Generator) -> Encoded:
-        context = self.units.columns(batch.context)
+    def _encode(self, step: int, batch: MetaBatch, rng: np.random.Generator) -> Encoded:
+        columns = self.units.columns(batch.context)
+        tasks = torch.as_tensor(batch.tasks).to(columns["obs"].device)
+        context, objective = columns, self.networks.objective
+        if isinstance(objective, ContextMaker):
+            drawn = Drawn(tasks=tasks, context=columns, act=lambda: self._act(columns))
+            context = objective.contexts(drawn, step, rng)
         halves = torch.unflatten(self.networks.context_rows(context), 1, (2, -1))
         encoder = self.networks.encoder
         embeddings = encoder.embed(halves)
         return Encoded(
-            tasks=torch.as_tensor(batch.tasks).to(embeddings.device),
+            tasks=tasks,
             context=context,
             embeddings=embeddings.flatten(1, 2),
             halves=encoder.belief(embeddings),
             z=encoder.draw(embeddings, rng),
             data=self.units.columns(batch.transitions),
         )
+
+    @torch.no_grad()
+    def _act(self, context: Columns) -> Tensor:
+        """(N, K, A) of the policy in each state, under the belief of its context."""
+        obs, networks = context["obs"], self.networks
+        z = networks.encoder(networks.context_rows(context))[:, None].expand(-1, obs.shape[1], -1)
+        return networks.policy.actor(torch.cat([obs, z], -1))[..., : self.spec.action_size].tanh()
 
     def _set_rates(self, step: int) -> None:
         """The learning rates of a step: a pure function of it."""

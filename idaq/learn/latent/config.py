@@ -1,9 +1,10 @@
 """What the settings of all algorithms with a latent have in common. No torch here."""
 
 from abc import ABC
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any, cast
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from idaq.core.config import config
 from idaq.core.types import AtLeastOne
@@ -50,6 +51,12 @@ class LatentConfig(TrainConfig, ABC):
     learner: LearnerConfig = Field(default_factory=Td3BcConfig, discriminator="kind")
     """what learns the policy"""
     ensemble: EnsembleConfig = Field(default_factory=EnsembleConfig)
+
+    @field_validator("learner", mode="before")
+    @classmethod
+    def _of_the_usual_kind_unless_named(cls, given: object) -> object:
+        usual = cast(Any, cls).__pydantic_fields__["learner"].get_default(call_default_factory=True)
+        return {"kind": usual.kind, **cast(Mapping[str, Any], given)} if isinstance(given, Mapping) else given
 
     @model_validator(mode="after")
     def _every_logged_step_updates_the_policy(self) -> "LatentConfig":

@@ -6,8 +6,9 @@ change of observation).
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -17,6 +18,7 @@ from idaq.learn.latent.config import EncoderConfig
 from idaq.learn.networks import mlp
 
 Metrics = dict[str, Tensor]
+Columns = Mapping[str, Tensor]
 
 
 class Encoder(nn.Module, ABC):
@@ -65,7 +67,7 @@ class Encoded:
 
     tasks: Int[Tensor, "N"]
     """task indices"""
-    context: Mapping[str, Tensor]
+    context: Columns
     """columns (N, K, ...) in normalised units, as `Units.columns` gives them: obs, action, reward, outcome, ..."""
     embeddings: Float[Tensor, "N K W"]
     """what each context transition says of z"""
@@ -73,7 +75,7 @@ class Encoded:
     """the belief of either half of the context: each task has a same-task pair in every batch"""
     z: Float[Tensor, "N Z"]
     """what the policy learns under: the belief of the whole context, or a draw from it"""
-    data: Mapping[str, Tensor]
+    data: Columns
     """columns (N, B, ...) of transitions that are independent of the context"""
 
 
@@ -83,3 +85,24 @@ class Objective(nn.Module, ABC):
     @abstractmethod
     def loss(self, encoded: Encoded, step: int, rng: np.random.Generator) -> tuple[Float[Tensor, ""], Metrics]:
         """What encoder and own networks minimise at a step; `rng` is the only source of random numbers."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drawn:
+    """One step's contexts, before they are encoded."""
+
+    tasks: Int[Tensor, "N"]
+    """task indices"""
+    context: Columns
+    """columns (N, K, ...) in normalised units"""
+    act: Callable[[], Float[Tensor, "N K A"]]
+    """what the policy does in each of these states, under the belief of their context; without gradient"""
+
+
+@runtime_checkable
+class ContextMaker(Protocol):
+    """An objective that makes up some of the transitions that the encoder learns from."""
+
+    def contexts(self, drawn: Drawn, step: int, rng: np.random.Generator) -> Columns:
+        """The contexts to encode at a step: obs, action and outcome (N, K, ...)."""
+        ...
