@@ -18,6 +18,8 @@ Where paper and code (eric-mitchell/macaw and macaw-min) differ:
   that are negative.
 - Each of several inner steps sees the whole support set; the code deals it out to them. The set is drawn transition by
   transition from half of a task's episodes; the code's is a stretch of its buffer, and may overlap the query set.
+- Online it acts on the mean, and adapts from the meta-parameters to all of its episodes anew; the code adds the policy's
+  noise, and fine-tunes by Adam what it adapted before.
 
 Shapes: N tasks or contexts side by side, B transitions of each (support, query, or context), L context steps, D
 observation, A action, H hidden units, C code, W weights and biases of a layer, I inputs and O outputs of it, Z all
