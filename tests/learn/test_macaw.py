@@ -193,6 +193,13 @@ def test_what_is_filled_up_and_what_stands_beside_does_not_count() -> None:
         np.testing.assert_allclose(agent.infer_episodes(alone)[0], beliefs[problem], rtol=1e-4, atol=1e-5)
 
 
+def test_all_that_it_has_learned_is_the_agents() -> None:
+    subject = algorithm_of(paper.Settings())
+    learned = {name.removeprefix("agent.") for name in subject.state() if name.startswith("agent.")}
+    assert set(subject.agent(None).tensors()) == learned
+    assert {name for name, _ in subject.networks.named_parameters()} < learned
+
+
 @pytest.mark.parametrize(("contexts", "steps"), [(4, 2**16), (64, 6), (64, 1)])
 def test_more_contexts_than_adapt_at_once(contexts: int, steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
     agent, seen = algorithm_of(paper.Settings()).agent(None), episodes([[2], [3], [3], [1], [2]])
