@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from idaq.core.policy import Policy
-from idaq.learn.algorithm import EpisodicAgent
+from idaq.learn.algorithm import BelievingPolicy, EpisodicAgent, SamplingAgent
 from idaq.learn.algorithms import macaw
 from idaq.learn.algorithms.macaw import advantage_loss, advantage_weights, policy_loss, returns_to_go, value_loss
 from idaq.learn.config import TrainConfig, training_config
@@ -193,6 +193,21 @@ def test_what_is_filled_up_and_what_stands_beside_does_not_count() -> None:
         np.testing.assert_allclose(agent.infer_episodes(alone)[0], beliefs[problem], rtol=1e-4, atol=1e-5)
 
 
+def test_it_explores_by_its_gaussian() -> None:
+    """Of width 0.7 of the action space's half-width, and never beyond its bounds."""
+    agent = algorithm_of(paper.Settings()).agent(None)
+    beliefs, seen = agent.infer_episodes(episodes([[2]] * 40)), np.zeros((40, OBSERVATION), np.float32)
+    beliefs[:] = beliefs[0]
+    policy = agent.sampled_policy(beliefs, np.random.default_rng(3))
+    assert isinstance(policy, BelievingPolicy)
+    drawn, mean = policy.act(seen), agent.policy(beliefs).act(seen)[0]
+    unit = (drawn - SPEC.action_centre) / SPEC.action_scale
+    assert np.abs(unit).max() == pytest.approx(1, abs=1e-6)
+    mode = (mean - SPEC.action_centre) / SPEC.action_scale
+    expected = np.clip(mode + 0.7 * np.random.default_rng(3).standard_normal(unit.shape, np.float32), -1, 1)
+    np.testing.assert_allclose(unit, expected, atol=1e-5)
+
+
 def test_all_that_it_has_learned_is_the_agents() -> None:
     subject = algorithm_of(paper.Settings())
     learned = {name.removeprefix("agent.") for name in subject.state() if name.startswith("agent.")}
@@ -231,11 +246,17 @@ class TestMacaw(AlgorithmContract):
         return training_config({**SMALL, **self.changed, "seed": seed})
 
 
+@pytest.mark.parametrize("drawing", [False, True], ids=["deployed", "exploring"])
 class TestItsPolicy(PolicyContract):
     observation_size, action_size = OBSERVATION, ACTION
+
+    @pytest.fixture(autouse=True)
+    def told(self, drawing: bool) -> None:
+        self.drawing = drawing
 
     def policy(self, problems: int) -> Policy:
         agent = training_config(SMALL).create(SPEC, "cpu").agent(None)
         assert isinstance(agent, EpisodicAgent)
-        seen = episodes([[4]] * 8)
-        return agent.policy(agent.infer_episodes(seen)[:problems])
+        assert isinstance(agent, SamplingAgent)
+        beliefs = agent.infer_episodes(episodes([[4]] * 8))[:problems]
+        return agent.sampled_policy(beliefs, np.random.default_rng(1)) if self.drawing else agent.policy(beliefs)

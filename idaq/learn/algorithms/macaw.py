@@ -18,8 +18,8 @@ Where paper and code (eric-mitchell/macaw and macaw-min) differ:
   that are negative.
 - Each of several inner steps sees the whole support set; the code deals it out to them. The set is drawn transition by
   transition from half of a task's episodes; the code's is a stretch of its buffer, and may overlap the query set.
-- Online it acts on the mean, and adapts from the meta-parameters to all of its episodes anew; the code adds noise, and
-  fine-tunes by Adam what it has adapted before.
+- Online it adapts from the meta-parameters to all of its episodes anew; the code fine-tunes by Adam what it has adapted
+  before. Both explore by the policy's Gaussian.
 
 Shapes: N tasks or contexts side by side, B transitions of each (support, query, or context), L context steps, D
 observation, A action, H hidden units, Z all weights of the policy, which are the belief. Observations and actions are
@@ -41,7 +41,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from idaq.core.policy import Policy
-from idaq.core.types import Floats
+from idaq.core.types import Array, Floats
 from idaq.learn.adaptive import AdaptiveNetwork, Weights, dense, matrices, mlp
 from idaq.learn.algorithm import BeliefPolicy, Prior
 from idaq.learn.algorithms.macaw_config import AdaptedNetworkConfig, MacawConfig
@@ -311,6 +311,16 @@ class MacawAgent:
         """The mean action of each problem's own network."""
         return BeliefPolicy(respond=self._respond, beliefs=beliefs)
 
+    def sampled_policy(self, beliefs: Float32[np.ndarray, "P Z"], rng: np.random.Generator) -> Policy:
+        """Actions drawn from the policy's Gaussian, clipped to the action space: how it explores."""
+        return GaussianPolicy(
+            mean=self.policy(beliefs),
+            beliefs=beliefs,
+            std_A=self._scale * self.config.policy.action_std,
+            bounds_2A=np.stack([self._centre - self._scale, self._centre + self._scale]),
+            rng=rng,
+        )
+
     def _layers(self, beliefs_PZ: Floats) -> list[tuple[Floats, Floats]]:
         """Weights (P, I, O) and biases (P, O) of every layer of the policy."""
         edges = np.cumsum([(i + 1) * o for i, o in self._sizes])[:-1]
@@ -334,3 +344,26 @@ class MacawAgent:
     def tensors(self) -> dict[str, Tensor]:
         """Meta-parameters and normalisation."""
         return module_state("", self._units, self._networks)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GaussianPolicy:
+    """Adds noise to what a policy without memory does, and stays within bounds."""
+
+    mean: Policy
+    beliefs: Floats
+    """(P, Z) that it began with"""
+    std_A: Float32[np.ndarray, "A"]
+    bounds_2A: Float32[np.ndarray, "2 A"]
+    rng: np.random.Generator
+
+    def reset(self) -> None:
+        """Nothing to forget."""
+
+    def act(self, observations: NDArray[np.generic]) -> Floats:
+        """Actions (P, A) for observations (P, D)."""
+        mean_PA = self.mean.act(observations)
+        return np.clip(mean_PA + self.std_A * self.rng.standard_normal(mean_PA.shape, np.float32), *self.bounds_2A)
+
+    def observe(self, actions: Array, rewards: Array, next_observations: Array, ended: NDArray[np.bool_]) -> None:
+        """Nothing to remember."""
