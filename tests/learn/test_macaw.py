@@ -1,36 +1,33 @@
-"""macaw: its losses by value, its inner loop and one whole meta-update against `reference_macaw`, its agent."""
+"""macaw: its losses by value, its agent, the contracts. `test_macaw_update` holds the whole meta-update."""
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
-from itertools import chain
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
 from idaq.core.policy import Policy
-from idaq.learn.algorithm import EpisodicAgent
+from idaq.learn.algorithm import BelievingPolicy, EpisodicAgent, SamplingAgent
 from idaq.learn.algorithms import macaw
-from idaq.learn.algorithms.macaw import (
-    Macaw,
-    TransformedLayer,
-    advantage_loss,
-    advantage_weights,
-    mlp,
-    policy_loss,
-    returns_to_go,
-    value_loss,
-)
-from idaq.learn.algorithms.macaw_config import AdaptedNetworkConfig, AdvantageWeightingConfig, MacawConfig
-from idaq.learn.config import AgentSpec, TrainConfig, training_config
+from idaq.learn.algorithms.macaw import advantage_loss, advantage_weights, policy_loss, returns_to_go, value_loss
+from idaq.learn.config import TrainConfig, training_config
 from idaq.loader.contexts import Experience
-from idaq.loader.sampling import SupportQueryBatch
 from idaq.loader.transitions import Transitions
 from idaq.testing import AlgorithmContract, PolicyContract
 from tests.learn import reference_macaw as paper
+from tests.learn.one_macaw_update import (
+    ACTION,
+    DISCOUNT,
+    OBSERVATION,
+    SETTINGS,
+    SPEC,
+    algorithm_of,
+    batch_at,
+    reference_of,
+    rows_of,
+)
 
 ALL = torch.ones(1, 3)
 
@@ -112,227 +109,12 @@ def test_returns_end_with_their_episode() -> None:
     np.testing.assert_allclose(returns_to_go(rewards, starts, 0.0), rewards)
 
 
-# -- the inner loop ----------------------------------------------------------------------------------------------
-
-
-def test_plain_layers_descend_by_the_rate_of_their_offset() -> None:
-    """Without a code MACAW's inner loop is MAML's: w - alpha g, then from there."""
-    layer, slopes = TransformedLayer(3, 2, 0, inner_lr=0.25), torch.randn(2, 4, 8)
-    at = layer.start(4)
-    for gradient in slopes:
-        at = layer.descend(at, gradient)
-    rate = math.log(1.25)
-    torch.testing.assert_close(layer.weights(at), layer.offset - rate * (slopes[0] + slopes[1]))
-
-
-def test_a_layers_weights_lie_row_by_row_and_biases_come_last() -> None:
-    weights = torch.arange(8.0).expand(2, 8)
-    x = torch.tensor([[[1.0, 10.0, 100.0]], [[0.0, 0.0, 1.0]]])
-    torch.testing.assert_close(mlp([weights], x), torch.tensor([[[426.0, 538.0]], [[10.0, 12.0]]]))
-
-
-TASKS, SUPPORT, QUERY, OBSERVATION, ACTION, DISCOUNT = 3, 5, 4, 2, 2, 0.8
-SEED = 39
-"""of weights with which every layer adapts to every task"""
-SPEC = AgentSpec(
-    observation_mean=[0.4, -0.3],
-    observation_std=[1.7, 0.6],
-    change_std=[0.5, 0.8],
-    reward_mean=-0.7,
-    reward_std=2.5,
-    action_centre=[0.1, -0.2],
-    action_scale=[1.3, 0.9],
-)
-
-
-def algorithm_of(settings: paper.Settings) -> Macaw:
-    """On networks of two or three units, all of whose weights and rates differ."""
-    config = MacawConfig(
-        discount=DISCOUNT,
-        inner_steps=settings.inner_steps,
-        second_order=settings.second_order,
-        lr_rates=settings.lr_rates,
-        value=AdaptedNetworkConfig(hidden=3, layers=1, code=2, lr=settings.lr_value),
-        policy=AdvantageWeightingConfig(
-            hidden=3,
-            layers=settings.depth,
-            code=3,
-            lr=settings.lr_policy,
-            action_std=settings.action_std,
-            temperature=settings.temperature,
-            max_weight=settings.max_weight,
-            head=2,
-        ),
-    )
-    made, rng = Macaw(config, SPEC, "cpu"), np.random.default_rng(SEED)
-    with torch.no_grad():
-        for name, parameter in made.networks.named_parameters():
-            mean, std = (-3.5 if "rates" in name else 0.0, 0.6)
-            parameter.copy_(torch.as_tensor(rng.normal(mean, std, parameter.shape)))
-    return made
-
-
-def reference_of(settings: paper.Settings, subject: Macaw) -> paper.Reference:
-    """On the same weights."""
-
-    def layers(network: Any) -> list[paper.Layer]:
-        return [
-            tuple(
-                part.detach().double().clone().requires_grad_()
-                for part in (layer.code, layer.transform, layer.offset, layer.raw_rates)
-            )
-            for layer in network.layers
-        ]
-
-    networks = subject.networks
-    raw_coef = networks.raw_advantage_coef.detach().double().clone().requires_grad_()
-    return paper.Reference(settings, layers(networks.value), layers(networks.policy), raw_coef)
-
-
-def parameters_of(subject: Macaw) -> list[Tensor]:
-    """In the order of `Reference.parameters`."""
-    networks = subject.networks
-    each = [
-        (layer.code, layer.transform, layer.offset, layer.raw_rates)
-        for network in (networks.value, networks.policy)
-        for layer in network.layers
-    ]
-    return [*chain(*each), networks.raw_advantage_coef]
-
-
-def transitions(rng: np.random.Generator, rows: int) -> Transitions:
-    s = rng.normal(0.4, 1.5, (TASKS, rows, OBSERVATION))
-    return Transitions(
-        observations=s.astype(np.float32),
-        actions=rng.uniform(-1, 1, (TASKS, rows, ACTION)).astype(np.float32),
-        rewards=rng.normal(-1.5, 2.5, (TASKS, rows)).astype(np.float32),
-        next_observations=(s + rng.normal(0.2, 0.5, s.shape)).astype(np.float32),
-        terminated=rng.random((TASKS, rows)) < 0.3,
-    )
-
-
-def batch_at(number: int) -> SupportQueryBatch:
-    """Returns that have nothing to do with the rewards: what is read is seen."""
-    rng = np.random.default_rng([7, number])
-    return SupportQueryBatch(
-        tasks=np.array([4, 7, 4]),
-        support=transitions(rng, SUPPORT),
-        query=transitions(rng, QUERY),
-        support_returns=rng.normal(-4, 5, (TASKS, SUPPORT)).astype(np.float32),
-        query_returns=rng.normal(-4, 5, (TASKS, QUERY)).astype(np.float32),
-    )
-
-
-def rows_of(data: Transitions, returns: Any) -> list[paper.Rows]:
-    """The same in normalised units, task by task."""
-    s = torch.as_tensor((data.observations.astype(float) - SPEC.observation_mean) / SPEC.observation_std)
-    a = torch.as_tensor((data.actions.astype(float) - SPEC.action_centre) / SPEC.action_scale)
-    return list(zip(s, a, torch.as_tensor(returns.astype(float) / SPEC.reward_std), strict=True))
-
-
-def sets_of(batch: SupportQueryBatch) -> tuple[list[paper.Rows], list[paper.Rows]]:
-    return rows_of(batch.support, batch.support_returns), rows_of(batch.query, batch.query_returns)
-
-
-SETTINGS = {
-    "one step": paper.Settings(inner_steps=1),
-    "two steps": paper.Settings(),
-    "first order": paper.Settings(second_order=False),
-    "three steps, one hidden layer": paper.Settings(inner_steps=3, depth=1),
-}
+# -- the agent ---------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(params=SETTINGS.values(), ids=list(SETTINGS))
 def settings(request: pytest.FixtureRequest) -> paper.Settings:
     return request.param
-
-
-def test_the_example_holds_every_case(settings: paper.Settings) -> None:
-    """Else a wrong update could agree by chance."""
-    reference = reference_of(settings, algorithm_of(settings))
-    support, query = sets_of(batch_at(0))
-    clamped, dead = list[bool](), list[Tensor]()
-    for seen, judged in zip(support, query, strict=True):
-        value, policy = reference.adapted(seen)
-        for rows in (seen, judged):
-            clamped += (paper.weights(paper.advantages(value, rows), settings) == settings.max_weight).tolist()
-            dead.append(paper.hidden(policy, rows[0], settings) == 0)
-        for before, after in zip(reference.value + reference.policy, value + policy, strict=True):
-            moved = [float((b - a).detach().abs().max()) for b, a in zip(before[:3], after[:3], strict=True)]
-            assert min(moved) > 1e-3
-            assert max(moved) < 0.5
-    assert 5 < sum(clamped) < len(clamped) - 5
-    assert 5 < torch.cat(dead).sum() < torch.cat(dead).numel() - 5
-
-
-def test_gradients_of_every_meta_parameter(settings: paper.Settings) -> None:
-    subject = algorithm_of(settings)
-    reference, batch = reference_of(settings, subject), batch_at(0)
-    subject.update(0, batch, np.random.default_rng(0))
-    expected = reference.gradients(*sets_of(batch))
-    for number, (parameter, wanted) in enumerate(zip(parameters_of(subject), expected, strict=True)):
-        found = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
-        torch.testing.assert_close(
-            found.double(), wanted, rtol=1e-4, atol=1e-6, msg=lambda m, number=number: f"parameter {number}: {m}"
-        )
-
-
-@pytest.mark.parametrize("steps", [1, 2])
-def test_gradients_agree_with_finite_differences(steps: int) -> None:
-    """Of the outer losses after adaptation, along a random direction of each tensor, rates and lambda included.
-
-    No backward pass through the inner loop has computed them.
-    """
-    settings = paper.Settings(inner_steps=steps)
-    subject, rng = algorithm_of(settings), np.random.default_rng(6)
-    reference, batch = reference_of(settings, subject), batch_at(0)
-    support, query = sets_of(batch)
-    subject.update(0, batch, rng)
-    own = len(reference.value) * 4
-    for number, ((part, _), parameter) in enumerate(zip(reference.parameters, parameters_of(subject), strict=True)):
-        along = torch.as_tensor(rng.normal(size=part.shape))
-        expected = slope(part, along, lambda n=number: reference.losses(support, query)[n >= own])
-        found = 0.0 if parameter.grad is None else float((parameter.grad.double() * along).sum())
-        assert found == pytest.approx(expected, rel=1e-3, abs=2e-5), number
-
-
-def slope(part: Tensor, along: Tensor, loss: Callable[[], Tensor], width: float = 1e-5) -> float:
-    """The central difference of `loss` along a direction of `part`."""
-    kept, ends = part.data.clone(), []
-    for shift in (width, -width):
-        part.data = kept + shift * along
-        ends.append(loss().item())
-    part.data = kept
-    return (ends[0] - ends[1]) / (2 * width)
-
-
-def test_rates_and_lambda_learn_where_second_order_lets_them() -> None:
-    """With one inner step the head's own rates move nothing that is judged."""
-    subject = algorithm_of(paper.Settings(inner_steps=1))
-    subject.update(0, batch_at(0), np.random.default_rng(0))
-    *trunk, first, second = subject.networks.policy.layers
-    for layer in (*subject.networks.value.layers, *trunk):
-        assert layer.raw_rates.grad is not None
-        assert (layer.raw_rates.grad != 0).all()
-    assert all(layer.raw_rates.grad is None or not layer.raw_rates.grad.any() for layer in (first, second))
-    coef = subject.networks.raw_advantage_coef.grad
-    assert coef is not None
-    assert coef != 0
-
-
-def test_weights_and_metrics_after_each_of_six_updates(settings: paper.Settings) -> None:
-    subject = algorithm_of(settings)
-    reference = reference_of(settings, subject)
-    for number in range(6):
-        batch = batch_at(number)
-        found = subject.update(number, batch, np.random.default_rng(0))
-        expected = reference.update(*sets_of(batch))
-        assert {name: float(value) for name, value in found.items()} == pytest.approx(expected, rel=1e-3), number
-        for parameter, (part, _) in zip(parameters_of(subject), reference.parameters, strict=True):
-            torch.testing.assert_close(parameter.detach().double(), part.detach(), rtol=1e-3, atol=2e-4)
-
-
-# -- the agent ---------------------------------------------------------------------------------------------------
 
 
 def episodes(lengths: list[list[int]], seed: int = 5) -> Experience:
@@ -411,14 +193,35 @@ def test_what_is_filled_up_and_what_stands_beside_does_not_count() -> None:
         np.testing.assert_allclose(agent.infer_episodes(alone)[0], beliefs[problem], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("at_once", [2**16, 9, 1], ids=["many", "three", "one"])
-def test_more_contexts_than_adapt_at_once(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(macaw, "_TRANSITIONS", at_once)
-    agent, seen = algorithm_of(paper.Settings()).agent(None), episodes([[2], [3]] * 70)
+def test_it_explores_by_its_gaussian() -> None:
+    """Of width 0.7 of the action space's half-width, and never beyond its bounds."""
+    agent = algorithm_of(paper.Settings()).agent(None)
+    beliefs, seen = agent.infer_episodes(episodes([[2]] * 40)), np.zeros((40, OBSERVATION), np.float32)
+    beliefs[:] = beliefs[0]
+    policy = agent.sampled_policy(beliefs, np.random.default_rng(3))
+    assert isinstance(policy, BelievingPolicy)
+    drawn, mean = policy.act(seen), agent.policy(beliefs).act(seen)[0]
+    unit = (drawn - SPEC.action_centre) / SPEC.action_scale
+    assert np.abs(unit).max() == pytest.approx(1, abs=1e-6)
+    mode = (mean - SPEC.action_centre) / SPEC.action_scale
+    expected = np.clip(mode + 0.7 * np.random.default_rng(3).standard_normal(unit.shape, np.float32), -1, 1)
+    np.testing.assert_allclose(unit, expected, atol=1e-5)
+
+
+def test_all_that_it_has_learned_is_the_agents() -> None:
+    subject = algorithm_of(paper.Settings())
+    learned = {name.removeprefix("agent.") for name in subject.state() if name.startswith("agent.")}
+    assert set(subject.agent(None).tensors()) == learned
+    assert {name for name, _ in subject.networks.named_parameters()} < learned
+
+
+@pytest.mark.parametrize(("contexts", "steps"), [(4, 2**16), (64, 6), (64, 1)])
+def test_more_contexts_than_adapt_at_once(contexts: int, steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    agent, seen = algorithm_of(paper.Settings()).agent(None), episodes([[2], [3], [3], [1], [2]])
     beliefs = agent.infer_episodes(seen)
-    assert beliefs.shape[0] == 140
-    last = Experience(transitions=seen.transitions[139:], starts=seen.starts[139:], valid=seen.valid[139:])
-    np.testing.assert_allclose(agent.infer_episodes(last)[0], beliefs[139], rtol=1e-4, atol=1e-5)
+    monkeypatch.setattr(macaw, "_CONTEXTS", contexts)
+    monkeypatch.setattr(macaw, "_TRANSITIONS", steps)
+    np.testing.assert_allclose(agent.infer_episodes(seen), beliefs, rtol=1e-4, atol=1e-5)
 
 
 # -- contracts ---------------------------------------------------------------------------------------------------
@@ -443,11 +246,17 @@ class TestMacaw(AlgorithmContract):
         return training_config({**SMALL, **self.changed, "seed": seed})
 
 
+@pytest.mark.parametrize("drawing", [False, True], ids=["deployed", "exploring"])
 class TestItsPolicy(PolicyContract):
     observation_size, action_size = OBSERVATION, ACTION
+
+    @pytest.fixture(autouse=True)
+    def told(self, drawing: bool) -> None:
+        self.drawing = drawing
 
     def policy(self, problems: int) -> Policy:
         agent = training_config(SMALL).create(SPEC, "cpu").agent(None)
         assert isinstance(agent, EpisodicAgent)
-        seen = episodes([[4]] * 8)
-        return agent.policy(agent.infer_episodes(seen)[:problems])
+        assert isinstance(agent, SamplingAgent)
+        beliefs = agent.infer_episodes(episodes([[4]] * 8))[:problems]
+        return agent.sampled_policy(beliefs, np.random.default_rng(1)) if self.drawing else agent.policy(beliefs)

@@ -18,19 +18,19 @@ Where paper and code (eric-mitchell/macaw and macaw-min) differ:
   that are negative.
 - Each of several inner steps sees the whole support set; the code deals it out to them. The set is drawn transition by
   transition from half of a task's episodes; the code's is a stretch of its buffer, and may overlap the query set.
+- Online it adapts from the meta-parameters to all of its episodes anew; the code fine-tunes by Adam what it has adapted
+  before. Both explore by the policy's Gaussian.
 
 Shapes: N tasks or contexts side by side, B transitions of each (support, query, or context), L context steps, D
-observation, A action, H hidden units, C code, W weights and biases of a layer, I inputs and O outputs of it, Z all
-weights of the policy, which are the belief. Observations and actions are in normalised units; a return is a sum of
-rewards over the standard deviation of a reward.
+observation, A action, H hidden units, Z all weights of the policy, which are the belief. Observations and actions are
+in normalised units; a return is a sum of rewards over the standard deviation of a reward.
 """
 
 import copy
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, cast
 
 import numpy as np
 import torch
@@ -41,7 +41,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from idaq.core.policy import Policy
-from idaq.core.types import Floats
+from idaq.core.types import Array, Floats
+from idaq.learn.adaptive import AdaptiveNetwork, Weights, dense, matrices, mlp
 from idaq.learn.algorithm import BeliefPolicy, Prior
 from idaq.learn.algorithms.macaw_config import AdaptedNetworkConfig, MacawConfig
 from idaq.learn.config import AgentSpec
@@ -54,8 +55,6 @@ from idaq.loader.sampling import SupportQueryBatch
 from idaq.loader.transitions import Transitions
 
 Metrics = dict[str, Tensor]
-Weights = Collection[Tensor]
-"""(N, W) of every layer; of a Sequence the checker of shapes would draw random elements in tests"""
 _CONTEXTS, _TRANSITIONS = 64, 2**16
 """that adapt at once, so that memory does not grow with their number"""
 
@@ -125,113 +124,11 @@ def returns_to_go(
 # -- networks ----------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, kw_only=True)
-class LayerDescent:
-    """Where gradient descent has brought one layer of N tasks. T itself is not formed: it changes by outer products."""
-
-    code_NC: Float[Tensor, "N C"]
-    gradients: Collection[Float[Tensor, "N W"]] = ()
-    """of the weights, one of each step so far"""
-    codes: Collection[Float[Tensor, "N C"]] = ()
-    """before each step"""
-
-
-class TransformedLayer(nn.Module):
-    """A dense layer whose weights and biases w = T z + c are made from a code z (section 4.3)."""
-
-    def __init__(self, inputs: int, outputs: int, code: int, inner_lr: float) -> None:
-        super().__init__()
-        size = (inputs + 1) * outputs
-        self.code = nn.Parameter(torch.randn(code) / outputs)
-        self.transform = nn.Parameter(torch.empty(size, code).uniform_(-1, 1) / math.sqrt(code))
-        self.offset = nn.Parameter(torch.empty(size).uniform_(-1, 1) / math.sqrt(inputs))
-        self.raw_rates = nn.Parameter(torch.full((3,), math.log(inner_lr)))
-
-    @property
-    def rates(self) -> Float[Tensor, "3"]:
-        """Inner learning rates of code, transformation and offset: softplus keeps them positive, as in the code."""
-        return F.softplus(self.raw_rates)
-
-    def start(self, tasks: int) -> LayerDescent:
-        """Before the first step."""
-        return LayerDescent(code_NC=self.code.expand(tasks, -1))
-
-    def weights(self, at: LayerDescent) -> Float[Tensor, "N W"]:
-        """T z + c, with T = T_0 - alpha_T sum over steps of g z^T and c = c_0 - alpha_c sum of g."""
-        _, rate_transform, rate_offset = self.rates
-        weights_NW = at.code_NC @ self.transform.T + self.offset
-        for gradient_NW, code_NC in zip(at.gradients, at.codes, strict=True):
-            along_N1 = (code_NC * at.code_NC).sum(-1, keepdim=True)
-            weights_NW = weights_NW - (rate_transform * along_N1 + rate_offset) * gradient_NW
-        return weights_NW
-
-    def descend(self, at: LayerDescent, gradient_NW: Float[Tensor, "N W"]) -> LayerDescent:
-        """One step on all three, by the gradient g of the weights: of z it is T^T g, of T g z^T, of c g."""
-        rate_code, rate_transform, _ = self.rates
-        slope_NC = gradient_NW @ self.transform
-        for before_NW, code_NC in zip(at.gradients, at.codes, strict=True):
-            slope_NC = slope_NC - rate_transform * (before_NW * gradient_NW).sum(-1, keepdim=True) * code_NC
-        return LayerDescent(
-            code_NC=at.code_NC - rate_code * slope_NC,
-            gradients=[*at.gradients, gradient_NW],
-            codes=[*at.codes, at.code_NC],
-        )
-
-
-def dense(weights_NW: Float[Tensor, "N W"], x_NBI: Float[Tensor, "N B I"]) -> Float[Tensor, "N B O"]:
-    """Each task's rows through its own layer: W holds the weights (I, O), row by row, and the biases (O,)."""
-    matrix_NIO, bias_NO = matrices(weights_NW, x_NBI.shape[-1])
-    return torch.baddbmm(bias_NO[:, None], x_NBI, matrix_NIO)
-
-
-def matrices(weights_NW: Any, inputs: int) -> tuple[Any, Any]:
-    """The weights (N, I, O) and biases (N, O) of a layer of so many inputs; of tensors or of NumPy arrays, as views."""
-    outputs = weights_NW.shape[-1] // (inputs + 1)
-    return weights_NW[:, :-outputs].reshape(-1, inputs, outputs), weights_NW[:, -outputs:]
-
-
-def mlp(weights: Weights, x_NBI: Float[Tensor, "N B I"]) -> Float[Tensor, "N B O"]:
-    """Layers with ReLU between them."""
-    *hidden, last = weights
-    for weights_NW in hidden:
-        x_NBI = dense(weights_NW, x_NBI).relu()
-    return dense(last, x_NBI)
-
-
 def act(policy: Weights, obs_NBD: Float[Tensor, "N B D"]) -> tuple[Float[Tensor, "N B H"], Float[Tensor, "N B A"]]:
     """The policy's last hidden layer, and its mean actions in (-1, 1)."""
     *hidden, last = policy
     features_NBH = mlp(hidden, obs_NBD).relu()
     return features_NBH, dense(last, features_NBH).tanh()
-
-
-class AdaptiveNetwork(nn.Module):
-    """The meta-parameters of layers from which N tasks descend side by side."""
-
-    def __init__(self, config: AdaptedNetworkConfig, sizes: Collection[tuple[int, int]]) -> None:
-        super().__init__()
-        self._in_order = nn.ModuleList(TransformedLayer(i, o, config.code, config.inner_lr) for i, o in sizes)
-
-    @property
-    def layers(self) -> Collection[TransformedLayer]:
-        """In the order of `sizes`."""
-        return cast(list[TransformedLayer], list(self._in_order))
-
-    def adapt(self, tasks: int, steps: int, loss: Callable[[Weights], Float[Tensor, "N"]], *, through: bool) -> Weights:
-        """Weights of every layer after so many steps down the loss of each task.
-
-        `through` keeps the gradients of the inner loop differentiable: meta-gradients are of second order.
-        """
-        descents = [layer.start(tasks) for layer in self.layers]
-        for _ in range(steps):
-            weights = list(self._weights(descents))
-            gradients = torch.autograd.grad(loss(weights).sum(), weights, create_graph=through)
-            moved = zip(self.layers, descents, gradients, strict=True)
-            descents = [layer.descend(at, gradient_NW) for layer, at, gradient_NW in moved]
-        return self._weights(descents)
-
-    def _weights(self, descents: Collection[LayerDescent]) -> Weights:
-        return [layer.weights(at) for layer, at in zip(self.layers, descents, strict=True)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -251,9 +148,9 @@ class Networks(nn.Module):
         super().__init__()
         size, action, value, policy = spec.observation_size, spec.action_size, config.value, config.policy
         self.config = config
-        self.value = AdaptiveNetwork(value, _sizes(size, value, 1))
+        self.value = AdaptiveNetwork(_sizes(size, value, 1), value.code, value.inner_lr)
         head = [(policy.hidden + action, policy.head), (policy.head, 1)]
-        self.policy = AdaptiveNetwork(policy, [*_sizes(size, policy, action), *head])
+        self.policy = AdaptiveNetwork([*_sizes(size, policy, action), *head], policy.code, policy.inner_lr)
         self.raw_advantage_coef = nn.Parameter(torch.tensor(math.log(policy.advantage_coef)))
 
     @property
@@ -414,6 +311,16 @@ class MacawAgent:
         """The mean action of each problem's own network."""
         return BeliefPolicy(respond=self._respond, beliefs=beliefs)
 
+    def sampled_policy(self, beliefs: Float32[np.ndarray, "P Z"], rng: np.random.Generator) -> Policy:
+        """Actions drawn from the policy's Gaussian, clipped to the action space: how it explores."""
+        return GaussianPolicy(
+            mean=self.policy(beliefs),
+            beliefs=beliefs,
+            std_A=self._scale * self.config.policy.action_std,
+            bounds_2A=np.stack([self._centre - self._scale, self._centre + self._scale]),
+            rng=rng,
+        )
+
     def _layers(self, beliefs_PZ: Floats) -> list[tuple[Floats, Floats]]:
         """Weights (P, I, O) and biases (P, O) of every layer of the policy."""
         edges = np.cumsum([(i + 1) * o for i, o in self._sizes])[:-1]
@@ -437,3 +344,26 @@ class MacawAgent:
     def tensors(self) -> dict[str, Tensor]:
         """Meta-parameters and normalisation."""
         return module_state("", self._units, self._networks)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GaussianPolicy:
+    """Adds noise to what a policy without memory does, and stays within bounds."""
+
+    mean: Policy
+    beliefs: Floats
+    """(P, Z) that it began with"""
+    std_A: Float32[np.ndarray, "A"]
+    bounds_2A: Float32[np.ndarray, "2 A"]
+    rng: np.random.Generator
+
+    def reset(self) -> None:
+        """Nothing to forget."""
+
+    def act(self, observations: NDArray[np.generic]) -> Floats:
+        """Actions (P, A) for observations (P, D)."""
+        mean_PA = self.mean.act(observations)
+        return np.clip(mean_PA + self.std_A * self.rng.standard_normal(mean_PA.shape, np.float32), *self.bounds_2A)
+
+    def observe(self, actions: Array, rewards: Array, next_observations: Array, ended: NDArray[np.bool_]) -> None:
+        """Nothing to remember."""
