@@ -105,7 +105,7 @@ class Idaq(SearchingStrategy):
         if self.return_threshold is None:
             drawn = pooled(history, accepted, self.candidates, self.context)
             return history.agent.policy(farthest(drawn, history.beliefs))
-        some, prior = accepted.any(0), from_prior(history, self.candidates)
+        some, prior = np.logical_or.reduce(accepted, 0), from_prior(history, self.candidates)
         drawn = farthest(pooled(history, accepted | ~some, self.candidates, self.context), history.beliefs)
         return history.agent.policy(np.where(some[:, None], drawn, prior))
 
@@ -115,7 +115,7 @@ class Idaq(SearchingStrategy):
         if self.return_threshold is None:
             return history.agent.policy(best)
         accepted = self.accepted(history)
-        some = accepted.any(0)
+        some = np.logical_or.reduce(accepted, 0)
         drawn = pooled(aside(history), accepted | ~some, 1, self.context)[:, 0]
         return history.agent.policy(np.where(some[:, None], drawn, best))
 
