@@ -16,7 +16,7 @@ from idaq.adapt.strategies import IDAQ_PREDICTION_ERROR, Idaq
 from idaq.adapt.strategy import adaptation_plan
 from idaq.collect.collect import Collected
 from idaq.learn.algorithm import PredictingAgent
-from idaq.learn.algorithms.focal_td3bc_config import EnsembleConfig
+from idaq.learn.latent.config import EnsembleConfig
 from idaq.learn.loop import train
 from idaq.loader import open_dataset
 from idaq.loader.transitions import Transitions

@@ -6,8 +6,9 @@ import pytest
 
 from idaq.core.config import to_mapping
 from idaq.core.errors import ConfigError
-from idaq.learn.algorithms.focal_td3bc_config import FocalTd3BcConfig, Td3BcConfig
+from idaq.learn.algorithms.focal_config import FocalTd3BcConfig
 from idaq.learn.config import TrainConfig, settings_for, training_config
+from idaq.learn.learners.config import Td3BcConfig
 
 
 class OtherConfig(FocalTd3BcConfig):
