@@ -25,9 +25,10 @@ def farthest(
     rows = np.arange(len(candidates_PCZ))
     if not played:
         return candidates_PCZ[:, 0]
-    played_PnZ = np.stack(played, 1)
-    squares = ((candidates_PCZ[:, :, None] - played_PnZ[:, None]) ** 2).sum(-1)
-    return candidates_PCZ[rows, squares.min(-1).argmax(-1)]
+    nearest_PC = np.full(candidates_PCZ.shape[:2], np.inf)
+    for played_PZ in played:  # one at a time: a belief may be all the weights of a network
+        nearest_PC = np.minimum(nearest_PC, ((candidates_PCZ - played_PZ[:, None]) ** 2).sum(-1))
+    return candidates_PCZ[rows, nearest_PC.argmax(-1)]
 
 
 def from_prior(history: AdaptationHistory, candidates: int) -> Float[np.ndarray, "P Z"]:
@@ -133,6 +134,13 @@ def best_belief(history: AdaptationHistory, uncertainty: str) -> Float[np.ndarra
     """The belief of each problem's most in-distribution episode."""
     best = history.scores(uncertainty).argmin(0)
     return np.stack(history.beliefs)[best, np.arange(history.problems)]
+
+
+def belief_of_experience(history: AdaptationHistory) -> Float[np.ndarray, "P Z"]:
+    """The belief of whole episodes: all so far, none at the beginning."""
+    agent = history.agent
+    assert isinstance(agent, EpisodicAgent)  # what in-context requires
+    return agent.infer_episodes(history.experience())
 
 
 def belief_of_all(history: AdaptationHistory, context: int) -> Float[np.ndarray, "P Z"]:

@@ -17,6 +17,7 @@ from idaq.adapt.beliefs import (
     accepted_by_idaq,
     aside,
     belief_of_all,
+    belief_of_experience,
     best_belief,
     best_episodes,
     farthest,
@@ -33,7 +34,7 @@ from idaq.adapt.strategy import Strategy
 from idaq.core.config import config
 from idaq.core.errors import RunError
 from idaq.core.types import AtLeastOne
-from idaq.learn.algorithm import EpisodicAgent, PredictingAgent
+from idaq.learn.algorithm import EpisodicAgent, PredictingAgent, SamplingAgent
 
 Context = Annotated[int, Field(ge=2)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -105,7 +106,7 @@ class Idaq(SearchingStrategy):
         if self.return_threshold is None:
             drawn = pooled(history, accepted, self.candidates, self.context)
             return history.agent.policy(farthest(drawn, history.beliefs))
-        some, prior = np.logical_or.reduce(accepted, 0), from_prior(history, self.candidates)
+        some, prior = np.count_nonzero(accepted, axis=0) > 0, from_prior(history, self.candidates)
         drawn = farthest(pooled(history, accepted | ~some, self.candidates, self.context), history.beliefs)
         return history.agent.policy(np.where(some[:, None], drawn, prior))
 
@@ -115,7 +116,7 @@ class Idaq(SearchingStrategy):
         if self.return_threshold is None:
             return history.agent.policy(best)
         accepted = self.accepted(history)
-        some = np.logical_or.reduce(accepted, 0)
+        some = np.count_nonzero(accepted, axis=0) > 0
         drawn = pooled(aside(history), accepted | ~some, 1, self.context)[:, 0]
         return history.agent.policy(np.where(some[:, None], drawn, best))
 
@@ -172,7 +173,7 @@ class NearestTrainingTask(SearchingStrategy):
         best_PZ, played_nPZ = best_belief(history, self.uncertainty), np.stack(history.beliefs)
         known_MZ = history.prior.beliefs
         distances_PM = ((known_MZ - best_PZ[:, None]) ** 2).sum(-1)
-        was_played_PM = (known_MZ == played_nPZ[:, :, None]).all(-1).any(0)
+        was_played_PM = np.stack([(known_MZ == played_PZ[:, None]).all(-1) for played_PZ in played_nPZ]).any(0)
         nearest = known_MZ[np.where(was_played_PM, np.inf, distances_PM).argmin(-1)]
         return history.agent.policy(where_calibrated(history, self.uncertainty, floor, nearest, prior))
 
@@ -239,7 +240,8 @@ class InContext(Strategy):
     """The own way of agents that infer from whole episodes: the belief of all own episodes, from none at all on.
 
     A sequence model acts while it learns, a gradient learner fine-tunes on what it has done. No draw from the prior, no
-    random action, no choice among episodes (as DPT, AD, BOReL and MACAW are run online).
+    random action, no choice among episodes (as DPT, AD, BOReL and MACAW are run online). An agent whose actions can be
+    drawn explores by drawing them, and deploys the likeliest.
     """
 
     own_way_of: ClassVar[type] = EpisodicAgent
@@ -250,14 +252,15 @@ class InContext(Strategy):
         return EpisodicAgent
 
     def explore(self, history: AdaptationHistory) -> Policy:
-        """The policy under the belief of everything so far."""
+        """The policy under the belief of everything so far, its actions drawn where they can be."""
+        agent = history.agent
+        if isinstance(agent, SamplingAgent):
+            return agent.sampled_policy(belief_of_experience(history), history.rng)
         return self.deploy(history)
 
     def deploy(self, history: AdaptationHistory) -> Policy:
         """The policy under the belief of everything so far."""
-        agent = history.agent
-        assert isinstance(agent, EpisodicAgent)  # `requires`
-        return agent.policy(agent.infer_episodes(history.experience()))
+        return history.agent.policy(belief_of_experience(history))
 
 
 @config

@@ -120,9 +120,13 @@ ALGORITHMS: Registry[type[TrainConfig]] = Registry(
     "algorithm",
     "idaq.algorithms",
     {
+        "ad": f"{_HERE}.ad_config:AdConfig",
+        "borel": f"{_HERE}.borel_config:BorelConfig",
+        "dpt": f"{_HERE}.dpt_config:DptConfig",
         "focal-bc": f"{_HERE}.focal_config:FocalBcConfig",
         "focal-iql": f"{_HERE}.focal_config:FocalIqlConfig",
         "focal-td3bc": f"{_HERE}.focal_config:FocalTd3BcConfig",
+        "macaw": f"{_HERE}.macaw_config:MacawConfig",
     },
     _accept,
 )
