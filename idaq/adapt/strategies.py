@@ -106,7 +106,7 @@ class Idaq(SearchingStrategy):
         if self.return_threshold is None:
             drawn = pooled(history, accepted, self.candidates, self.context)
             return history.agent.policy(farthest(drawn, history.beliefs))
-        some, prior = accepted.any(0), from_prior(history, self.candidates)
+        some, prior = np.count_nonzero(accepted, axis=0) > 0, from_prior(history, self.candidates)
         drawn = farthest(pooled(history, accepted | ~some, self.candidates, self.context), history.beliefs)
         return history.agent.policy(np.where(some[:, None], drawn, prior))
 

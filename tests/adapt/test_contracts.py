@@ -1,18 +1,24 @@
-"""Every strategy that ships passes the exported suite with every kind of agent, and so does the random policy."""
+"""Every strategy that ships passes the exported suite with every kind of agent, and is what the docs say of it."""
+
+import copy
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from idaq.adapt.adapt import why_not
+from idaq.adapt.history import AdaptationHistory
 from idaq.adapt.policy import RandomPolicy
 from idaq.adapt.strategy import STRATEGIES, Strategy, configured
+from idaq.core.errors import RunError
 from idaq.core.policy import Policy
 from idaq.core.seeds import generator
 from idaq.core.types import Array, Floats
 from idaq.learn.algorithm import Agent, EpisodicAgent
 from idaq.testing import PolicyContract, StrategyContract
-from idaq.testing.strategies import PointAgent
-from tests.adapt.kinds import KINDS
+from idaq.testing.strategies import GOALS, PointAgent, play
+from tests.adapt.kinds import KINDS, RecurrentAgent
 
 SMALL = {"reference": 2, "candidates": 3, "context": 6, "num_accepted": 2, "offline_context": 6}
 DRAWS_TO_DEPLOY = pytest.mark.xfail(strict=True, reason="deploying takes random numbers from the history's generator")
@@ -63,6 +69,60 @@ def test_every_strategy_runs_with_every_kind_of_agent_but_where_it_needs_more() 
     bags = {("in-context", kind) for kind, agent in KINDS.items() if not isinstance(agent(), EpisodicAgent)}
     assert missing == others | bags
     assert len(bags) == 4
+
+
+PAGE = Path(__file__).parents[2] / "docs/concepts/protocol.md"
+ROWS = {
+    name: dict(zip(("role", "prior", "own", "data"), cells[1:5], strict=True))
+    for cells in (line.strip("| ").split(" | ") for line in PAGE.read_text().splitlines() if line.startswith("| `"))
+    for name in re.findall(r"`([a-z-]+)`", cells[0])
+}
+
+
+def test_every_strategy_has_its_row_and_no_other() -> None:
+    assert sorted(ROWS) == sorted(STRATEGIES.builtin)
+
+
+def agent_of(strategy: Strategy) -> Agent:
+    return PointAgent() if why_not(strategy, PointAgent(), has_data=True) is None else RecurrentAgent()
+
+
+def told(name: str, *, prior: bool, data: bool) -> str | None:
+    """Whether a strategy gets through three episodes with so much; else what it missed."""
+    strategy = settled(name)
+    agent = agent_of(strategy)
+
+    def offline(size: int) -> Floats:
+        return np.zeros((len(GOALS), 2), np.float32)
+
+    seen = AdaptationHistory(
+        agent=agent if prior else without_prior(agent), problems=len(GOALS), budget=4, rng=generator(0),
+        offline=offline if data else None,
+    )  # fmt: skip
+    try:
+        for _ in range(3):
+            policy = strategy.explore(seen)
+            seen.add(policy, play(policy, GOALS))
+            strategy.deploy(seen)
+    except RunError as error:
+        return str(error)
+    return None
+
+
+def without_prior(agent: Agent) -> Agent:
+    forgetful = copy.copy(agent)
+    vars(forgetful)["prior"] = None
+    return forgetful
+
+
+@pytest.mark.parametrize("name", STRATEGIES.builtin)
+def test_a_strategy_is_what_its_row_says(name: str) -> None:
+    row, strategy = ROWS[name], settled(name)
+    assert row["role"] == strategy.role
+    assert (row["data"] == "yes") == strategy.uses_offline_data
+    assert told(name, prior=True, data=True) is None
+    assert (row["prior"] == "no") == (told(name, prior=False, data=True) is None)
+    assert (row["data"] == "no") == (told(name, prior=True, data=False) is None)
 
 
 class TestRandomPolicy(PolicyContract):

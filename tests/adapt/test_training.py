@@ -2,7 +2,8 @@
 
 import pytest
 
-from idaq.adapt.training import combinations
+from idaq.adapt.training import TrainJob, combinations
+from idaq.collect.collect import Collected
 from idaq.core.errors import UsageError
 
 
@@ -23,6 +24,21 @@ def test_commas_within_a_value_are_its_own() -> None:
         ("a=[1, 2]", 'b="x,y"'), ("a=[1, 2]", "b=z"), ("a=[3]", 'b="x,y"'), ("a=[3]", "b=z"),
     ]  # fmt: skip
     assert "/" not in combinations(["algorithm=my_pkg.a:B,c/d"])[1].name
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "notes"),
+    [
+        ("focal-td3bc", ()),
+        ("focal-bc", ("the recipe's training settings are of focal-td3bc: focal-bc takes split, and not learner",)),
+    ],
+)
+def test_what_another_algorithm_takes_of_a_recipe_is_told(
+    collected: Collected, algorithm: str, notes: tuple[str, ...]
+) -> None:
+    opened = TrainJob(dataset=str(collected.path), settings={"algorithm": algorithm}).open()
+    assert opened.notes == notes
+    assert opened.config.split == "train"
 
 
 @pytest.mark.parametrize("vary", [["a"], ["a="], ["=1"], ["a=1", "a=2"], ["a=1,1"]])

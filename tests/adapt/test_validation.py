@@ -235,6 +235,27 @@ def test_tasks_that_are_learned_from_validate_nothing(
         assert validator(dataset, replace(chosen, split=left)) is not None
 
 
+def test_agents_learn_the_same_bits_from_joined_splits_as_from_one_of_the_same_tasks(
+    dataset: Dataset, collected: Collected, tmp_path: Path
+) -> None:
+    """And remember the tasks of both: `train+val` of a catalogue's dataset is what was its `train` once."""
+    together = small_config(split="train+val", steps=8)
+    joined = train(dataset, together, tmp_path / "joined").agent
+    whole = open_dataset(collected.path)
+    assert [t.task_index for t in whole.select(split="train").tasks] == [
+        t.task_index for t in dataset.select(split="train+val").tasks
+    ]
+    one = train(whole, replace(together, split="train"), tmp_path / "one").agent
+    fewer = train(dataset, replace(together, split="train"), tmp_path / "fewer").agent
+    assert weights_digest(joined) == weights_digest(one) != weights_digest(fewer)
+    (tmp_path / "joined/prior.safetensors").unlink()
+    for agent in (joined, load_agent(tmp_path / "joined", dataset=dataset)):
+        assert agent.prior is not None
+        assert one.prior is not None
+        np.testing.assert_array_equal(agent.prior.task_indices, one.prior.task_indices)
+        np.testing.assert_array_equal(agent.prior.beliefs, one.prior.beliefs)
+
+
 def test_several_splits_validate_together(dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = list[Results]()
 
