@@ -113,10 +113,15 @@ def _accept(name: str, thing: object) -> type[TrainConfig]:
     return thing
 
 
+_HERE = "idaq.learn.algorithms"
 ALGORITHMS: Registry[type[TrainConfig]] = Registry(
     "algorithm",
     "idaq.algorithms",
-    {"focal-td3bc": "idaq.learn.algorithms.focal_td3bc_config:FocalTd3BcConfig"},
+    {
+        "focal-bc": f"{_HERE}.focal_config:FocalBcConfig",
+        "focal-iql": f"{_HERE}.focal_config:FocalIqlConfig",
+        "focal-td3bc": f"{_HERE}.focal_config:FocalTd3BcConfig",
+    },
     _accept,
 )
 

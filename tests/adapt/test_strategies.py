@@ -36,7 +36,7 @@ from idaq.core.errors import ConfigError, PluginError, RunError, UnknownNameErro
 from idaq.core.seeds import generator
 from idaq.core.types import Doubles, Floats
 from idaq.learn.algorithm import Agent, EmbeddingAgent, Prior
-from idaq.learn.algorithms.focal_td3bc_config import FocalTd3BcConfig
+from idaq.learn.algorithms.focal_config import FocalTd3BcConfig
 from idaq.learn.config import AgentSpec, TrainConfig
 from idaq.loader.transitions import Transitions
 

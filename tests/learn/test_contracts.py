@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from idaq.core.policy import Policy
-from idaq.learn.algorithms.focal_td3bc_config import FocalTd3BcConfig
+from idaq.learn.algorithms.focal_config import FocalTd3BcConfig
 from idaq.learn.config import AgentSpec, TrainConfig, training_config
 from idaq.testing import AlgorithmContract, PolicyContract
 
