@@ -9,7 +9,7 @@ from idaq.adapt.strategies import BestOfPrior, Idaq
 from idaq.benchmark.matrix import Matrix
 from idaq.benchmark.rows import Place, Row, make_rows, selected
 from idaq.core.errors import ConfigError, PluginError, UnknownNameError, UsageError
-from idaq.learn.algorithms.focal_td3bc_config import FocalTd3BcConfig
+from idaq.learn.algorithms.focal_config import FocalTd3BcConfig
 from idaq.loader import open_dataset
 from tests.benchmark.conftest import CLONING, FOCAL, ID, matrix
 
