@@ -42,6 +42,7 @@ def bench(
         "runs/bench"
     ),
     leaderboard: Annotated[Path | None, path_option(help=_BOARD)] = None,
+    figures: Annotated[Path | None, path_option(help="Folder for a figure of each dataset and strategy.")] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Runs at the same time, one CPU thread each.")] = cores(),
     executor: Executor = "joblib",
     device: Annotated[str, typer.Option(help="Where to train: cpu, cuda, cuda:1, mps.")] = "cpu",
@@ -62,6 +63,7 @@ def bench(
       idaq bench point-robots --plan                   the runs, what is finished, hours
       idaq bench point-robots --jobs 2
       idaq bench point-robots --only "*sparse*" --only focal-td3bc
+      idaq bench point-robots --figures curves          returns against episodes, algorithm by algorithm
       idaq bench mine.toml --leaderboard board         in which algorithm = "my_module:MyConfig"
 
     A file of your own:
@@ -100,6 +102,10 @@ def bench(
         tables = told.tables(rows)
         update_board(leaderboard or out, tables, told.tell)
         write_page(leaderboard or out)
+    if figures is not None:
+        from idaq.benchmark.figures import write_curves
+
+        say(*(str(path) for table in tables for path in write_curves(table, figures)), err=True)
     _show(told, tables, leaderboard or out, as_json)
     if failed:
         raise failed

@@ -14,6 +14,7 @@ SHOWN = {
     "changelog.md": "CHANGELOG.md",
     "contributing.md": "CONTRIBUTING.md",
     "reference/catalogue.md": "datasets/README.md",
+    "reference/leaderboard.md": "datasets/leaderboard.md",
     "reference/format.md": "schemas/FORMAT.md",
     **{f"reference/{path.name}": f"schemas/{path.name}" for path in sorted((ROOT / "schemas").glob("*.json"))},
     "images/point-robot.png": "datasets/point-robot/expert/returns.png",

@@ -132,11 +132,6 @@ class RunJob:
             raise NonFiniteError(done.problem or "diverged", hint="train into another folder with lower learning rates")
         return read_results(self.out)
 
-    def done(self) -> tuple[int, int]:
-        """Training steps and adaptation episodes so far, as the folder tells, whichever process is at it."""
-        there = self.record()
-        return (0, 0) if there is None else (there.train.count, there.adapt.count)
-
     def _run(self) -> JobRecord:
         before = self.record()
         record = JobRecord(

@@ -244,4 +244,4 @@ class _Watch:
                 seconds += cell.cost.after(trained, record.adapt.count)
         rate = steps / max(1e-9, time.monotonic() - self.started)
         self.tell(f"{len(self.done)} of {len(self.cells)} runs done, {rate:,.0f} training steps/s")
-        return int(seconds)
+        return round(seconds)

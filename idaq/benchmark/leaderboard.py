@@ -34,7 +34,8 @@ class Compute:
     train: float
     steps_per_second: float | None
     """None where it was not measured"""
-    adapt: float
+    adapt: float | None
+    """None where no run came so far"""
     machine: Machine
     """of the first run"""
 
@@ -146,8 +147,8 @@ def _board_row(done: _Finished, baseline: _Finished | None, matrix: str) -> Boar
         diverged={seed: record.problem or "" for seed, record in done.records.items() if record.state == "diverged"},
         cannot=[name for name in asked if name not in done.results[0].strategies] if done.results else [],
         compute=Compute(
-            train=_mean([record.train.cpu for record in records]),
-            steps_per_second=_rate(records),
+            train=sum(record.train.cpu for record in records) / len(records),
+            steps_per_second=_mean([record.train.rate for record in records]),
             adapt=_mean([record.adapt.cpu for record in records if record.state == "finished"]),
             machine=records[0].machine,
         ),
@@ -162,14 +163,10 @@ def _settings(row: Row, seed: int) -> list[str]:
     return [setting for setting in changed if setting.partition("=")[0] not in _RUNS_OWN]
 
 
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / max(1, len(values))
-
-
-def _rate(records: Sequence[JobRecord]) -> float | None:
-    rates = [record.train.rate for record in records]
-    known = [rate for rate in rates if rate is not None]
-    return _mean(known) if known else None
+def _mean(values: Sequence[float | None]) -> float | None:
+    """Of those that are known; None where none is."""
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
 
 
 def merged(board: Leaderboard, tables: Sequence[BoardTable], tell: Tell) -> Leaderboard:

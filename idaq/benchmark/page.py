@@ -127,8 +127,12 @@ def _solved(row: BoardRow, name: str) -> str:
 def _costs(row: BoardRow) -> list[str]:
     spent, share = row.compute, _last(row, OFFLINE, lambda report: report.share)
     rate = UNKNOWN if spent.steps_per_second is None else f"{spent.steps_per_second:,.0f}"
-    adapted = f"{spent.adapt / 60:.1f}" if row.summary else UNKNOWN
-    return [percent(share), f"{spent.train / 60:.1f}", rate, adapted]
+    return [
+        percent(share),
+        f"{spent.train / 60:.1f}",
+        rate,
+        UNKNOWN if spent.adapt is None else f"{spent.adapt / 60:.1f}",
+    ]
 
 
 def _last(row: BoardRow, name: str, of: Callable[[Report], T]) -> T | None:

@@ -213,7 +213,9 @@ def test_a_number_is_bold_or_marked_only_where_its_interval_says_so(table: Board
 
 def test_the_page_says_what_is_known_and_what_is_not(table: BoardTable, tmp_path: Path) -> None:
     cloning = replace(table.rows["cloning"], diverged={2: "step 7: {'loss': nan}"})
-    lost = replace(cloning, summary=None, agents={}, compute=replace(cloning.compute, steps_per_second=None))
+    lost = replace(
+        cloning, summary=None, agents={}, compute=replace(cloning.compute, steps_per_second=None, adapt=None)
+    )
     board = Leaderboard(tables=[replace(table, rows={**table.rows, "cloning": cloning, "lost": lost})])
     update_board(tmp_path, board.tables, print)
     write_page(tmp_path)

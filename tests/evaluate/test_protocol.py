@@ -16,6 +16,7 @@ from idaq.evaluate.protocol import (
     headline,
     markdown_table,
     number,
+    paired_with,
     steering_note,
     summarise,
     summary_columns,
@@ -44,6 +45,27 @@ def test_a_summary_holds_the_means_of_every_strategy_and_report() -> None:
     measured = summary.measured
     assert (measured.runs, measured.tasks, measured.adaptation_seeds) == (3, 6, 2)
     assert (measured.train_seeds, measured.commands) == ([0, 1, 2], ["idaq adapt x"])
+
+
+def test_differences_to_other_agents_are_paired_by_training_seed() -> None:
+    mine = {seed: make_results(train_seed=seed, noise=3) for seed in (0, 1, 2)}
+    theirs = {seed: make_results(train_seed=10 + seed, noise=3) for seed in (2, 5, 1)}
+    others = [replace(results, train_seed=seed) for seed, results in theirs.items()]
+    pairs = paired_with(list(mine.values()), others, "idaq")
+    assert pairs is not None
+    for i, pair in enumerate(pairs):
+        gaps = [
+            np.mean(mine[seed].strategies["idaq"].returns[i], -1)
+            - np.mean(theirs[seed].strategies["idaq"].returns[i], -1)
+            for seed in (1, 2)
+        ]
+        assert pair.value == pytest.approx(np.mean(gaps))
+        assert pair.low < pair.value < pair.high
+    assert paired_with([mine[0]], others, "idaq") is None
+    assert paired_with(list(mine.values()), others, "random-first") is None
+    named = replace(others[0].strategies["idaq"], settings={"reference": 99})
+    other = replace(others[0], strategies={**others[0].strategies, "idaq": named})
+    assert paired_with([mine[2]], [other], "idaq") is None
 
 
 def test_differences_to_best_of_prior_are_paired() -> None:
