@@ -18,9 +18,11 @@ from idaq.format.zarr.reader import open_zarr
 from idaq.format.zarr.transfer import export_zarr
 from idaq.hub.lookup import open_remote
 from idaq.hub.push import push
-from idaq.learn.algorithms.focal_td3bc_config import EnsembleConfig, FocalConfig, FocalTd3BcConfig, Td3BcConfig
+from idaq.learn.algorithms.focal_config import FocalTd3BcConfig
 from idaq.learn.checkpoint import restore, save_checkpoint
 from idaq.learn.config import AgentSpec
+from idaq.learn.latent.config import EncoderConfig, EnsembleConfig
+from idaq.learn.learners.config import Td3BcConfig
 from idaq.share.exporters.npz import export_npz
 from tests.failing import Operation
 from tests.format.made import made_source
@@ -106,7 +108,7 @@ def checkpoint() -> Operation:
         action_centre=[0.0], action_scale=[1.0],
     )  # fmt: skip
     config = FocalTd3BcConfig(
-        encoder=FocalConfig(hidden=4, latent=2), learner=Td3BcConfig(hidden=4), ensemble=EnsembleConfig(hidden=4)
+        encoder=EncoderConfig(hidden=4, latent=2), learner=Td3BcConfig(hidden=4), ensemble=EnsembleConfig(hidden=4)
     )
     algorithm = config.create(spec, "cpu")
 

@@ -55,7 +55,8 @@ class Problems:
         if self.dataset is None:
             raise RunError("there is no dataset at hand, and so no offline data of the test tasks")
         indices = [task.task_index for task in self.tasks]
-        return infer_tasks(self.agent, self.dataset.select(tasks=indices), size, seed)[1]
+        beliefs: Floats = infer_tasks(self.agent, self.dataset.select(tasks=indices), size, seed)[1]
+        return beliefs
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -96,8 +96,9 @@ def _infer_episodes(
     """Beliefs from whole episodes, in order: those that so many draws by weight have hit. -> (P, C, Z)"""
     edges = (weights / weights.sum(-1, keepdims=True)).cumsum(-1)
     drawn = (history.rng.random((*weights.shape, 1)) > edges[:, :, None, :-1]).sum(-1)
-    hit_PCn = (drawn[..., None] == np.arange(weights.shape[-1])).any(2)
-    beliefs = [agent.infer_episodes(history.experience(hit_PCn[:, draw].T)) for draw in range(weights.shape[1])]
+    hit = np.zeros(weights.shape, bool)
+    np.put_along_axis(hit, drawn, True, axis=2)
+    beliefs = [agent.infer_episodes(history.experience(hit[:, draw].T)) for draw in range(weights.shape[1])]
     return np.stack(beliefs, 1)
 
 

@@ -169,10 +169,10 @@ def create_agent(algorithm: Algorithm, config: TrainConfig, prior: Prior | None)
     return made
 
 
-def infer_tasks(agent: Agent, dataset: Dataset, size: int, seed: int) -> tuple[NDArray[np.int64], Floats]:
+def infer_tasks(agent: Agent, dataset: Dataset, size: int, seed: int) -> tuple[NDArray[np.int64], Any]:
     """Task indices (M,) of a selection, and the agent's belief of each from about `size` of its offline transitions.
 
-    An agent that infers from whole episodes gets whole episodes, any other so many transitions: (M, Z).
+    An agent that infers from whole episodes gets whole episodes, any other so many transitions: (M, Z), if it is sound.
     """
     if isinstance(agent, EpisodicAgent):
         indices, experience = task_experience(dataset, size, seed)

@@ -113,13 +113,16 @@ def _accept(name: str, thing: object) -> type[TrainConfig]:
     return thing
 
 
+_HERE = "idaq.learn.algorithms"
 ALGORITHMS: Registry[type[TrainConfig]] = Registry(
     "algorithm",
     "idaq.algorithms",
     {
-        "ad": "idaq.learn.algorithms.ad_config:AdConfig",
-        "dpt": "idaq.learn.algorithms.dpt_config:DptConfig",
-        "focal-td3bc": "idaq.learn.algorithms.focal_td3bc_config:FocalTd3BcConfig",
+        "ad": f"{_HERE}.ad_config:AdConfig",
+        "dpt": f"{_HERE}.dpt_config:DptConfig",
+        "focal-bc": f"{_HERE}.focal_config:FocalBcConfig",
+        "focal-iql": f"{_HERE}.focal_config:FocalIqlConfig",
+        "focal-td3bc": f"{_HERE}.focal_config:FocalTd3BcConfig",
     },
     _accept,
 )

@@ -71,7 +71,7 @@ class Experience:
         problems, episodes, steps = valid_PnT.shape
         kept = valid_PnT.reshape(problems, episodes * steps)
         order = np.argsort(~kept, axis=1, kind="stable")[:, : int(kept.sum(1).max(initial=0))]
-        rows = np.arange(problems).reshape(problems, 1)
+        rows = np.indices(order.shape)[0]
         valid = kept[rows, order]
 
         def taken(column: Array) -> Array:

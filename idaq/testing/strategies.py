@@ -20,7 +20,7 @@ from idaq.core.errors import IdaqError
 from idaq.core.seeds import generator
 from idaq.core.types import Array, Floats
 from idaq.learn.algorithm import Agent, Prior
-from idaq.learn.algorithms.focal_td3bc_config import FocalTd3BcConfig
+from idaq.learn.algorithms.focal_config import FocalTd3BcConfig
 from idaq.learn.config import AgentSpec, TrainConfig
 from idaq.loader.transitions import Transitions
 from idaq.tasks.systems import PlayedEpisode

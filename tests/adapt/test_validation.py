@@ -18,7 +18,7 @@ from idaq.collect.collect import Collected, collect
 from idaq.core.errors import CheckpointError, ConfigError, DatasetError, NonFiniteError, UnknownNameError, UsageError
 from idaq.core.metrics import METRICS, read_metrics
 from idaq.learn.algorithm import Agent
-from idaq.learn.algorithms.focal_td3bc_config import FocalTd3BcConfig
+from idaq.learn.algorithms.focal_config import FocalTd3BcConfig
 from idaq.learn.checkpoint import checkpoints, load_agent, step_of, weights_digest
 from idaq.learn.config import ValidationConfig
 from idaq.learn.loop import Trained, train

@@ -34,7 +34,7 @@ def train(url: str, steps: int, megabytes: int) -> None:
     """With `megabytes` = 0 from the table of all transitions."""
     import torch
 
-    from idaq.learn.algorithms.focal_td3bc_config import FocalTd3BcConfig
+    from idaq.learn.algorithms.focal_config import FocalTd3BcConfig
     from idaq.learn.loop import agent_spec, training_step
 
     torch.set_num_threads(1)

@@ -8,7 +8,7 @@ import torch
 
 from idaq.adapt.adapt import adapt
 from idaq.adapt.strategy import adaptation_plan
-from idaq.learn.algorithms.focal_td3bc_config import FocalTd3BcConfig
+from idaq.learn.algorithms.focal_config import FocalTd3BcConfig
 from idaq.learn.loop import agent_spec
 from idaq.learn.prior import infer_prior
 from idaq.loader import Dataset

@@ -17,7 +17,7 @@ from idaq.catalogue.entries import catalogue_recipe
 from idaq.collect.collect import collect
 from idaq.collect.rollout import rollout
 from idaq.core.types import Array
-from idaq.learn.algorithms.focal_td3bc_config import FocalTd3BcConfig
+from idaq.learn.algorithms.focal_config import FocalTd3BcConfig
 from idaq.learn.loop import agent_spec
 from idaq.learn.prior import infer_prior
 from idaq.loader import open_dataset

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import idaq
-from idaq.learn.algorithms.focal_td3bc_config import FocalTd3BcConfig
+from idaq.learn.algorithms.focal_config import FocalTd3BcConfig
 from idaq.learn.config import AgentSpec
 from tests.deploy.test_server import served
 

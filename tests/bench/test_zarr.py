@@ -23,7 +23,7 @@ from idaq.format.writer import DatasetSource, EpisodeEntry, write_dataset
 from idaq.format.zarr.layout import Grid
 from idaq.format.zarr.reader import open_zarr
 from idaq.format.zarr.transfer import export_zarr, import_zarr
-from idaq.learn.algorithms.focal_td3bc_config import FocalTd3BcConfig
+from idaq.learn.algorithms.focal_config import FocalTd3BcConfig
 from idaq.learn.loop import agent_spec, training_step
 from idaq.loader import MetaBatch, MetaBatches, StreamedBatches, open_dataset
 from idaq.tasks import get_family

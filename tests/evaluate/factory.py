@@ -12,7 +12,7 @@ from idaq.core.config import to_mapping
 from idaq.core.files import write_json
 from idaq.core.metrics import append_metrics
 from idaq.core.types import Array
-from idaq.learn.algorithms.focal_td3bc_config import FocalTd3BcConfig
+from idaq.learn.algorithms.focal_config import FocalTd3BcConfig
 from idaq.learn.config import AgentSpec
 from idaq.learn.run import RUN, RunRecord
 

@@ -11,7 +11,7 @@ from idaq.adapt.strategy import STRATEGIES
 from idaq.catalogue.entries import catalogue_recipe, entries
 from idaq.core.config import from_mapping, override, to_mapping
 from idaq.evaluate.commands import collect_command, reproduce, settings
-from idaq.learn.algorithms.focal_td3bc_config import FocalTd3BcConfig
+from idaq.learn.algorithms.focal_config import FocalTd3BcConfig
 from idaq.learn.run import RunRecord, read_run
 from tests.evaluate.factory import make_results, make_run
 

@@ -10,15 +10,17 @@ from PIL import Image
 from idaq.core.errors import RunError, UsageError
 from idaq.evaluate.video import CAPTION, SIDE, Scene, film, film_system, play, write_stills, write_video
 from idaq.learn.algorithm import Agent
-from idaq.learn.algorithms.focal_td3bc_config import EnsembleConfig, FocalConfig, FocalTd3BcConfig, Td3BcConfig
+from idaq.learn.algorithms.focal_config import FocalTd3BcConfig
 from idaq.learn.config import AgentSpec
+from idaq.learn.latent.config import EncoderConfig, EnsembleConfig
+from idaq.learn.learners.config import Td3BcConfig
 from idaq.tasks import get_family, rendering
 from tests.marks import DRAWS
 
 
 def an_agent(size: int, action: int) -> Agent:
     config = FocalTd3BcConfig(
-        encoder=FocalConfig(hidden=8, latent=3), learner=Td3BcConfig(hidden=8), ensemble=EnsembleConfig(hidden=8)
+        encoder=EncoderConfig(hidden=8, latent=3), learner=Td3BcConfig(hidden=8), ensemble=EnsembleConfig(hidden=8)
     )
     spec = AgentSpec(
         observation_mean=[0.0] * size,

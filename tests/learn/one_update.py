@@ -11,9 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from idaq.learn.algorithms.focal_td3bc import FocalAgent, FocalTd3Bc
-from idaq.learn.algorithms.focal_td3bc_config import EnsembleConfig, FocalConfig, FocalTd3BcConfig, Td3BcConfig
+from idaq.learn.algorithms.focal import create
+from idaq.learn.algorithms.focal_config import FocalTd3BcConfig
 from idaq.learn.config import AgentSpec
+from idaq.learn.latent.agent import LatentAgent
+from idaq.learn.latent.config import EncoderConfig, EnsembleConfig
+from idaq.learn.learners.config import Td3BcConfig
 from idaq.loader.sampling import MetaBatch
 from idaq.loader.transitions import Transitions
 from tests.learn.reference_update import Layers, Metrics, Networks, Settings
@@ -35,7 +38,7 @@ class Subject:
     """The algorithm on networks of two or three units."""
 
     def __init__(self, settings: Settings) -> None:
-        self.algorithm = FocalTd3Bc(_config(settings), _spec(settings), "cpu")
+        self.algorithm = create(_config(settings), _spec(settings), "cpu")
 
     def update(
         self, number: int, batch: Transitions, context: Transitions, tasks: NDArray[Any], noise: NDArray[Any]
@@ -45,7 +48,7 @@ class Subject:
         info = self.algorithm.update(number, drawn, GivenNoise(noise))
         return {name: float(value) for name, value in info.items()}
 
-    def agent(self) -> FocalAgent:
+    def agent(self) -> LatentAgent:
         """What adaptation gets of it."""
         return self.algorithm.agent(None)
 
@@ -97,7 +100,7 @@ def _config(settings: Settings) -> FocalTd3BcConfig:
         steps=settings.steps,
         lr_end=settings.lr_end,
         log_every=settings.policy_delay,
-        encoder=FocalConfig(
+        encoder=EncoderConfig(
             latent=2, hidden=3, layers=1, lr=settings.lr_encoder, next_observation=settings.next_observation
         ),
         learner=Td3BcConfig(

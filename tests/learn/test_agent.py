@@ -4,9 +4,11 @@ import numpy as np
 import torch
 
 from idaq.collect.collect import Collected
-from idaq.learn.algorithms.focal_td3bc import FocalTd3Bc, focal_loss
-from idaq.learn.algorithms.focal_td3bc_config import EnsembleConfig, FocalConfig, FocalTd3BcConfig, Td3BcConfig
+from idaq.learn.algorithms.focal import create, focal_loss
+from idaq.learn.algorithms.focal_config import FocalTd3BcConfig
 from idaq.learn.config import AgentSpec
+from idaq.learn.latent.config import EncoderConfig, EnsembleConfig
+from idaq.learn.learners.config import Td3BcConfig
 from idaq.learn.loop import agent_spec, training_step
 from idaq.learn.units import Units
 from idaq.loader import MetaBatches, open_dataset
@@ -22,7 +24,9 @@ SPEC = AgentSpec(
     action_scale=[1.5],
 )
 CONFIG = FocalTd3BcConfig(
-    encoder=FocalConfig(hidden=8, latent=3), learner=Td3BcConfig(hidden=8), ensemble=EnsembleConfig(hidden=8, members=3)
+    encoder=EncoderConfig(hidden=8, latent=3),
+    learner=Td3BcConfig(hidden=8),
+    ensemble=EnsembleConfig(hidden=8, members=3),
 )
 
 
@@ -47,15 +51,15 @@ def test_normalisation_by_value() -> None:
 
 def test_the_context_holds_the_change_of_observation_only_when_asked() -> None:
     columns = Units(SPEC).columns(one_transition())
-    without = FocalTd3Bc(CONFIG, SPEC, "cpu").networks
-    config = FocalTd3BcConfig(encoder=FocalConfig(hidden=8, latent=3, next_observation=True))
-    with_change = FocalTd3Bc(config, SPEC, "cpu").networks
+    without = create(CONFIG, SPEC, "cpu").networks
+    config = FocalTd3BcConfig(encoder=EncoderConfig(hidden=8, latent=3, next_observation=True))
+    with_change = create(config, SPEC, "cpu").networks
     assert without.context_rows(columns).tolist() == [[1.0, -1.0, 1.0, 2.0]]
     torch.testing.assert_close(with_change.context_rows(columns), torch.tensor([[1.0, -1.0, 1.0, 2.0, 2.0, 0.5]]))
 
 
 def test_actions_stay_inside_the_action_space() -> None:
-    algorithm = FocalTd3Bc(CONFIG, SPEC, "cpu")
+    algorithm = create(CONFIG, SPEC, "cpu")
     with torch.no_grad():
         for parameter in algorithm.networks.policy.actor.parameters():
             parameter.mul_(1000)
@@ -69,7 +73,7 @@ def test_actions_stay_inside_the_action_space() -> None:
 
 
 def test_an_agent_is_the_algorithm_at_that_time() -> None:
-    algorithm, rng = FocalTd3Bc(CONFIG, SPEC, "cpu"), np.random.default_rng(0)
+    algorithm, rng = create(CONFIG, SPEC, "cpu"), np.random.default_rng(0)
     observations, z = rng.normal(size=(50, 2)), rng.normal(size=(50, 3)).astype(np.float32)
     agent = algorithm.agent(None)
     actions, embedded = agent.policy(z).act(observations), agent.embed(one_transition())
@@ -90,9 +94,9 @@ def test_the_encoder_learns_from_the_metric_loss_alone(collected: Collected) -> 
     dataset = open_dataset(collected.path)
     table = dataset.select(split="train").transitions()
     spec = agent_spec(dataset, table.statistics())
-    config = FocalTd3BcConfig(encoder=FocalConfig(hidden=8, latent=3), learner=Td3BcConfig(hidden=8))
+    config = FocalTd3BcConfig(encoder=EncoderConfig(hidden=8, latent=3), learner=Td3BcConfig(hidden=8))
     batches = MetaBatches(table, meta_batch=4, batch=8, context=10, seed=0)
-    algorithm, alone = FocalTd3Bc(config, spec, "cpu"), FocalTd3Bc(config, spec, "cpu").networks
+    algorithm, alone = create(config, spec, "cpu"), create(config, spec, "cpu").networks
     training_step(algorithm, batches, 0, 0)
 
     drawn = batches.at(0)
@@ -105,13 +109,13 @@ def test_the_encoder_learns_from_the_metric_loss_alone(collected: Collected) -> 
 def test_learning_rates_fall_linearly_to_their_end(collected: Collected) -> None:
     dataset = open_dataset(collected.path)
     batches = MetaBatches(dataset.transitions(), meta_batch=4, batch=8, context=10, seed=0)
-    algorithm = FocalTd3Bc(CONFIG, agent_spec(dataset, batches.statistics()), "cpu")
+    algorithm = create(CONFIG, agent_spec(dataset, batches.statistics()), "cpu")
     shares = []
     for step in (0, 1000, 2000, 3999):
         training_step(algorithm, batches, 0, step)
-        shares.append(algorithm.actor.param_groups[0]["lr"] / CONFIG.learner.lr)
+        shares.append(algorithm.learner.optimisers["actor"].param_groups[0]["lr"] / CONFIG.learner.lr)
     np.testing.assert_allclose(shares, [1.0, 0.75, 0.5, 0.02], rtol=1e-6)
 
 
 def test_networks_and_units_lie_on_the_device_that_is_asked_for() -> None:
-    assert {tensor.device.type for tensor in FocalTd3Bc(CONFIG, SPEC, "meta").state().values()} == {"meta"}
+    assert {tensor.device.type for tensor in create(CONFIG, SPEC, "meta").state().values()} == {"meta"}

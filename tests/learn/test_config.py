@@ -3,7 +3,7 @@
 import pytest
 
 from idaq.core.errors import ConfigError
-from idaq.learn.algorithms.focal_td3bc_config import FocalTd3BcConfig
+from idaq.learn.algorithms.focal_config import FocalTd3BcConfig
 from idaq.learn.config import TrainConfig, training_config
 
 

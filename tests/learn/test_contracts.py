@@ -7,7 +7,7 @@ import pytest
 
 from idaq.core.policy import Policy
 from idaq.learn.algorithm import SamplingAgent
-from idaq.learn.algorithms.focal_td3bc_config import FocalTd3BcConfig
+from idaq.learn.algorithms.focal_config import FocalTd3BcConfig
 from idaq.learn.config import AgentSpec, TrainConfig, training_config
 from idaq.loader.transitions import Transitions
 from idaq.testing import AlgorithmContract, PolicyContract

@@ -17,7 +17,7 @@ from idaq.core.metrics import read_metrics
 from idaq.deploy.read import read_policy
 from idaq.deploy.save import save_policy
 from idaq.learn.algorithm import create_algorithm
-from idaq.learn.algorithms.focal_td3bc_config import FocalTd3BcConfig
+from idaq.learn.algorithms.focal_config import FocalTd3BcConfig
 from idaq.learn.checkpoint import load_agent, weights_digest
 from idaq.learn.loop import agent_spec, train, training_step, use_threads
 from idaq.loader import open_dataset

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from idaq.learn.algorithms.focal_td3bc import PredictorEnsemble, prediction_loss
-from idaq.learn.algorithms.focal_td3bc_config import EnsembleConfig
+from idaq.learn.latent.config import EnsembleConfig
+from idaq.learn.latent.ensemble import PredictorEnsemble, prediction_loss
 
 
 @pytest.mark.parametrize(

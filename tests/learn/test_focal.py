@@ -5,8 +5,9 @@ import math
 import pytest
 import torch
 
-from idaq.learn.algorithms.focal_td3bc import ContextEncoder, focal_loss
-from idaq.learn.algorithms.focal_td3bc_config import FocalConfig
+from idaq.learn.algorithms.focal import focal_loss
+from idaq.learn.latent.config import EncoderConfig
+from idaq.learn.latent.encoder import ContextEncoder
 
 EPS, FLOOR = 1e-3, 0.1
 
@@ -61,7 +62,7 @@ def test_the_order_of_tasks_and_their_labels_do_not_matter() -> None:
 
 def test_the_encoder_is_a_set_function_bounded_by_one() -> None:
     torch.manual_seed(2)
-    encoder = ContextEncoder(FocalConfig(latent=5, hidden=16), transition_size=7)
+    encoder = ContextEncoder(EncoderConfig(latent=5, hidden=16), transition_size=7)
     context = torch.randn(3, 11, 7)
     z = encoder(context)
     assert z.shape == (3, 5)

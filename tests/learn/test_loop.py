@@ -22,9 +22,11 @@ from idaq.core.errors import CheckpointError, NonFiniteError, RunError
 from idaq.core.metrics import METRICS, read_metrics
 from idaq.format.reader import open_stored
 from idaq.format.zarr.transfer import export_zarr
-from idaq.learn.algorithms.focal_td3bc import FocalTd3Bc
-from idaq.learn.algorithms.focal_td3bc_config import EnsembleConfig, FocalConfig, FocalTd3BcConfig, Td3BcConfig
+from idaq.learn.algorithms.focal_config import FocalTd3BcConfig
 from idaq.learn.checkpoint import checkpoints, load_agent, step_of
+from idaq.learn.latent.algorithm import LatentAlgorithm
+from idaq.learn.latent.config import EncoderConfig, EnsembleConfig
+from idaq.learn.learners.config import Td3BcConfig
 from idaq.learn.loop import agent_spec, train, use_threads
 from idaq.learn.run import RUN, claimed, read_run
 from idaq.loader import Dataset, MetaBatches, open_dataset
@@ -41,7 +43,7 @@ def small_config(**changes: object) -> FocalTd3BcConfig:
         steps=60,
         checkpoint_every=20,
         log_every=4,
-        encoder=FocalConfig(hidden=16, latent=4),
+        encoder=EncoderConfig(hidden=16, latent=4),
         learner=Td3BcConfig(hidden=16),
         ensemble=EnsembleConfig(hidden=8),
     )
@@ -239,7 +241,7 @@ def test_nan_stops_with_the_last_good_checkpoint_kept(
 
     real = loop.training_step
 
-    def poisoned(algorithm: FocalTd3Bc, sampler: MetaBatches, seed: int, step: int) -> dict[str, torch.Tensor]:
+    def poisoned(algorithm: LatentAlgorithm, sampler: MetaBatches, seed: int, step: int) -> dict[str, torch.Tensor]:
         if step == 33:
             with torch.no_grad():
                 next(algorithm.networks.policy.critic.parameters()).fill_(float("nan"))
@@ -263,7 +265,7 @@ def test_nan_in_a_weight_that_no_logged_loss_shows_is_never_checkpointed(
 
     real = loop.training_step
 
-    def poisoned(algorithm: FocalTd3Bc, sampler: MetaBatches, seed: int, step: int) -> dict[str, torch.Tensor]:
+    def poisoned(algorithm: LatentAlgorithm, sampler: MetaBatches, seed: int, step: int) -> dict[str, torch.Tensor]:
         info = real(algorithm, sampler, seed, step)
         if step == 19:
             with torch.no_grad():

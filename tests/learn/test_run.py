@@ -24,7 +24,7 @@ from idaq.format.documents import TaskRecord
 from idaq.format.reader import open_stored
 from idaq.format.zarr.transfer import export_zarr
 from idaq.learn.algorithm import BeliefPolicy, Prior
-from idaq.learn.algorithms.focal_td3bc_config import FocalTd3BcConfig
+from idaq.learn.algorithms.focal_config import FocalTd3BcConfig
 from idaq.learn.checkpoint import checkpoints, load_agent, step_of, weights_digest
 from idaq.learn.config import ALGORITHMS, AgentSpec, training_config
 from idaq.learn.loop import agent_spec, train
@@ -191,8 +191,8 @@ def test_the_defaults_are_what_baselines_were_made_with() -> None:
         "context": 100, "lr_end": 0.02, "discrete": "one-hot",
         "encoder": {"latent": 20, "hidden": 200, "layers": 3, "lr": 1e-3, "next_observation": False},
         "learner": {
-            "hidden": 256, "layers": 2, "lr": 1e-3, "gamma": 0.99, "tau": 0.005, "alpha": 2.5, "policy_noise": 0.2,
-            "noise_clip": 0.5, "policy_delay": 2,
+            "kind": "td3bc", "hidden": 256, "layers": 2, "lr": 1e-3, "gamma": 0.99, "tau": 0.005, "alpha": 2.5,
+            "policy_noise": 0.2, "noise_clip": 0.5, "policy_delay": 2,
         },
         "ensemble": {"members": 4, "hidden": 128, "layers": 2, "lr": 1e-3},
         "validation": {"every": 0, "patience": 0, "split": "val", "strategy": "best-of-prior", "episodes": 10},

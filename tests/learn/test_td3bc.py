@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from idaq.learn.algorithms.focal_td3bc import ActorCritic, actor_loss, critic_loss, td_target
-from idaq.learn.algorithms.focal_td3bc_config import Td3BcConfig
+from idaq.learn.learners.config import Td3BcConfig
+from idaq.learn.learners.td3bc import ActorCritic, actor_loss, critic_loss, td_target
 
 
 @pytest.mark.parametrize(

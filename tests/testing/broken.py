@@ -23,9 +23,10 @@ from idaq.format.recipe import Behaviour
 from idaq.format.writer import DatasetSource, entry_of, write_dataset
 from idaq.hub.remote import METADATA_PATH, Remote, Upload
 from idaq.learn.algorithm import Algorithm, Prior
-from idaq.learn.algorithms.focal_td3bc import FocalAgent, FocalTd3Bc
-from idaq.learn.algorithms.focal_td3bc_config import FocalTd3BcConfig
+from idaq.learn.algorithms.focal_config import FocalTd3BcConfig
 from idaq.learn.config import TrainConfig, training_config
+from idaq.learn.latent.agent import LatentAgent
+from idaq.learn.latent.algorithm import LatentAlgorithm
 from idaq.learn.loop import agent_spec
 from idaq.loader import Dataset, MetaBatches, Sampler, SegmentBatches, open_dataset
 from idaq.loader.segments import Within
@@ -404,7 +405,7 @@ class TestOwn(PolicyContract):
 # -- algorithms ----------------------------------------------------------------------------------------------------
 
 
-class Adrift(FocalTd3Bc):
+class Adrift(LatentAlgorithm):
     """Its update reads the global random numbers of torch."""
 
     def update(self, step: int, batch: Any, rng: np.random.Generator) -> Any:
@@ -414,21 +415,21 @@ class Adrift(FocalTd3Bc):
         return told
 
 
-class Amnesiac(FocalTd3Bc):
+class Amnesiac(LatentAlgorithm):
     """Its state lacks the optimisers."""
 
     def state(self) -> dict[str, torch.Tensor]:
         return {name: value for name, value in super().state().items() if not name.startswith("optimiser.")}
 
 
-class Shared(FocalTd3Bc):
+class Shared(LatentAlgorithm):
     """Its agents act with the weights that are being trained."""
 
     def agent(self, prior: Prior | None) -> Any:
-        return FocalAgent(self.config, self.spec, self.networks, self.units, prior)
+        return LatentAgent(self.config, self.spec, self.networks, self.units, prior)
 
 
-class Unconditioned(FocalTd3Bc):
+class Unconditioned(LatentAlgorithm):
     """The policy that leaves has forgotten the belief."""
 
     def agent(self, prior: Prior | None) -> Any:
@@ -439,7 +440,7 @@ class Unconditioned(FocalTd3Bc):
 
 
 class BrokenAlgorithm(AlgorithmContract):
-    algorithm: type[FocalTd3Bc]
+    algorithm: type[LatentAlgorithm]
 
     def config(self, seed: int) -> TrainConfig:
         return training_config({"encoder": {"hidden": 8}, "learner": {"hidden": 8}, "ensemble": {"hidden": 8}})
