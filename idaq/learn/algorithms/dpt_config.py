@@ -22,7 +22,7 @@ class DptConfig(TrainConfig):
 
     algorithm: str = "dpt"
     sampler: str = "segments"
-    steps: AtLeastOne = 6000
+    steps: AtLeastOne = 2500
     meta_batch: AtLeastOne = 32
     """sequences in a batch, each of one task"""
     context: AtLeastOne = 100
