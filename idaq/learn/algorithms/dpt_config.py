@@ -38,8 +38,8 @@ class DptConfig(TrainConfig):
 
     @property
     def length(self) -> int:
-        """Steps of a segment: the context's, then the queries'."""
-        return self.context + self.queries
+        """Steps of a segment: the queries', then the context's."""
+        return self.queries + self.context
 
     @property
     def columns(self) -> tuple[str, ...]:
