@@ -10,6 +10,7 @@ from idaq.loader.dataset import Dataset
 from idaq.loader.sampling import MetaBatches, Sampler, SupportQueryBatches
 from idaq.loader.segments import SegmentBatches
 from idaq.loader.streaming import StreamedBatches
+from idaq.loader.trajectories import TrajectoryBatches
 
 MakeSampler = Callable[[Dataset, Any], Sampler[Any]]
 """the tasks to learn from, the algorithm's config -> what to draw from them"""
@@ -53,6 +54,14 @@ def segments(dataset: Dataset, config: Any) -> SegmentBatches:
     )
 
 
+def trajectories(dataset: Dataset, config: Any) -> TrajectoryBatches:
+    """Reads `meta_batch`, `episodes` and `seed`."""
+    _refuse_pool("trajectories", config)
+    return TrajectoryBatches(
+        dataset.transitions(), meta_batch=config.meta_batch, episodes=config.episodes, seed=config.seed
+    )
+
+
 def _refuse_pool(name: str, config: Any) -> None:
     if config.pool:
         raise ConfigError(f"sampler {name!r} draws from all of the data, not from a pool", hint="--set pool=0")
@@ -67,7 +76,12 @@ def _accept(_name: str, thing: object) -> MakeSampler:
 SAMPLERS: Registry[MakeSampler] = Registry(
     "sampler",
     "idaq.samplers",
-    {"meta-batches": meta_batches, "support-query": support_query, "segments": segments},
+    {
+        "meta-batches": meta_batches,
+        "support-query": support_query,
+        "segments": segments,
+        "trajectories": trajectories,
+    },
     _accept,
 )
 
