@@ -14,7 +14,7 @@ class TransformerConfig:
 
     width: Width = 64
     """numbers of a token, d_model"""
-    layers: Depth = 3
+    layers: Depth = 2
     heads: Depth = 4
     lr: Rate = 1e-3
     lr_end: Annotated[float, Field(gt=0, le=1)] = 0.05

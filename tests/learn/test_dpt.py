@@ -63,15 +63,15 @@ def transitions(rng: np.random.Generator, *lead: int) -> Transitions:
 
 
 def batch_at(step: int) -> SegmentBatch:
-    """The first sequence is whole, the second ends among the queries, the third in the context; a label is missing."""
-    rng, length = np.random.default_rng([3, step]), CONTEXT + QUERIES
+    """The first sequence is whole, the second ends in the context, the third among the queries; a label is missing."""
+    rng, length = np.random.default_rng([3, step]), QUERIES + CONTEXT
     labels = rng.uniform(-1, 1, (BATCH, length, 2)).astype(np.float32)
-    labels[0, CONTEXT, 1] = np.nan
+    labels[0, 0, 1] = np.nan
     return SegmentBatch(
         tasks=np.arange(BATCH),
         segments=transitions(rng, BATCH, length),
         starts=np.zeros((BATCH, length), bool),
-        valid=np.arange(length) < np.array([length, CONTEXT + 1, 2])[:, None],
+        valid=np.arange(length) < np.array([length, QUERIES + 2, 1])[:, None],
         returns=None,
         columns={"label": labels},
     )
@@ -134,12 +134,12 @@ def reference_loss(weights: Weights, batch: SegmentBatch, sizes: list[int]) -> T
     """Query by query, over those that are in the data and have a label."""
     terms = []
     for row, size in enumerate(sizes):
-        seen = min(size, int(batch.valid[row, :CONTEXT].sum()))
-        for place in range(CONTEXT, CONTEXT + QUERIES):
+        seen = min(size, int(batch.valid[row, QUERIES:].sum()))
+        for place in range(QUERIES):
             label = batch.columns["label"][row, place]
             if batch.valid[row, place] and np.isfinite(label).all():
                 state = batch.segments.observations[row, place]
-                found = outputs(weights, batch.segments[row], seen, state)
+                found = outputs(weights, batch.segments[row, QUERIES:], seen, state)
                 action = normalised(label, SPEC.action_centre, SPEC.action_scale)
                 terms.append(reference.gaussian_surprise(found, action))
     return torch.stack(terms).mean()
@@ -176,8 +176,8 @@ def test_context_sizes_are_drawn_from_none_to_all() -> None:
 def test_labels_are_the_named_column_or_the_datas_own_actions() -> None:
     def loss(label: str, own: float, column: float) -> float:
         batch = batch_at(0)
-        batch.segments.actions[:, CONTEXT:] += own
-        batch.columns["label"][:, CONTEXT:] += column
+        batch.segments.actions[:, :QUERIES] += own
+        batch.columns["label"][:, :QUERIES] += column
         return Dpt(config(label), SPEC, "cpu").update(0, batch, GivenSizes([2, 2, 2]))["loss"].item()
 
     assert loss("label", 0, 0) == loss("label", 0.5, 0) != loss("label", 0, 0.5)
@@ -196,7 +196,7 @@ def test_labels_that_are_choices_are_read_as_the_view_reads_actions() -> None:
     torch.nn.init.zeros_(algorithm.network.head.linear.weight)
     algorithm.network.head.linear.bias.data = torch.log(torch.tensor([0.5, 0.3, 0.2]))
     given = SegmentBatch(**{**vars(batch), "segments": segments, "columns": labels})
-    queries = labels["label"][:, CONTEXT:][batch.valid[:, CONTEXT:]]
+    queries = labels["label"][:, :QUERIES][batch.valid[:, :QUERIES]]
     expected = -np.log(np.array([0.5, 0.3, 0.2])[queries]).mean()
     assert algorithm.update(0, given, GivenSizes([2, 2, 2]))["loss"].item() == pytest.approx(expected)
 

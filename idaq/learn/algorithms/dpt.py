@@ -99,15 +99,18 @@ class Dpt:
         self._descent = Descent(config.network, self.network, config.steps)
 
     def update(self, step: int, batch: SegmentBatch, rng: np.random.Generator) -> Metrics:
-        """One update from segments (B, K + Q): the first K are the context, cut to a drawn size, then queries."""
-        split, network = self.config.context, self.network
-        sizes = rng.integers(split + 1, size=(len(batch.valid), 1))
-        valid = torch.as_tensor(batch.valid[:, :split] & (np.arange(split) < sizes), device=self._device)
-        memory = network.remember(self.units.columns(batch.segments[:, :split]), valid)
-        obs = self.units.observations(self.units.tensor(batch.segments.observations[:, split:]))
+        """One update from segments (B, Q + K): queries, then the context, which is cut to a drawn size.
+
+        A set has no order, so the context may follow: what is short of a whole segment then lacks context, no query.
+        """
+        network, first, context = self.network, self.config.queries, self.config.context
+        sizes = rng.integers(context + 1, size=(len(batch.valid), 1))
+        valid = torch.as_tensor(batch.valid[:, first:] & (np.arange(context) < sizes), device=self._device)
+        memory = network.remember(self.units.columns(batch.segments[:, first:]), valid)
+        obs = self.units.observations(self.units.tensor(batch.segments.observations[:, :first]))
         labels, labelled = self._labels(batch)
         surprise = network.head.negative_log_likelihood(network.answer(obs, memory, valid), labels)
-        loss, info = prediction_loss(surprise, labelled & torch.as_tensor(batch.valid[:, split:], device=self._device))
+        loss, info = prediction_loss(surprise, labelled & torch.as_tensor(batch.valid[:, :first], device=self._device))
         self._descent.step(step, loss)
         return info
 
@@ -118,7 +121,7 @@ class Dpt:
             actions: Array = batch.segments.actions
         else:
             actions = batch.columns[label] if view is None else view.encode_actions(batch.columns[label])
-        actions = actions[:, self.config.context :]
+        actions = actions[:, : self.config.queries]
         known = np.asarray(np.isfinite(actions).all(-1))
         return (
             self.units.actions(np.where(known[..., None], actions, 0)),

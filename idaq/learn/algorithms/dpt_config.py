@@ -22,7 +22,7 @@ class DptConfig(TrainConfig):
 
     algorithm: str = "dpt"
     sampler: str = "segments"
-    steps: AtLeastOne = 6000
+    steps: AtLeastOne = 2500
     meta_batch: AtLeastOne = 32
     """sequences in a batch, each of one task"""
     context: AtLeastOne = 100
@@ -38,8 +38,8 @@ class DptConfig(TrainConfig):
 
     @property
     def length(self) -> int:
-        """Steps of a segment: the context's, then the queries'."""
-        return self.context + self.queries
+        """Steps of a segment: the queries', then the context's."""
+        return self.queries + self.context
 
     @property
     def columns(self) -> tuple[str, ...]:
