@@ -32,7 +32,7 @@ def subset(
     dataset: Id,
     new: New,
     tasks: Annotated[str | None, typer.Option(metavar="LIST", help="Such as 0:10,12-19,task-031,40.")] = None,
-    split: Annotated[str | None, typer.Option(help="Tasks of this split.")] = None,
+    split: Annotated[str | None, typer.Option(help="Tasks of this split; train+val: of both.")] = None,
     behaviour: Annotated[str | None, typer.Option(help="Episodes of this behaviour policy.")] = None,
     quantiles: Annotated[
         str | None, typer.Option(metavar="LOW:HIGH", help="Of the returns of each task: 0.5:1 is its better half.")

@@ -38,7 +38,7 @@ def support_query(dataset: Dataset, config: Any) -> SupportQueryBatches:
 
 
 def segments(dataset: Dataset, config: Any) -> SegmentBatches:
-    """Reads `meta_batch`, `length`, `within`, `seed`, `pool`, and where they are there `columns` and `discount`.
+    """Reads `meta_batch`, `length`, `within`, `seed`, `pool`, and where they are there `columns`, `discount`, `every`.
 
     With a `pool` above 0, episodes are fetched as they are needed, and so many megabytes of them kept.
     """
@@ -50,6 +50,7 @@ def segments(dataset: Dataset, config: Any) -> SegmentBatches:
         seed=config.seed,
         columns=getattr(config, "columns", ()),
         discount=getattr(config, "discount", None),
+        every=getattr(config, "every", 1),
     )
 
 

@@ -54,6 +54,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "policy export": ("run", "--latent", "26", "--out", "left"),
     "policy show": ("left",),
     "reproduce": ("point-robot/expert", *STUDY, *SMALL),
+    "bench": ("tiny", "--jobs", "1", "--only", "focal-td3bc"),
 }
 
 
