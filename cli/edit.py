@@ -25,7 +25,7 @@ NewVersion = Annotated[
 def register(app: typer.Typer) -> None:
     """Add these commands to `idaq dataset`."""
     for command in (subset, merge, relabel, relabel_rewards, split, diff, delete):
-        app.command()(command)
+        app.command(command.__name__.replace("_", "-"))(command)
 
 
 def subset(

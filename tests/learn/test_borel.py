@@ -292,6 +292,12 @@ def test_a_training_without_steps_for_either_part_is_refused(share: float) -> No
         training_config({**SMALL, "steps": 4, "belief": {**BELIEF, "share": share}})
 
 
+def test_settings_of_a_learner_that_is_not_named_are_sacs() -> None:
+    config = training_config({**SMALL, "learner": {"gamma": 0.5}})
+    assert isinstance(config, BorelConfig)
+    assert config.learner == SacConfig(gamma=0.5)
+
+
 # -- the agent ---------------------------------------------------------------------------------------------------
 
 

@@ -1,8 +1,8 @@
 """Settings of borel. No torch here."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from idaq.core.config import config
 from idaq.core.types import AtLeastOne
@@ -35,6 +35,10 @@ class BeliefConfig:
     """at most so many beliefs of a trajectory are decoded in a step, drawn at random"""
 
 
+def _sac_where_none_is_named(learner: Any) -> Any:
+    return {"kind": "sac", **cast(dict[str, Any], learner)} if isinstance(learner, dict) else learner
+
+
 @config
 class BorelConfig(TrainConfig):
     """BOReL: a belief from a recurrent VAE, and a policy of state and belief over several episodes of one task."""
@@ -46,7 +50,9 @@ class BorelConfig(TrainConfig):
     episodes: AtLeastOne = 2
     """of a trajectory: over so many the policy learns to explore and to use what it has found"""
     belief: BeliefConfig = Field(default_factory=BeliefConfig)
-    learner: LearnerConfig = Field(default_factory=SacConfig, discriminator="kind")
+    learner: Annotated[LearnerConfig, Field(discriminator="kind"), BeforeValidator(_sac_where_none_is_named)] = Field(
+        default_factory=SacConfig
+    )
     """what learns the policy"""
 
     @model_validator(mode="after")
