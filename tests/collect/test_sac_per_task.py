@@ -270,6 +270,7 @@ def test_transitions_are_those_of_the_environment_and_time_limits_do_not_end() -
     np.testing.assert_allclose(reward[..., 0], -np.linalg.norm(following - goals, axis=-1), atol=1e-5)
     assert not terminated.any()
     assert np.abs(action).max() < 1
+    assert np.abs(action[0] - action[1]).max() > 0.5  # each task draws for itself
 
 
 def test_updates_begin_after_the_random_actions_at_their_rate() -> None:
