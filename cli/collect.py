@@ -27,7 +27,7 @@ def collect(
         str,
         typer.Option(
             help="expert, medium, mixed, random or histories; idaq families NAME shows which there are.",
-            autocompletion=completion.words("expert", "medium", "mixed", "random", "histories"),
+            autocompletion=completion.words("expert", "medium", "mixed", "paper", "random", "histories"),
         ),
     ] = "expert",
     recipe: Annotated[Path | None, path_option(help="A recipe file of your own instead of the catalogue's.")] = None,

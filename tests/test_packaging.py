@@ -37,6 +37,7 @@ def test_the_wheel_holds_code_catalogue_and_schemas_and_no_tests(wheel: Path) ->
         "idaq/deploy/runtimes/run_numpy.py",
         "idaq/datasets/point-robot/expert/recipe.toml",
         "idaq/datasets/cheetah-vel/behaviours/expert.safetensors",
+        "idaq/datasets/point-robot/behaviours/per-task/final.safetensors",
         "idaq/schemas/FORMAT.md",
         "idaq/schemas/manifest.json",
         "idaq/evaluate/pages/report.html.jinja",
@@ -85,7 +86,11 @@ def test_every_recipe_of_the_catalogue_is_valid_and_has_its_id() -> None:
     known = entries()
     of_three = {entry.family for entry in known if entry.quality == "medium"}
     """families of the literature: as many episodes of each task as it has, in three qualities"""
-    assert sum(entry.family in of_three for entry in known) == 3 * len(of_three) >= 3 * (3 + 50)
+    paper = {entry.family for entry in known if entry.quality == "paper"}
+    """families of which there is data as the literature's own code collects it"""
+    assert paper >= {"point-robot", "point-robot-sparse"}
+    assert paper <= of_three
+    assert sum(entry.family in of_three for entry in known) == 3 * len(of_three) + len(paper) >= 3 * (3 + 50)
     assert {entry.family for entry in known} - of_three == {entry.family for entry in known if has_its_own_sizes(entry)}
     for entry in known:
         recipe = catalogue_recipe(entry.family, entry.quality)

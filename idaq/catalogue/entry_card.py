@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from idaq.catalogue import suite
-from idaq.collect.policy_record import COMPARISON, Comparison, PolicyRecord, read_record
+from idaq.collect.policy_record import COMPARISON, RECORD, Comparison, PolicyRecord, read_record
 from idaq.core.config import from_mapping
 from idaq.core.files import read_json, write_text
 from idaq.evaluate.markdown import percent, table
@@ -27,16 +27,16 @@ CONDUCT = {
 
 def write_entry_card(folder: Path, entry: str, dataset: Path) -> None:
     """Write card.md of the entry `family/quality` in its folder: the dataset's own card, what the data holds of each
-    group of tasks where the recipe balances them, how far its learners came, the family's notes.md, what its behaviour
-    policies are worth, and the baselines."""
+    group of tasks where the recipe balances them, how far its learners came, notes.md of the family and of the
+    entry, what its behaviour policies are worth, and the baselines."""
     parts, stored = [read_card(dataset)], open_stored(dataset)
     if stored.manifest.recipe.splits.balance is not None:
         parts.append(_groups_text(stored, stored.manifest.recipe.splits.balance))
     if learners := [b for b in stored.manifest.recipe.behaviours if b.histories]:
         parts.append(_learning_text(stored, learners))
-    if (notes := folder.parent / "notes.md").exists():
-        parts.append(notes.read_text(encoding="utf-8"))
-    if (policies := folder.parent / "behaviours").is_dir():
+    notes = [folder.parent / "notes.md", folder / "notes.md"]
+    parts += [path.read_text(encoding="utf-8") for path in notes if path.exists()]
+    for policies in _trainings(folder.parent, stored.manifest.recipe.behaviours):
         parts.append(_policies_text(read_record(policies)))
         if (path := policies / COMPARISON).exists():
             parts.append(_comparison_text(from_mapping(Comparison, read_json(path), where=str(path))))
@@ -47,6 +47,13 @@ def write_entry_card(folder: Path, entry: str, dataset: Path) -> None:
             command += f" `{METHOD}` has not been run on this data yet."
         parts.append(f"## Baselines\n\n{command}\n\n{markdown_table(summary)}\n")
     write_text(folder / "card.md", "\n".join(parts))
+
+
+def _trainings(family: Path, behaviours: Sequence[Behaviour]) -> list[Path]:
+    """Folders of the trainings that the behaviours come from, as far as the catalogue has them."""
+    named = (((b.trained_on or family.name), (b.policy or "").rpartition("/")[0]) for b in behaviours if b.weights)
+    folders = [family.parent / trained_on / "behaviours" / training for trained_on, training in named]
+    return [folder for folder in dict.fromkeys(folders) if (folder / RECORD).exists()]
 
 
 def _groups_text(stored: StoredDataset, parameter: str) -> str:
@@ -108,9 +115,14 @@ def _policies_text(record: PolicyRecord) -> str:
         for name, s in record.snapshots.items()
     ]
     snapshots = table(["snapshot", "steps", "return", "std of tasks", "range of tasks"], rows)
+    whose = (
+        f"One {record.algorithm} a task of {record.family}"
+        if record.tasks
+        else f"{record.algorithm} conditioned on the task"
+    )
     return f"""## Behaviour policies
 
-{record.algorithm} conditioned on the task; return of the mean action over all tasks, one episode each.
+{whose}; return of the mean action over all tasks, one episode each.
 Collected episodes draw from the policy's own Gaussian. `{record.command}` trains them again.
 
 {snapshots}"""

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from idaq.collect.actions import bounds, in_units_of, is_counted, over_actions
-from idaq.collect.policies import load_policy, with_features
+from idaq.collect.policies import load_policy
 from idaq.core.errors import CollectError, PluginError, PolicyError
 from idaq.core.policy import Policy
 from idaq.core.registry import Registry
@@ -124,14 +124,9 @@ def _random(batch: Batch) -> Actions:
 
 def _trained(batch: Batch) -> Actions:
     """A policy of the catalogue, with `noise` times its own spread. Raises PolicyError."""
-    behaviour, family, noise = batch.behaviour, batch.family, batch.noise()
-    assert behaviour.policy is not None
-    assert behaviour.weights is not None
-    actor = load_policy(family, behaviour.policy, behaviour.weights, batch.spaces)
-    return lambda view, step: in_units_of(
-        batch.spaces.actions,
-        actor(with_features(family, view, batch.tasks), noise.gaussian[step], behaviour.noise),
-    )
+    noise, spread = batch.noise(), batch.behaviour.noise
+    act = load_policy(batch.behaviour, batch.family, batch.spaces).on(batch.family, batch.tasks)
+    return lambda view, step: in_units_of(batch.spaces.actions, act(view, noise.gaussian[step], spread))
 
 
 def expert_actions(family: Family, spaces: Spaces, tasks: NDArray[np.int64]) -> Actions:

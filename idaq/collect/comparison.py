@@ -5,15 +5,15 @@ from pathlib import Path
 
 import numpy as np
 
-from idaq.collect.policies import GaussianActor, play
-from idaq.collect.policy_record import ComparedTask, Comparison, PolicyStatistics, read_policy, read_record
+from idaq.collect.policies import TrainedPolicy, open_policy, play
+from idaq.collect.policy_record import ComparedTask, Comparison, PolicyStatistics, read_record
 from idaq.core.errors import PolicyError
 from idaq.tasks import Family
 
 EPISODES = 10
 
 
-def measure(family: Family, policy: GaussianActor, task: int) -> PolicyStatistics:
+def measure(family: Family, policy: TrainedPolicy, task: int) -> PolicyStatistics:
     """Play a policy on a task, from the same start states for every policy."""
     seeds = np.arange(EPISODES, dtype=np.uint64)
     played = play(family, policy, np.full(EPISODES, task), seeds, 1.0)
@@ -34,7 +34,7 @@ def compare(family: Family, conditioned: Path, singles: Sequence[Path], snapshot
 
     Raises PolicyError for a training that is not of one task of this family.
     """
-    shared = GaussianActor(read_policy(conditioned, snapshot))
+    shared = open_policy(conditioned, snapshot)
     tasks, commands = list[ComparedTask](), list[str]()
     for folder in singles:
         record = read_record(folder)
@@ -44,7 +44,7 @@ def compare(family: Family, conditioned: Path, singles: Sequence[Path], snapshot
                 hint=f"idaq behavior train {family.name} --set tasks=[7] --out {folder}",
             )
         (task,) = record.config.tasks
-        alone = GaussianActor(read_policy(folder, snapshot))
+        alone = open_policy(folder, snapshot)
         tasks.append(
             ComparedTask(task=task, conditioned=measure(family, shared, task), single=measure(family, alone, task))
         )

@@ -1,22 +1,16 @@
 """Trains a behaviour policy: one soft actor-critic (Stable-Baselines3) for all tasks of a family.
 
-Training goes in laps: fresh episodes, seeds that follow from (seed, lap), an evaluation, a checkpoint. What was stopped
-goes on from the last lap and ends as if it had not been. Imported only when used: needs the extra `behaviors`.
+`idaq.collect.policy_training` is the loop around it. Imported only when used: needs the extra `behaviors`.
 Shapes: B environments, D observation, F task features, A action, M motion.
 """
 
-import time
-from dataclasses import replace
-from importlib.metadata import version
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save
 from stable_baselines3 import SAC
 from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.type_aliases import ReplayBufferSamples
@@ -24,28 +18,15 @@ from stable_baselines3.common.utils import set_random_seed
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from idaq.collect.actions import in_units_of
-from idaq.collect.policies import GaussianActor, play, sizes
-from idaq.collect.policy_record import (
-    RECORD,
-    CurvePoint,
-    PolicyRecord,
-    SacConfig,
-    Snapshot,
-    Tensors,
-    read_record,
-    write_policy,
-    write_record,
-)
+from idaq.collect.optimiser_state import load_optimiser, optimiser_tensors
+from idaq.collect.policies import sizes
+from idaq.collect.policy_record import CurvePoint, SacConfig, Tensors
+from idaq.collect.policy_training import PolicyTraining, chosen_tasks, first_at
 from idaq.core.errors import PolicyError
-from idaq.core.files import write_bytes
-from idaq.core.metrics import append_metrics, truncate_metrics
 from idaq.core.seeds import generator
-from idaq.core.types import Advance, Array, ignore_progress
+from idaq.core.types import Array
 from idaq.tasks import Family
 
-CHECKPOINT = "checkpoint.safetensors"
-MEASURED = 40
-"""about so many tasks, evenly spread, make a point of the curve: with ten, luck chose the best of it"""
 _COLUMNS = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts", "motions", "tasks")
 
 
@@ -54,9 +35,9 @@ class TaskConditioned(gym.Wrapper[Array, Array, Array, Array]):
 
     def __init__(self, family: Family, tasks: NDArray[np.int64]) -> None:
         super().__init__(family.make())
+        size = sum(sizes(family, family.spaces())[:2])
         assert family.task_features is not None
         self._features, self._tasks, self._rng = family.task_features, tasks, generator(0)
-        size = sum(sizes(family, family.spaces())[:2])
         self.observation_space = gym.spaces.Box(-np.inf, np.inf, (size,), np.float32)
 
     def begin(self, rng: np.random.Generator) -> None:
@@ -112,15 +93,14 @@ class RelabellingBuffer(ReplayBuffer):
         return ReplayBufferSamples(*map(self.to_torch, data))
 
 
-class Training:
-    """A training of SAC in a folder, lap by lap."""
+class ConditionedSac(PolicyTraining):
+    """A training of one policy for all tasks."""
 
-    def __init__(self, family: Family, config: SacConfig, folder: Path) -> None:
-        count = len(family.tasks)
-        if bad := [task for task in config.tasks if task >= count]:
-            raise PolicyError(f"{family.name} has no tasks {bad}", hint=f"task indices from 0 to {count - 1}")
-        self.family, self.config, self.folder = family, config, folder
-        self.tasks = np.array(config.tasks or range(count))
+    packages = ("stable_baselines3", "torch", "mujoco", "gymnasium", "numpy")
+
+    def __init__(self, family: Family, config: SacConfig) -> None:
+        self.family, self.config = family, config
+        self.tasks = chosen_tasks(family, config.tasks)
         torch.set_num_threads(1)  # the products are small: a second thread helps little, and waits much beside others
         self._envs = [TaskConditioned(family, self.tasks) for _ in range(config.envs)]
         self._model = self._build()
@@ -183,42 +163,28 @@ class Training:
             for part in ("weight", "bias")
         }
 
-    def evaluate(self, actor: Tensors, tasks: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return of the mean action on each task, one episode, always from the same start states."""
-        return play(self.family, GaussianActor(actor), tasks, np.arange(len(tasks), dtype=np.uint64), 0.0).returns
+    def snapshots(self, curve: Sequence[CurvePoint]) -> dict[str, CurvePoint]:
+        """Which points of the curve are kept, by name."""
+        return {name: first_at(curve, share) for name, share in self.config.snapshots.items()}
 
     # -- what a stopped run goes on from ---------------------------------------------------------------------------
 
-    def save(self) -> None:
-        """Write networks, optimisers and replay, whole or not at all."""
+    def state(self) -> Tensors:
+        """Networks, optimisers and replay."""
         buffer: Any = self._model.replay_buffer
         filled = buffer.buffer_size if buffer.full else buffer.pos
-        tensors = {f"replay.{name}": getattr(buffer, name)[:filled] for name in _COLUMNS}
-        tensors |= {name: value.detach().numpy() for name, value in self._tensors().items()}
-        tensors["counts"] = np.array([self.steps, self._model._n_updates, buffer.pos, buffer.full], np.int64)
-        content = save({name: np.ascontiguousarray(value) for name, value in tensors.items()})
-        write_bytes(self.folder / CHECKPOINT, content)
-
-    def restore(self) -> None:
-        """Go on from the folder's checkpoint, if there is one. Raises PolicyError if it cannot be read."""
-        path = self.folder / CHECKPOINT
-        if not path.exists():
-            return
-        try:
-            tensors = load_file(path)
-            self._load(tensors)
-        except (OSError, SafetensorError, KeyError, ValueError, RuntimeError) as error:
-            hint = f"remove {self.folder} and train again"
-            raise PolicyError(f"checkpoint {path} cannot be read: {error}", hint=hint) from None
-
-    def _load(self, tensors: dict[str, Array]) -> None:
+        tensors: Tensors = {f"replay.{name}": getattr(buffer, name)[:filled] for name in _COLUMNS}
+        tensors |= {f"policy.{name}": value.numpy() for name, value in self._model.policy.state_dict().items()}
+        assert self._model.log_ent_coef is not None
+        tensors["log_ent_coef"] = self._model.log_ent_coef.detach().numpy()
         for name, optimiser in self._optimisers().items():
-            state: dict[int, dict[str, torch.Tensor]] = {}
-            for key in tensors:
-                if key.startswith(f"optimiser.{name}."):
-                    index, field = key.removeprefix(f"optimiser.{name}.").split(".")
-                    state.setdefault(int(index), {})[field] = torch.from_numpy(tensors[key])
-            optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
+            tensors |= optimiser_tensors(optimiser, name)
+        return tensors | {"counts": np.array([self.steps, self._model._n_updates, buffer.pos, buffer.full], np.int64)}
+
+    def load(self, tensors: Tensors) -> None:
+        """Go on from a state."""
+        for name, optimiser in self._optimisers().items():
+            load_optimiser(optimiser, name, tensors)
         weights = {
             k.removeprefix("policy."): torch.from_numpy(v) for k, v in tensors.items() if k.startswith("policy.")
         }
@@ -235,115 +201,3 @@ class Training:
         model = self._model
         assert model.ent_coef_optimizer is not None
         return {"actor": model.actor.optimizer, "critic": model.critic.optimizer, "entropy": model.ent_coef_optimizer}
-
-    def _tensors(self) -> dict[str, torch.Tensor]:
-        assert self._model.log_ent_coef is not None
-        tensors = {f"policy.{name}": value for name, value in self._model.policy.state_dict().items()}
-        tensors["log_ent_coef"] = self._model.log_ent_coef
-        for name, optimiser in self._optimisers().items():
-            for index, state in optimiser.state_dict()["state"].items():
-                tensors |= {f"optimiser.{name}.{index}.{field}": value for field, value in state.items()}
-        return tensors
-
-
-def train_policy(
-    family: Family, config: SacConfig, folder: Path, command: str, progress: Advance = ignore_progress
-) -> PolicyRecord:
-    """Train in `folder`, or go on there; ends with a weights file for each snapshot and record.json.
-
-    `progress` counts control steps. With more `steps` than before a finished training goes on; other `snapshots` are
-    chosen from what the folder has. Raises PolicyError for a folder of another training.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    record = _begun(family, config, folder, command)
-    if record.snapshots and record.config == config:
-        progress(config.steps)
-        return record
-    record = replace(record, config=config, command=command, snapshots={})  # none until they are chosen anew
-    training = Training(family, config, folder)
-    training.restore()
-    curve = [point for point in record.curve if point.steps <= min(training.steps, config.steps)]
-    truncate_metrics(folder, training.steps + 1 if curve else 0)
-    progress(training.steps)
-    while not curve or training.steps < config.steps:
-        began, before = time.perf_counter(), training.steps
-        if curve:
-            training.lap(min(config.evaluate_every, config.steps - training.steps))
-        curve.append(_point(training, curve, began))
-        append_metrics(folder, training.steps, {"return": curve[-1].mean} | training.losses())
-        write_policy(folder / f"step-{training.steps:09d}.safetensors", training.actor())
-        _write(folder, record, curve=curve)
-        training.save()
-        progress(training.steps - before)
-    return _finish(training, record, curve)
-
-
-def _begun(family: Family, config: SacConfig, folder: Path, command: str) -> PolicyRecord:
-    if (folder / RECORD).exists():
-        record = read_record(folder)
-        same = replace(record.config, snapshots=config.snapshots, steps=config.steps)
-        if (record.family, same) != (family.name, config):
-            raise PolicyError(
-                f"{folder} holds a training of {record.family} with another config", hint="choose another folder: --out"
-            )
-        return record
-    observations, features, actions = sizes(family, family.spaces())
-    record = PolicyRecord(
-        family=family.name,
-        algorithm="SAC",
-        versions={name: version(name) for name in ("stable_baselines3", "torch", "mujoco", "gymnasium", "numpy")},
-        command=command,
-        observation_size=observations,
-        feature_size=features,
-        action_size=actions,
-        config=config,
-        curve=[],
-        snapshots={},
-    )
-    write_record(folder, record)
-    return record
-
-
-def _point(training: Training, curve: list[CurvePoint], began: float) -> CurvePoint:
-    every = max(1, len(training.tasks) // MEASURED)
-    returns = training.evaluate(training.actor(), training.tasks[::every])
-    if not np.isfinite(returns).all():
-        raise PolicyError("the policy drives the simulation to NaN or infinity", hint="a lower --set lr=")
-    return CurvePoint(
-        steps=training.steps,
-        mean=float(returns.mean()),
-        minimum=float(returns.min()),
-        maximum=float(returns.max()),
-        seconds=time.perf_counter() - began + (curve[-1].seconds if curve else 0),
-    )
-
-
-def _write(folder: Path, record: PolicyRecord, **changes: Any) -> PolicyRecord:
-    changed = replace(record, **changes)
-    write_record(folder, changed)
-    return changed
-
-
-def _finish(training: Training, record: PolicyRecord, curve: list[CurvePoint]) -> PolicyRecord:
-    """Choose the snapshots, measure them on all tasks, and write them."""
-    snapshots = {}
-    for name, share in training.config.snapshots.items():
-        point = first_at(curve, share)
-        actor = load_file(training.folder / f"step-{point.steps:09d}.safetensors")
-        returns = training.evaluate(actor, training.tasks)
-        snapshots[name] = Snapshot(
-            sha256=write_policy(training.folder / f"{name}.safetensors", actor),
-            steps=point.steps,
-            mean=float(returns.mean()),
-            std=float(returns.std()),
-            minimum=float(returns.min()),
-            maximum=float(returns.max()),
-        )
-    return _write(training.folder, record, curve=curve, snapshots=snapshots)
-
-
-def first_at(curve: list[CurvePoint], share: float) -> CurvePoint:
-    """The first point that is `share` of the way from the curve's first to its best."""
-    first, best = curve[0].mean, max(point.mean for point in curve)
-    wanted = min(first + share * (best - first), best)  # rounding may lead beyond the best
-    return next(point for point in curve if point.mean >= wanted)

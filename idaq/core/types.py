@@ -39,8 +39,8 @@ NO_FAMILY = "imported"
 """The family that a dataset states whose data are of none."""
 MIXED_FAMILIES = "mixed"
 """The family that a dataset states whose tasks are of several."""
-PolicyName = Annotated[str, StringConstraints(max_length=200, pattern=f"^(?:{SLUG}|{REFERENCE})$")]
-"""A slug, or `package.module:thing`, as text."""
+PolicyName = FamilyName
+"""A slug, training/slug, or `package.module:thing`, as text."""
 Sha256 = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
 """A digest in lower-case hex."""
 AtLeastOne = Annotated[int, Field(ge=1)]

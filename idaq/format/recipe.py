@@ -10,7 +10,7 @@ from idaq.core.errors import UsageError
 from idaq.core.ids import SCHEMA, parse_id
 from idaq.core.notes import Notes
 from idaq.core.registry import is_reference
-from idaq.core.types import LONGEST_LINE, Line, PlainData, PolicyName, Sha256, Slug, VersionOne
+from idaq.core.types import LONGEST_LINE, FamilyName, Line, PlainData, PolicyName, Sha256, Slug, VersionOne
 
 
 def _is_id(value: str) -> str:
@@ -47,8 +47,12 @@ class Behaviour:
     random_share: Annotated[float, Field(ge=0, le=1)] = 0.0
     """mixture and policy: the chance that a step is the random policy's"""
     policy: PolicyName | None = None
-    """trained: the snapshot's name in datasets/<family>/behaviours; policy: `q-learning`, an installed package's, of
+    """trained: the snapshot's name in datasets/<family>/behaviours, or `TRAINING/SNAPSHOT` for one of a folder in it,
+    such as `per-task/final`; policy: `q-learning`, an installed package's, of
     the group `idaq.behaviours`, or `package.module:thing`; see `idaq.collect.behaviours.BehaviourFactory`"""
+    trained_on: FamilyName | None = None
+    """trained: the family whose policy it is, where that is another with the same tasks: the point robot with dense
+    reward, whose policies collect the data with sparse reward"""
     options: PlainData = Field(default_factory=dict)
     """policy: what its maker gets"""
     weights: Sha256 | None = None
@@ -64,6 +68,8 @@ class Behaviour:
             raise ValueError("a trained behaviour names its policy and the sha256 of its weights, and no other does")
         elif self.options or self.histories:
             raise ValueError('a behaviour of kind "policy" takes options and histories, and no other does')
+        if self.trained_on and self.kind != "trained":
+            raise ValueError("a trained behaviour states trained_on, and no other does")
         return self
 
     @model_validator(mode="after")

@@ -24,7 +24,7 @@ from idaq.core.files import read_json, write_json
 from idaq.core.resources import resource_root
 from idaq.evaluate.protocol import Summary, markdown_table, number
 from idaq.format.recipe import Behaviour
-from idaq.format.writer import write_dataset
+from idaq.format.writer import DatasetSource, write_dataset
 from idaq.testing.examples import Plan, entries_of, example_source
 
 
@@ -32,10 +32,21 @@ def statistics(mean: float) -> PolicyStatistics:
     return PolicyStatistics(mean=mean, std=2.5, magnitude=0.5, spread=0.4, saturated=0.25, change=0.1)
 
 
+def trained_source(**named: str) -> DatasetSource:
+    """The example, said to be collected by a trained policy."""
+    source = example_source()
+    first, *others = source.recipe.behaviours
+    given = {"policy": "expert", **named}
+    trained = Behaviour(
+        name=first.name, kind="trained", quality="expert", episodes=first.episodes, weights="0" * 64, **given
+    )
+    return replace(source, recipe=replace(source.recipe, behaviours=[trained, *others]))
+
+
 def test_the_card_adds_notes_policies_and_the_comparison_to_the_datasets_own(tmp_path: Path) -> None:
     folder, policies = tmp_path / "cheetah-vel/expert", tmp_path / "cheetah-vel/behaviours"
     folder.mkdir(parents=True)
-    dataset = write_dataset(example_source(), tmp_path, "# the dataset's own\n")
+    dataset = write_dataset(trained_source(), tmp_path, "# the dataset's own\n")
     (folder.parent / "notes.md").write_text("## Beside the literature\n")
     write_entry_card(folder, "cheetah-vel/expert", dataset)
     without = (folder / "card.md").read_text()
@@ -53,6 +64,23 @@ def test_the_card_adds_notes_policies_and_the_comparison_to_the_datasets_own(tmp
         "| share of actions beyond 0.95 | 0.25 | 0.25 |",
     ):
         assert text in card, card
+
+
+def test_the_card_tells_of_the_training_that_its_behaviour_comes_from(tmp_path: Path) -> None:
+    """One policy a task, of another family; the training beside it goes untold."""
+    folder = tmp_path / "sparse/paper"
+    folder.mkdir(parents=True)
+    dataset = write_dataset(trained_source(policy="per-task/final", trained_on="dense"), tmp_path, "# own\n")
+    write_policies(tmp_path / "dense/behaviours")
+    (folder.parent / "notes.md").write_text("## Of the family\n")
+    (folder / "notes.md").write_text("## Of the entry\n")
+    write_entry_card(folder, "sparse/paper", dataset)
+    assert (folder / "card.md").read_text() == "# own\n\n## Of the family\n\n## Of the entry\n"
+    write_policies(tmp_path / "dense/behaviours/per-task", tasks=[0, 1])
+    write_entry_card(folder, "sparse/paper", dataset)
+    card = (folder / "card.md").read_text()
+    assert card.count("## Behaviour policies") == 1
+    assert "One SAC a task of cheetah-vel; return of the mean action" in card
 
 
 def test_the_card_tells_what_the_data_holds_of_each_group_that_the_recipe_balances(tmp_path: Path) -> None:
@@ -102,8 +130,8 @@ def test_the_card_tells_how_far_learners_came(tmp_path: Path) -> None:
     assert (folder / "card.md").read_text().endswith("| learner | 2 | 10 | 0.00 | 4.00 | 9.00 |\n")
 
 
-def write_policies(folder: Path) -> None:
-    folder.mkdir()
+def write_policies(folder: Path, tasks: list[int] | None = None) -> None:
+    folder.mkdir(parents=True)
     record = PolicyRecord(
         family="cheetah-vel",
         algorithm="SAC",
@@ -112,6 +140,7 @@ def write_policies(folder: Path) -> None:
         observation_size=17,
         feature_size=1,
         action_size=6,
+        tasks=tasks or [],
         config=SacConfig(),
         curve=[],
         snapshots={"expert": Snapshot(sha256="0" * 64, steps=300, mean=-28.0, std=1.0, minimum=-30.0, maximum=-26.0)},

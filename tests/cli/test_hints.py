@@ -9,7 +9,7 @@ import pytest
 
 from idaq.adapt.strategy import adaptation_plan
 from idaq.catalogue.entries import catalogue_recipe
-from idaq.collect.policy_record import SacConfig
+from idaq.collect.policy_record import SacConfig, SacPerTaskConfig
 from idaq.core.config import from_mapping, override
 from idaq.core.errors import ConfigError
 from idaq.learn.config import training_config
@@ -34,13 +34,19 @@ def behavior(setting: str) -> object:
     return from_mapping(SacConfig, override({}, [setting]), where="--set")
 
 
+def behavior_per_task(setting: str) -> object:
+    return from_mapping(SacPerTaskConfig, override({}, [setting]), where="--set")
+
+
 Accept = Callable[[str], object]
 OF: dict[str, tuple[Accept, ...]] = {
     "idaq/adapt/validation.py": (train,),
     "idaq/adapt/": (adapt,),
     "idaq/collect/collect.py": (collect,),
     "idaq/collect/comparison.py": (behavior,),
+    "idaq/collect/policy_training.py": (behavior, behavior_per_task),
     "idaq/collect/sac.py": (behavior,),
+    "idaq/collect/sac_per_task.py": (behavior_per_task,),
     "idaq/core/config.py": (collect, train, adapt, behavior),
     "idaq/evaluate/protocol.py": (train,),
     "idaq/hub/push.py": (collect,),

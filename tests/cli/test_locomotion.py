@@ -52,6 +52,58 @@ weights = "{told["snapshots"]["expert"]["sha256"]}"
     assert idaq("dataset", "verify", "me/hopper/own-v0").code == 0
 
 
+def test_one_policy_a_task_is_trained_shown_and_collected_with(
+    idaq: Idaq, world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = world / "behaviors" / "point-robot" / "per-task"
+    few = settings(("tasks=[4, 9]", "steps=60", "evaluate_every=20", "warmup=20", "hidden=8", "batch=8"))
+    monkeypatch.setitem(sys.modules, "stable_baselines3", None)  # not needed
+    done = idaq("behavior", "train", "point-robot", "--per-task", "--out", folder, *few)
+    assert done.code == 0, done.err
+    assert "one SAC a task" in done.out
+    told = json.loads(idaq("behavior", "show", "point-robot", "--folder", folder, "--json").out)
+    assert told["command"].startswith("idaq behavior train point-robot --per-task ")
+    recipe = f"""
+id = "me/points/own-v0"
+family = "point-robot-sparse"
+description = "policies of the dense reward, on every task that has one"
+seed = 1
+splits = {{ seed = 0, sizes = {{ train = 1 }} }}
+[[behaviours]]
+name = "mine"
+kind = "trained"
+quality = "medium"
+episodes = 2
+policy = "per-task/final"
+trained_on = "point-robot"
+weights = "{told["snapshots"]["final"]["sha256"]}"
+"""
+    (world / "points.toml").write_text(recipe)
+    refused = idaq("collect", "--recipe", "points.toml", "--workers", "1")
+    assert (refused.code, "was written for other weights of point-robot 'per-task/final'" in refused.err) == (1, True)
+    assert "idaq behavior train point-robot --per-task" in refused.err
+    monkeypatch.setenv("IDAQ_BEHAVIORS", str(world / "behaviors"))
+    lacking = idaq("collect", "--recipe", "points.toml", "--workers", "1", "--set", "splits.sizes.train=100")
+    assert (lacking.code, "there are no policies of point-robot for the tasks [0" in lacking.err) == (1, True)
+    every = settings(("steps=20", "evaluate_every=20", "warmup=20", "hidden=8"))
+    other = world / "behaviors" / "point-robot" / "all"
+    assert idaq("behavior", "train", "point-robot", "--per-task", "--out", other, *every).code == 0
+    sha256 = json.loads(idaq("behavior", "show", "point-robot", "--folder", other, "--json").out)["snapshots"]["final"]
+    named = settings(("behaviours.mine.policy=all/final", f'behaviours.mine.weights="{sha256["sha256"]}"'))
+    assert idaq("collect", "--recipe", "points.toml", "--workers", "1", *named).code == 0
+    assert idaq("dataset", "verify", "me/points/own-v0").code == 0
+
+
+@pytest.mark.parametrize(("family", "quality"), [("point-robot", "paper"), ("point-robot-sparse", "paper")])
+def test_the_papers_behaviours_are_shipped(idaq: Idaq, world: Path, family: str, quality: str) -> None:
+    cut = ["--set", "splits.sizes={train = 2, test = 1}", "--set", "episodes=2", "--set", "reference.random_episodes=2"]
+    done = idaq("collect", family, "--quality", quality, "--workers", "1", *cut, "--json")
+    assert done.code == 0, done.err
+    assert open_stored(Path(json.loads(done.out)["path"])).manifest.counts.episodes == 6
+    shown = idaq("behavior", "show", "point-robot", "--per-task")
+    assert "idaq behavior train point-robot --per-task" in shown.out
+
+
 def test_a_policy_of_one_task_is_compared_with_the_one_that_is_told_it(idaq: Idaq, world: Path) -> None:
     for task in (3, 8):
         train = ("behavior", "train", "cheetah-vel", "--out", world / f"single{task}", "--set", f"tasks=[{task}]")

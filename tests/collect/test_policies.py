@@ -12,7 +12,7 @@ from joblib.externals.loky import get_reusable_executor
 from idaq.collect.cells import collect_cell
 from idaq.collect.collect import collect
 from idaq.collect.plan import Cell, assign_splits, make_plan
-from idaq.collect.policies import _read_actor, load_policy, sizes
+from idaq.collect.policies import _read_once, load_policy, sizes
 from idaq.collect.policy_record import PolicyRecord, SacConfig, Snapshot, actor_shapes, write_policy, write_record
 from idaq.collect.rollout import rollout
 from idaq.core.config import from_mapping
@@ -55,11 +55,11 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     folder = tmp_path / "behaviors"
     folder.mkdir()
     monkeypatch.setenv("IDAQ_BEHAVIORS", str(folder))
-    _read_actor.cache_clear()
+    _read_once.cache_clear()
     get_reusable_executor().shutdown()  # workers of earlier tests know the environment of then
     yield folder
     get_reusable_executor().shutdown()
-    _read_actor.cache_clear()
+    _read_once.cache_clear()
 
 
 def trained(sha256: str, **changes: Any) -> Behaviour:
@@ -100,12 +100,12 @@ def test_an_episode_does_not_depend_on_what_its_policy_acts_beside(own: Path) ->
 
 def test_noise_is_in_units_of_the_policys_own_spread(own: Path) -> None:
     sha256 = weights_for(own, "cheetah-vel", 17, 1, 6)
-    policy = load_policy(CHEETAH, "expert", sha256, CHEETAH.spaces())
+    policy = load_policy(trained(sha256), CHEETAH, CHEETAH.spaces()).on(CHEETAH, np.zeros(4000, np.int64))
     rng = np.random.default_rng(1)
-    told = np.repeat(rng.normal(size=(1, 18)), 4000, 0)
+    seen = np.repeat(rng.normal(size=(1, 17)), 4000, 0)
     gaussian = rng.normal(size=(4000, 6))
     still, half, full = (
-        np.arctanh(np.clip(policy(told, gaussian, noise), -0.999999, 0.999999)) for noise in (0, 0.5, 1)
+        np.arctanh(np.clip(policy(seen, gaussian, noise), -0.999999, 0.999999)) for noise in (0, 0.5, 1)
     )
     assert (still == still[0]).all()
     np.testing.assert_allclose(half - still, (full - still) / 2, atol=2e-2)
@@ -115,7 +115,7 @@ def test_noise_is_in_units_of_the_policys_own_spread(own: Path) -> None:
 def test_a_recipe_for_other_weights_is_refused(own: Path) -> None:
     weights_for(own, "cheetah-vel", 17, 1, 6)
     with pytest.raises(PolicyError, match="written for other weights") as caught:
-        load_policy(CHEETAH, "expert", "0" * 64, CHEETAH.spaces())
+        load_policy(trained("0" * 64), CHEETAH, CHEETAH.spaces())
     assert "another id" in str(caught.value.hint)
 
 
@@ -123,7 +123,7 @@ def test_a_recipe_for_other_weights_is_refused(own: Path) -> None:
 def test_weights_for_other_sizes_are_refused(own: Path, sizes: tuple[int, int, int]) -> None:
     sha256 = weights_for(own, "cheetah-vel", *sizes)
     with pytest.raises(PolicyError, match="the installed family is"):
-        load_policy(CHEETAH, "expert", sha256, CHEETAH.spaces())
+        load_policy(trained(sha256), CHEETAH, CHEETAH.spaces())
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,8 @@ from safetensors.numpy import load_file
 
 from idaq.collect.policies import GaussianActor
 from idaq.collect.policy_record import CurvePoint, PolicyRecord, SacConfig, read_policy, read_record
-from idaq.collect.sac import CHECKPOINT, Training, first_at, train_policy
+from idaq.collect.policy_training import CHECKPOINT, first_at, train_policy
+from idaq.collect.sac import ConditionedSac
 from idaq.core.errors import PolicyError
 from idaq.core.metrics import METRICS, read_metrics
 from idaq.tasks import get_family
@@ -154,7 +155,7 @@ def test_a_family_without_features_cannot_be_trained_for(tmp_path: Path) -> None
 
 
 def test_the_policy_in_numpy_is_the_actor_that_was_trained(tmp_path: Path) -> None:
-    training = Training(CHEETAH, SMALL, tmp_path)
+    training = ConditionedSac(CHEETAH, SMALL)
     training.lap(400)
     rng = np.random.default_rng(0)
     seen, noise = rng.normal(size=(5, 18)).astype(np.float32), rng.normal(size=(5, 6)).astype(np.float32)
@@ -167,7 +168,7 @@ def test_the_policy_in_numpy_is_the_actor_that_was_trained(tmp_path: Path) -> No
 
 
 def test_relabelled_transitions_are_paid_as_the_other_task_pays(tmp_path: Path) -> None:
-    training = Training(CHEETAH, replace(SMALL, relabelled=0.5), tmp_path)
+    training = ConditionedSac(CHEETAH, replace(SMALL, relabelled=0.5))
     training.lap(300)
     buffer = training._model.replay_buffer
     batch = buffer.sample(64)
@@ -191,7 +192,7 @@ def test_an_unstable_episode_does_not_get_into_the_replay(tmp_path: Path, monkey
         self._active[0].data.qvel[:] = 1e9
         return seen
 
-    training = Training(CHEETAH, SMALL, tmp_path)
+    training = ConditionedSac(CHEETAH, SMALL)
     monkeypatch.setattr(Bodies, "start", thrown)
     training.lap(400)
     buffer = training._model.replay_buffer
@@ -202,7 +203,7 @@ def test_an_unstable_episode_does_not_get_into_the_replay(tmp_path: Path, monkey
 
 
 def test_where_tasks_change_the_dynamics_nothing_is_relabelled(tmp_path: Path) -> None:
-    training = Training(get_family("hopper-rand-params"), SMALL, tmp_path)
+    training = ConditionedSac(get_family("hopper-rand-params"), SMALL)
     training.lap(300)
     buffer = training._model.replay_buffer
     stored = {row.tobytes() for row in buffer.observations.reshape(-1, buffer.observations.shape[-1])}
