@@ -58,6 +58,20 @@ class IqlConfig:
 
 
 @config
+class SacConfig:
+    """SAC (Haarnoja et al., 2018) with twin critics and a fixed temperature: nothing keeps it near the data."""
+
+    kind: Literal["sac"] = "sac"
+    hidden: Width = 256
+    layers: Depth = 2
+    lr: Rate = 3e-4
+    gamma: Discount = 0.99
+    tau: Share = 0.005
+    temperature: NotNegative = 0.01
+    """weight of the entropy, in units of the rewards' standard deviation"""
+
+
+@config
 class BracConfig:
     """SAC with a state value, conditioned on the latent z, and BRAC's penalty for leaving the data (Wu et al. 2019)."""
 
@@ -90,4 +104,4 @@ class BracConfig:
     """of the penalty on its slopes above 1"""
 
 
-LearnerConfig = Td3BcConfig | BcConfig | IqlConfig | BracConfig
+LearnerConfig = Td3BcConfig | BcConfig | IqlConfig | SacConfig | BracConfig

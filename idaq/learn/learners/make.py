@@ -4,9 +4,10 @@ from typing import Any
 
 from idaq.learn.learners.bc import Bc
 from idaq.learn.learners.brac import Brac
-from idaq.learn.learners.config import BcConfig, BracConfig, IqlConfig, LearnerConfig
+from idaq.learn.learners.config import BcConfig, BracConfig, IqlConfig, LearnerConfig, SacConfig
 from idaq.learn.learners.iql import Iql
 from idaq.learn.learners.learner import Learner
+from idaq.learn.learners.sac import Sac
 from idaq.learn.learners.td3bc import Td3Bc
 
 
@@ -18,4 +19,6 @@ def make_learner(config: LearnerConfig, input_size: int, action_size: int, rewar
         return Brac(config, input_size, action_size, reward_std)
     if isinstance(config, IqlConfig):
         return Iql(config, input_size, action_size)
+    if isinstance(config, SacConfig):
+        return Sac(config, input_size, action_size)
     return Td3Bc(config, input_size, action_size)
