@@ -1,31 +1,18 @@
-"""cpearl and pearl: their losses by value, what their agents believe, the contract, and stored loss traces.
-
-`python -m tests.learn.test_cpearl DATASETS_ROOT` writes the traces of this machine.
-"""
-
-import json
-import sys
-import tempfile
-from pathlib import Path
+"""cpearl and pearl: their losses by value, what their agents believe, and the contract."""
 
 import numpy as np
 import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
 
-from idaq.collect.collect import Collected, collect
 from idaq.core.errors import ConfigError
-from idaq.core.metrics import read_metrics
 from idaq.learn.algorithm import EmbeddingAgent
 from idaq.learn.algorithms.cpearl import GaussianEncoder, kl_to_unit, product_of_gaussians
 from idaq.learn.config import TrainConfig, training_config
 from idaq.learn.latent.config import EncoderConfig
-from idaq.learn.loop import train
-from idaq.loader import open_dataset
 from idaq.testing import AlgorithmContract
 from tests.learn.one_update import GivenNoise
 from tests.learn.test_contracts import SMALL
-from tests.recipes import small_recipe
 
 KINDS = {
     "with BRAC": {"algorithm": "cpearl"},
@@ -33,8 +20,6 @@ KINDS = {
     "every part": {"algorithm": "cpearl", "bottleneck": True, "critic_gradients": True},
     "pearl": {"algorithm": "pearl"},
 }
-STORED = Path(__file__).parent / "golden"
-SETTINGS = {"seed": 3, "steps": 12, "log_every": 2, "checkpoint_every": 12, "threads": 1, "batch": 16, "context": 20}
 
 
 @pytest.fixture(params=KINDS.values(), ids=KINDS)
@@ -116,24 +101,3 @@ def test_a_belief_is_the_mean_of_the_product_and_z_is_drawn_from_it() -> None:
     torch.testing.assert_close(encoder.belief(halves.flatten(1, 2)), mean)
     noise = np.random.default_rng(1).standard_normal((4, 2), np.float32)
     torch.testing.assert_close(encoder.draw(halves, GivenNoise(noise)), mean + variance.sqrt() * torch.as_tensor(noise))
-
-
-def trace(algorithm: str, dataset: Path, out: Path) -> list[dict[str, float]]:
-    """Losses of twelve steps, at every second one."""
-    train(open_dataset(dataset), training_config({**SETTINGS, "algorithm": algorithm}), out, device="cpu")
-    return read_metrics(out)
-
-
-@pytest.mark.parametrize("algorithm", ["cpearl", "pearl"])
-def test_it_traces_its_stored_losses(algorithm: str, collected: Collected, tmp_path: Path) -> None:
-    stored, here = json.loads((STORED / f"{algorithm}.json").read_text()), trace(algorithm, collected.path, tmp_path)
-    assert len(here) == len(stored) == 6
-    for there, now in zip(stored, here, strict=True):
-        assert now == pytest.approx(there, rel=1e-3, abs=1e-5)
-
-
-if __name__ == "__main__":
-    path = collect(small_recipe(), Path(sys.argv[1])).path
-    for name in ("cpearl", "pearl"):
-        with tempfile.TemporaryDirectory() as folder:
-            (STORED / f"{name}.json").write_text(json.dumps(trace(name, path, Path(folder)), indent=1) + "\n")

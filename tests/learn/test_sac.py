@@ -80,3 +80,29 @@ def test_the_policys_width_is_bounded(given: float, expected: float) -> None:
     action, log_prob = learner.networks.sample(x, noise)
     wanted = tanh_gaussian(torch.zeros(1, 1), torch.full((1, 1), expected), noise)
     torch.testing.assert_close((action, log_prob), wanted)
+
+
+def of(values: object) -> torch.Tensor:
+    return torch.tensor(values, dtype=torch.float64)
+
+
+def test_log_probabilities_of_actions_add_up_and_integrate_to_one() -> None:
+    mean, log_std = of([[0.4, -0.3]]), of([[-0.5, -1.2]])
+    noise = torch.linspace(-8, 8, 4001, dtype=torch.float64)
+    for number in (0, 1):
+        mean_RA, log_std_RA = (column[:, number, None].expand(4001, 1) for column in (mean, log_std))
+        action, log_prob = tanh_gaussian(mean_RA, log_std_RA, noise[:, None])
+        assert torch.trapezoid(log_prob.exp(), action[:, 0]).item() == pytest.approx(1, abs=1e-4)
+    both = tanh_gaussian(mean, log_std, of([[0.7, -1.1]]))[1]
+    each = [tanh_gaussian(mean[:, n, None], log_std[:, n, None], of([[x]]))[1] for n, x in ((0, 0.7), (1, -1.1))]
+    torch.testing.assert_close(both, sum(each))
+
+
+def test_gradients_of_an_action_and_its_log_probability() -> None:
+    """By hand: da/dmean = 1 - a^2; d log pi/dmean = 2a, d log pi/dlog std = -1 + 2a std noise."""
+    mean, log_std = of([[0.3]]).requires_grad_(), of([[math.log(0.5)]]).requires_grad_()
+    action, log_prob = tanh_gaussian(mean, log_std, of([[0.8]]))
+    a = math.tanh(0.7)
+    assert torch.autograd.grad(action.sum(), mean, retain_graph=True)[0].item() == pytest.approx(1 - a * a)
+    slopes = torch.autograd.grad(log_prob.sum(), (mean, log_std))
+    assert [slope.item() for slope in slopes] == pytest.approx([2 * a, -1 + 2 * a * 0.4])

@@ -15,7 +15,6 @@ Shapes: R rows, D observation, Z latent, X = [s, z], A action. Actions in [-1, 1
 """
 
 import copy
-import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -27,6 +26,7 @@ from torch import Tensor, nn
 from idaq.learn.learners.config import BracConfig
 from idaq.learn.learners.iql import q_loss
 from idaq.learn.learners.learner import Columns, Learner, Metrics, move_target, step_on
+from idaq.learn.learners.sac import tanh_gaussian
 from idaq.learn.networks import EnsembleMLP, mlp
 
 _EPS = 1e-8
@@ -34,19 +34,6 @@ _EPS = 1e-8
 
 
 # -- losses ------------------------------------------------------------------------------------------------------
-
-
-def tanh_gaussian(
-    mean_RA: Float[Tensor, "R A"], log_std_RA: Float[Tensor, "R A"], noise_RA: Float[Tensor, "R A"]
-) -> tuple[Float[Tensor, "R A"], Float[Tensor, "R A"], Float[Tensor, "R"]]:
-    """a = tanh(u) of u = mean + std * noise, u itself, and log pi(a) (SAC, appendix C). `noise_RA` is standard normal.
-
-    log pi(a) = sum over A of log N(u; mean, std) - log(1 - a^2)
-    """
-    u_RA = mean_RA + log_std_RA.exp() * noise_RA
-    log_normal = -0.5 * noise_RA.square() - log_std_RA - 0.5 * math.log(2 * math.pi)
-    log_slope = 2 * (math.log(2) - u_RA - F.softplus(-2 * u_RA))  # log(1 - tanh(u)^2), exact where tanh(u) is 1
-    return u_RA.tanh(), u_RA, (log_normal - log_slope).sum(-1)
 
 
 def value_loss(
@@ -104,7 +91,7 @@ def adapted(
 # -- networks ----------------------------------------------------------------------------------------------------
 
 
-class SoftActorCritic(nn.Module):
+class SoftActorCriticValue(nn.Module):
     """Policy, twin critics as one batched product, the state value V with its target, and the dual critic c."""
 
     alpha: Tensor
@@ -146,13 +133,13 @@ class SoftActorCritic(nn.Module):
 # -- the learner -------------------------------------------------------------------------------------------------
 
 
-class Brac(Learner[SoftActorCritic]):
+class Brac(Learner[SoftActorCriticValue]):
     """The learner. The critics learn beside the encoder; then c, then the value and the policy by what both say."""
 
     def __init__(self, config: BracConfig, input_size: int, action_size: int, reward_std: float) -> None:
         """`reward_std`: what the rewards have been divided by."""
         self.config = config
-        self.networks = SoftActorCritic(config, input_size, action_size)
+        self.networks = SoftActorCriticValue(config, input_size, action_size)
         self._reward_scale = config.reward_scale * reward_std
         self._own = nn.ModuleList([self.networks.actor, self.networks.value])
         self._policy = torch.optim.Adam(self._own.parameters(), lr=config.lr, fused=True)
@@ -176,7 +163,8 @@ class Brac(Learner[SoftActorCritic]):
         """The steps of c, one of policy and value, then alpha and the target."""
         networks, config, info = self.networks, self.config, dict[str, Tensor]()
         mean_RA, log_std_RA = networks.gaussian(x_RX)
-        action_RA, u_RA, log_prob_R = tanh_gaussian(mean_RA, log_std_RA, _normal(mean_RA, rng))
+        noise_RA = _normal(mean_RA, rng)
+        action_RA, log_prob_R = tanh_gaussian(mean_RA, log_std_RA, noise_RA)
         penalty_R: Tensor | float = 0.0
         if config.brac:
             info = self._step_dual(x_RX, mean_RA.detach(), log_std_RA.detach(), data["action"], rng)
@@ -190,7 +178,8 @@ class Brac(Learner[SoftActorCritic]):
         loss_value, info_value = value_loss(networks.value(x_RX).squeeze(-1), q_2R, log_prob_R)
         loss_policy, info_policy = policy_loss(q_2R, log_prob_R, penalty_R)
         weights = config.mean_weight, config.std_weight, config.activation_weight
-        step_on(loss_value + loss_policy + regulariser(mean_RA, log_std_RA, u_RA, weights), self._own, self._policy)
+        regular = regulariser(mean_RA, log_std_RA, mean_RA + log_std_RA.exp() * noise_RA, weights)
+        step_on(loss_value + loss_policy + regular, self._own, self._policy)
         move_target(networks.target_value, networks.value, config.tau)
         return info | info_value | info_policy
 
@@ -204,7 +193,7 @@ class Brac(Learner[SoftActorCritic]):
     ) -> Metrics:
         networks, info = self.networks, dict[str, Tensor]()
         for _ in range(self.config.dual_steps):
-            action_RA, _, _ = tanh_gaussian(mean_RA, log_std_RA, _normal(mean_RA, rng))
+            action_RA, _ = tanh_gaussian(mean_RA, log_std_RA, _normal(mean_RA, rng))
             share_R1 = torch.as_tensor(rng.random((len(x_RX), 1), np.float32), device=x_RX.device)
             slope_RA = networks.slope(x_RX, action_RA.lerp(data_RA, share_R1))
             divergence_R = networks.divergence(x_RX, action_RA, data_RA)

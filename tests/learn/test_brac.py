@@ -12,68 +12,15 @@ from idaq.learn.learners.brac import (
     dual_kl,
     policy_loss,
     regulariser,
-    tanh_gaussian,
     value_loss,
 )
 
 ONE = math.log(math.e - 1)
 """c of a density ratio of 1: softplus(ONE) = 1"""
-PEAK = -0.5 * math.log(2 * math.pi)
-"""log N(0; 0, 1)"""
 
 
 def double(*values: object) -> torch.Tensor:
     return torch.tensor(*values, dtype=torch.float64)
-
-
-@pytest.mark.parametrize(
-    ("mean", "log_std", "noise", "action", "log_prob"),
-    [
-        (0.0, 0.0, 0.0, 0.0, PEAK),
-        (
-            0.5,
-            math.log(0.2),
-            0.0,
-            math.tanh(0.5),
-            PEAK + math.log(5) - math.log(1 - math.tanh(0.5) ** 2),
-        ),
-        (
-            0.1,
-            math.log(0.5),
-            -1.0,
-            math.tanh(-0.4),
-            PEAK - 0.5 + math.log(2) - math.log(1 - math.tanh(0.4) ** 2),
-        ),
-        (30.0, 0.0, 0.0, 1.0, PEAK + 60 - 2 * math.log(2)),  # 1 - a^2 is 0 in any float
-    ],
-)
-def test_tanh_gaussian(mean: float, log_std: float, noise: float, action: float, log_prob: float) -> None:
-    a, u, logs = tanh_gaussian(*(double([[value]]) for value in (mean, log_std, noise)))
-    assert a.item() == pytest.approx(action)
-    assert u.item() == pytest.approx(mean + math.exp(log_std) * noise)
-    assert logs.item() == pytest.approx(log_prob)
-
-
-def test_log_probabilities_of_actions_add_up_and_integrate_to_one() -> None:
-    mean, log_std = double([[0.4, -0.3]]), double([[-0.5, -1.2]])
-    noise = torch.linspace(-8, 8, 4001, dtype=torch.float64)
-    for number in (0, 1):
-        mean_RA, log_std_RA = (column[:, number, None].expand(4001, 1) for column in (mean, log_std))
-        action, _, log_prob = tanh_gaussian(mean_RA, log_std_RA, noise[:, None])
-        assert torch.trapezoid(log_prob.exp(), action[:, 0]).item() == pytest.approx(1, abs=1e-4)
-    both = tanh_gaussian(mean, log_std, double([[0.7, -1.1]]))[2]
-    each = [tanh_gaussian(mean[:, n, None], log_std[:, n, None], double([[x]]))[2] for n, x in ((0, 0.7), (1, -1.1))]
-    torch.testing.assert_close(both, sum(each))
-
-
-def test_gradients_of_an_action_and_its_log_probability() -> None:
-    """By hand: da/dmean = 1 - a^2; d log pi/dmean = 2a, d log pi/dlog std = -1 + 2a std noise."""
-    mean, log_std = double([[0.3]]).requires_grad_(), double([[math.log(0.5)]]).requires_grad_()
-    action, _, log_prob = tanh_gaussian(mean, log_std, double([[0.8]]))
-    a = math.tanh(0.7)
-    assert torch.autograd.grad(action.sum(), mean, retain_graph=True)[0].item() == pytest.approx(1 - a * a)
-    slopes = torch.autograd.grad(log_prob.sum(), (mean, log_std))
-    assert [slope.item() for slope in slopes] == pytest.approx([2 * a, -1 + 2 * a * 0.4])
 
 
 @pytest.mark.parametrize(
