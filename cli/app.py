@@ -8,6 +8,7 @@ import typer
 from . import (
     adapt,
     behavior,
+    bench,
     collect,
     dataset,
     edit,
@@ -62,6 +63,7 @@ app.command("adapt")(adapt.adapt)
 app.add_typer(policy.app, name="policy")
 app.command("report")(report.report)
 app.command("reproduce")(reproduce.reproduce)
+app.command("bench")(bench.bench)
 app.command("plugins")(plugins.plugins)
 
 

@@ -35,6 +35,13 @@ def strategies(incomplete: str) -> list[str]:
     return [before + comma + name for name in STRATEGIES.names() if name.startswith(last)]
 
 
+def matrices(incomplete: str) -> list[str]:
+    """Matrices of benchmarks that ship."""
+    from idaq.benchmark.matrix import shipped
+
+    return [name for name in shipped() if name.startswith(incomplete)]
+
+
 def words(*known: str) -> Callable[[str], list[str]]:
     """A few fixed words."""
     return lambda incomplete: [word for word in known if word.startswith(incomplete)]

@@ -1,4 +1,4 @@
-"""idaq dataset subset | merge | relabel | split | diff | delete"""
+"""idaq dataset subset | merge | relabel | relabel-rewards | split | diff | delete"""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -24,7 +24,7 @@ NewVersion = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add these commands to `idaq dataset`."""
-    for command in (subset, merge, relabel, split, diff, delete):
+    for command in (subset, merge, relabel, relabel_rewards, split, diff, delete):
         app.command()(command)
 
 
@@ -32,7 +32,7 @@ def subset(
     dataset: Id,
     new: New,
     tasks: Annotated[str | None, typer.Option(metavar="LIST", help="Such as 0:10,12-19,task-031,40.")] = None,
-    split: Annotated[str | None, typer.Option(help="Tasks of this split.")] = None,
+    split: Annotated[str | None, typer.Option(help="Tasks of this split; train+val: of both.")] = None,
     behaviour: Annotated[str | None, typer.Option(help="Episodes of this behaviour policy.")] = None,
     quantiles: Annotated[
         str | None, typer.Option(metavar="LOW:HIGH", help="Of the returns of each task: 0.5:1 is its better half.")
@@ -145,6 +145,41 @@ def relabel(
         hint = "--split, --behaviour, --description, --author, --license, --citation or --source"
         raise UsageError("nothing is to be relabelled", hint=hint)
     write(relabelled(stored, new, labels), root, as_json, len(stored.episodes))
+
+
+def relabel_rewards(
+    dataset: Id,
+    new: New,
+    episodes: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="How many each task gets. \\[default: as many as it has]")
+    ] = None,
+    split: Annotated[str, typer.Option(help="Its tasks get episodes of its other tasks.")] = "train",
+    seed: Annotated[int, typer.Option(min=0, help="Which episodes.")] = 0,
+    family: Annotated[
+        str | None, typer.Option(metavar="NAME", help="What pays. \\[default: the dataset's own family]")
+    ] = None,
+    root: Root = None,
+    as_json: Json = False,
+) -> None:
+    """Give each task episodes of other tasks, paid as it pays: then the task cannot be told from where episodes lead.
+
+    Their actions are played again in the task's environment. Where that leads elsewhere, start or dynamics depend on
+    the task, and nothing is written.
+
+    [bold]Example[/bold]
+
+      idaq dataset relabel-rewards idaq/point-robot/expert-v0 idaq/point-robot/expert-relabelled-v0
+    """
+    from idaq.collect.relabel import Relabelling, with_relabelled
+    from idaq.tasks import find_family, get_family
+
+    stored = opened(dataset, root)
+    known = find_family(stored.manifest.family) if family is None else get_family(family)
+    wanted = Relabelling(split=split, episodes=episodes, seed=seed)
+    count = sum(wanted.counts(stored).values())
+    with progress("playing episodes again", count, "episodes") as advance:
+        source = with_relabelled(stored, new, known, wanted, advance)
+    write(source, root, as_json, len(stored.episodes) + count, {"relabelled": count})
 
 
 def split(

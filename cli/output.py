@@ -194,9 +194,9 @@ class Progress:
         parts += [f"{_per_second(rate)} {self.unit}/s"] if rate else []
         to_do = self.total - self.done
         if rate and to_do > 0:
-            parts.append(f"{_time(to_do / rate)} left")
+            parts.append(f"{duration(to_do / rate)} left")
         else:
-            parts.append(f"{_time(spent)} so far" if to_do > 0 else f"took {_time(spent)}")
+            parts.append(f"{duration(spent)} so far" if to_do > 0 else f"took {duration(spent)}")
         return ", ".join(parts) + (f"; {self.words}" if self.words else "")
 
 
@@ -220,7 +220,7 @@ def working(label: str) -> Iterator[None]:
     """On stderr for what takes seconds but cannot be counted: a spinner on a terminal, else a line now and then."""
     if not sys.stderr.isatty():
         start = time.monotonic()
-        with _lines(lambda: f"{label}: {_time(time.monotonic() - start)}"):
+        with _lines(lambda: f"{label}: {duration(time.monotonic() - start)}"):
             yield
         return
     from rich.console import Console
@@ -276,7 +276,7 @@ def _per_second(rate: float) -> str:
     return f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}"
 
 
-def _time(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """Seconds as a person says them."""
     if seconds < 60:
         return f"{seconds:.0f} s"

@@ -9,9 +9,12 @@ from typing import Any
 
 from idaq.adapt.config import AdaptConfig
 from idaq.adapt.results import Results
+from idaq.adapt.run_job import JobRecord
 from idaq.adapt.session_file import SessionRecord
 from idaq.adapt.strategy import STRATEGIES
 from idaq.adapt.system_run import SystemRecord
+from idaq.benchmark.leaderboard import Leaderboard
+from idaq.benchmark.matrix import Matrix
 from idaq.catalogue.suite import SuiteBaselines, SuiteData
 from idaq.collect.policy_record import Comparison, PolicyRecord
 from idaq.core.config import json_schema
@@ -43,6 +46,9 @@ DOCUMENTS: dict[str, Any] = {
     "run": RunRecord,
     "policy": PolicyDocument,
     "results": Results,
+    "job": JobRecord,
+    "bench": Matrix,
+    "leaderboard": Leaderboard,
     "session": SessionRecord,
     "system": SystemRecord,
     "baselines": Summary,

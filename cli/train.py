@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 _DATASET = "A dataset id, or the path of its folder."
 _OUT = "Run directory; of several seeds, -seed<seed> is added. \\[default: runs/<dataset>-seed<seed>]"
-_VALIDATE = "Adapt to the tasks of split val after every so many steps. \\[default: never]"
+_VALIDATE = "Adapt to the tasks of split val after every so many steps; learn from others. \\[default: never]"
 _PATIENCE = "Stop after so many validations without a new best. \\[default: never]"
 _EPISODES = "Adaptation episodes of a validation. \\[default: 10]"
 _STRATEGY = "What adapts in a validation. \\[default: best-of-prior]"
@@ -74,7 +74,7 @@ def train(
       idaq train --dataset idaq/point-robot/expert-v0 --seed 3 --set steps=8000 --set learner.alpha=1
       idaq train --dataset idaq/point-robot/expert-v0 --seeds 5 --jobs 2                  five runs, two at a time
       idaq train --dataset idaq/point-robot/expert-v0 --seed $SLURM_ARRAY_TASK_ID        one of a job array
-      idaq train --dataset me/point/held-out-v0 --validate-every 500 --patience 3         stops early
+      idaq train --dataset idaq/point-robot/expert-v0 --set split=train --validate-every 500 --patience 3   stops early
       idaq train --dataset idaq/point-robot/expert-v0 --log tensorboard --device cuda:1
       idaq train --dataset s3://bucket/large.zarr --set pool=2000      2 GB of episodes at a time, from any store
       idaq train --dataset idaq/point-robot/expert-v0 --set algorithm=my_module:MyConfig     an algorithm of your own

@@ -3,7 +3,7 @@
 from idaq.catalogue.entries import catalogue_recipe
 from idaq.format.recipe import Recipe
 
-SMALL = ("episodes=3", "splits.sizes.train=6", "splits.sizes.test=2", "reference.random_episodes=2")
+SMALL = ("episodes=3", "splits.sizes={train = 6, test = 2}", "reference.random_episodes=2")
 
 
 def small_recipe(family: str = "point-robot", quality: str = "expert", *settings: str) -> Recipe:

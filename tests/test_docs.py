@@ -22,7 +22,7 @@ ELSEWHERE = {"architecture.md": "tests/cli/test_documents.py", "testing.md": "te
 PAGES = [page for page in ALL if page.name not in ELSEWHERE]
 RUN = [page for page in PAGES if any(b.language in ("python", "bash") and not b.why_not_run for b in blocks(page))]
 RUN.sort(key=lambda page: continued(page) is not None)  # a page's time is then its own
-FULL_SIZE = {"quickstart.md", "measured.md", *(path.name for path in (DOCS / "howto").glob("*.md"))}
+FULL_SIZE = {"algorithms.md", "quickstart.md", "measured.md", *(path.name for path in (DOCS / "howto").glob("*.md"))}
 """pages whose commands are cut to a size that a test can wait for; nothing else about them changes"""
 SHORTER = {"collect": SMALL, "train": settings(QUICK), "adapt": settings(BRIEF)}
 

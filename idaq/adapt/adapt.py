@@ -23,6 +23,7 @@ from idaq.core.errors import DatasetError, PluginError, RunError
 from idaq.core.outside import raised_as
 from idaq.core.registry import check_members
 from idaq.core.seeds import episode_seed, generator
+from idaq.core.splits import split_names
 from idaq.core.types import Advance, Floats, ignore_progress
 from idaq.format.documents import TaskRecord
 from idaq.learn.algorithm import Agent, infer_tasks
@@ -165,15 +166,16 @@ def make_problems(
 
 
 def _tests(tasks: TaskSet, config: AdaptConfig) -> tuple[TaskRecord, ...]:
-    tests = tuple(task for task in tasks.tasks if task.split == config.split)
-    if not tests:
-        raise DatasetError(
-            f"{tasks.dataset_id} has no tasks in split {config.split!r}",
-            hint=f"idaq dataset split {tasks.dataset_id} --{config.split} TASKS, then train on that version"
-            if config.split in ("train", "val", "test")
-            else "--set split=test",
-        )
-    return tests
+    names, there = split_names(config.split), {task.split for task in tasks.tasks}
+    for name in names:
+        if name not in there:
+            raise DatasetError(
+                f"{tasks.dataset_id} has no tasks in split {name!r}",
+                hint=f"idaq dataset split {tasks.dataset_id} --{name} TASKS, then train on that version"
+                if name in ("train", "val", "test")
+                else "--set split=test",
+            )
+    return tuple(task for task in tasks.tasks if task.split in names)
 
 
 def episodes_to_run(config: AdaptConfig, strategies: int, tasks: int) -> int:

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from idaq.core.config import config
+from idaq.core.splits import SplitNames
 from idaq.core.types import AtLeastOne
 
 Role = Literal["method", "variant", "rival", "control", "reference"]
@@ -24,7 +25,8 @@ class AdaptConfig:
     """adaptation seeds for each test task"""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     """what the adaptation seeds are derived from"""
-    split: str = "test"
+    split: SplitNames = "test"
+    """its tasks are adapted to"""
     threads: Annotated[int, Field(ge=0, le=1024)] = 0
     """as in training"""
 

@@ -23,6 +23,8 @@ class AdaptJob:
     """where results are written; the run itself as a rule"""
     names: tuple[str, ...] | None = None
     """of strategies; None = all built-in ones that can"""
+    able: bool = False
+    """whether of those named, too, what the agent cannot run is left out"""
     settings: Mapping[str, Any]
     """the user's; the others are those of the dataset's recipe"""
     root: Path | None = None
@@ -43,7 +45,7 @@ class AdaptJob:
             own = {STRATEGY: there.strategies[STRATEGY].settings} if STRATEGY in there.strategies else {}
             defaults = merge(defaults, {**to_mapping(there.config), **own})
         chosen = adaptation_plan(self.names, self.settings, defaults, allow=self.allow)
-        if self.names is None:
+        if self.names is None or self.able:
             chosen, left_out = trained.able(chosen)
             for note in left_out:
                 tell(note)

@@ -15,9 +15,9 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from idaq.adapt.adapt import Adapted
+from idaq.adapt.beliefs import best_belief
 from idaq.adapt.policy import BeliefPolicy
 from idaq.adapt.results import TRACE
-from idaq.adapt.strategies import best_belief
 from idaq.core.errors import CorruptDatasetError, RunError
 from idaq.core.files import write_bytes
 from idaq.core.reading import LARGEST_TABLE, read_document

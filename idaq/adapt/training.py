@@ -13,7 +13,7 @@ from idaq.core.errors import UsageError
 from idaq.core.metrics import read_metrics, steps_logged
 from idaq.core.types import Advance, ignore_progress
 from idaq.learn.checkpoint import checkpoints, step_of
-from idaq.learn.config import TrainConfig, algorithm_of, training_config
+from idaq.learn.config import TrainConfig, algorithm_of, settings_for, training_config
 from idaq.learn.loggers import OnMetrics
 from idaq.learn.loop import train
 from idaq.learn.validation import Validate, Validations
@@ -57,9 +57,10 @@ class TrainJob:
         defaults = dataset.manifest.recipe.train if dataset.manifest else {}
         config = training_config(self.settings, defaults, allow=self.allow)
         notes = list[str]()
-        if defaults and config.algorithm != algorithm_of(defaults):
-            theirs = algorithm_of(defaults)
-            notes.append(f"the recipe's training settings are of {theirs}: {config.algorithm} takes none of them")
+        kept = settings_for(config.algorithm, defaults)
+        if left_out := [name for name in defaults if name not in kept and name != "algorithm"]:
+            said = f"{config.algorithm} takes {', '.join(kept) or 'none of them'}, and not {', '.join(left_out)}"
+            notes.append(f"the recipe's training settings are of {algorithm_of(defaults)}: {said}")
         known = uses_of_opened(dataset)
         notes += [f"{dataset.dataset_id} {known.adapt_line()}"] if known.adapt else []
         return Training(

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from idaq.adapt.lockstep import EpisodeBatch
-from idaq.adapt.policy import BeliefPolicy, Policy
+from idaq.adapt.policy import Policy
 from idaq.core.errors import RunError
 from idaq.core.registry import Registry
 from idaq.core.types import Doubles, Floats
-from idaq.learn.algorithm import Agent, PredictingAgent
+from idaq.learn.algorithm import Agent, BelievingPolicy, PredictingAgent
 
 Uncertainty = Callable[[Agent, EpisodeBatch, Policy], Doubles]
 """the agent, one episode of each of P problems, the policy that made them -> (P,)"""
@@ -57,7 +57,7 @@ UNCERTAINTIES: Registry[Uncertainty] = Registry(
 
 
 def _predict(agent: Agent, episodes: EpisodeBatch, policy: Policy) -> tuple[Floats, Floats]:
-    if not (isinstance(agent, PredictingAgent) and isinstance(policy, BeliefPolicy)):
+    if not (isinstance(agent, PredictingAgent) and isinstance(policy, BelievingPolicy)):
         raise RunError(
             f"an agent of {agent.config.algorithm} predicts no outcomes: its episodes cannot be scored by predictions",
             hint="--set uncertainty=return, or strategies that score by returns",

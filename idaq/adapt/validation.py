@@ -7,7 +7,8 @@ import numpy as np
 
 from idaq.adapt.adapt import adapt
 from idaq.adapt.strategy import adaptation_plan
-from idaq.core.errors import DatasetError
+from idaq.core.errors import DatasetError, UsageError
+from idaq.core.splits import split_names
 from idaq.learn.algorithm import Agent
 from idaq.learn.config import TrainConfig
 from idaq.learn.run import TaskSet, task_set
@@ -24,8 +25,8 @@ def validator(dataset: Dataset, config: TrainConfig, *, allow: Collection[str] =
 
     The agent has adapted to each by the strategy and for the episodes of `config.validation`, with the settings of the
     dataset's recipe. The same seeds each time: agents of two moments meet the same episodes. None where no validation
-    is asked for. Raises DatasetError for a dataset without such tasks, UnknownNameError for a strategy, and
-    what `find_family` raises for a family that is not at hand.
+    is asked for. Raises DatasetError for a dataset without such tasks, UsageError for tasks that are learned from,
+    UnknownNameError for a strategy, and what `find_family` raises for a family that is not at hand.
     """
     asked = config.validation
     if not asked.every:
@@ -45,14 +46,21 @@ def validator(dataset: Dataset, config: TrainConfig, *, allow: Collection[str] =
 
 
 def _check_split(tasks: TaskSet, split: str, training: str) -> None:
-    splits = [task.split for task in tasks.tasks]
-    if split in splits:
-        return
+    splits, names = [task.split for task in tasks.tasks], split_names(split)
     name, there = tasks.dataset_id, ", ".join(f"{name} ({splits.count(name)} tasks)" for name in dict.fromkeys(splits))
-    put = f"put some training tasks aside: idaq dataset relabel {name} NEW --split {split}="
-    aside = [str(task.task_index) for task in tasks.tasks if task.split == training][::_ASIDE]
-    raise DatasetError(
-        f"{name} has no tasks in split {split!r} to validate on; it has {there}",
-        hint=f"{put}{','.join(aside)}; or name {split} beside the others in the recipe's splits.sizes, and collect;"
-        " or --set validation.split=NAME, one of those it has",
-    )
+    missing = [one for one in names if one not in splits]
+    if missing:
+        put = f"put some training tasks aside: idaq dataset relabel {name} NEW --split {missing[0]}="
+        learned = split_names(training)
+        aside = [str(task.task_index) for task in tasks.tasks if task.split in learned][::_ASIDE]
+        raise DatasetError(
+            f"{name} has no tasks in split {missing[0]!r} to validate on; it has {there}",
+            hint=f"{put}{','.join(aside)}; or name {missing[0]} beside the others in the recipe's splits.sizes, and"
+            " collect; or --set validation.split=NAME, one of those it has and does not learn from",
+        )
+    if set(names) & set(split_names(training)):
+        left = [one for one in split_names(training) if one not in names]
+        raise UsageError(
+            f"a validation on split {split!r} is of tasks that are learned from: split is {training!r}",
+            hint=f"--set split={'+'.join(left)}" if left else "--set validation.split=NAME, of tasks put aside",
+        )

@@ -12,9 +12,10 @@ from typing import Any
 
 from idaq.core.config import from_mapping, override, read_toml
 from idaq.core.errors import ConfigError, UsageError, unknown_name
+from idaq.core.plain import is_table
 from idaq.core.registry import is_reference
 from idaq.core.resources import resource_root
-from idaq.format.recipe import Recipe, for_family
+from idaq.format.recipe import Recipe, for_family, without_splits
 from idaq.tasks import BUILT_IN, FAMILIES
 
 
@@ -88,6 +89,7 @@ def load_recipe(path: str | Path, settings: Iterable[str] = ()) -> Recipe:
 
 
 def _configured(mapping: dict[str, Any], settings: Iterable[str], path: Path) -> Recipe:
+    sizes = _sizes(mapping)
     for setting in settings:
         key, equals, value = setting.partition("=")
         if equals and key.strip() == "episodes" and isinstance(mapping.get("behaviours"), list):
@@ -97,4 +99,14 @@ def _configured(mapping: dict[str, Any], settings: Iterable[str], path: Path) ->
             raise ConfigError("recipe_version tells how to read the file; it cannot be set")
         else:
             mapping = override(mapping, [setting])
+    lost, train = sizes - _sizes(mapping), mapping.get("train")
+    if lost and is_table(train):
+        mapping = mapping | {"train": without_splits(train, lost)}
     return from_mapping(Recipe, mapping, where=str(path))
+
+
+def _sizes(mapping: dict[str, Any]) -> set[str]:
+    """The splits that get tasks."""
+    splits = mapping.get("splits")
+    sizes = splits.get("sizes") if is_table(splits) else None
+    return {name for name, size in sizes.items() if size} if is_table(sizes) else set()

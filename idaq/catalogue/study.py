@@ -4,10 +4,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from idaq.adapt.results import Results
-from idaq.adapt.run import LoadedRun, resume_adaptation
-from idaq.adapt.strategy import adaptation_plan
-from idaq.adapt.validation import validator
+from idaq.adapt.jobs import AdaptJob
+from idaq.adapt.results import Results, read_results
+from idaq.adapt.run_job import RunJob
+from idaq.adapt.training import TrainJob
 from idaq.catalogue import suite
 from idaq.catalogue.entries import Entry, catalogue_recipe
 from idaq.catalogue.entry_card import write_entry_card
@@ -19,15 +19,13 @@ from idaq.core.executors import ExecutorName
 from idaq.core.files import write_json
 from idaq.core.ids import dataset_path
 from idaq.core.jobs import run_jobs
+from idaq.core.registry import references_in
 from idaq.core.types import ShowProgress, show_nothing
 from idaq.evaluate.figures import adaptation_curves
 from idaq.evaluate.protocol import Summary, summarise
 from idaq.evaluate.style import save
 from idaq.format.reader import StoredDataset, open_stored
 from idaq.format.recipe import Recipe
-from idaq.learn.config import training_config
-from idaq.learn.loop import train
-from idaq.loader import open_dataset
 
 KEPT = "what is finished is kept, and of each training its last checkpoint: run the same command again to resume"
 
@@ -76,30 +74,24 @@ class Study:
     def _run_all(self, recipes: dict[Entry, Recipe]) -> dict[Entry, list[Results]]:
         """Train and adapt every (entry, seed)."""
         jobs = {
-            str(self._folder(entry, seed)): (entry, recipe, seed, self._folder(entry, seed), self.root)
-            for entry, recipe in recipes.items()
-            for seed in range(self.seeds)
+            entry: [self._job(entry, recipe, seed) for seed in range(self.seeds)] for entry, recipe in recipes.items()
         }
-        results: dict[Entry, list[Results]] = {entry: [] for entry, *_ in jobs.values()}
-        with self.progress(", ".join(map(str, recipes)), len(jobs), "runs") as advance:
-            for entry, result in run_jobs(run_one, jobs, workers=self.jobs, executor=self.executor, kept=KEPT):
-                results[entry].append(result)
+        calls = {str(job.out): (job,) for of_entry in jobs.values() for job in of_entry}
+        with self.progress(", ".join(map(str, recipes)), len(calls), "runs") as advance:
+            for _ in run_jobs(RunJob.results, calls, workers=self.jobs, executor=self.executor, kept=KEPT):
                 advance(1)
-        return {entry: sorted(of_entry, key=lambda one: one.train_seed) for entry, of_entry in results.items()}
+        return {entry: [read_results(job.out) for job in of_entry] for entry, of_entry in jobs.items() if of_entry}
 
-    def _folder(self, entry: Entry, seed: int) -> Path:
-        return self.out / f"{str(entry).replace('/', '-')}-seed{seed}"
-
-
-def run_one(entry: Entry, recipe: Recipe, seed: int, run: Path, root: Path) -> tuple[Entry, Results]:
-    """Train and adapt one seed of an entry with the catalogue's settings; what is finished is read back."""
-    dataset = open_dataset(recipe.id, root)
-    assert dataset.manifest is not None  # collected by us
-    config = training_config({**recipe.train, "seed": seed, "threads": 1})
-    trained = train(dataset, config, run, validate=validator(dataset, config, allow=[recipe.family]))
-    there = LoadedRun(agent=trained.agent, data=dataset, notes=())
-    plan, _ = there.able(adaptation_plan(settings=recipe.adapt))
-    return entry, resume_adaptation(run, trained.agent, dataset, plan, allow=[recipe.family]).run()
+    def _job(self, entry: Entry, recipe: Recipe, seed: int) -> RunJob:
+        """One seed with the recipe's settings, whose code outside installed packages the user has named."""
+        run = self.out / f"{str(entry).replace('/', '-')}-seed{seed}"
+        allow = (recipe.family, *references_in([recipe.train, recipe.adapt]))
+        settings = {**recipe.train, "seed": seed, "threads": 1}
+        return RunJob(
+            train=TrainJob(dataset=recipe.id, settings=settings, out=run, root=self.root, allow=allow),
+            adapt=AdaptJob(run=run, out=run, settings=recipe.adapt, root=self.root, allow=allow),
+            content_digest=open_stored(dataset_path(recipe.id, self.root)).manifest.content_digest,
+        )
 
 
 def write_data(catalogue: Path, entry: Entry, stored: StoredDataset, settings: Sequence[str]) -> None:

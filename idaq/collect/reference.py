@@ -179,7 +179,8 @@ def _of_env(stored: StoredDataset, env: OwnEnv) -> Systems:
     )
 
 
-def _of_family(stored: StoredDataset, family: Family) -> Systems:
+def check_family(stored: StoredDataset, family: Family) -> None:
+    """Raise DatasetError where the rows or the tasks of a dataset are not the family's."""
     spaces = family.spaces()
     _check_rows(stored, spaces.observations, spaces.actions, f"the family {family.name}")
     there = {task.task_index: task.params for task in family.tasks}
@@ -190,6 +191,10 @@ def _of_family(stored: StoredDataset, family: Family) -> Systems:
                 f" family {family.name} has {there.get(task.task_index)}",
                 hint="idaq dataset import --family NAME --task-index LIST says which of the family's tasks they are",
             )
+
+
+def _of_family(stored: StoredDataset, family: Family) -> Systems:
+    check_family(stored, family)
     return Systems(
         name=f"the family {family.name}",
         make=lambda task: family.make(task.task_index),

@@ -72,7 +72,7 @@ def rollout(
         adviser = expert_actions(family, spaces, batch.tasks) if expert else None
         lengths = np.zeros(len(batch.tasks), np.int64)
         for number in range(seeds.shape[1]):
-            for b, (episode, success) in enumerate(_run(batch, env, policy, adviser, number)):
+            for b, (episode, success) in enumerate(run_batch(batch, env, policy, adviser, number)):
                 if _is_finite(episode):
                     _check_values(batch, episode)
                     place = (start + b) * seeds.shape[1] + number
@@ -98,10 +98,10 @@ class _Found(NamedTuple):
     before: int
 
 
-def _run(
+def run_batch(
     batch: Batch, env: LockstepEnv, policy: StatelessPolicy | GuardedPolicy, adviser: Actions | None, number: int
 ) -> Iterator[tuple[Episode, bool]]:
-    """The episodes of that number, each to its own end, and whether it succeeded."""
+    """The B episodes of that number, each to its own end, and whether it succeeded."""
     seen, actions, advised, said, results = [leaves_of(env.reset(batch.tasks, batch.seeds[:, number]))], [], [], [], []
     policy.reset()
     view, ended = env.controller_view(), np.zeros(len(batch.tasks), bool)

@@ -13,6 +13,7 @@ What is not known is None, and a check that needs it does not happen. Nothing he
 
 import errno
 import os
+import platform
 import signal
 import sys
 from contextlib import suppress
@@ -27,6 +28,15 @@ def cores() -> int:
     """Cores that this process may use."""
     allowed = getattr(os, "sched_getaffinity", None)
     return len(allowed(0)) if allowed else os.cpu_count() or 1
+
+
+def processor() -> str | None:
+    """The processor's name, or None where the system does not say."""
+    with suppress(OSError), open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
+        for line in file:
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip() or None
+    return platform.processor() or None
 
 
 def default_threads() -> int:

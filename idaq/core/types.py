@@ -30,10 +30,10 @@ Advance = Callable[[int], None]
 ShowProgress = Callable[[str, int, str], AbstractContextManager[Advance]]
 """label, total, unit -> a context that shows progress meanwhile"""
 
-_SLUG = r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?"
-Slug = Annotated[str, StringConstraints(pattern=f"^{_SLUG}$")]
+SLUG = r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?"
+Slug = Annotated[str, StringConstraints(pattern=f"^{SLUG}$")]
 """Lower-case letters, digits, `.`, `_`, `-`; 1 to 64 characters. Safe as a file name and in a URL."""
-FamilyName = Annotated[str, StringConstraints(max_length=200, pattern=f"^(?:{_SLUG}(?:/{_SLUG})?|{REFERENCE})$")]
+FamilyName = Annotated[str, StringConstraints(max_length=200, pattern=f"^(?:{SLUG}(?:/{SLUG})?|{REFERENCE})$")]
 """A slug, suite/slug, or `package.module:thing`, which is text: it is not imported because a document says so."""
 NO_FAMILY = "imported"
 """The family that a dataset states whose data are of none."""

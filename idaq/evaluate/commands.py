@@ -13,7 +13,7 @@ from idaq.core.config import from_mapping, override, read_toml, to_mapping
 from idaq.core.errors import ConfigError, UsageError
 from idaq.core.resources import resource_root
 from idaq.format.recipe import Recipe, for_family
-from idaq.learn.config import DEFAULT_ALGORITHM, training_config
+from idaq.learn.config import DEFAULT_ALGORITHM, settings_for, training_config
 from idaq.learn.run import RunRecord
 
 
@@ -91,7 +91,7 @@ def collect_command(dataset_id: str, recipe: Recipe | None) -> str:
 def train_command(record: RunRecord, recipe: Recipe | None) -> str:
     """What trains a run, into a directory named after dataset and seed."""
     algorithm = record.config.get("algorithm", DEFAULT_ALGORITHM)
-    table = {**(recipe.train if recipe else {}), "seed": record.seed}
+    table = {**settings_for(algorithm, recipe.train if recipe else {}), "seed": record.seed}
     try:
         defaults = to_mapping(training_config({}, {**table, "algorithm": algorithm}))
     except UsageError:  # an algorithm that is not installed

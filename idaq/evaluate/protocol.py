@@ -162,6 +162,23 @@ def _report(
     )
 
 
+def paired_with(results: Sequence[Results], others: Sequence[Results], name: str) -> list[Estimate] | None:
+    """At each report, the difference of a strategy's returns to those of other agents, paired by seed and test task.
+
+    None where no training seed is in both, or the strategy is not, with the same settings. Both are of one dataset and
+    protocol. Raises RunError for damaged results.
+    """
+    mine, theirs = ({result.train_seed: result for result in runs} for runs in (results, others))
+    both = [seed for seed in mine if seed in theirs]
+    pairs = [(mine[seed].strategies.get(name), theirs[seed].strategies.get(name)) for seed in both]
+    if not pairs or any(a is None or b is None or a.settings != b.settings for a, b in pairs):
+        return None
+    ours, rivals = (
+        _scores([runs[seed].strategies[name].returns for seed in both], runs[both[0]], name) for runs in (mine, theirs)
+    )
+    return [estimate(mean_difference, a, b) for a, b in zip(ours, rivals, strict=True)]
+
+
 def summary_columns(summary: Summary) -> list[str]:
     """Headings of `summary_rows`."""
     after = [f"after {episodes}" for episodes in summary.config.report_at]

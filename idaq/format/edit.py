@@ -19,7 +19,7 @@ from idaq.format import layout
 from idaq.format.columns import get_episode, map_columns
 from idaq.format.documents import Parent, ReturnStatistics, TaskRecord, about_columns
 from idaq.format.reader import StoredDataset, read_space
-from idaq.format.recipe import Behaviour, Recipe
+from idaq.format.recipe import Behaviour, Recipe, without_splits
 from idaq.format.selection import task_indices
 from idaq.format.writer import DatasetSource, EpisodeEntry, entry_of
 
@@ -126,6 +126,7 @@ def edited(parents: Sequence[StoredDataset], new_id: str, new: Edited) -> Datase
         "id": str(parse_id(new_id)),
         "family": layout.common_family(new.tasks),
         "splits": {"seed": first.manifest.recipe.splits.seed, "sizes": sizes},
+        "train": without_splits(first.manifest.recipe.train, first.manifest.splits.keys() - sizes.keys()),
         "behaviours": [to_mapping(behaviour) for behaviour in new.behaviours],
         "compress": list(dict.fromkeys(name for p in parents for name in layout.compressed(p.manifest.columns))),
     }

@@ -1,6 +1,6 @@
 """The recipe: all that determines a dataset's content. A TOML file in the catalogue; stored whole in the manifest."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
@@ -136,6 +136,15 @@ class Recipe:
         if len(set(names)) != len(names):
             raise ValueError(f"behaviour names must differ, got {names}")
         return self
+
+
+def without_splits(train: Mapping[str, Any], lost: Collection[str]) -> dict[str, Any]:
+    """Training settings that learn from none of the splits that are lost; by their default where nothing is left."""
+    named = train.get("split")
+    if not isinstance(named, str):
+        return dict(train)
+    left = "+".join(name for name in named.split("+") if name not in lost)
+    return {key: left if key == "split" else value for key, value in train.items() if key != "split" or left}
 
 
 class Attributed(Protocol):

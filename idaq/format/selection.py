@@ -4,15 +4,19 @@ import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from idaq.core.errors import UsageError, unknown_name
 from idaq.core.seeds import generator
+from idaq.core.splits import split_names
 from idaq.core.text import shorten
 from idaq.core.types import Task
 from idaq.format.reader import EpisodeTable
+
+AnyTask = TypeVar("AnyTask", bound=Task)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +24,7 @@ class Selection:
     """Conditions that an episode must all meet; None asks nothing."""
 
     split: str | None = None
+    """one split, or several joined by `+`"""
     tasks: tuple[int | str, ...] | None = None
     """by index or id"""
     behaviour: str | None = None
@@ -32,8 +37,8 @@ class Selection:
 def select(table: EpisodeTable, tasks: Sequence[Task], selection: Selection) -> NDArray[np.bool_]:
     """(M,) which episodes meet the selection.
 
-    Raises UnknownNameError for a split, task or behaviour that there is not, UsageError for quantiles out of order, and
-    for returns that are not known.
+    Raises UnknownNameError for a split, task or behaviour that there is not, UsageError for quantiles out of order, for
+    a split named twice, and for returns that are not known.
     """
     keep = np.ones(len(table), bool)
     asked = (selection.min_return, selection.max_return, selection.quantiles)
@@ -41,8 +46,7 @@ def select(table: EpisodeTable, tasks: Sequence[Task], selection: Selection) -> 
         said = "episodes cannot be chosen by their return: the rewards of this dataset are not known"
         raise UsageError(said, hint="choose by tasks, split or behaviour, or import the data again with rewards")
     if selection.split is not None:
-        _known("split", selection.split, {task.split for task in tasks})
-        keep &= np.isin(table.task_index, [task.task_index for task in tasks if task.split == selection.split])
+        keep &= np.isin(table.task_index, [task.task_index for task in tasks_of_splits(tasks, selection.split)])
     if selection.tasks is not None:
         keep &= np.isin(table.task_index, task_indices(tasks, selection.tasks))
     if selection.behaviour is not None:
@@ -57,6 +61,15 @@ def select(table: EpisodeTable, tasks: Sequence[Task], selection: Selection) -> 
     if selection.quantiles is not None:
         keep &= _between(table, selection.quantiles)
     return keep
+
+
+def tasks_of_splits(tasks: Sequence[AnyTask], split: str) -> tuple[AnyTask, ...]:
+    """The tasks of a split, or of several joined by `+`. Raises UnknownNameError, or UsageError for one named twice."""
+    names, known = split_names(split), {task.split for task in tasks}
+    for name in names:
+        if name not in known:
+            raise unknown_name("split", name, known)
+    return tuple(task for task in tasks if task.split in names)
 
 
 def task_indices(tasks: Sequence[Task], names: Iterable[int | str]) -> list[int]:
@@ -133,8 +146,3 @@ def _between(table: EpisodeTable, quantiles: tuple[float, float]) -> NDArray[np.
     # as np.quantile(..., method="inverted_cdf") of each task by itself
     lowest, highest = (ranked[first + np.ceil(counts * q - 1).clip(0).astype(int)] for q in (low, high))
     return (table.total_reward >= lowest[task]) & (table.total_reward <= highest[task])
-
-
-def _known(kind: str, name: str, known: set[str]) -> None:
-    if name not in known:
-        raise unknown_name(kind, name, known)

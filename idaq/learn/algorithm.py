@@ -100,6 +100,15 @@ class EpisodicAgent(Protocol):
 
 
 @runtime_checkable
+class SamplingAgent(Protocol):
+    """An agent that explores by chance: its policy is the likeliest action, and what it is drawn from."""
+
+    def sampled_policy(self, beliefs: Float32[np.ndarray, "P Z"], rng: np.random.Generator) -> Policy:
+        """As `policy`, but that each action is drawn, with random numbers from `rng` alone."""
+        ...
+
+
+@runtime_checkable
 class PredictingAgent(Protocol):
     """An agent with an ensemble that predicts rewards and next observations."""
 

@@ -6,12 +6,14 @@ and creates the algorithm. One flat definition serves code, TOML, `--set a.b=1` 
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
+from dataclasses import fields
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, model_validator
 
 from idaq.core.config import config, from_mapping, merge
 from idaq.core.registry import Registry, check_document
+from idaq.core.splits import SplitNames
 from idaq.core.types import AtLeastOne
 from idaq.loader.flat import DiscreteAs, FlatView
 
@@ -62,7 +64,7 @@ class ValidationConfig:
     """training steps between two validations; 0 = none"""
     patience: Annotated[int, Field(ge=0)] = 0
     """training stops after this many validations in a row without a new best; 0 = never"""
-    split: str = "val"
+    split: SplitNames = "val"
     """its tasks: neither those learned from nor those reported on"""
     strategy: str = "best-of-prior"
     """what adapts; with the settings of the dataset's recipe"""
@@ -86,8 +88,8 @@ class TrainConfig(ABC):
     """which batches it learns from: the name of a sampler"""
     steps: AtLeastOne = 4000
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    split: str = "train"
-    """tasks to learn from"""
+    split: SplitNames = "train"
+    """tasks to learn from: those of a split, or of several joined by `+`"""
     pool: Annotated[int, Field(ge=0)] = 0
     """megabytes for episodes in memory, renewed as training goes on, for data larger than memory; 0 = all of it"""
     discrete: DiscreteAs = "one-hot"
@@ -118,9 +120,13 @@ ALGORITHMS: Registry[type[TrainConfig]] = Registry(
     "algorithm",
     "idaq.algorithms",
     {
+        "ad": f"{_HERE}.ad_config:AdConfig",
+        "borel": f"{_HERE}.borel_config:BorelConfig",
+        "dpt": f"{_HERE}.dpt_config:DptConfig",
         "focal-bc": f"{_HERE}.focal_config:FocalBcConfig",
         "focal-iql": f"{_HERE}.focal_config:FocalIqlConfig",
         "focal-td3bc": f"{_HERE}.focal_config:FocalTd3BcConfig",
+        "macaw": f"{_HERE}.macaw_config:MacawConfig",
     },
     _accept,
 )
@@ -132,14 +138,23 @@ def training_config(
     """The config of the algorithm that `settings` name, else `defaults`, else focal-td3bc.
 
     `settings` are the user's. `defaults` come from a document, such as a dataset's recipe: they are no reason to import
-    anything, so a `package.module:thing` in them must be among `allow`; those of another algorithm are left out. Raises
-    PluginError, UnknownNameError, ConfigError.
+    anything, so a `package.module:thing` in them must be among `allow`. Of another algorithm's, those hold that all
+    algorithms have. Raises PluginError, UnknownNameError, ConfigError.
     """
     from_document = dict(defaults or {})
     check_document(from_document, "the training settings", allow)
     name = str(settings.get("algorithm", algorithm_of(from_document)))
-    merged = merge(from_document if name == algorithm_of(from_document) else {}, {**settings, "algorithm": name})
+    merged = merge(settings_for(name, from_document), {**settings, "algorithm": name})
     return from_mapping(ALGORITHMS.get(name), merged, where="training settings")
+
+
+def settings_for(algorithm: str, document: Mapping[str, Any]) -> dict[str, Any]:
+    """What a document's training settings say to an algorithm: all to their own, to any other the fields of
+    `TrainConfig`, but for the sampler, which an algorithm chooses."""
+    if algorithm == algorithm_of(document):
+        return dict(document)
+    common = {field.name for field in fields(TrainConfig)} - {"algorithm", "sampler"}
+    return {name: value for name, value in document.items() if name in common}
 
 
 def algorithm_of(settings: Mapping[str, Any]) -> str:

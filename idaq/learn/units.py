@@ -41,15 +41,27 @@ class Units(nn.Module):
         return {
             "obs": self.observations(observations),
             "next_obs": self.observations(following),
-            "action": (self.tensor(data.actions) - self.action_centre) / self.action_scale,
+            "action": self.actions(data.actions),
             "reward": rewards / self.reward_std,
-            "outcome": torch.cat([((rewards - self.reward_mean) / self.reward_std)[..., None], change], -1),
+            "outcome": torch.cat([self.centred(rewards)[..., None], change], -1),
             "terminated": self.tensor(data.terminated),
         }
 
     def observations(self, observations: Tensor) -> Tensor:
         """Normalised observations (..., D)."""
         return (observations - self.observation_mean) / self.observation_std
+
+    def actions(self, actions: NDArray[np.generic]) -> Tensor:
+        """Actions (..., A) of the environment in normalised units, [-1, 1]."""
+        return (self.tensor(actions) - self.action_centre) / self.action_scale
+
+    def centred(self, rewards: Tensor) -> Tensor:
+        """Rewards as networks see them; those that a value is learned from are not shifted."""
+        return (rewards - self.reward_mean) / self.reward_std
+
+    def in_environment(self, actions: Tensor) -> NDArray[np.float32]:
+        """Normalised actions (..., A) in the environment's units."""
+        return (actions * self.action_scale + self.action_centre).cpu().numpy()
 
     def tensor(self, array: NDArray[np.generic]) -> Tensor:
         """Numbers as float32 on the device."""

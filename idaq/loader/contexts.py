@@ -59,7 +59,7 @@ class Experience:
     """
 
     transitions: Transitions
-    """(P, L) zeros where not valid; L = 0: nothing was seen yet"""
+    """(P, L) of any finite numbers where not valid; L = 0: nothing was seen yet"""
     starts: NDArray[np.bool_]
     """(P, L) the first step of its episode"""
     valid: NDArray[np.bool_]

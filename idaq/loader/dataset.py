@@ -87,8 +87,9 @@ class Dataset:
     ) -> "Dataset":
         """The selected episodes that meet every condition given; tasks by index or id. Reads no data.
 
-        `quantiles` are of the returns of all episodes of the same task: (0.5, 1.0) is the better half of each.
-        Raises UnknownNameError for a split, task or behaviour that the dataset does not have.
+        `split` is one, or several joined by `+`: "train+val". `quantiles` are of the returns of all episodes of the
+        same task: (0.5, 1.0) is the better half of each. Raises UnknownNameError for a split, task or behaviour that
+        the dataset does not have.
         """
         selection = Selection(
             split=split,

@@ -10,6 +10,7 @@ from idaq.loader.dataset import Dataset
 from idaq.loader.sampling import MetaBatches, Sampler, SupportQueryBatches
 from idaq.loader.segments import SegmentBatches
 from idaq.loader.streaming import StreamedBatches
+from idaq.loader.trajectories import TrajectoryBatches
 
 MakeSampler = Callable[[Dataset, Any], Sampler[Any]]
 """the tasks to learn from, the algorithm's config -> what to draw from them"""
@@ -37,7 +38,7 @@ def support_query(dataset: Dataset, config: Any) -> SupportQueryBatches:
 
 
 def segments(dataset: Dataset, config: Any) -> SegmentBatches:
-    """Reads `meta_batch`, `length`, `within`, `seed`, `pool`, and where they are there `columns` and `discount`.
+    """Reads `meta_batch`, `length`, `within`, `seed`, `pool`, and where they are there `columns`, `discount`, `every`.
 
     With a `pool` above 0, episodes are fetched as they are needed, and so many megabytes of them kept.
     """
@@ -49,6 +50,15 @@ def segments(dataset: Dataset, config: Any) -> SegmentBatches:
         seed=config.seed,
         columns=getattr(config, "columns", ()),
         discount=getattr(config, "discount", None),
+        every=getattr(config, "every", 1),
+    )
+
+
+def trajectories(dataset: Dataset, config: Any) -> TrajectoryBatches:
+    """Reads `meta_batch`, `episodes` and `seed`."""
+    _refuse_pool("trajectories", config)
+    return TrajectoryBatches(
+        dataset.transitions(), meta_batch=config.meta_batch, episodes=config.episodes, seed=config.seed
     )
 
 
@@ -66,7 +76,12 @@ def _accept(_name: str, thing: object) -> MakeSampler:
 SAMPLERS: Registry[MakeSampler] = Registry(
     "sampler",
     "idaq.samplers",
-    {"meta-batches": meta_batches, "support-query": support_query, "segments": segments},
+    {
+        "meta-batches": meta_batches,
+        "support-query": support_query,
+        "segments": segments,
+        "trajectories": trajectories,
+    },
     _accept,
 )
 

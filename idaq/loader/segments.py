@@ -2,7 +2,8 @@
 
     within="episode"   e0: . . [a b c] .          a segment ends with its episode at the latest
     within="task"      e0: . . . [a b | c] . :e1  it goes on into the task's next episodes, in the dataset's order
-    within="history"   the same along one learning history, in the order of what its policy had learned (policy_step)
+    within="history"   the same along one learning history, in the order of what its policy had learned (policy_step);
+                       `every` = n: along every n-th episode of it, from each of its first n on
 
 Shapes: N segments, L steps, and a column's own row `*shape`.
 """
@@ -62,19 +63,23 @@ class SegmentBatches:
         seed: int,
         columns: Sequence[str] = (),
         discount: float | None = None,
+        every: int = 1,
     ) -> None:
+        if every > 1 and within != "history":
+            raise UsageError(f"every = {every} within {within!r}", hint='within="history" has episodes to leave out')
         if within not in get_args(Within):
             raise UsageError(f"segments within {within!r}", hint=f"one of {', '.join(get_args(Within))}")
         self._table, self._seed = table, seed
         self._meta_batch, self._length, self._columns = meta_batch, length, tuple(columns)
         for name in self._columns:
             table.check_column(name)
-        order = _by_history(table) if within == "history" else np.arange(len(table.episodes))
+        tasks = table.table.task_index[table.numbers][None]
+        order, keys = _by_history(table, every) if within == "history" else (np.arange(len(table.episodes)), tasks)
         self._order = None if (order == np.arange(len(order))).all() else order
         """position in the table of each episode, in the order in which steps follow each other; None: the table's"""
         self._episodes = table.episodes if self._order is None else Partition(table.episodes.lengths[order])
         """steps in this order in episodes"""
-        self._pieces = self._episodes if within == "episode" else Partition(_lengths(table, order, within))
+        self._pieces = self._episodes if within == "episode" else Partition(_lengths(table, order, keys))
         """steps in what a segment never leaves"""
         self._returns = None if discount is None else returns_to_go(table, discount)
 
@@ -122,8 +127,12 @@ class SegmentBatches:
         return self._table.statistics()
 
 
-def _by_history(table: TransitionTable) -> NDArray[np.int64]:
-    """Positions of the table's episodes, sorted by history, and in each by policy_step. Raises DatasetError."""
+def _by_history(table: TransitionTable, every: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Positions of the table's episodes, sorted by history, and in each by policy_step; and numbers (4, episodes) that
+    together name the history of each. Raises DatasetError.
+
+    With `every` = n one history becomes n: its episodes 0, n, 2n ..., then 1, n + 1 and so on.
+    """
     policy_step = table.table.policy_step[table.numbers]
     placeless = (table.table.history[table.numbers] < 0) | (policy_step < 0)
     if placeless.any():
@@ -132,7 +141,12 @@ def _by_history(table: TransitionTable) -> NDArray[np.int64]:
             f" {table.numbers[np.argmax(placeless)]} for one",
             hint='select(behaviour=...) of those that have, or segments within="task"',
         )
-    return np.lexsort((policy_step, *_histories(table)[::-1]))
+    order = np.lexsort((policy_step, *_histories(table)[::-1]))
+    keys = _histories(table)[:, order]
+    first = _changes(keys)
+    turn = (np.arange(len(order)) - first.repeat(np.diff(first, append=len(order)))) % every
+    dealt = np.lexsort((turn, *keys[::-1]))
+    return order[dealt], np.vstack([keys, turn])[:, dealt]
 
 
 def _histories(table: TransitionTable) -> NDArray[np.int64]:
@@ -142,11 +156,14 @@ def _histories(table: TransitionTable) -> NDArray[np.int64]:
     return np.stack([table.table.task_index[chosen], behaviour, table.table.history[chosen]])
 
 
-def _lengths(table: TransitionTable, order: NDArray[np.int64], within: Within) -> NDArray[np.int64]:
-    """Steps of each task or history, whose episodes follow each other in `order`."""
-    keys = (_histories(table) if within == "history" else table.table.task_index[table.numbers][None])[:, order]
-    begins = np.flatnonzero(np.append(True, (np.diff(keys, axis=1) != 0).any(0)))
-    return np.add.reduceat(table.episodes.lengths[order], begins)
+def _changes(keys: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Where a new key (numbers, episodes) begins, 0 among them."""
+    return np.flatnonzero(np.append(True, (np.diff(keys, axis=1) != 0).any(0)))
+
+
+def _lengths(table: TransitionTable, order: NDArray[np.int64], keys: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Steps of each task or history: of the episodes of one key, which follow each other in `order`."""
+    return np.add.reduceat(table.episodes.lengths[order], _changes(keys))
 
 
 def returns_to_go(table: TransitionTable, discount: float) -> Floats:

@@ -86,6 +86,10 @@ class StrategyContract:
         """What it adapts: of 2 numbers of observation and 2 of action. Give another where yours needs another kind."""
         return PointAgent()
 
+    def beliefs(self, goals: Array) -> Floats:
+        """What the agent believes of each goal (P, 2) from offline data. Give another where your agent's Z is not 2."""
+        return goals.astype(np.float32)
+
     def test_its_settings_are_plain_data(self) -> None:
         strategy = self.strategy()
         assert from_mapping(type(strategy), to_mapping(strategy), where="settings", strict=True) == strategy
@@ -140,9 +144,8 @@ class StrategyContract:
         strategy, history = self.strategy(), self.adapt(GOALS).history
         assert strategy.reference_stage <= 3
         known = {belief.tobytes() for belief in history.prior.beliefs}
-        for policy in history.policies[: strategy.reference_stage]:
-            assert isinstance(policy, BeliefPolicy)
-            assert {belief.tobytes() for belief in policy.beliefs} <= known
+        for played in history.beliefs[: strategy.reference_stage]:
+            assert {belief.tobytes() for belief in played} <= known
 
     def test_offline_data_is_used_only_where_it_says_so(self) -> None:
         strategy = self.strategy()
@@ -172,7 +175,7 @@ class StrategyContract:
 
     def adapt(self, goals: Array, seed: int = 0, deploys: int = 1) -> "Adapted":
         """A whole adaptation, the strategy made anew for every episode, with what each deployed policy did."""
-        offline = (lambda size: goals.astype(np.float32)) if self.strategy().uses_offline_data else None
+        offline = (lambda size: self.beliefs(goals)) if self.strategy().uses_offline_data else None
         history = AdaptationHistory(
             agent=self.agent(), problems=len(goals), budget=BUDGET, rng=generator(seed), offline=offline
         )

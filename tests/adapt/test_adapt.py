@@ -11,10 +11,10 @@ import pytest
 from safetensors.numpy import save_file
 
 from idaq.adapt.adapt import Adapted, adapt, episodes_to_run, make_problems, new_history
+from idaq.adapt.beliefs import in_distribution_return
 from idaq.adapt.lockstep import EpisodeBatch, Rollouts
 from idaq.adapt.policy import Policy
 from idaq.adapt.results import TRACE, read_results, write_results
-from idaq.adapt.strategies import in_distribution_return
 from idaq.adapt.strategy import STRATEGIES, AdaptPlan, adaptation_plan
 from idaq.adapt.trace import has_trace, read_trace, write_trace
 from idaq.collect.collect import Collected

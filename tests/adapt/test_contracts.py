@@ -1,30 +1,68 @@
-"""Every strategy that ships passes the exported suite, and so does the policy that acts at random."""
+"""Every strategy that ships passes the exported suite with every kind of agent, and so does the random policy."""
 
+import numpy as np
 import pytest
 
+from idaq.adapt.adapt import why_not
 from idaq.adapt.policy import RandomPolicy
 from idaq.adapt.strategy import STRATEGIES, Strategy, configured
 from idaq.core.policy import Policy
 from idaq.core.seeds import generator
+from idaq.core.types import Array, Floats
+from idaq.learn.algorithm import Agent, EpisodicAgent
 from idaq.testing import PolicyContract, StrategyContract
 from idaq.testing.strategies import PointAgent
+from tests.adapt.kinds import KINDS
 
 SMALL = {"reference": 2, "candidates": 3, "context": 6, "num_accepted": 2, "offline_context": 6}
-
-
 DRAWS_TO_DEPLOY = pytest.mark.xfail(strict=True, reason="deploying takes random numbers from the history's generator")
 
 
-@pytest.mark.parametrize("name", STRATEGIES.names())
+def settled(name: str) -> Strategy:
+    """A built-in strategy, small; `idaq above -4` has the reference code's fixed threshold."""
+    built_in, _, threshold = name.partition(" above ")
+    more = {"return_threshold": float(threshold)} if threshold else {}
+    return configured(built_in, STRATEGIES.get(built_in), [{**SMALL, **more}])
+
+
+NAMES = [*STRATEGIES.builtin, "idaq above -4"]
+WITH_BELIEFS = ("embedding", "inferring")
+"""whose beliefs are of transitions that are drawn"""
+PAIRS = [
+    (name, kind) for name in NAMES for kind in KINDS if why_not(settled(name), KINDS[kind](), has_data=True) is None
+]
+
+
+@pytest.mark.parametrize(("name", "kind"), PAIRS)
 class TestStrategies(StrategyContract):
     @pytest.fixture(autouse=True)
-    def named(self, name: str, request: pytest.FixtureRequest) -> None:
-        self.name = name
-        if name in ("posterior", "random-first") and "how_often" in request.node.name:
+    def named(self, name: str, kind: str, request: pytest.FixtureRequest) -> None:
+        self.name, self.kind = name, kind
+        draws = (name == "random-first" and kind != "recurrent") or (name == "posterior" and kind in WITH_BELIEFS)
+        if draws and "how_often" in request.node.name:
             request.node.add_marker(DRAWS_TO_DEPLOY)
 
     def strategy(self) -> Strategy:
-        return configured(self.name, STRATEGIES.get(self.name), [SMALL])
+        return settled(self.name)
+
+    def agent(self) -> Agent:
+        return KINDS[self.kind]()
+
+    def beliefs(self, goals: Array) -> Floats:
+        prior = self.agent().prior
+        assert prior is not None
+        wide = np.tile(goals.astype(np.float32), 3)
+        return wide[:, : prior.beliefs.shape[1]]
+
+
+def test_every_strategy_runs_with_every_kind_of_agent_but_where_it_needs_more() -> None:
+    """Predictions score the episodes of agents that predict; `in-context` infers from whole episodes."""
+    missing = {(name, kind) for name in NAMES for kind in KINDS} - set(PAIRS)
+    predicting = {name for name in NAMES if name.endswith(("prediction-error", "prediction-variance"))}
+    others = {(name, kind) for name in predicting for kind in KINDS if kind != "embedding"}
+    bags = {("in-context", kind) for kind, agent in KINDS.items() if not isinstance(agent(), EpisodicAgent)}
+    assert missing == others | bags
+    assert len(bags) == 4
 
 
 class TestRandomPolicy(PolicyContract):

@@ -53,6 +53,13 @@ class SequenceAgent:
         return {}
 
 
+class SampledAgent(SequenceAgent):
+    """It explores under its belief and a drawn digit behind it."""
+
+    def sampled_policy(self, beliefs: Floats, rng: np.random.Generator) -> Remembering:
+        return Remembering(beliefs * 10 + rng.integers(1, 10))
+
+
 def history(problems: int = 2) -> AdaptationHistory:
     agent = SequenceAgent()
     assert isinstance(agent, EpisodicAgent)
@@ -92,6 +99,15 @@ def test_in_context_draws_nothing_at_random_and_is_for_such_agents_alone(seen: A
     assert seen.rng.bit_generator.state == state
     assert why_not(InContext(), EchoAgent(), has_data=True) is not None
     assert why_not(InContext(), SequenceAgent(), has_data=False) is None
+
+
+def test_an_agent_whose_actions_can_be_drawn_explores_by_drawing_them_and_deploys_the_likeliest(
+    seen: AdaptationHistory,
+) -> None:
+    seen.agent = SampledAgent()
+    digit = generator(0).integers(1, 10)
+    assert beliefs(InContext().explore(seen)) == [1267010 + digit, 3451890 + digit]
+    assert beliefs(InContext().deploy(seen)) == [126701, 345189]
 
 
 def test_posterior_is_the_belief_of_all_episodes(seen: AdaptationHistory) -> None:

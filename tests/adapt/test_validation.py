@@ -4,6 +4,7 @@ import math
 import multiprocessing
 import signal
 import time
+from dataclasses import replace
 from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
@@ -208,6 +209,47 @@ def test_a_dataset_without_such_tasks_is_refused_with_the_way_to_get_them(collec
     assert len(aside) == 1  # of six: the others are left to learn from
     assert set(aside) <= {str(task.task_index) for task in dataset.all_tasks if task.split == "train"}
     assert validator(dataset, small_config()) is None
+
+
+@pytest.mark.parametrize(
+    ("learned", "validation", "left"),
+    [
+        ("train+val", "val", "train"),
+        ("val+train", "val", "train"),
+        ("train+val", "test+val", "train"),
+        ("train", "train", None),
+        ("train+val", "train+val", None),
+    ],
+)
+def test_tasks_that_are_learned_from_validate_nothing(
+    dataset: Dataset, learned: str, validation: str, left: str | None
+) -> None:
+    chosen = replace(config(split=validation), split=learned)
+    with pytest.raises(UsageError, match="is of tasks that are learned from: split is") as caught:
+        validator(dataset, chosen)
+    hint = str(caught.value.hint)
+    if left is None:
+        assert "--set validation.split=NAME" in hint
+    else:
+        assert hint == f"--set split={left}"
+        assert validator(dataset, replace(chosen, split=left)) is not None
+
+
+def test_several_splits_validate_together(dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = list[Results]()
+
+    def watched(*given: Any, **more: Any) -> Adapted:
+        seen.append((done := adapt(*given, **more)).results)
+        return done
+
+    monkeypatch.setattr("idaq.adapt.validation.adapt", watched)
+    done = train(dataset, small_config(steps=2), tmp_path / "run")
+    validate = validator(dataset, config(split="val+test", episodes=1))
+    assert validate is not None
+    validate(done.agent)
+    assert {task.task_index for task in seen[0].tasks} == {
+        task.task_index for task in dataset.all_tasks if task.split in ("val", "test")
+    }
 
 
 def test_what_cannot_validate_is_refused_before_anything_is_written(dataset: Dataset, tmp_path: Path) -> None:

@@ -88,8 +88,7 @@ def collect_crowd(folder: Path, episodes: int) -> None:
         f"id={ID}",
         "family=crowd",
         f"episodes={episodes // tasks}",
-        f"splits.sizes.train={tasks - tasks // 5}",
-        f"splits.sizes.test={tasks // 5}",
+        f"splits.sizes={{train = {tasks - tasks // 5}, test = {tasks // 5}}}",
         "reference.random_episodes=2",
     )
     collect(catalogue_recipe("point-robot", "expert", settings), folder / "root", family=family())

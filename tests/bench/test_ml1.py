@@ -94,10 +94,10 @@ def timed(function: Callable[[], object]) -> float:
 
 
 def test_two_workers_against_one(say: Callable[[str], None], tmp_path: Path) -> None:
-    recipe = catalogue_recipe("ml1/reach", "expert", ["episodes=20", "splits.sizes.train=20", "splits.sizes.test=4"])
+    recipe = catalogue_recipe("ml1/reach", "expert", ["episodes=20", "splits.sizes={train = 20, test = 4}"])
     taken, digests = {}, set()
     for workers in (1, 2):
-        collect(catalogue_recipe("ml1/reach", "expert", ["episodes=1", "splits.sizes.train=2", "splits.sizes.test=0"]),
+        collect(catalogue_recipe("ml1/reach", "expert", ["episodes=1", "splits.sizes={train = 2}"]),
                 tmp_path / f"warm{workers}", workers=workers)  # fmt: skip
         start = time.perf_counter()
         digests.add(collect(recipe, tmp_path / str(workers), workers=workers).content_digest)

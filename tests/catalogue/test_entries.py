@@ -101,7 +101,7 @@ def test_splits_are_a_seeded_permutation_of_the_tasks_in_index_order() -> None:
     recipe = load_recipe(EXPERT)
     splits = assign_splits(recipe, family)
     assert list(splits) == sorted(splits) == list(range(100))
-    assert [list(splits.values()).count(name) for name in ("train", "test")] == [80, 20]
+    assert [list(splits.values()).count(name) for name in ("train", "val", "test")] == [72, 8, 20]
     assert assign_splits(load_recipe(EXPERT, ["splits.seed=8"]), family) != splits
     assert assign_splits(load_recipe(EXPERT, ["seed=8"]), family) == splits
 
@@ -112,6 +112,23 @@ def test_smaller_splits_take_their_tasks_from_the_same_permutation() -> None:
     assert len(few) == 8
     train = [task for task, split in few.items() if split == "train"]
     assert all(all_tasks[task] == "train" for task in train)
+
+
+@pytest.mark.parametrize(
+    ("changes", "learned"),
+    [
+        (["splits.sizes={train = 6, test = 2}"], "train"),
+        (["splits.sizes.val=0"], "train"),
+        (["splits.sizes={val = 6, test = 2}"], "val"),
+        (["splits.sizes={test = 2}"], None),
+        (["splits.sizes.train=6"], "train+val"),
+        (["splits.sizes={train = 6, more = 2}", "train.split=train+more"], "train+more"),
+    ],
+)
+def test_nothing_is_learned_from_a_split_that_gets_no_tasks(changes: list[str], learned: str | None) -> None:
+    recipe = load_recipe(EXPERT, changes)
+    assert recipe.train.get("split") == learned
+    assert {**recipe.train, "split": 0} == {**load_recipe(EXPERT).train, "split": 0}, "the rest stays"
 
 
 @pytest.mark.parametrize("sizes", [{"train": 101}, {"train": 80, "test": 21}, {"train": 0}])

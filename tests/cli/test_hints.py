@@ -52,9 +52,10 @@ OF: dict[str, tuple[Accept, ...]] = {
     "idaq/hub/push.py": (collect,),
     "idaq/learn/": (train,),
     "idaq/loader/": (train,),
+    "cli/train.py": (train,),
 }
 """by the file whose errors they are: the commands that can raise them"""
-PLACEHOLDERS = {"id": "me/a/b-v0", "seed": "1", "lr": "1e-4", "validation.split": "test"}
+PLACEHOLDERS = {"id": "me/a/b-v0", "seed": "1", "lr": "1e-4", "split": "train", "validation.split": "test"}
 """for values that a hint leaves open"""
 
 

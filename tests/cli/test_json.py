@@ -32,6 +32,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "dataset subset": (ID, CUT, "--split", "train"),
     "dataset merge": ("idaq/point-robot/all-v0", ID, CUT),
     "dataset relabel": (ID, "idaq/point-robot/new-v0", "--split", "test=:"),
+    "dataset relabel-rewards": (ID, "idaq/point-robot/lent-v0", "--episodes", "1"),
     "dataset split": (ID, "--test-tasks", "3"),
     "dataset reference": (ID, "--episodes", "2"),
     "dataset diff": (ID, CUT),
@@ -53,6 +54,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "policy export": ("run", "--latent", "26", "--out", "left"),
     "policy show": ("left",),
     "reproduce": ("point-robot/expert", *STUDY, *SMALL),
+    "bench": ("tiny", "--jobs", "1", "--only", "focal-td3bc"),
 }
 
 

@@ -85,7 +85,7 @@ def test_a_meta_world_with_other_tasks_is_refused_with_both_shown(world: Path, m
         (["collect", "ml1/reech"], "did you mean 'ml1/reach'"),
         (["collect", "ml1"], "unknown dataset family 'ml1'"),
         (["collect", "ml1/reach", "--quality", "exprt"], "did you mean 'expert'"),
-        (["collect", "ml1/reach", "--set", "splits.sizes.train=60"], "ask for 70 tasks; ml1/reach has 50"),
+        (["collect", "ml1/reach", "--set", "splits.sizes.train=60"], "ask for 78 tasks; ml1/reach has 50"),
         (["reproduce", "ml1/reech/expert"], "did you mean 'ml1/reach'"),
         (["reproduce", "ml1/*/exprt"], "unknown"),
     ],

@@ -171,7 +171,7 @@ def test_reproduce_writes_baselines_and_card(idaq: Idaq, world: Path, monkeypatc
         (["collect", "point-robot", "--set", "episodes"], 2, "key=value"),
         (["collect", "point-robot", "--set", "episodes=0"], 2, "greater than or equal to 1"),
         (["collect", "point-robot", "--set", "id=../../etc/passwd-v0"], 2, "is not a dataset id"),
-        (["collect", "point-robot", "--set", "splits.sizes.train=1000"], 2, "ask for 1020 tasks"),
+        (["collect", "point-robot", "--set", "splits.sizes.train=1000"], 2, "ask for 1028 tasks"),
         (["collect", "--recipe", "missing.toml"], 2, "missing.toml is missing"),
         (["dataset", "show", "idaq/point-robot/exprt-v0"], 1, "did you mean 'idaq/point-robot/expert-v0'"),
         (["dataset", "show", "../../etc"], 1, "there is no dataset"),

@@ -39,7 +39,7 @@ def learner(policy: str = "q-learning", **changes: Any) -> Behaviour:
 
 
 def recipe(*behaviours: Behaviour, **changes: Any) -> Recipe:
-    small = catalogue_recipe("dark-room", "histories", ["splits.sizes.train=2", "splits.sizes.test=1"])
+    small = catalogue_recipe("dark-room", "histories", ["splits.sizes={train = 2, test = 1}"])
     reference = dataclasses.replace(small.reference, random_episodes=2)
     return dataclasses.replace(small, behaviours=list(behaviours), reference=reference, **changes)
 

@@ -62,7 +62,7 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    settings = ["episodes=3", "splits.sizes={train = 5, test = 3}", "reference.random_episodes=2"]
+    settings = ["episodes=3", "splits.sizes={train = 4, val = 1, test = 3}", "reference.random_episodes=2"]
     recipe = catalogue_recipe("point-robot", "expert", settings)
     return open_dataset(collect(recipe, tmp_path_factory.mktemp("data")).path)
 
@@ -111,10 +111,10 @@ def test_a_full_report(tmp_path: Path, dataset: Dataset) -> None:
         dataset.manifest.content_digest,  # type: ignore[union-attr]
         "2 training runs (seeds 0, 1; 40 steps), 3 test tasks, 2 adaptation seeds",
         "random actions (-20.00, 0%) to the behaviour policies of the same tasks (-4.50, 100%)",
-        "5 train, 3 test",
+        "4 train, 1 val, 3 test",
         "train.learner.alpha",
         "numpy 2.4.6",
-        "--set splits.sizes.train=5",
+        "--set splits.sizes.train=4",
         "idaq report runs/idaq-point-robot-expert-v0-seed0 runs/idaq-point-robot-expert-v0-seed1",
     ):
         assert said in page.text, said

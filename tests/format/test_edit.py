@@ -95,6 +95,20 @@ def test_relabelling_changes_labels_alone(stored: StoredDataset, tmp_path: Path)
         relabelled(stored, NEW, Labels(splits={}, behaviours={"novice": "pro"}))
 
 
+def test_nothing_is_learned_from_a_split_that_has_no_task_left(stored: StoredDataset, tmp_path: Path) -> None:
+    halves = Labels(splits={"val": [5]}, behaviours={})
+    source = relabelled(stored, NEW, halves)
+    learning = replace(source, recipe=replace(source.recipe, train={"split": "train+val", "steps": 7}))
+    both = written(learning, tmp_path)
+    keep = select(both.episodes, both.tasks, Selection(split="train+test"))
+    cut = written(subset(both, "idaq/made/cut-v0", keep, "subset: by test"), tmp_path)
+    assert (set(cut.manifest.splits), cut.manifest.recipe.train) == ({"train", "test"}, {"split": "train", "steps": 7})
+    moved = relabelled(
+        cut, "idaq/made/moved-v0", Labels(splits={"other": [t.task_index for t in cut.tasks]}, behaviours={})
+    )
+    assert moved.recipe.train == {"steps": 7}
+
+
 @given(
     st.lists(st.tuples(st.integers(0, 3), st.integers(-4, 4)), min_size=1, max_size=40),
     st.tuples(st.integers(0, 8), st.integers(0, 8)).map(sorted),

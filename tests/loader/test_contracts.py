@@ -20,6 +20,7 @@ from idaq.loader import (
 )
 from idaq.loader.dataset import Where
 from idaq.loader.segments import Within
+from idaq.loader.trajectories import TrajectoryBatches
 from idaq.testing import SamplerContract, SegmentContract
 from idaq.testing.samplers import CountedReads
 
@@ -73,3 +74,13 @@ class TestSegmentBatches(SegmentContract):
             export_zarr(open_stored(Path(dataset.path)), str(url))
         far = open_dataset(url).store
         return replace(dataset.store, store=far) if isinstance(dataset.store, CountedReads) else far
+
+
+@pytest.mark.parametrize("where", ["map", "ram"])
+class TestTrajectoryBatches(SamplerContract):
+    @pytest.fixture(autouse=True)
+    def told(self, where: Literal["map", "ram"]) -> None:
+        self.where = where
+
+    def sampler(self, dataset: Dataset, seed: int) -> Sampler[Any]:
+        return TrajectoryBatches(dataset.transitions(self.where), meta_batch=5, episodes=2, seed=seed)

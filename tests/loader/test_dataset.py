@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from idaq.collect.collect import Collected
+from idaq.collect.collect import Collected, collect
 from idaq.core.digest import episode_digest
 from idaq.core.errors import (
     CorruptDatasetError,
@@ -13,6 +13,7 @@ from idaq.core.errors import (
     DatasetNotFoundError,
     FormatVersionError,
     UnknownNameError,
+    UsageError,
 )
 from idaq.format.reader import open_stored
 from idaq.loader import Dataset, open_dataset
@@ -53,6 +54,32 @@ def test_a_split_selects_its_tasks_and_all_splits_make_up_the_dataset(mixed: Dat
     for name, part in parts.items():
         assert [task.task_index for task in part.tasks] == mixed.manifest.splits[name]
     np.testing.assert_array_equal(np.sort(np.concatenate([p.numbers for p in parts.values()])), mixed.numbers)
+
+
+@pytest.mark.parametrize("joined", ["train", "val+test", "test+train", "train+val+test"])
+def test_several_splits_select_the_tasks_of_each(joined: str, source_of_splits: Path) -> None:
+    dataset = open_dataset(source_of_splits)
+    names = joined.split("+")
+    expected = np.sort(np.concatenate([dataset.select(split=name).numbers for name in names]))
+    np.testing.assert_array_equal(dataset.select(split=joined).numbers, expected)
+    assert {task.split for task in dataset.select(split=joined).tasks} == set(names)
+
+
+def test_a_split_that_there_is_not_is_named_wherever_it_stands(mixed: Dataset) -> None:
+    for joined in ("val", "val+train", "train+val+test"):
+        with pytest.raises(UnknownNameError, match="unknown split 'val'"):
+            mixed.select(split=joined)
+    with pytest.raises(UsageError, match="'train\\+train': a name stands twice"):
+        mixed.select(split="train+train")
+    with pytest.raises(UsageError, match="'train\\+': a name is missing"):
+        mixed.select(split="train+")
+
+
+@pytest.fixture(scope="module")
+def source_of_splits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three splits: 3, 2 and 2 tasks."""
+    sizes = "splits.sizes={train = 3, val = 2, test = 2}"
+    return collect(small_recipe("point-robot", "expert", sizes), tmp_path_factory.mktemp("splits")).path
 
 
 def test_tasks_are_selected_by_index_or_by_id(mixed: Dataset) -> None:

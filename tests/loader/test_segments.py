@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import groupby, pairwise
 from typing import Any, get_args
 
 import numpy as np
 import pytest
 
+from idaq.core.errors import UsageError
 from idaq.core.types import Array
 from idaq.format.reader import open_stored
 from idaq.format.writer import EpisodeEntry, write_dataset
@@ -111,3 +113,29 @@ def test_segments_of_any_length_are_those_of_the_model(dataset: Dataset, where: 
                 assert batch.returns[n].tolist() == np.array([s.return_to_go for s in expected], np.float32).tolist()
                 for name in COLUMNS:
                     np.testing.assert_array_equal(batch.columns[name][n], [s.columns[name] for s in expected])
+
+
+@pytest.mark.parametrize("every", [2, 3])
+def test_every_nth_episode_of_a_history_is_one_history(dataset: Dataset, every: int) -> None:
+    """Steps follow each other from an episode to the n-th after it, whichever a segment begins in; none is left out."""
+    followed, seen = dict[float, float](), set[float]()
+    for piece in pieces("history"):
+        episodes = [list(steps) for _, steps in groupby(piece, lambda step: step.number)]
+        for turn in range(every):
+            rewards = [step.reward for episode in episodes[turn::every] for step in episode]
+            followed |= dict(pairwise(rewards))
+            seen |= set(rewards)
+    batches = SegmentBatches(dataset.transitions(), meta_batch=16, length=6, within="history", seed=3, every=every)
+    drawn = set[float]()
+    for step in range(60):
+        batch = batches.at(step)
+        for rewards, valid in zip(batch.segments.rewards.tolist(), batch.valid.sum(1).tolist(), strict=True):
+            drawn |= set(rewards)
+            assert all(followed[one] == after for one, after in pairwise(rewards[:valid]))
+            assert valid == 6 or rewards[valid - 1] not in followed
+    assert drawn == seen
+
+
+def test_every_nth_episode_is_of_histories(dataset: Dataset) -> None:
+    with pytest.raises(UsageError, match="every = 2 within 'task'"):
+        SegmentBatches(dataset.transitions(), meta_batch=2, length=3, within="task", seed=0, every=2)

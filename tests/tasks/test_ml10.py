@@ -68,7 +68,7 @@ def test_the_catalogue_trains_on_no_test_environment_and_takes_as_many_variation
 
 
 def test_validation_tasks_are_other_variations_of_training_environments() -> None:
-    recipe = catalogue_recipe("ml10", "expert", ["splits.sizes.train=80", "splits.sizes.val=20"])
+    recipe = catalogue_recipe("ml10", "expert")
     splits = assign_splits(recipe, get_family("ml10"))
     envs = Counter(ml10.environments("ml10")[index // 50] for index in splits if splits[index] == "val")
     assert envs == dict.fromkeys(ml10.TRAINING["ml10"], 2)

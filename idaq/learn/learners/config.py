@@ -57,4 +57,18 @@ class IqlConfig:
     largest_weight: Rate = 100.0
 
 
-LearnerConfig = Td3BcConfig | BcConfig | IqlConfig
+@config
+class SacConfig:
+    """SAC (Haarnoja et al., 2018) with twin critics and a fixed temperature: nothing keeps it near the data."""
+
+    kind: Literal["sac"] = "sac"
+    hidden: Width = 256
+    layers: Depth = 2
+    lr: Rate = 3e-4
+    gamma: Discount = 0.99
+    tau: Share = 0.005
+    temperature: NotNegative = 0.01
+    """weight of the entropy, in units of the rewards' standard deviation"""
+
+
+LearnerConfig = Td3BcConfig | BcConfig | IqlConfig | SacConfig

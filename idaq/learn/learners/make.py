@@ -3,9 +3,10 @@
 from typing import Any
 
 from idaq.learn.learners.bc import Bc
-from idaq.learn.learners.config import BcConfig, IqlConfig, LearnerConfig
+from idaq.learn.learners.config import BcConfig, IqlConfig, LearnerConfig, SacConfig
 from idaq.learn.learners.iql import Iql
 from idaq.learn.learners.learner import Learner
+from idaq.learn.learners.sac import Sac
 from idaq.learn.learners.td3bc import Td3Bc
 
 
@@ -15,4 +16,6 @@ def make_learner(config: LearnerConfig, input_size: int, action_size: int) -> Le
         return Bc(config, input_size, action_size)
     if isinstance(config, IqlConfig):
         return Iql(config, input_size, action_size)
+    if isinstance(config, SacConfig):
+        return Sac(config, input_size, action_size)
     return Td3Bc(config, input_size, action_size)
