@@ -20,7 +20,7 @@ class AdConfig(TrainConfig):
 
     algorithm: str = "ad"
     sampler: str = "segments"
-    steps: AtLeastOne = 6000
+    steps: AtLeastOne = 2500
     meta_batch: AtLeastOne = 32
     """learning histories in a batch"""
     length: AtLeastOne = 100
