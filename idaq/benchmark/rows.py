@@ -134,7 +134,7 @@ def _row(matrix: Matrix, dataset: MatrixDataset, algorithm: MatrixAlgorithm, dat
 
 def train_settings(dataset: MatrixDataset, algorithm: MatrixAlgorithm) -> dict[str, Any]:
     """What is asked of an algorithm on a dataset: its settings there, else its own, else those of the dataset that it
-    has. What none of them says comes from the recipe, where that is of the same algorithm, else from the algorithm."""
+    has. What none of them says comes from the recipe, as far as it speaks to the algorithm, else from the algorithm."""
     own = merge(algorithm.train, algorithm.on.get(dataset.id, {}))
     given = dataset.train
     reaching, _ = split_settings(given, _fields_of(algorithm.algorithm, own))
@@ -146,13 +146,19 @@ def split_settings(given: Mapping[str, Any], has: Mapping[str, Any]) -> tuple[di
     kept, others = dict[str, Any](), list[str]()
     for path, value in paths(given).items():
         if _is_in(has, path):
-            inner: Any = value
-            for name in reversed(path[1:]):
-                inner = {name: inner}
-            kept = merge(kept, {path[0]: inner})
+            kept = merge(kept, _at(path, value, has))
         else:
             others.append(".".join(path))
     return kept, others
+
+
+def _at(path: tuple[str, ...], value: Any, has: Any) -> dict[str, Any]:
+    """A value at its path; a table on the way that is one of several kinds says which."""
+    if len(path) == 1:
+        return {path[0]: value}
+    below = has[path[0]]
+    kind = {"kind": below["kind"]} if "kind" in below else {}
+    return {path[0]: {**kind, **_at(path[1:], value, below)}}
 
 
 def _is_in(table: Any, path: tuple[str, ...]) -> bool:

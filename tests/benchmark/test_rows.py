@@ -77,6 +77,11 @@ def test_what_passes_some_rows_by_is_told_once_and_what_reaches_none_is_refused(
         rows(matrix({**FOCAL, "train": {"learner.alpha": "much"}}), root)
 
 
+def test_a_setting_of_one_of_several_kinds_reaches_the_kind_that_is_there(root: Path) -> None:
+    borel = rows(matrix({"algorithm": "borel"}, datasets=[{"id": ID, "train": {"learner.gamma": 0.8}}]), root)["borel"]
+    assert borel.jobs[0].train.settings["learner"] == {"kind": "sac", "gamma": 0.8}
+
+
 def test_the_protocol_is_the_matrixs_then_the_datasets(root: Path) -> None:
     datasets = [{"id": ID, "adapt": {"seeds": 3, "idaq": {"reference": 1}}}]
     row = rows(matrix(datasets=datasets, strategies=["idaq", "best-of-prior"]), root)["cloning"]
