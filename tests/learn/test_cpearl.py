@@ -6,10 +6,15 @@ import torch
 from torch.distributions import Normal, kl_divergence
 
 from idaq.core.errors import ConfigError
+from idaq.core.seeds import generator
 from idaq.learn.algorithm import EmbeddingAgent
-from idaq.learn.algorithms.cpearl import GaussianEncoder, kl_to_unit, product_of_gaussians
-from idaq.learn.config import TrainConfig, training_config
+from idaq.learn.algorithms.cpearl import Cpearl, GaussianEncoder, kl_to_unit, product_of_gaussians
+from idaq.learn.algorithms.cpearl_config import CpearlConfig
+from idaq.learn.algorithms.focal import focal_loss
+from idaq.learn.config import AgentSpec, TrainConfig, training_config
 from idaq.learn.latent.config import EncoderConfig
+from idaq.learn.latent.encoder import Encoded
+from idaq.learn.networks import weights_drawn_from
 from idaq.testing import AlgorithmContract
 from tests.learn.one_update import GivenNoise
 from tests.learn.test_contracts import SMALL
@@ -19,6 +24,7 @@ KINDS = {
     "SAC alone": {"algorithm": "cpearl", "learner": {"brac": False}},
     "every part": {"algorithm": "cpearl", "bottleneck": True, "critic_gradients": True},
     "pearl": {"algorithm": "pearl"},
+    "told the task": {"algorithm": "cpearl", "task_weight": 2.0},
 }
 
 
@@ -44,7 +50,47 @@ class TestContract(AlgorithmContract):
 def test_an_encoder_that_learns_from_nothing_is_refused() -> None:
     with pytest.raises(ConfigError, match="learns from nothing"):
         training_config({"algorithm": "cpearl", "focal_weight": 0})
-    assert training_config({"algorithm": "cpearl", "focal_weight": 0, "critic_gradients": True})
+    for part in ({"critic_gradients": True}, {"task_weight": 1}):
+        assert training_config({"algorithm": "cpearl", "focal_weight": 0, **part})
+
+
+def test_telling_the_task_is_cross_entropy_on_either_half_beside_focals_loss() -> None:
+    """By weight; the classifier and the encoder learn from it."""
+    config = CpearlConfig(focal_weight=3.0, task_weight=2.0, encoder=EncoderConfig(latent=2))
+    spec = AgentSpec(
+        observation_mean=[0.0],
+        observation_std=[1.0],
+        change_std=[1.0],
+        reward_mean=0.0,
+        reward_std=1.0,
+        action_centre=[0.0],
+        action_scale=[1.0],
+        num_tasks=3,
+    )
+    with weights_drawn_from(0):
+        objective = Cpearl(config, spec)
+    assert objective.classifier is not None
+    weight, bias = objective.classifier.weight.detach().double(), objective.classifier.bias.detach().double()
+    halves = torch.tensor([[[0.5, -0.2], [0.1, 0.9]], [[-0.7, 0.3], [0.2, 0.2]]], requires_grad=True)
+    tasks = torch.tensor([2, 0])
+    empty = {"obs": torch.zeros(2, 1, 1)}
+    encoded = Encoded(
+        tasks=tasks, context=empty, embeddings=torch.zeros(2, 2, 2), halves=halves, z=halves.mean(1), data=empty
+    )
+    loss, info = objective.loss(encoded, 0, generator(0))
+    z = halves.detach().double().reshape(4, 2)
+    scores = z @ weight.T + bias
+    told = scores.exp().sum(1).log() - scores[torch.arange(4), torch.tensor([2, 2, 0, 0])]
+    focal, _ = focal_loss(halves.detach().flatten(0, 1), tasks.repeat_interleave(2))
+    assert loss.item() == pytest.approx(2 * told.mean().item() + 3 * focal.item(), rel=1e-5)
+    assert info["classification_loss"].item() == pytest.approx(told.mean().item(), rel=1e-5)
+    loss.backward()
+    assert halves.grad is not None
+    shares = (scores.softmax(1) - torch.eye(3, dtype=torch.float64)[[2, 2, 0, 0]]) / 4
+    np.testing.assert_allclose(objective.classifier.weight.grad, 2 * shares.T @ z, rtol=1e-4, atol=1e-6)
+    focal_gradient = torch.autograd.grad(focal_loss(halves.flatten(0, 1), tasks.repeat_interleave(2))[0], halves)[0]
+    expected = 3 * focal_gradient.reshape(4, 2) + 2 * shares @ weight
+    np.testing.assert_allclose(halves.grad.reshape(4, 2), expected, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize(

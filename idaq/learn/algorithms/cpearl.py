@@ -4,9 +4,9 @@
     pearl    Rakelly et al., ICML 2019, section 4, on offline data alone: each transition says a Gaussian of z, the
              belief is their product, and the encoder learns from its divergence from N(0, 1) and from the critics
 
-Their parts are settings, as in the reference code: the bottleneck, FOCAL's loss, and the critics' gradient (its
-`allow_backward_z`: that of Q(s, a, z) alone; no target, value, policy or dual critic teaches the encoder). Where papers
-and codes differ:
+Their parts are settings, as in the reference code: the bottleneck, FOCAL's loss, telling the training task from z
+(off in all of its scripts), and the critics' gradient (its `allow_backward_z`: that of Q(s, a, z) alone; no target,
+value, policy or dual critic teaches the encoder). Where papers and codes differ:
 
 - the Gaussians are PEARL's, of any mean; the reference puts them through tanh
 - FOCAL's loss takes the belief of either half of a context; the reference one z a task, so that most have no like
@@ -20,10 +20,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from idaq.learn.algorithms.cpearl_config import CpearlConfig
 from idaq.learn.algorithms.focal import Focal
+from idaq.learn.algorithms.unicorn import classification_loss
 from idaq.learn.config import AgentSpec
 from idaq.learn.latent.agent import MeanAgent, PooledAgent
 from idaq.learn.latent.algorithm import LatentAlgorithm
@@ -86,11 +87,12 @@ class GaussianEncoder(Encoder):
 
 
 class Cpearl(Objective):
-    """FOCAL's loss and the bottleneck, by weight; the critics' gradient comes by itself."""
+    """FOCAL's loss, the bottleneck and the task, by weight; the critics' gradient comes by itself."""
 
-    def __init__(self, config: CpearlConfig) -> None:
+    def __init__(self, config: CpearlConfig, spec: AgentSpec) -> None:
         super().__init__()
-        self.config, self.focal = config, Focal()
+        self.config, self.focal, latent = config, Focal(), config.encoder.latent
+        self.classifier = nn.Linear(latent, spec.num_tasks) if config.task_weight else None
 
     def loss(self, encoded: Encoded, step: int, rng: np.random.Generator) -> tuple[Float[Tensor, ""], Metrics]:
         """What the settings ask for."""
@@ -102,6 +104,10 @@ class Cpearl(Objective):
         if config.bottleneck:
             kl, info_kl = kl_to_unit(*product_of_gaussians(*encoded.embeddings.chunk(2, -1)))
             loss, info = loss + config.kl_weight * kl, info | info_kl
+        if self.classifier is not None:
+            logits = self.classifier(encoded.halves.flatten(0, 1))
+            told, info_task = classification_loss(logits, encoded.tasks.repeat_interleave(2))
+            loss, info = loss + config.task_weight * told, info | info_task
         return loss, info
 
 
@@ -111,7 +117,7 @@ def create(config: CpearlConfig, spec: AgentSpec, device: str) -> LatentAlgorith
         config,
         spec,
         device,
-        lambda _config, _spec: Cpearl(config),
+        Cpearl,
         make_encoder=GaussianEncoder if config.bottleneck else ContextEncoder,
         make_agent=PooledAgent if config.bottleneck else MeanAgent,
         critic_gradients=config.critic_gradients,

@@ -26,13 +26,15 @@ class CpearlConfig(LatentConfig):
     """whether a transition says a Gaussian of z, and the belief is the product of them (PEARL)"""
     kl_weight: NotNegative = 0.1
     """with the bottleneck: of the belief's divergence from the unit Gaussian"""
+    task_weight: NotNegative = 0.0
+    """of telling the training task from z, by cross-entropy; 0 = no classifier"""
     critic_gradients: bool = False
     """whether the encoder learns from the critics' loss too (PEARL)"""
     learner: BracConfig = Field(default_factory=BracConfig)
 
     @model_validator(mode="after")
     def _the_encoder_learns(self) -> "CpearlConfig":
-        if not (self.focal_weight or self.critic_gradients):
+        if not (self.focal_weight or self.task_weight or self.critic_gradients):
             raise ValueError("the encoder learns from nothing: set focal_weight above 0, or critic_gradients")
         return self
 
