@@ -72,14 +72,20 @@ if TYPE_CHECKING:
     from idaq.learn.algorithm import Agent as Agent
     from idaq.learn.algorithm import Algorithm as Algorithm
     from idaq.learn.algorithm import BeliefPolicy as BeliefPolicy
+    from idaq.learn.algorithm import EpisodicAgent as EpisodicAgent
     from idaq.learn.algorithm import ExportingAgent as ExportingAgent
     from idaq.learn.algorithm import Prior as Prior
+    from idaq.learn.algorithm import SamplingAgent as SamplingAgent
     from idaq.learn.checkpoint import load_agent as load_agent
     from idaq.learn.config import AgentSpec as AgentSpec
     from idaq.learn.config import TrainConfig as TrainConfig
     from idaq.learn.config import training_config as training_config
     from idaq.learn.dense import DenseLayer as DenseLayer
     from idaq.learn.dense import DensePolicy as DensePolicy
+    from idaq.learn.latent.algorithm import LatentAlgorithm as LatentAlgorithm
+    from idaq.learn.latent.config import LatentConfig as LatentConfig
+    from idaq.learn.latent.encoder import Encoded as Encoded
+    from idaq.learn.latent.encoder import Objective as Objective
     from idaq.learn.loggers import MetricLogger as MetricLogger
     from idaq.learn.loop import train as train
     from idaq.learn.state import load_modules as load_modules
@@ -87,6 +93,7 @@ if TYPE_CHECKING:
     from idaq.learn.state import module_state as module_state
     from idaq.learn.state import optimiser_state as optimiser_state
     from idaq.learn.units import Units as Units
+    from idaq.loader.contexts import Experience as Experience
     from idaq.loader.dataset import Dataset as Dataset
     from idaq.loader.dataset import open_dataset as open_dataset
     from idaq.loader.sampling import MetaBatch as MetaBatch
@@ -137,6 +144,13 @@ _FACE = {
     "Agent": "idaq.learn.algorithm",
     "Prior": "idaq.learn.algorithm",
     "BeliefPolicy": "idaq.learn.algorithm",
+    "EpisodicAgent": "idaq.learn.algorithm",
+    "SamplingAgent": "idaq.learn.algorithm",
+    "Experience": "idaq.loader.contexts",
+    "LatentConfig": "idaq.learn.latent.config",
+    "LatentAlgorithm": "idaq.learn.latent.algorithm",
+    "Objective": "idaq.learn.latent.encoder",
+    "Encoded": "idaq.learn.latent.encoder",
     "ExportingAgent": "idaq.learn.algorithm",
     "DensePolicy": "idaq.learn.dense",
     "DenseLayer": "idaq.learn.dense",
