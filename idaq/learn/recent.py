@@ -44,8 +44,3 @@ def unpack(beliefs: Float32[np.ndarray, "P Z"], spec: AgentSpec) -> Experience:
         starts=flags[..., 0] > 0,
         valid=flags[..., 1] > 0,
     )
-
-
-def as_episode(context: Transitions) -> Experience:
-    """A bag of transitions (P, K) as one episode in the order given."""
-    return Experience.of_episodes(context[:, None], np.ones((len(context), 1, context.rewards.shape[1]), bool))

@@ -85,6 +85,11 @@ class Experience:
         )
 
 
+def as_episode(context: Transitions) -> Experience:
+    """A bag of transitions (P, K) as one episode of each problem, in the order given."""
+    return Experience.of_episodes(context[:, None], np.ones((len(context), 1, context.rewards.shape[1]), bool))
+
+
 def task_experience(dataset: Dataset, size: int, seed: int) -> tuple[NDArray[np.int64], Experience]:
     """Task indices (M,) of a selection, and whole episodes of each task, drawn without replacement in a random order
     until they hold `size` transitions, or there are no more.

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from idaq.learn.config import AgentSpec
-from idaq.learn.recent import as_episode, pack, unpack
-from idaq.loader.contexts import Experience
+from idaq.learn.recent import pack, unpack
+from idaq.loader.contexts import Experience, as_episode
 from idaq.loader.transitions import Transitions
 
 SPEC = AgentSpec(

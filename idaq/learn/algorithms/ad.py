@@ -31,11 +31,11 @@ from idaq.learn.algorithm import Prior
 from idaq.learn.algorithms.ad_config import AdConfig
 from idaq.learn.config import AgentSpec
 from idaq.learn.networks import weights_drawn_from
-from idaq.learn.recent import as_episode, pack, unpack
+from idaq.learn.recent import pack, unpack
 from idaq.learn.state import load_modules, module_state
 from idaq.learn.transformer import Cache, Descent, Transformer
 from idaq.learn.units import Units
-from idaq.loader.contexts import Experience
+from idaq.loader.contexts import Experience, as_episode
 from idaq.loader.segments import SegmentBatch
 from idaq.loader.transitions import Transitions
 

@@ -38,7 +38,7 @@ from idaq.learn.learners.make import make_learner
 from idaq.learn.networks import mlp, weights_drawn_from
 from idaq.learn.state import load_modules, load_optimiser, module_state, optimiser_state
 from idaq.learn.units import Units
-from idaq.loader.contexts import Experience
+from idaq.loader.contexts import Experience, as_episode
 from idaq.loader.trajectories import TrajectoryBatch
 from idaq.loader.transitions import Transitions
 
@@ -289,9 +289,7 @@ class BorelAgent:
 
     def infer(self, context: Transitions) -> Float32[np.ndarray, "P H"]:
         """The same of transitions (P, K) as one episode in the order given."""
-        valid = np.ones(context.rewards.shape, bool)
-        starts = valid.cumsum(1) == 1
-        return self.infer_episodes(Experience(transitions=context, starts=starts, valid=valid))
+        return self.infer_episodes(as_episode(context))
 
     def policy(self, beliefs: Float32[np.ndarray, "P H"]) -> Policy:
         """The policy from a belief of each problem on, deterministic; it goes on learning from what it observes."""

@@ -50,7 +50,7 @@ from idaq.learn.dense import DenseLayer, DensePolicy
 from idaq.learn.networks import weights_drawn_from
 from idaq.learn.state import load_modules, load_optimiser, module_state, optimiser_state
 from idaq.learn.units import Units
-from idaq.loader.contexts import Experience
+from idaq.loader.contexts import Experience, as_episode
 from idaq.loader.sampling import SupportQueryBatch
 from idaq.loader.transitions import Transitions
 
@@ -288,9 +288,7 @@ class MacawAgent:
 
     def infer(self, context: Transitions) -> Float32[np.ndarray, "P Z"]:
         """Weights adapted to each context of transitions (P, K), which is taken as one episode in the order given."""
-        starts_PK = np.zeros(context.rewards.shape, bool)
-        starts_PK[:, :1] = True
-        return self.infer_episodes(Experience(transitions=context, starts=starts_PK, valid=np.ones_like(starts_PK)))
+        return self.infer_episodes(as_episode(context))
 
     def infer_episodes(self, experience: Experience) -> Float32[np.ndarray, "P Z"]:
         """Weights adapted to the whole episodes (P, L) of each problem; those of the meta-policy where it has none."""
