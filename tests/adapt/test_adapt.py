@@ -332,13 +332,13 @@ def test_without_a_plan_every_strategy_runs_with_the_datasets_defaults(agent: Ag
     assert dataset.manifest is not None
     told = {"episodes": 2, "report_at": [2], "seeds": 1, "candidates": 2, "context": 4, "offline_context": 6}
     tasks = replace(task_set(dataset), adapt=told)
-    without_data = adaptation_plan([name for name in STRATEGIES.names() if name != "offline-context"], {}, told)
+    without_data = adaptation_plan([name for name in LATENT if name != "offline-context"], {}, told)
     with pytest.warns(UserWarning, match="offline-context is left out"):
         alone = adapt(agent, tasks).results
     recipe = replace(dataset.manifest.recipe, adapt=told)
     whole = replace(dataset, manifest=replace(dataset.manifest, recipe=recipe))
     found = adapt(agent, whole).results
-    assert list(found.strategies) == STRATEGIES.names()
+    assert list(found.strategies) == LATENT
     expected = adapt(agent, tasks, without_data).results
     assert alone == expected
     for name, result in expected.strategies.items():

@@ -145,11 +145,12 @@ def test_reproduce_writes_baselines_and_card(idaq: Idaq, world: Path, monkeypatc
     text = (catalogue.find_entry("point-robot", "expert").folder / "recipe.toml").read_text()
     folder = world / "catalogue" / "point-robot" / "expert"
     folder.mkdir(parents=True)
-    text = text.replace("train = 80, test = 20", "train = 6, test = 2").replace("episodes = 45", "episodes = 3")
-    quick = "[train]\nsteps = 40\nbatch = 8\nmeta_batch = 4\ncontext = 10\n\n[adapt]\nepisodes = 4\nreference = 2\n"
-    (folder / "recipe.toml").write_text(
-        text.replace("[train.learner]", quick + "report_at = [1, 4]\n\n[train.learner]")
+    text = text.replace("train = 72, val = 8, test = 20", "train = 5, val = 1, test = 2").replace(
+        "episodes = 45", "episodes = 3"
     )
+    quick = "[train]\nsteps = 40\nbatch = 8\nmeta_batch = 4\ncontext = 10\n"
+    budget = "[adapt]\nepisodes = 4\nreference = 2\nreport_at = [1, 4]\n\n[train.learner]"
+    (folder / "recipe.toml").write_text(text.replace("[train]\n", quick).replace("[train.learner]", budget))
     monkeypatch.setattr(catalogue, "resource_root", lambda kind: world / "catalogue")
     command = ("reproduce", "point-robot/expert", "--seeds", "2", "--jobs", "1", "--catalogue", world / "catalogue")
     options = ("--out", "runs/study", "--root", "study")
