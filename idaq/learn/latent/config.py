@@ -55,7 +55,7 @@ class LatentConfig(TrainConfig, ABC):
     @field_validator("learner", mode="before")
     @classmethod
     def _of_the_usual_kind_unless_named(cls, given: object) -> object:
-        usual = cast(Any, cls).__pydantic_fields__["learner"].get_default(call_default_factory=True)
+        usual = cast(Any, cls).__pydantic_fields__["learner"].default_factory()
         return {"kind": usual.kind, **cast(Mapping[str, Any], given)} if isinstance(given, Mapping) else given
 
     @model_validator(mode="after")
