@@ -40,7 +40,8 @@ class Adaptation:
     @property
     def episodes(self) -> int:
         """That are still to be run: what `progress` counts up to."""
-        return episodes_to_run(self.plan.config, len(self.to_run), len(self.there.tasks))
+        strategies = [self.plan.strategies[name] for name in self.to_run]
+        return episodes_to_run(self.plan.config, strategies, len(self.there.tasks))
 
     @property
     def family(self) -> str:
