@@ -12,6 +12,7 @@ choose from.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Annotated, ClassVar
 
 import numpy as np
@@ -24,10 +25,17 @@ from idaq.adapt.history import AdaptationHistory
 from idaq.adapt.policy import Policy
 from idaq.adapt.strategy import Strategy
 from idaq.core.config import config
+from idaq.core.seeds import generator
 from idaq.learn.cross_returns import CrossReturns
 
+Arms = Int64[np.ndarray, "n"]
+Returns = Float64[np.ndarray, "n"]
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
+SPREADS = (0.05, 0.1, 0.2, 0.35, 0.5, 0.75)
+"""tried where none is given"""
+_SEEN = (1, 2, 4)
+"""arms seen, where spreads are compared"""
 _NEGLIGIBLE = 1e-3
 """rows below this share of the likeliest row's weight are no outcome that an episode is expected to have"""
 
@@ -42,21 +50,50 @@ class ReturnModel:
     """variance of an episode's return around its mean"""
 
 
-def return_model(cross: CrossReturns, bandwidth: float, spread: float) -> ReturnModel:
-    """centres = mean + sqrt(1 - h^2) (row - mean); covariance = h^2 cov(rows) + (s * std of all returns)^2 I."""
-    rows = cross.means
-    mean = rows.mean(0)
-    scale = float(rows.std()) or 1.0  # all the same: nothing tells the arms apart
+@lru_cache(maxsize=8)
+def return_model(cross: CrossReturns, bandwidth: float, spread: float | None) -> ReturnModel:
+    """centres = mean + sqrt(1 - h^2) (row - mean); covariance = h^2 cov(rows) + (s * std of all returns)^2 I.
+
+    For a spread of None, s is the one under which each training task is likeliest by the others.
+    """
+    if spread is None:
+        cases = _left_out(cross)
+        spread = max(SPREADS, key=lambda s: sum(_log_likelihood(cross, bandwidth, s, *case) for case in cases))
+    return _model(cross.means, bandwidth, spread * (float(cross.means.std()) or 1.0), cross.noise)
+
+
+def _model(rows_HM: Float64[np.ndarray, "H M"], bandwidth: float, deviation: float, noise: float) -> ReturnModel:
+    mean, arms = rows_HM.mean(0), rows_HM.shape[1]
     return ReturnModel(
-        centres=mean + np.sqrt(1 - bandwidth**2) * (rows - mean),
-        covariance=bandwidth**2 * np.cov(rows.T, bias=True).reshape(2 * [rows.shape[1]])
-        + (spread * scale) ** 2 * np.eye(rows.shape[1]),
-        noise=cross.noise**2,
+        centres=mean + np.sqrt(1 - bandwidth**2) * (rows_HM - mean),
+        covariance=bandwidth**2 * np.cov(rows_HM.T, bias=True).reshape(arms, arms) + deviation**2 * np.eye(arms),
+        noise=noise**2,
     )
 
 
+def _left_out(cross: CrossReturns) -> list[tuple[int, Arms]]:
+    """Cases to judge a spread by: a training task, and a few arms that were seen of it."""
+    rows, arms = cross.means.shape
+    rng = generator(0)
+    return [(row, rng.permutation(arms)[:count]) for row in range(rows) for count in _SEEN if rows > 1 and count < arms]
+
+
+def _log_likelihood(cross: CrossReturns, bandwidth: float, spread: float, row: int, arms: Arms) -> float:
+    """Mean log density of the returns of all other arms on a task, by the other tasks and what its `arms` earned."""
+    truth, rows = cross.means[row], np.delete(cross.means, row, 0)
+    model = _model(rows, bandwidth, spread * (float(cross.means.std()) or 1.0), cross.noise)
+    weights_OH, means_OHM = expected_returns(model, arms, truth[arms][None])
+    seen = model.covariance[np.ix_(arms, arms)] + model.noise * np.eye(len(arms))
+    explained = np.einsum("nm,nm->m", model.covariance[arms], np.linalg.solve(seen, model.covariance[arms]))
+    unseen = np.setdiff1d(np.arange(len(truth)), arms)
+    variance = (np.diag(model.covariance) - explained + model.noise)[unseen]
+    log_HU = -0.5 * ((truth - means_OHM[0])[:, unseen] ** 2 / variance + np.log(2 * np.pi * variance))
+    with np.errstate(divide="ignore"):  # a component of no weight
+        return float(np.logaddexp.reduce(np.log(weights_OH[0])[:, None] + log_HU, 0).mean())
+
+
 def expected_returns(
-    model: ReturnModel, arms: Int64[np.ndarray, "n"], returns_On: Float64[np.ndarray, "O n"]
+    model: ReturnModel, arms: Arms, returns_On: Float64[np.ndarray, "O n"]
 ) -> tuple[Float64[np.ndarray, "O H"], Float64[np.ndarray, "O H M"]]:
     """Weight of each component, and its mean of every arm, given that the `arms` earned `returns`; O cases at once.
 
@@ -82,9 +119,7 @@ def expected_improvement(
     return weights_H @ np.maximum(means_HM - best, 0)
 
 
-def value_of_information(
-    model: ReturnModel, arms: Int64[np.ndarray, "n"], returns_n: Float64[np.ndarray, "n"], arm: int
-) -> float:
+def value_of_information(model: ReturnModel, arms: Arms, returns_n: Returns, arm: int) -> float:
     """The return that can be expected of the best arm once `arm` has been played too (knowledge gradient: Frazier et
     al., SIAM J. Control Optim. 2008). What it may earn is what the likely components say of it."""
     weights_OH, means_OHM = expected_returns(model, arms, returns_n[None])
@@ -107,10 +142,11 @@ class PolicyReuse(Strategy):
     """
 
     uses_cross_returns: ClassVar[bool] = True
-    bandwidth: Share = 0.5
+    bandwidth: Share = 0.25
     """h of the kernel density estimate: 0, the new task is one of the training tasks; 1, one Gaussian of all of them"""
-    spread: Positive = 0.1
-    """s: standard deviation of what no training task foresees, as a share of that of all cross returns"""
+    spread: Positive | None = None
+    """s: standard deviation of what no training task foresees, as a share of that of all cross returns; None: the one
+    under which each training task is likeliest by the others"""
 
     @property
     def role(self) -> Role:
@@ -154,10 +190,6 @@ class BestAverage(Strategy):
     def deploy(self, history: AdaptationHistory) -> Policy:
         """The belief of the episode with the highest return."""
         return history.agent.policy(best_belief(history, "return"))
-
-
-Arms = Int64[np.ndarray, "n"]
-Returns = Float64[np.ndarray, "n"]
 
 
 def _play(history: AdaptationHistory, choose: Callable[[Arms, Returns], int]) -> Policy:

@@ -15,11 +15,11 @@ from idaq.core.reading import LARGEST_TABLE, read_document
 CROSS_RETURNS = "cross-returns.safetensors"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class CrossReturns:
     """Returns of the policy under each belief of the prior on each of some training tasks.
 
-    H tasks, M beliefs of the prior, K episodes of each pair.
+    H tasks, M beliefs of the prior, K episodes of each pair. Equal is what is the same object.
     """
 
     tasks: Int64[np.ndarray, "H"]
