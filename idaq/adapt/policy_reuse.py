@@ -36,6 +36,8 @@ SPREADS = (0.05, 0.1, 0.2, 0.35, 0.5, 0.75)
 """tried where none is given"""
 _SEEN = (1, 2, 4)
 """arms seen, where spreads are compared"""
+_AGAIN = 1e-3
+"""noise at least, in deviations: two arms may be the same, or one be played again"""
 _NEGLIGIBLE = 1e-3
 """rows below this share of the likeliest row's weight are no outcome that an episode is expected to have"""
 
@@ -67,7 +69,7 @@ def _model(rows_HM: Float64[np.ndarray, "H M"], bandwidth: float, deviation: flo
     return ReturnModel(
         centres=mean + np.sqrt(1 - bandwidth**2) * (rows_HM - mean),
         covariance=bandwidth**2 * np.cov(rows_HM.T, bias=True).reshape(arms, arms) + deviation**2 * np.eye(arms),
-        noise=noise**2,
+        noise=noise**2 + (_AGAIN * deviation) ** 2,
     )
 
 

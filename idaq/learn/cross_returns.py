@@ -11,6 +11,7 @@ from safetensors.numpy import load, save
 from idaq.core.errors import CorruptDatasetError, RunError
 from idaq.core.files import write_bytes
 from idaq.core.reading import LARGEST_TABLE, read_document
+from idaq.core.types import Array
 
 CROSS_RETURNS = "cross-returns.safetensors"
 
@@ -52,24 +53,26 @@ def read_cross_returns(run: Path, beliefs: int, agent_digest: str) -> CrossRetur
         return None
     try:
         tensors = load(read_document(path, LARGEST_TABLE))
-        measured = CrossReturns(tasks=tensors["tasks"], returns=tensors["returns"])
+        tasks, returns = tensors["tasks"], tensors["returns"]
         mine = np.array_equal(tensors["agent"], _bytes(agent_digest))
-        _check(measured, beliefs if mine else measured.returns.shape[1])
+        _check(tasks, returns, beliefs if mine else None)
     except (CorruptDatasetError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise RunError(
             f"{path} cannot be read: {error}", hint=f"remove it, and it is measured anew: rm {path}"
         ) from None
-    return measured if mine else None
+    return CrossReturns(tasks=tasks, returns=returns) if mine else None
 
 
 def _bytes(digest: str) -> UInt8[np.ndarray, "32"]:
     return np.frombuffer(bytes.fromhex(digest), np.uint8)
 
 
-def _check(measured: CrossReturns, beliefs: int) -> None:
-    tasks, returns = measured.tasks, measured.returns
-    if returns.ndim != 3 or returns.dtype != np.float64 or 0 in returns.shape or returns.shape[1] != beliefs:
-        raise ValueError(f"returns are {returns.dtype} {returns.shape} of {beliefs} beliefs")
+def _check(tasks: Array, returns: Array, beliefs: int | None) -> None:
+    """Raise ValueError for what is no table of `beliefs` columns, any number of them for None."""
+    if returns.ndim != 3 or returns.dtype != np.float64 or 0 in returns.shape:
+        raise ValueError(f"returns are {returns.dtype} {returns.shape}")
+    if beliefs not in (None, returns.shape[1]):
+        raise ValueError(f"returns are of {returns.shape[1]} beliefs; the prior has {beliefs}")
     if tasks.shape != returns.shape[:1] or tasks.dtype != np.int64:
         raise ValueError(f"tasks are {tasks.dtype} {tasks.shape}")
     if not np.isfinite(returns).all():
