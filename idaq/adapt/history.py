@@ -40,7 +40,7 @@ class AdaptationHistory:
     problems: int
     """P"""
     budget: int
-    """adaptation episodes in all"""
+    """adaptation episodes in all, which a strategy may plan for"""
     rng: np.random.Generator
     """the only source of random numbers of a strategy"""
     offline: Callable[[int], Floats] | None = None

@@ -184,6 +184,11 @@ class BestAverage(Strategy):
         """Beside best-of-prior."""
         return "rival"
 
+    @property
+    def anytime(self) -> bool:
+        """It does the same to the end."""
+        return True
+
     def explore(self, history: AdaptationHistory) -> Policy:
         """The next in the order of the mean over training tasks."""
         order, n = (-history.cross_returns.means.mean(0)).argsort(kind="stable"), len(history.episodes)

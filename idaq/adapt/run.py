@@ -52,7 +52,8 @@ class Adaptation:
     @property
     def episodes(self) -> int:
         """That are still to be run: what `progress` counts up to."""
-        playing = episodes_to_run(self.plan.config, len(self.to_run), len(self.there.tasks))
+        strategies = [self.plan.strategies[name] for name in self.to_run]
+        playing = episodes_to_run(self.plan.config, strategies, len(self.there.tasks))
         return self.episodes_to_measure + playing
 
     @property

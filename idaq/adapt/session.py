@@ -277,8 +277,8 @@ class Session:
         self._history = history
 
     def _note_reference_stage(self) -> None:
-        stage, half = self.strategy.reference_stage, max(1, self.budget // 2)
-        if stage >= self.budget and not self._played:
+        stage, half = self.strategy.reference_stage(self.budget), max(1, self.budget // 2)
+        if stage >= self.budget > half and not self._played:
             said = (
                 f"{self.name} draws from the prior alone for its first {stage} episodes, and {self.budget} are planned"
             )

@@ -39,8 +39,12 @@ class Strategy(ABC):
         return object
 
     @property
-    def reference_stage(self) -> int:
-        """Episodes at the beginning in which it draws from the prior alone, as best-of-prior does."""
+    def anytime(self) -> bool:
+        """Whether what it explores and deploys does not depend on the budget: one run then serves every budget."""
+        return False
+
+    def reference_stage(self, budget: int) -> int:
+        """Episodes at the beginning of a budget in which it draws from the prior alone, as best-of-prior does."""
         return 0
 
     @abstractmethod
@@ -49,7 +53,7 @@ class Strategy(ABC):
 
     @abstractmethod
     def deploy(self, history: AdaptationHistory) -> Policy:
-        """The policy to use from now on. The history stays as it is: adaptation may go on."""
+        """The policy to use from now on. The history stays as it is, its generator too: adaptation may go on."""
 
 
 def _accept(_name: str, thing: object) -> Strategy:

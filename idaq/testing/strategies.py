@@ -151,11 +151,21 @@ class StrategyContract:
         for first, second in zip(once, twice, strict=True):
             np.testing.assert_array_equal(first.transitions.actions, second.transitions.actions)
 
-    def test_the_reference_stage_draws_from_the_prior_alone(self) -> None:
-        strategy, history = self.strategy(), self.adapt(GOALS).history
-        assert strategy.reference_stage <= 3
+    def test_what_is_anytime_does_the_same_within_every_budget(self) -> None:
+        """Where it says so, one run of the largest budget stands for those of all smaller ones."""
+        if not self.strategy().anytime:
+            pytest.skip("each budget is run on its own")
+        whole = self.adapt(GOALS).acted
+        for budget in range(1, BUDGET):
+            for found, expected in zip(self.adapt(GOALS, budget=budget).acted, whole, strict=False):
+                np.testing.assert_array_equal(found, expected)
+
+    @pytest.mark.parametrize("budget", range(1, BUDGET + 1))
+    def test_the_reference_stage_draws_from_the_prior_alone(self, budget: int) -> None:
+        stage, history = self.strategy().reference_stage(budget), self.adapt(GOALS, budget=budget).history
+        assert stage <= 3
         known = {belief.tobytes() for belief in history.prior.beliefs}
-        for played in history.beliefs[: strategy.reference_stage]:
+        for played in history.beliefs[:stage]:
             assert {belief.tobytes() for belief in played} <= known
 
     def test_offline_data_is_used_only_where_it_says_so(self) -> None:
@@ -184,14 +194,14 @@ class StrategyContract:
                 session = Session.load(file, self.agent(), allow=[session.name])
         return session.episodes
 
-    def adapt(self, goals: Array, seed: int = 0, deploys: int = 1) -> "Adapted":
+    def adapt(self, goals: Array, seed: int = 0, deploys: int = 1, budget: int = BUDGET) -> "Adapted":
         """A whole adaptation, the strategy made anew for every episode, with what each deployed policy did."""
         offline = (lambda size: self.beliefs(goals)) if self.strategy().uses_offline_data else None
         history = AdaptationHistory(
-            agent=self.agent(), problems=len(goals), budget=BUDGET, rng=generator(seed), offline=offline
+            agent=self.agent(), problems=len(goals), budget=budget, rng=generator(seed), offline=offline
         )
         acted = []
-        for _ in range(BUDGET):
+        for _ in range(budget):
             policy = self.strategy().explore(history)
             history.add(policy, play(policy, goals))
             acted.append(history.episodes[-1].transitions.actions)

@@ -230,8 +230,8 @@ def test_the_page_says_what_is_known_and_what_is_not(table: BoardTable, tmp_path
     ]
     assert last.endswith("| unknown |")
     assert last.count("unknown") == 3
-    protocol = "2 adaptation episodes, fresh episodes after 1, 2; 2 tasks of split test, adaptation seeds of each: 2"
-    assert f"- protocol: {protocol}" in lines
+    budgets = "budgets of 1, 2 adaptation episodes, each planned and run on its own"
+    assert f"- protocol: {budgets}; 2 tasks of split test, adaptation seeds of each: 2" in lines
     assert any(
         line.startswith("- `cloning`: training seeds 0, 1; ") and line.endswith(f"--only {ID}/cloning`")
         for line in lines
