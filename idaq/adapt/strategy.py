@@ -70,6 +70,7 @@ STRATEGIES: Registry[Strategy] = Registry(
         "nearest-training-task": f"{_FILE}:NearestTrainingTask",
         "nearest-training-task-prediction-error": f"{_FILE}:NEAREST_PREDICTION_ERROR",
         "nearest-training-task-prediction-variance": f"{_FILE}:NEAREST_PREDICTION_VARIANCE",
+        "gaussian-process": "idaq.adapt.gaussian_process:GaussianProcess",
         "best-of-prior": f"{_FILE}:BestOfPrior",
         "posterior": f"{_FILE}:Posterior",
         "random-first": f"{_FILE}:RandomFirst",
