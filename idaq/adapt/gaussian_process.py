@@ -27,6 +27,8 @@ LENGTHS = (0.2, 0.4, 0.8)
 """length scales of the kernel, as shares of the candidates' median distance"""
 NOISES = (0.0, 0.01, 0.1)
 """variances of a return when a belief is played again, as shares of the variance between beliefs"""
+CLEARLY = 0.9
+"""how likely noise must be before any is put in: what is rough between beliefs looks like noise too"""
 DEGREES = 4.0
 """how many episodes the prior scale of returns counts as"""
 NEIGHBOURS = 5
@@ -159,6 +161,8 @@ class Seen:
 
     fits: tuple[Fit, ...]
     weights: Float64[np.ndarray, "G P"]
+    noisy: Bool[np.ndarray, " P"]
+    """where returns are taken to be noisy"""
     was_played: Bool[np.ndarray, "P C"]
 
     @property
@@ -171,12 +175,6 @@ class Seen:
         """Their standard deviations: within the fits and between them."""
         second = self._mixed(np.stack([one.variance + one.mean**2 for one in self.fits]))
         return np.sqrt(np.maximum(second - self.mean**2, 0))
-
-    @property
-    def noisy(self) -> Bool[np.ndarray, " P"]:
-        """Where noise is likelier than none."""
-        has_noise = np.array([one.noise > 0 for one in self.fits])
-        return (self.weights * has_noise[:, None]).sum(0) > 0.5
 
     def drawn(self, rng: np.random.Generator) -> Float64[np.ndarray, "P C"]:
         """One draw of each problem from the mixture."""
@@ -218,17 +216,24 @@ def fit(kernel: Float64[np.ndarray, "C C"], noise: float, played: Played, return
 
 
 def posterior(distances: Float64[np.ndarray, "C C"], played: Played, returns: Returns) -> Seen:
-    """The fits under every length scale and noise; where a candidate earned the same twice, none has noise."""
+    """The fits under every length scale, and under every noise where noise is clearly likelier than none."""
     fits = tuple(fit(kernel, noise, played, returns) for kernel in _kernels(distances) for noise in NOISES)
-    without = exactly_repeated(played, returns)
-    likelihoods = np.stack([np.where(without & (one.noise > 0), -np.inf, one.log_likelihood) for one in fits])
-    weights = np.exp(likelihoods - likelihoods.max(0))
+    log_likelihoods = np.stack([one.log_likelihood for one in fits])
+    has_noise = np.array([one.noise > 0 for one in fits])[:, None]
+    noisy = (_shares(log_likelihoods) * has_noise).sum(0) > CLEARLY
+    noisy &= ~exactly_repeated(played, returns)
+    weights = _shares(np.where(has_noise & ~noisy, -np.inf, log_likelihoods))
     was_played = (played[..., None] == np.arange(len(distances))).any(1)
-    return Seen(fits=fits, weights=weights / weights.sum(0), was_played=was_played)
+    return Seen(fits=fits, weights=weights, noisy=noisy, was_played=was_played)
+
+
+def _shares(log_likelihoods: Float64[np.ndarray, "G P"]) -> Float64[np.ndarray, "G P"]:
+    likelihoods = np.exp(log_likelihoods - log_likelihoods.max(0))
+    return likelihoods / likelihoods.sum(0)
 
 
 def exactly_repeated(played: Played, returns: Returns) -> Bool[np.ndarray, " P"]:
-    """Whether some candidate was played twice and earned the same."""
+    """Whether some candidate was played twice and earned the same: then nothing is noise."""
     same = (played[:, :, None] == played[:, None]) & (returns[:, :, None] == returns[:, None])
     return same.sum((1, 2)) > played.shape[1]
 
