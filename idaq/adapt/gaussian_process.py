@@ -21,7 +21,7 @@ from idaq.adapt.policy import Policy
 from idaq.adapt.strategy import Strategy
 from idaq.core.config import config
 from idaq.core.errors import RunError
-from idaq.core.types import Doubles
+from idaq.core.types import AtLeastOne, Doubles
 
 LENGTHS = (0.2, 0.4, 0.8)
 """length scales of the kernel, as shares of the candidates' median distance"""
@@ -32,7 +32,7 @@ CLEARLY = 0.9
 DEGREES = 4.0
 """how many episodes the prior scale of returns counts as"""
 NEIGHBOURS = 5
-"""of a latent in the plane of principal components: with each, the point half-way is a candidate"""
+"""of a latent among its principal components: with each, the point half-way is a candidate"""
 _JITTER = 1e-6
 
 Returns = Float64[np.ndarray, "P n"]
@@ -52,9 +52,11 @@ class GaussianProcess(Strategy):
     """ucb: mean + beta standard deviations; thompson: a draw from the posterior; ei: expected improvement"""
     beta: Annotated[float, Field(ge=0)] = 3.0
     """standard deviations above the mean, for ucb"""
-    features: Literal["latents", "principal-components"] = "latents"
-    """where beliefs are near each other: as they are, or in the plane of the prior's first two principal components;
-    there, points half-way between neighbours are candidates too"""
+    features: Literal["latents", "principal-components"] = "principal-components"
+    """where beliefs are near each other: as they are, or in the prior's first principal components; there, points
+    half-way between neighbours are candidates too"""
+    components: AtLeastOne = 3
+    """how many principal components"""
 
     @property
     def role(self) -> Role:
@@ -63,7 +65,7 @@ class GaussianProcess(Strategy):
 
     def explore(self, history: AdaptationHistory) -> Policy:
         """The medoid of the prior first; then the candidate of the highest acquisition."""
-        candidates = Candidates.of(history.prior.beliefs, self.features)
+        candidates = self._candidates(history)
         if not history.episodes:
             return history.agent.policy(candidates.beliefs[np.full(history.problems, candidates.medoid)])
         seen = _seen(history, candidates)
@@ -74,10 +76,15 @@ class GaussianProcess(Strategy):
 
     def deploy(self, history: AdaptationHistory) -> Policy:
         """Of the candidates played, the one of the highest expected return: the best return where nothing is noisy."""
-        candidates = Candidates.of(history.prior.beliefs, self.features)
+        candidates = self._candidates(history)
         seen = _seen(history, candidates)
         best = np.where(seen.was_played, seen.mean, -np.inf).argmax(1)
         return history.agent.policy(candidates.beliefs[best])
+
+    def _candidates(self, history: AdaptationHistory) -> "Candidates":
+        if self.features == "latents":
+            return Candidates.of_latents(history.prior.beliefs)
+        return Candidates.of_components(history.prior.beliefs, self.components)
 
     def _acquired(self, history: AdaptationHistory, seen: "Seen") -> Float64[np.ndarray, "P C"]:
         if self.acquisition == "thompson":
@@ -98,17 +105,20 @@ class Candidates:
     """between their features"""
 
     @classmethod
-    def of(cls, prior_MZ: Float32[np.ndarray, "M Z"], features: str) -> "Candidates":
-        """The prior's beliefs; with principal components, also those half-way between neighbours in their plane."""
+    def of_latents(cls, prior_MZ: Float32[np.ndarray, "M Z"]) -> "Candidates":
+        """The prior's beliefs."""
         beliefs = _distinct(prior_MZ)
-        if features == "latents":
-            return cls(beliefs=beliefs, distances=_distances(beliefs))
-        centre = beliefs.mean(0)
-        plane_2Z = np.linalg.svd(beliefs - centre, full_matrices=False)[2][:2]
-        near = _distances((beliefs - centre) @ plane_2Z.T).argsort(1, kind="stable")[:, 1 : 1 + NEIGHBOURS]
-        between = (beliefs[:, None] + beliefs[near]) / 2
-        beliefs = _distinct(np.concatenate([beliefs, between.reshape(-1, beliefs.shape[1])]))
-        return cls(beliefs=beliefs, distances=_distances((beliefs - centre) @ plane_2Z.T))
+        return cls(beliefs=beliefs, distances=_distances(beliefs))
+
+    @classmethod
+    def of_components(cls, prior_MZ: Float32[np.ndarray, "M Z"], count: int) -> "Candidates":
+        """Those half-way between neighbours too, in the space of the first `count` principal components."""
+        known = _distinct(prior_MZ)
+        axes = np.linalg.svd(known - known.mean(0), full_matrices=False)[2][:count]
+        near = _distances(known @ axes.T).argsort(1, kind="stable")[:, 1 : 1 + NEIGHBOURS]
+        between = (known[:, None] + known[near]) / 2
+        beliefs = _distinct(np.concatenate([known, *between]))
+        return cls(beliefs=beliefs, distances=_distances(beliefs @ axes.T))
 
     @property
     def medoid(self) -> int:

@@ -228,9 +228,10 @@ def test_units_are_those_of_the_training_tasks_where_they_are_known() -> None:
 
 
 def test_nothing_is_played_twice_until_nothing_is_left() -> None:
-    seen = adapted(GaussianProcess(), line(0.35), count=24)
+    search = GaussianProcess(features="latents")
+    seen = adapted(search, line(0.35), count=24)
     assert len(set(played(seen)[:21])) == 21
-    assert set(played(seen)[21:]) == {deployed(GaussianProcess(), seen)}
+    assert set(played(seen)[21:]) == {deployed(search, seen)}
 
 
 def noisy_history() -> AdaptationHistory:
@@ -250,7 +251,7 @@ def test_where_returns_are_noisy_it_deploys_the_best_mean_and_may_play_again() -
 
 def test_half_way_between_neighbours_in_the_principal_plane_are_candidates() -> None:
     flat = np.array([[0, 0, 0.1], [4, 0, -0.1], [0, 2, 0.1], [4, 2, -0.1], [2, 1, 0.0]], np.float32)
-    found = Candidates.of(flat, "principal-components")
+    found = Candidates.of_components(flat, 2)
     assert_allclose(found.beliefs[:5], flat)
     middles = {tuple(row) for row in ((flat[:, None] + flat) / 2).reshape(-1, 3).tolist()}
     assert {tuple(row) for row in found.beliefs.tolist()} == middles
