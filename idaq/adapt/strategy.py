@@ -78,6 +78,7 @@ STRATEGIES: Registry[Strategy] = Registry(
         "nearest-training-task-prediction-variance": f"{_FILE}:NEAREST_PREDICTION_VARIANCE",
         "policy-reuse": "idaq.adapt.policy_reuse:PolicyReuse",
         "best-average": "idaq.adapt.policy_reuse:BestAverage",
+        "gaussian-process": "idaq.adapt.gaussian_process:GaussianProcess",
         "best-of-prior": f"{_FILE}:BestOfPrior",
         "posterior": f"{_FILE}:Posterior",
         "random-first": f"{_FILE}:RandomFirst",
