@@ -277,12 +277,12 @@ class Session:
         self._history = history
 
     def _note_reference_stage(self) -> None:
-        stage, half = self.strategy.reference_stage(self.budget), max(1, self.budget // 2)
-        if stage >= self.budget > half and not self._played:
+        stage = self.strategy.reference_stage(self.budget)
+        if stage >= self.budget > 1 and not self._played:
             said = (
                 f"{self.name} draws from the prior alone for its first {stage} episodes, and {self.budget} are planned"
             )
-            self._tell([f"{said}: it infers no belief; settings={{'reference': {half}}} changes that"])
+            self._tell([f"{said}: it infers no belief; settings={{'reference': 'half'}} changes that"])
 
     def _tell(self, notes: list[str]) -> None:
         for note in notes:

@@ -7,7 +7,7 @@ controls; `offline-context` is a reference, not a bound: other beliefs may serve
 All work on P problems (test task x seed) at once. Shapes: P problems, n episodes so far, M training tasks, Z belief.
 """
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from jaxtyping import Bool
@@ -44,8 +44,8 @@ Share = Annotated[float, Field(ge=0, le=1)]
 class SearchingStrategy(Strategy):
     """Draws from the prior for a reference stage, and deploys the belief of the most in-distribution episode."""
 
-    reference: AtLeastOne | None = None
-    """n_r: episodes of the reference stage; None: half of the budget, once at least, as the paper has it"""
+    reference: AtLeastOne | Literal["half"] = "half"
+    """n_r: episodes of the reference stage; half: of the budget, one at least, as the paper has it"""
     candidates: AtLeastOne = 20
     """n_c: beliefs drawn for each choice of the farthest"""
     uncertainty: str = "return"
@@ -59,11 +59,11 @@ class SearchingStrategy(Strategy):
     @property
     def anytime(self) -> bool:
         """Where the reference stage is of one length."""
-        return self.reference is not None
+        return self.reference != "half"
 
     def reference_stage(self, budget: int) -> int:
         """n_r"""
-        return self.reference or _half(budget)
+        return _half(budget) if self.reference == "half" else self.reference
 
     def deploy(self, history: AdaptationHistory) -> Policy:
         """The most in-distribution episode's belief."""

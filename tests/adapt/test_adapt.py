@@ -114,8 +114,8 @@ def test_results_tell_how_long_a_strategy_draws_from_the_prior_alone(adapted: Ad
             assert result.reference == [0, 0, 0]
 
 
-@pytest.mark.parametrize("reference", [None, 2])
-def test_a_budget_is_what_a_run_of_it_alone_gives(agent: Agent, dataset: Dataset, reference: int | None) -> None:
+@pytest.mark.parametrize("reference", ["half", 2])
+def test_a_budget_is_what_a_run_of_it_alone_gives(agent: Agent, dataset: Dataset, reference: int | str) -> None:
     """To the bit: of strategies that plan for the budget, and of those that one run serves for all budgets."""
     both = adapt(agent, dataset, plan(reference=reference, episodes=4, report_at=[2, 4]))
     for i, budget in enumerate((2, 4)):
@@ -128,7 +128,7 @@ def test_a_budget_is_what_a_run_of_it_alone_gives(agent: Agent, dataset: Dataset
     assert {name for name, one in both.histories.items() if one.budget == 4} == set(LATENT)
 
 
-def anytime(name: str, reference: int | None) -> bool:
+def anytime(name: str, reference: int | str) -> bool:
     return plan(name, reference=reference).strategies[name].anytime
 
 

@@ -316,7 +316,7 @@ def test_what_is_assumed_of_an_episode_is_told_and_kept(agent: Agent, robot: Rob
 
 def test_a_budget_within_the_reference_stage_is_told(agent: Agent) -> None:
     session = Session(agent, settings={"reference": 12})
-    with pytest.warns(UserWarning, match="for its first 12 episodes, and 10 are planned.*: 5}"):
+    with pytest.warns(UserWarning, match="for its first 12 episodes, and 10 are planned.*: 'half'}"):
         session.next_policy()
     for budget in (1, 10):  # half of the budget, by itself; a single episode leaves no other choice
         usual = Session(agent, budget=budget)

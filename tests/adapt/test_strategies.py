@@ -431,12 +431,12 @@ def test_a_recipe_that_names_code_is_not_followed() -> None:
 def test_the_settings_of_the_method_are_the_papers() -> None:
     """n_r = 10 of 20 episodes, 5 of 10, 2 of 5, n_c = 20 candidates, the return as uncertainty."""
     assert [Idaq().reference_stage(budget) for budget in (20, 10, 5, 2, 1)] == [10, 5, 2, 1, 1]
-    assert Idaq() == Idaq(reference=None, candidates=20, context=100, uncertainty="return")
+    assert Idaq() == Idaq(reference="half", candidates=20, context=100, uncertainty="return")
     assert IdaqMixture() == IdaqMixture(
-        reference=None, candidates=20, context=100, num_accepted=3, offline_share=0.0, uncertainty="return"
+        reference="half", candidates=20, context=100, num_accepted=3, offline_share=0.0, uncertainty="return"
     )
     assert NearestTrainingTask() == NearestTrainingTask(
-        reference=None, candidates=20, offline_share=0.0, uncertainty="return"
+        reference="half", candidates=20, offline_share=0.0, uncertainty="return"
     )
     assert (BestOfPrior(), RandomFirst()) == (BestOfPrior(candidates=20), RandomFirst(context=100))
     assert Posterior() == Posterior(candidates=20, context=100)

@@ -154,12 +154,13 @@ def test_other_data_or_another_protocol_make_a_table_of_their_own(table: BoardTa
     others = [
         replace(table, content_digest="0" * 64),
         replace(table, config=replace(table.config, seeds=3)),
+        replace(table, each_budget=False),
         replace(table, dataset_id="idaq/another/expert-v0"),
     ]
     board = merged(board, others, notes.append)
-    assert len(board.tables) == 4
+    assert len(board.tables) == 5
     assert table in board.tables
-    assert notes == [f"{ID}: other data or another protocol than before: a table of its own"] * 2
+    assert notes == [f"{ID}: other data or another protocol than before: a table of its own"] * 3
     assert (
         merged(board, [replace(table, config=replace(table.config, threads=7))], notes.append).tables[1:]
         == (board.tables[1:])
