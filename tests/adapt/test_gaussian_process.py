@@ -158,6 +158,12 @@ def test_noise_is_what_a_candidate_played_twice_shows(
     assert (with_noise > 0).any() == noisy
 
 
+def test_what_is_rough_is_not_noise_where_a_candidate_earned_the_same_twice() -> None:
+    rough = distances(0, 0.01, 9)
+    told = [posterior(rough, np.array([places]), np.array([[1.0, -1.0, 1.0]])) for places in ([0, 1, 2], [0, 1, 0])]
+    assert [bool(seen.noisy[0]) for seen in told] == [True, False]
+
+
 def test_expected_improvement_by_hand() -> None:
     """Of a standard normal it is 1 / sqrt(2 pi); of what is certain, the gain, and nothing for a loss."""
     found = expected_improvement(np.array([[0.0, 3.0, -2.0, 1.0]]), np.array([[1.0, 0.0, 0.0, 2.0]]), np.array([[0.0]]))
