@@ -15,6 +15,7 @@ from idaq.adapt.strategy import STRATEGIES
 from idaq.adapt.system_run import SystemRecord
 from idaq.benchmark.leaderboard import Leaderboard
 from idaq.benchmark.matrix import Matrix
+from idaq.benchmark.study.results import KeptResults
 from idaq.catalogue.suite import SuiteBaselines, SuiteData
 from idaq.collect.policy_record import Comparison, PolicyRecord
 from idaq.core.config import json_schema
@@ -49,6 +50,7 @@ DOCUMENTS: dict[str, Any] = {
     "job": JobRecord,
     "bench": Matrix,
     "leaderboard": Leaderboard,
+    "study-results": KeptResults,
     "session": SessionRecord,
     "system": SystemRecord,
     "baselines": Summary,
