@@ -16,6 +16,7 @@ from idaq.adapt.system_run import SystemRecord
 from idaq.benchmark.leaderboard import Leaderboard
 from idaq.benchmark.matrix import Matrix
 from idaq.benchmark.study.results import KeptResults
+from idaq.benchmark.study.tried import Tried
 from idaq.catalogue.suite import SuiteBaselines, SuiteData
 from idaq.collect.policy_record import Comparison, PolicyRecord
 from idaq.core.config import json_schema
@@ -51,6 +52,7 @@ DOCUMENTS: dict[str, Any] = {
     "bench": Matrix,
     "leaderboard": Leaderboard,
     "study-results": KeptResults,
+    "study-tried": Tried,
     "session": SessionRecord,
     "system": SystemRecord,
     "baselines": Summary,

@@ -111,17 +111,20 @@ def _share(summary: Summary, strategy: str, mean: float) -> float:
     return reports[-1].mean.value / mean if reports else float("nan")
 
 
-def published_table(summaries: Mapping[str, Summary], data: Mapping[str, SetData], published: Mapping[str, Any]) -> str:
-    """Our return over either dataset's mean beside the published scores; means over the sets whose data agree."""
+def published_table(
+    summaries: Mapping[str, Summary], data: Mapping[str, SetData], published: Mapping[str, Any], strategy: str = ""
+) -> str:
+    """A strategy's return (default: the headline's) over either dataset's mean beside the published scores; means over
+    the sets whose data agree."""
     head = ["set", "return", "our data", "their data", "return / ours", "return / theirs", "IDAQ", "FOCAL"]
     rows = []
     for name, summary in summaries.items():
         ours, theirs = data[name].mean, published.get("data", {}).get(name, float("nan"))
-        scores = _beside(name, summary, data, published)
+        scores = _beside(name, summary, data, published, strategy)
         cells = [number(scores[0] * ours), number(ours), number(theirs), *(f"{score:.2f}" for score in scores)]
         known = ["unknown" if cell == "nan" else cell for cell in cells]
-        rows.append([name, *known, "" if _agree(name, data, published) else "data differ"])
-    count, means = means_beside_published(summaries, data, published)
+        rows.append([name, *known, "" if agrees(name, data, published) else "data differ"])
+    count, means = means_beside_published(summaries, data, published, strategy)
     if count:
         rows.append([f"mean of the {count} whose data agree", "", "", "", *(f"{mean:.2f}" for mean in means), ""])
     return table([*head, "best of ten", ""], rows)
@@ -135,7 +138,7 @@ def means_beside_published(
     scores = [
         _beside(name, summary, data, published, strategy)
         for name, summary in summaries.items()
-        if name in published.get("sets", {}) and _agree(name, data, published)
+        if name in published.get("sets", {}) and agrees(name, data, published)
     ]
     return len(scores), np.array(scores).mean(0).tolist() if scores else []
 
@@ -148,7 +151,8 @@ def _beside(
     return [reached / data[name].mean, reached / theirs, *(published["sets"][name][key] for key in PUBLISHED)]
 
 
-def _agree(name: str, data: Mapping[str, SetData], published: Mapping[str, Any]) -> bool:
+def agrees(name: str, data: Mapping[str, SetData], published: Mapping[str, Any]) -> bool:
+    """Whether a set's data and the published have about the same mean return."""
     theirs = published.get("data", {}).get(name)
     return theirs is not None and abs(data[name].mean / theirs - 1) <= AGREE
 
