@@ -88,8 +88,7 @@ class Keeper:
             command=shlex.join(["idaq", "bench", self.bench.named, "--only", row.dataset]),
             tasks=next((result.tasks for result in whole.values()), []),
             strategies={
-                name: KeptStrategy(role=one.role, settings=to_mapping(one), reference=one.reference_stage)
-                for name, one in row.plan.strategies.items()
+                name: KeptStrategy(role=one.role, settings=to_mapping(one)) for name, one in row.plan.strategies.items()
             },
             runs={seed: _kept(result, row, records[seed]) for seed, result in whole.items()},
             diverged={seed: record.problem or "" for seed, record in records.items() if record.state == "diverged"},

@@ -4,14 +4,14 @@ R reports, N test tasks, S adaptation seeds.
 """
 
 import json
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
 from idaq.adapt.config import AdaptConfig, Role
-from idaq.adapt.results import Results, StrategyResult, TestTask
+from idaq.adapt.results import TestTask
 from idaq.adapt.run_job import Machine
 from idaq.catalogue.suite import SetData
 from idaq.core.config import config, from_mapping, to_mapping
@@ -28,8 +28,6 @@ class KeptStrategy:
 
     role: Role
     settings: PlainData
-    reference: Annotated[int, Field(ge=0)]
-    """as in results.json"""
 
 
 @config
@@ -70,34 +68,9 @@ class KeptResults:
     diverged: dict[int, str] = Field(default_factory=dict)
     """training seed -> where NaN or infinity came up"""
 
-    def results(self, names: Collection[str]) -> list[Results]:
-        """The runs that hold all of these strategies, as documents that `evaluate` reads; episodes of the search are
-        not kept."""
-        return [
-            Results(
-                dataset_id=self.data.dataset_id,
-                content_digest=self.data.content_digest,
-                train_seed=seed,
-                train_steps=self.train_steps,
-                agent_digest=run.agent_digest,
-                config=self.config,
-                tasks=self.tasks,
-                strategies={name: self._strategy(run, name) for name in names},
-            )
-            for seed, run in self.runs.items()
-            if set(names) <= run.returns.keys()
-        ]
-
-    def _strategy(self, run: KeptRun, name: str) -> StrategyResult:
-        kept = self.strategies[name]
-        return StrategyResult(
-            role=kept.role,
-            settings=kept.settings,
-            returns=run.returns[name],
-            success=nested(run.success[name], lambda solved: None if solved is None else bool(solved)),
-            explored=[],
-            reference=kept.reference,
-        )
+    def seeds(self, *names: str) -> list[int]:
+        """Training seeds whose run holds all of these strategies."""
+        return [seed for seed, run in self.runs.items() if run.returns.keys() >= {*names}]
 
 
 def read_kept(path: Path) -> KeptResults:

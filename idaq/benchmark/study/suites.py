@@ -52,7 +52,7 @@ class Suite:
 
     def whole_runs(self, kept: KeptResults) -> list[int]:
         """Training seeds whose run holds every strategy."""
-        return [seed for seed, run in kept.runs.items() if run.returns.keys() >= set(self.strategies)]
+        return kept.seeds(*self.strategies)
 
     @property
     def compared(self) -> list[str]:
@@ -166,7 +166,7 @@ def paired(suite: Suite, name: str, other: str) -> dict[str, list[Estimate]]:
     """
     found = dict[str, list[Estimate]]()
     for dataset, kept in suite.kept.items():
-        seeds = [seed for seed, run in kept.runs.items() if run.returns.keys() >= {name, other}]
+        seeds = kept.seeds(name, other)
         random, behaviour = references(kept)
         way = float(behaviour.mean() - random.mean()) if seeds else 0.0
         if way > 0:

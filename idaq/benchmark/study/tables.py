@@ -26,7 +26,7 @@ from idaq.benchmark.study.suites import (
 from idaq.benchmark.study.tried import Tried
 from idaq.catalogue.suite_card import agrees, published_table
 from idaq.evaluate.markdown import percent, table
-from idaq.evaluate.protocol import OFFLINE, PRIOR, number, summarise
+from idaq.evaluate.protocol import OFFLINE, PRIOR, number
 from idaq.evaluate.statistics import LEVEL, Estimate, mean
 
 TOLD = "\N{DOUBLE DAGGER}"
@@ -137,7 +137,7 @@ def low_sets(suite: Suite, diagnosis: Mapping[str, str]) -> str:
     """Sets on which the headline ends below 0.9 of the behaviour's return, with what is known of each."""
     lines, known = list[str](), 0
     for kept in suite.kept.values():
-        seeds = [seed for seed, run in kept.runs.items() if HEADLINE in run.returns]
+        seeds = kept.seeds(HEADLINE)
         ratio = over_behaviour(kept, HEADLINE, seeds) if seeds else None
         known += ratio is not None
         if ratio is not None and ratio[-1] < LOW:
@@ -150,14 +150,15 @@ def low_sets(suite: Suite, diagnosis: Mapping[str, str]) -> str:
 def published_tables(suite: Suite, published: Mapping[str, Any]) -> str:
     """Beside published scores, over the sets whose data are like the published: first the strategy that, as the
     published methods, is told no simulation."""
-    parts = list[str]()
+    parts, data = list[str](), {short(kept): kept.data for kept in suite.kept.values()}
     for name in reversed(suite.compared):
-        rows = {short(kept): kept for kept in suite.kept.values() if kept.results([name])}
-        data = {key: kept.data for key, kept in rows.items()}
-        like = [key for key in rows if key in published["sets"] and agrees(key, data, published)]
-        if like:
-            summaries = {key: summarise(rows[key].results([name])) for key in like}
-            parts += [f"{named(name)}:\n", published_table(summaries, data, published, name)]
+        values = {
+            short(kept): float(mean(returns(kept, name, seeds)[-1]))
+            for kept in suite.kept.values()
+            if (seeds := kept.seeds(name)) and short(kept) in published["sets"] and agrees(short(kept), data, published)
+        }
+        if values:
+            parts += [f"{named(name)}:\n", published_table(values, data, published)]
     return "\n".join(parts)
 
 

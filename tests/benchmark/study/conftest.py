@@ -38,7 +38,7 @@ def kept(name: str, runs: Runs, *, random: float = 0.0, behaviour: float = 100.0
             TestTask(task_id=f"t{i}", task_index=i, params={}, random=random, behaviour=behaviour + (10, -10)[i])
             for i in range(2)
         ],
-        "strategies": {one: KeptStrategy(role=ROLES.get(one, "rival"), settings={}, reference=0) for one in names},
+        "strategies": {one: KeptStrategy(role=ROLES.get(one, "rival"), settings={}) for one in names},
         "runs": {seed: _run(run) for seed, run in runs.items()},
     }
     return KeptResults(**{**facts, **changes})

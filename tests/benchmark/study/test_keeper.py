@@ -11,9 +11,7 @@ import pytest
 from idaq.adapt.results import read_results
 from idaq.benchmark.study.keeper import Keeper
 from idaq.benchmark.study.results import KeptResults, read_kept, rounded, write_kept
-from idaq.core.config import to_mapping
 from idaq.core.errors import RunError, UsageError
-from idaq.evaluate.protocol import summarise
 from tests.benchmark.conftest import FOCAL, ID, STRATEGIES, Ran, matrix
 
 FILE = "small/idaq-point-robot-expert-v0.json"
@@ -49,11 +47,6 @@ def test_it_holds_what_the_runs_say_and_the_statistics_are_the_same(ran: Ran, ke
     assert (document.data.content_digest, document.train_steps) == (whole[0].content_digest, 12)
     assert {"steps=12", "learner.gamma=0.9"} <= set(document.settings)
     assert document.command == f"idaq bench small.toml --only {ID}"
-    ours, theirs = summarise(document.results(STRATEGIES)), summarise(whole)
-    for name in STRATEGIES:
-        for report, other in zip(ours.strategies[name], theirs.strategies[name], strict=True):
-            assert to_mapping(report.mean) == pytest.approx(to_mapping(other.mean), rel=1e-3)
-            assert report.success == other.success
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
@@ -122,8 +115,7 @@ def test_a_strategy_that_was_not_asked_for_again_stays(ran: Ran, root: Path, kep
     kept_of(ran, root, kept.parents[1], [0, 1])
     after = read_kept(kept)
     assert list(after.runs[0].returns) == [*STRATEGIES, "other"]
-    assert [list(result.strategies) for result in after.results(["posterior", "other"])] == [["posterior", "other"]]
-    assert len(after.results(["posterior"])) == 2
+    assert (after.seeds("posterior"), after.seeds("posterior", "other")) == ([0, 1], [0])
     assert kept.read_bytes() != before
 
 
