@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from idaq.adapt.config import AdaptConfig
-from idaq.adapt.history import AdaptationHistory
+from idaq.adapt.cross_returns import episodes_of_each, is_measured, measure_cross_returns, tasks_to_measure
+from idaq.adapt.history import NOT_MEASURED, AdaptationHistory, known_prior
 from idaq.adapt.live import misfit
 from idaq.adapt.lockstep import EpisodeBatch, Rollouts
 from idaq.adapt.policy import BeliefPolicy, Policy
@@ -28,6 +29,7 @@ from idaq.core.types import Advance, Floats, ignore_progress
 from idaq.format.documents import TaskRecord
 from idaq.learn.algorithm import Agent, infer_tasks
 from idaq.learn.checkpoint import weights_digest
+from idaq.learn.cross_returns import CrossReturns
 from idaq.learn.run import TaskSet, differences, task_set
 from idaq.loader import Dataset
 from idaq.tasks import Family, find_family
@@ -45,6 +47,8 @@ class Problems:
     agent: Agent
     dataset: Dataset | None
     """with the test tasks' own offline data, where it is at hand"""
+    cross_returns: CrossReturns | None = None
+    """for the strategies that use them"""
 
     @property
     def task_indices(self) -> NDArray[np.int64]:
@@ -78,6 +82,7 @@ def adapt(
     plan: AdaptPlan | None = None,
     *,
     allow: Collection[str] = (),
+    cross_returns: CrossReturns | None = None,
     progress: Advance = ignore_progress,
     finished: Callable[[Adapted], None] | None = None,
 ) -> Adapted:
@@ -86,7 +91,9 @@ def adapt(
     `data` is the dataset, or its tasks alone (`idaq.learn.run.run_tasks`): then no strategy can look at offline data.
     Without a plan, all built-in strategies run that can, with the defaults of the dataset's recipe; a warning names the
     others. All strategies draw from the same random numbers. `finished` is given each by itself, as soon as it is done.
-    `allow` names code outside installed packages that the dataset's family may be.
+    `cross_returns` are those measured before; a strategy that uses them has them measured here where there are none, of
+    the plan's training tasks, which `progress` counts too. `allow` names code outside installed packages that the
+    dataset's family may be.
 
     Raises UnknownNameError for a strategy, DatasetError for a dataset without test tasks or whose tasks are not the
     installed family's, RunError for an agent that a strategy cannot use and for code from outside that fails,
@@ -103,6 +110,9 @@ def adapt(
         problem = why_not(strategy, agent, has_data=problems.dataset is not None)
         if problem:
             raise RunError(f"strategy {name} cannot run: {problem}", hint="--strategies names those that can")
+    if any(strategy.uses_cross_returns for strategy in plan.strategies.values()):
+        measured = cross_returns or training_returns(agent, tasks, plan.config, allow=allow, progress=progress)
+        problems = replace(problems, cross_returns=measured)
     rollouts = Rollouts(problems.family, agent.spec.view)
     simulation = _Simulation(problems=problems, config=plan.config, rollouts=rollouts, progress=progress)
     histories, results = dict[str, AdaptationHistory](), dict[str, StrategyResult]()
@@ -117,8 +127,47 @@ def adapt(
     return Adapted(results=replace(blank, strategies=results), problems=problems, histories=histories, final=final)
 
 
-def why_not(strategy: Strategy, agent: Agent, *, has_data: bool) -> str | None:
-    """Why a strategy cannot run with an agent and what is at hand; None where it can."""
+def training_returns(
+    agent: Agent,
+    tasks: TaskSet,
+    config: AdaptConfig,
+    *,
+    allow: Collection[str] = (),
+    progress: Advance = ignore_progress,
+) -> CrossReturns:
+    """The cross returns that a config asks for: those in the agent's prior, or measured now, which `progress` counts.
+
+    Raises DatasetError where the training tasks are not those of the installed family, RunError for an agent without a
+    prior.
+    """
+    prior, family = known_prior(agent), find_family(tasks.family, allow)
+    if prior.cross_returns is not None and is_measured(prior, family, config.cross_tasks, config.cross_episodes):
+        return prior.cross_returns
+    records = {task.task_index: task for task in tasks.tasks}
+    for index in tasks_to_measure(prior, config.cross_tasks).tolist():
+        _check_same(family, records[index], tasks.simulators)
+    with raised_as(RunError, "the policies of the training tasks"):
+        return measure_cross_returns(agent, prior, family, config.cross_tasks, config.cross_episodes, progress)
+
+
+def episodes_to_measure(agent: Agent, tasks: TaskSet, plan: AdaptPlan, *, allow: Collection[str] = ()) -> int:
+    """Episodes of training tasks that a plan's strategies need and nobody has played yet."""
+    if not any(strategy.uses_cross_returns for strategy in plan.strategies.values()) or agent.prior is None:
+        return 0
+    family, config = find_family(tasks.family, allow), plan.config
+    if is_measured(agent.prior, family, config.cross_tasks, config.cross_episodes):
+        return 0
+    rows = len(tasks_to_measure(agent.prior, config.cross_tasks))
+    return rows * len(agent.prior.beliefs) * episodes_of_each(family, config.cross_episodes)
+
+
+def why_not(strategy: Strategy, agent: Agent, *, has_data: bool, simulated: bool = True) -> str | None:
+    """Why a strategy cannot run with an agent and what is at hand; None where it can.
+
+    `simulated`: whether training tasks can be played, where that has not been done yet.
+    """
+    if strategy.uses_cross_returns and not (simulated or (agent.prior and agent.prior.cross_returns)):
+        return NOT_MEASURED
     if strategy.uses_offline_data and not has_data:
         return "it looks at the test tasks' offline data, and there is no dataset"
     if not isinstance(agent, strategy.requires):
@@ -207,6 +256,7 @@ def new_history(problems: Problems, config: AdaptConfig, strategy: Strategy, bud
         budget=budget,
         rng=generator(config.seed),
         offline=offline if strategy.uses_offline_data else None,
+        measured=problems.cross_returns if strategy.uses_cross_returns else None,
     )
 
 

@@ -27,6 +27,11 @@ class AdaptConfig:
     """what the adaptation seeds are derived from"""
     split: SplitNames = "test"
     """its tasks are adapted to"""
+    cross_tasks: AtLeastOne | None = None
+    """training tasks that are simulated for the strategies that use cross returns, each under every belief of the
+    prior; None = all of them"""
+    cross_episodes: AtLeastOne = 2
+    """episodes of each such pair; one where the family is deterministic"""
     threads: Annotated[int, Field(ge=0, le=1024)] = 0
     """as in training"""
 

@@ -14,7 +14,7 @@ from typing import Any, SupportsIndex, cast
 import numpy as np
 
 from idaq.adapt.adapt import checked_policy, why_not
-from idaq.adapt.history import AdaptationHistory
+from idaq.adapt.history import HOW_TO_MEASURE, NOT_MEASURED, AdaptationHistory
 from idaq.adapt.lockstep import EpisodeBatch
 from idaq.adapt.policy import BeliefPolicy, Policy
 from idaq.adapt.session_file import SessionRecord, StoredSession, read_session, write_session
@@ -74,8 +74,9 @@ class Session:
         self.strategy: Strategy = from_mapping(
             type(chosen), {**to_mapping(chosen), **(settings or {})}, where=f"settings of strategy {self.name}"
         )
-        if reason := why_not(self.strategy, agent, has_data=False):
-            raise RunError(f"strategy {self.name} cannot run: {reason}", hint="choose another strategy")
+        if reason := why_not(self.strategy, agent, has_data=False, simulated=False):
+            hint = HOW_TO_MEASURE if reason == NOT_MEASURED else "choose another strategy"
+            raise RunError(f"strategy {self.name} cannot run: {reason}", hint=hint)
         self.notes: list[str] = []
         """what was assumed of the episodes"""
         self._played: list[PlayedEpisode] = []

@@ -23,6 +23,8 @@ class Strategy(ABC):
 
     uses_offline_data: ClassVar[bool] = False
     """whether it looks at the test tasks' own offline data"""
+    uses_cross_returns: ClassVar[bool] = False
+    """whether it looks at `history.cross_returns`, for which training tasks are simulated"""
     own_way_of: ClassVar[type] = object
     """the kind of agent whose own way it is; to others it is not offered unless it is named"""
 
@@ -74,6 +76,9 @@ STRATEGIES: Registry[Strategy] = Registry(
         "nearest-training-task": f"{_FILE}:NearestTrainingTask",
         "nearest-training-task-prediction-error": f"{_FILE}:NEAREST_PREDICTION_ERROR",
         "nearest-training-task-prediction-variance": f"{_FILE}:NEAREST_PREDICTION_VARIANCE",
+        "policy-reuse": "idaq.adapt.policy_reuse:PolicyReuse",
+        "best-average": "idaq.adapt.policy_reuse:BestAverage",
+        "gaussian-process": "idaq.adapt.gaussian_process:GaussianProcess",
         "best-of-prior": f"{_FILE}:BestOfPrior",
         "posterior": f"{_FILE}:Posterior",
         "random-first": f"{_FILE}:RandomFirst",

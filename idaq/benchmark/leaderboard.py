@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from filelock import FileLock
 from pydantic import Field
@@ -142,7 +142,7 @@ def _board_row(done: _Finished, baseline: _Finished | None, matrix: str) -> Boar
     asked = row.plan.strategies
     return BoardRow(
         algorithm=row.config.algorithm,
-        settings=_settings(row, next(iter(done.records))),
+        settings=changed_settings(read_run(row.jobs[next(iter(done.records))].out).config),
         summary=summarise(done.results, [command]) if done.results else None,
         over_baseline=over,
         baseline=baseline.agents if baseline and over else {},
@@ -159,11 +159,10 @@ def _board_row(done: _Finished, baseline: _Finished | None, matrix: str) -> Boar
     )
 
 
-def _settings(row: Row, seed: int) -> list[str]:
-    """As the run itself says, against the algorithm's defaults."""
-    defaults = to_mapping(training_config({"algorithm": row.config.algorithm}))
-    changed = settings(read_run(row.jobs[seed].out).config, defaults)
-    return [setting for setting in changed if setting.partition("=")[0] not in _RUNS_OWN]
+def changed_settings(trained: Mapping[str, Any]) -> list[str]:
+    """key=value, in which a training differs from its algorithm's defaults."""
+    defaults = to_mapping(training_config({"algorithm": trained["algorithm"]}))
+    return [setting for setting in settings(trained, defaults) if setting.partition("=")[0] not in _RUNS_OWN]
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

@@ -26,8 +26,8 @@ _SOLVED = 0.9
 
 
 def write_suite_card(folder: Path, title: str) -> None:
-    """card.md of a suite's quality level, from its data.json, baselines.json and diagnosis.toml, and the suite's
-    published.toml and notes.md."""
+    """card.md of a suite's quality level, from its data.json, baselines.json and diagnosis.toml, the suite's
+    published.toml and notes.md, and the data.json of its other quality levels."""
     published, diagnosis, notes = (
         folder.parent / "published.toml",
         folder / "diagnosis.toml",
@@ -40,6 +40,7 @@ def write_suite_card(folder: Path, title: str) -> None:
         published=read_toml(published) if published.exists() else {},
         diagnosis=read_toml(diagnosis) if diagnosis.exists() else {},
         notes=notes.read_text(encoding="utf-8") if notes.exists() else None,
+        others={path.parent.name: read_suite(SuiteData, path).sets for path in sorted(folder.parent.glob(f"*/{DATA}"))},
     )
     write_text(folder / "card.md", text)
 
@@ -52,8 +53,12 @@ def suite_card(
     published: Mapping[str, Any],
     diagnosis: Mapping[str, str],
     notes: str | None = None,
+    others: Mapping[str, Mapping[str, SetData]] | None = None,
 ) -> str:
-    """Markdown: scores, published ones beside them, why some are lower, then what each dataset holds."""
+    """Markdown: scores, published ones beside them, why some are lower, then what each dataset holds.
+
+    `others` is the data of all quality levels, by level.
+    """
     parts: list[str | None] = [f"# {title}\n"]
     learned = {name: summary for name, summary in summaries.items() if name in data}
     if learned:
@@ -61,9 +66,9 @@ def suite_card(
         parts.append(_no_steering(learned))
     beside = {name: summary for name, summary in learned.items() if name in published.get("sets", {})}
     if beside:
-        parts += [_PUBLISHED_TEXT, published_table(beside, data, published)]
+        parts += [_PUBLISHED_TEXT, published_table(reached(beside), data, published)]
     parts += [f"- **{name}**: {diagnosis[name]}" for name in learned if name in diagnosis] + [""]
-    parts += [_no_experts(data, published), notes, _DATA_TEXT, _data_table(data)]
+    parts += [_no_experts(data, published, others or {}), notes, _DATA_TEXT, _data_table(data)]
     return "\n".join(part for part in parts if part is not None)
 
 
@@ -111,44 +116,50 @@ def _share(summary: Summary, strategy: str, mean: float) -> float:
     return reports[-1].mean.value / mean if reports else float("nan")
 
 
-def published_table(summaries: Mapping[str, Summary], data: Mapping[str, SetData], published: Mapping[str, Any]) -> str:
-    """Our return over either dataset's mean beside the published scores; means over the sets whose data agree."""
+def reached(summaries: Mapping[str, Summary], strategy: str = "") -> dict[str, float]:
+    """Mean returns of a strategy (default: each summary's headline) at the last report, by set."""
+    return {
+        name: summary.strategies[strategy or headline(summary.roles)][-1].mean.value
+        for name, summary in summaries.items()
+    }
+
+
+def published_table(returns: Mapping[str, float], data: Mapping[str, SetData], published: Mapping[str, Any]) -> str:
+    """Returns of sets over either dataset's mean beside the published scores; means over the sets whose data agree."""
     head = ["set", "return", "our data", "their data", "return / ours", "return / theirs", "IDAQ", "FOCAL"]
     rows = []
-    for name, summary in summaries.items():
+    for name, value in returns.items():
         ours, theirs = data[name].mean, published.get("data", {}).get(name, float("nan"))
-        scores = _beside(name, summary, data, published)
-        cells = [number(scores[0] * ours), number(ours), number(theirs), *(f"{score:.2f}" for score in scores)]
+        scores = _beside(name, value, data, published)
+        cells = [number(value), number(ours), number(theirs), *(f"{score:.2f}" for score in scores)]
         known = ["unknown" if cell == "nan" else cell for cell in cells]
-        rows.append([name, *known, "" if _agree(name, data, published) else "data differ"])
-    count, means = means_beside_published(summaries, data, published)
+        rows.append([name, *known, "" if agrees(name, data, published) else "data differ"])
+    count, means = means_beside_published(returns, data, published)
     if count:
         rows.append([f"mean of the {count} whose data agree", "", "", "", *(f"{mean:.2f}" for mean in means), ""])
     return table([*head, "best of ten", ""], rows)
 
 
 def means_beside_published(
-    summaries: Mapping[str, Summary], data: Mapping[str, SetData], published: Mapping[str, Any], strategy: str = ""
+    returns: Mapping[str, float], data: Mapping[str, SetData], published: Mapping[str, Any]
 ) -> tuple[int, list[float]]:
-    """How many sets have published scores on data that agrees with ours, and means over them: the strategy's return
-    (default: the headline's) over our data's mean, over theirs, and the published scores."""
+    """How many sets have published scores on data that agrees with ours, and means over them: the return over our
+    data's mean, over theirs, and the published scores."""
     scores = [
-        _beside(name, summary, data, published, strategy)
-        for name, summary in summaries.items()
-        if name in published.get("sets", {}) and _agree(name, data, published)
+        _beside(name, value, data, published)
+        for name, value in returns.items()
+        if name in published.get("sets", {}) and agrees(name, data, published)
     ]
     return len(scores), np.array(scores).mean(0).tolist() if scores else []
 
 
-def _beside(
-    name: str, summary: Summary, data: Mapping[str, SetData], published: Mapping[str, Any], strategy: str = ""
-) -> list[float]:
-    reached = summary.strategies[strategy or headline(summary.roles)][-1].mean.value
+def _beside(name: str, value: float, data: Mapping[str, SetData], published: Mapping[str, Any]) -> list[float]:
     theirs = published.get("data", {}).get(name, float("nan"))
-    return [reached / data[name].mean, reached / theirs, *(published["sets"][name][key] for key in PUBLISHED)]
+    return [value / data[name].mean, value / theirs, *(published["sets"][name][key] for key in PUBLISHED)]
 
 
-def _agree(name: str, data: Mapping[str, SetData], published: Mapping[str, Any]) -> bool:
+def agrees(name: str, data: Mapping[str, SetData], published: Mapping[str, Any]) -> bool:
+    """Whether a set's data and the published have about the same mean return."""
     theirs = published.get("data", {}).get(name)
     return theirs is not None and abs(data[name].mean / theirs - 1) <= AGREE
 
@@ -206,7 +217,9 @@ characters stand here. Sets of fewer episodes than others are samples: a few epi
 """
 
 
-def _no_experts(data: Mapping[str, SetData], published: Mapping[str, Any]) -> str | None:
+def _no_experts(
+    data: Mapping[str, SetData], published: Mapping[str, Any], others: Mapping[str, Mapping[str, SetData]]
+) -> str | None:
     """Which sets' behaviour policy solves its tasks and still earns less than the published data: it is no expert."""
     theirs = published.get("data", {})
     short = [
@@ -219,8 +232,19 @@ def _no_experts(data: Mapping[str, SetData], published: Mapping[str, Any]) -> st
     return (
         f"**Where the scripted policy is no expert.** On these sets it solves at least {_SOLVED:.0%} of its episodes"
         f" and earns less than {1 - AGREE:.0%} of the published data's mean: {', '.join(short)}. A score above 1 there"
-        " says little.\n"
+        f" says little.{_better(data, others)}\n"
     )
+
+
+def _better(data: Mapping[str, SetData], others: Mapping[str, Mapping[str, SetData]]) -> str:
+    """A sentence for each quality level whose data earn more."""
+    said = ""
+    for quality, sets in others.items():
+        more = {name: facts for name, facts in sets.items() if name in data and facts.mean > data[name].mean}
+        if more:
+            means = ", ".join(f"{name} ({number(facts.mean)})" for name, facts in more.items())
+            said += f" The quality `{quality}` has data that earn more: {means}."
+    return said
 
 
 def _data_table(data: Mapping[str, SetData]) -> str:

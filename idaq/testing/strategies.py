@@ -22,6 +22,7 @@ from idaq.core.types import Array, Floats
 from idaq.learn.algorithm import Agent, Prior
 from idaq.learn.algorithms.focal_config import FocalTd3BcConfig
 from idaq.learn.config import AgentSpec, TrainConfig
+from idaq.learn.cross_returns import CrossReturns
 from idaq.loader.transitions import Transitions
 from idaq.tasks.systems import PlayedEpisode
 
@@ -39,16 +40,26 @@ _UNITS = AgentSpec(
 )
 
 
+def made_up_cross_returns(beliefs_MZ: Floats) -> CrossReturns:
+    """As if a policy earned the less the farther its belief is from a task's own."""
+    away = np.linalg.norm(beliefs_MZ[:, None] - beliefs_MZ, axis=-1).astype(np.float64)
+    return CrossReturns(tasks=np.arange(len(beliefs_MZ)), returns=-STEPS * away[..., None])
+
+
+_HEADINGS = np.array([[np.cos(angle), np.sin(angle)] for angle in np.arange(8)], np.float32)
+
+
 class PointAgent:
     """An agent for a point on the plane, by hand: a belief is where it heads, an embedding where the reward rose."""
 
     config: TrainConfig = FocalTd3BcConfig()
     spec = _UNITS
     prior: Prior | None = Prior(
-        beliefs=np.array([[np.cos(angle), np.sin(angle)] for angle in np.arange(8)], np.float32),
+        beliefs=_HEADINGS,
         task_indices=np.arange(8),
         offline_return=-1.0,
         random_return=-6.0,
+        cross_returns=made_up_cross_returns(_HEADINGS),
     )
 
     def embed(self, transitions: Transitions) -> Floats:

@@ -68,7 +68,7 @@ def test_every_strategy_runs_with_every_kind_of_agent_but_where_it_needs_more() 
 
 PAGE = Path(__file__).parents[2] / "docs/concepts/protocol.md"
 ROWS = {
-    name: dict(zip(("role", "prior", "own", "data"), cells[1:5], strict=True))
+    name: dict(zip(("role", "prior", "own", "data", "simulator"), cells[1:6], strict=True))
     for cells in (line.strip("| ").split(" | ") for line in PAGE.read_text().splitlines() if line.startswith("| `"))
     for name in re.findall(r"`([a-z-]+)`", cells[0])
 }
@@ -115,6 +115,7 @@ def test_a_strategy_is_what_its_row_says(name: str) -> None:
     row, strategy = ROWS[name], settled(name)
     assert row["role"] == strategy.role
     assert (row["data"] == "yes") == strategy.uses_offline_data
+    assert (row["simulator"] == "yes") == strategy.uses_cross_returns
     assert told(name, prior=True, data=True) is None
     assert (row["prior"] == "no") == (told(name, prior=False, data=True) is None)
     assert (row["data"] == "no") == (told(name, prior=True, data=False) is None)

@@ -452,6 +452,7 @@ def test_roles_and_reference_stages_are_those_of_a_comparison() -> None:
         "nearest-training-task": ("rival", 10),
         "nearest-training-task-prediction-error": ("rival", 10),
         "nearest-training-task-prediction-variance": ("rival", 10),
+        "gaussian-process": ("variant", 0),
         "best-of-prior": ("control", 0),
         "posterior": ("rival", 0),
         "random-first": ("rival", 0),

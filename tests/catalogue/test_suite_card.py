@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from idaq.catalogue.suite import BASELINES, DATA, SetData, SuiteBaselines, SuiteData, describe, put
-from idaq.catalogue.suite_card import paired, published_table, scores_table, suite_card, write_suite_card
+from idaq.catalogue.suite_card import paired, published_table, reached, scores_table, suite_card, write_suite_card
 from idaq.collect.collect import Collected
 from idaq.evaluate.protocol import Summary, summarise
 from idaq.format.reader import open_stored
@@ -60,15 +60,15 @@ def test_published_scores_stand_beside_both_quotients_and_means_take_the_same_ro
     facts: SetData, summary: Summary
 ) -> None:
     sets = dict.fromkeys(PUBLISHED["sets"], summary)
-    text = published_table(sets, dict.fromkeys(sets, facts), PUBLISHED)
-    reached = summary.strategies["idaq"][-1].mean.value
-    quotient = f"{reached / -4:.2f}"
-    assert cells(text, "push")[1:6] == [f"{reached:.2f}", "-4.00", "-4.00", quotient, quotient]
+    text = published_table(reached(sets), dict.fromkeys(sets, facts), PUBLISHED)
+    value = summary.strategies["idaq"][-1].mean.value
+    quotient = f"{value / -4:.2f}"
+    assert cells(text, "push")[1:6] == [f"{value:.2f}", "-4.00", "-4.00", quotient, quotient]
     assert cells(text, "push")[6:] == ["0.50", "0.25", "0.75", ""]
-    assert cells(text, "press")[5:] == [f"{reached / -9:.2f}", "0.50", "0.25", "0.75", "data differ"]
+    assert cells(text, "press")[5:] == [f"{value / -9:.2f}", "0.50", "0.25", "0.75", "data differ"]
     assert cells(text, "sweep")[3:6:2] == ["unknown", "unknown"]
     mean = cells(text, "mean of the 2 whose data agree")  # push and door: press differs, sweep's data is not known
-    assert mean[4:] == [f"{reached / -4:.2f}", f"{(reached / -4 + reached / -4.4) / 2:.2f}", "0.50", "0.25", "0.75", ""]
+    assert mean[4:] == [f"{value / -4:.2f}", f"{(value / -4 + value / -4.4) / 2:.2f}", "0.50", "0.25", "0.75", ""]
 
 
 def test_a_mean_over_other_sets_is_never_printed(facts: SetData, summary: Summary) -> None:
@@ -86,6 +86,10 @@ def test_a_scripted_policy_that_is_no_expert_is_named(facts: SetData, summary: S
     assert "press (1000 of 4000)" in line
     assert "door" not in line
     assert "push" not in line
+    better = {"press": replace(solved, mean=3800.0), "door": replace(solved, mean=900.0), "elsewhere": solved}
+    others = {"expert": data, "held": better}
+    card = suite_card("t", data, {}, published=published, diagnosis={}, others=others)
+    assert f"{line} The quality `held` has data that earn more: press (3800).\n" in card
 
 
 def test_sets_whose_latent_does_not_steer_are_named(facts: SetData, summary: Summary) -> None:
@@ -114,9 +118,18 @@ def test_the_card_is_written_from_its_documents(tmp_path: Path, facts: SetData, 
     assert sum(line.startswith("| hammer |") for line in text.splitlines()) == 1, "data, and no scores yet"
 
 
+def test_the_card_reads_the_data_of_other_quality_levels(tmp_path: Path, facts: SetData) -> None:
+    for quality, mean in (("expert", 1000.0), ("held", 3800.0)):
+        (tmp_path / quality).mkdir()
+        put(tmp_path / quality / DATA, SuiteData, "press", replace(facts, success=1.0, mean=mean))
+    (tmp_path / "published.toml").write_text("[data]\npress = 4000\n")
+    write_suite_card(tmp_path / "expert", "t")
+    assert "The quality `held` has data that earn more: press (3800)." in (tmp_path / "expert" / "card.md").read_text()
+
+
 def test_data_agree_up_to_fifteen_per_cent_and_no_further(facts: SetData, summary: Summary) -> None:
     for ours, note in ((-4.59, ""), (-4.61, "data differ"), (-3.41, ""), (-3.39, "data differ")):
-        text = published_table({"push": summary}, {"push": replace(facts, mean=ours)}, PUBLISHED)
+        text = published_table(reached({"push": summary}), {"push": replace(facts, mean=ours)}, PUBLISHED)
         assert cells(text, "push")[-1] == note, ours
 
 
