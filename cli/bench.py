@@ -1,5 +1,6 @@
 """idaq bench"""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,9 +28,11 @@ from .output import (
 if TYPE_CHECKING:
     from idaq.benchmark.bench import Bench, Estimate
     from idaq.benchmark.leaderboard import BoardTable
+    from idaq.benchmark.rows import Row
 
 _ONLY = "Rows by dataset id, label, or id/label; * is any part. May be repeated. \\[default: all]"
 _BOARD = "Folder of leaderboard.json and leaderboard.md, whose other rows stay. \\[default: --out]"
+_RESULTS = "Folder for what each run came to, as soon as it has: MATRIX/DATASET.json, which other seeds join."
 
 
 def bench(
@@ -42,6 +45,7 @@ def bench(
         "runs/bench"
     ),
     leaderboard: Annotated[Path | None, path_option(help=_BOARD)] = None,
+    results: Annotated[Path | None, path_option(help=_RESULTS)] = None,
     figures: Annotated[Path | None, path_option(help="Folder for a figure of each dataset and strategy.")] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Runs at the same time, one CPU thread each.")] = cores(),
     executor: Executor = "joblib",
@@ -80,10 +84,11 @@ def bench(
 
     asked = load_matrix(matrix)
     with working("loading PyTorch"):
-        from idaq.benchmark.bench import KEPT, Bench
+        from idaq.benchmark.bench import KEPT, Bench, ignore
         from idaq.benchmark.leaderboard import update_board
         from idaq.benchmark.page import write_page
         from idaq.benchmark.rows import Place
+        from idaq.benchmark.study.keeper import Keeper
         from idaq.learn.device import check_device
 
         place = Place(out=out, root=root, device=check_device(device), allow=tuple(plugin))
@@ -98,7 +103,12 @@ def bench(
             return _show_plan(told, estimate, as_json)
         say(_hours(told, estimate), err=True)
         told.check_budget(estimate)
-        failed = _run(told, estimate)
+        keep: Callable[[Row], object] = ignore
+        if results is not None:
+            keeper = Keeper(folder=results, bench=told)
+            keeper.begin(told.asked(rows))
+            keep = keeper.keep
+        failed = _run(told, estimate, keep)
         tables = told.tables(rows)
         update_board(leaderboard or out, tables, told.tell)
         write_page(leaderboard or out)
@@ -111,13 +121,13 @@ def bench(
         raise failed
 
 
-def _run(bench: "Bench", estimate: "Estimate") -> RunError | None:
+def _run(bench: "Bench", estimate: "Estimate", finished: "Callable[[Row], object]") -> RunError | None:
     """Run what is to run; gives what failed, once the others are finished."""
     if not estimate.to_run:
         return None
     try:
         with progress(f"bench {bench.matrix.name}", round(3600 * estimate.hours), "s of work") as counted:
-            bench.run(estimate, counted, counted.tell)
+            bench.run(estimate, counted, counted.tell, finished)
     except RunError as error:
         return error
     return None

@@ -15,6 +15,8 @@ from idaq.adapt.strategy import STRATEGIES
 from idaq.adapt.system_run import SystemRecord
 from idaq.benchmark.leaderboard import Leaderboard
 from idaq.benchmark.matrix import Matrix
+from idaq.benchmark.study.results import KeptResults
+from idaq.benchmark.study.tried import Tried
 from idaq.catalogue.suite import SuiteBaselines, SuiteData
 from idaq.collect.policy_record import Comparison, PolicyRecord
 from idaq.core.config import json_schema
@@ -49,6 +51,8 @@ DOCUMENTS: dict[str, Any] = {
     "job": JobRecord,
     "bench": Matrix,
     "leaderboard": Leaderboard,
+    "study-results": KeptResults,
+    "study-tried": Tried,
     "session": SessionRecord,
     "system": SystemRecord,
     "baselines": Summary,

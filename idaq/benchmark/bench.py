@@ -1,7 +1,7 @@
 """The engine of `idaq bench`: collects what is absent, measures what runs will take, and runs them."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,8 +24,8 @@ PROBES = ".probes"
 KEPT = "what is finished is kept, and of each training its last checkpoint: run the same command again to resume"
 
 
-def ignore(_words: str) -> None:
-    """The default of `tell`: says nothing."""
+def ignore(_what: object) -> None:
+    """The default of `tell` and `finished`: does nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,17 +147,28 @@ class Bench:
                 hint="give it more hours, fewer seeds or steps, or run a part: --only LABEL; --plan shows the hours",
             )
 
-    def run(self, estimate: Estimate, advance: Advance = ignore_progress, tell: Tell = ignore) -> dict[str, JobRecord]:
-        """Run what is to run; `advance` counts seconds of work, `tell` is given how far it is.
+    def run(
+        self,
+        estimate: Estimate,
+        advance: Advance = ignore_progress,
+        tell: Tell = ignore,
+        finished: Callable[[Row], object] = ignore,
+    ) -> dict[str, JobRecord]:
+        """Run what is to run; `advance` counts seconds of work, `tell` is given how far it is, `finished` the row of
+        each run that is done.
 
         Runs that another command is at come last, and are waited for. Raises RunError as `run_jobs` does.
         """
         watch = _Watch(cells=estimate.to_run, done={}, tell=tell)
+        cells = {cell.name: cell for cell in watch.cells}
+
+        def done(name: str, record: JobRecord) -> None:
+            watch.done[name] = record
+            finished(cells[name].row)
+
         with watched(watch.seconds, advance):
-            busy, failed = self._pass({cell.name: (cell.job, False) for cell in watch.cells}, watch.done)
-            _, later = self._pass(
-                {cell.name: (cell.job, True) for cell in watch.cells if cell.name in busy}, watch.done
-            )
+            busy, failed = self._pass({name: (cell.job, False) for name, cell in cells.items()}, done)
+            _, later = self._pass({name: (cells[name].job, True) for name in busy}, done)
         details = [line for error in (failed, later) if error for line in error.details]
         if details:
             message = f"{len(details)} of {len(watch.cells)} runs failed; the others are finished"
@@ -165,16 +176,16 @@ class Bench:
         return watch.done
 
     def _pass(
-        self, calls: dict[str, tuple[RunJob, bool]], done: dict[str, JobRecord]
+        self, calls: dict[str, tuple[RunJob, bool]], done: Callable[[str, JobRecord], object]
     ) -> tuple[list[str], RunError | None]:
-        """Run these, adding to `done`; gives the names of those that another command is at, and what failed."""
+        """Run these, telling `done` of each; gives the names of those that another command is at, and what failed."""
         named, busy = {name: (name, *call) for name, call in calls.items()}, list[str]()
         try:
             for name, record in run_jobs(_run, named, workers=self.jobs, executor=self.executor, kept=KEPT):
                 if record is None:
                     busy.append(name)
                 else:
-                    done[name] = record
+                    done(name, record)
         except RunError as error:
             if not error.details:  # a worker was lost: nothing runs any more
                 raise
@@ -204,7 +215,7 @@ class Bench:
 def recipe_of(dataset: MatrixDataset) -> Recipe:
     """The catalogue's recipe of a dataset, with its changes. Raises DatasetNotFoundError where there is none."""
     if dataset.entry is None:
-        found = [e for e in entries() if f"idaq/{e.family.replace('/', '-')}/{e.quality}-v0" == dataset.id]
+        found = [entry for entry in entries() if entry.dataset_id == dataset.id]
     else:
         found = matching(dataset.entry)
     if len(found) != 1:

@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from filelock import FileLock
 from pydantic import Field
@@ -72,13 +72,16 @@ class BoardTable:
     dataset_id: str
     content_digest: str
     config: AdaptConfig
+    each_budget: bool = False
+    """as in the results: whether each budget was planned and run on its own"""
     rows: dict[str, BoardRow]
     """by label"""
 
     def is_of(self, other: "BoardTable") -> bool:
         """Whether rows of both can stand in one table."""
         same = self.dataset_id == other.dataset_id and self.content_digest == other.content_digest
-        return same and replace(self.config, threads=0) == replace(other.config, threads=0)
+        protocols = [(one.each_budget, replace(one.config, threads=0)) for one in (self, other)]
+        return same and protocols[0] == protocols[1]
 
 
 @config
@@ -116,7 +119,7 @@ def make_tables(rows: Iterable[Row], baselines: Iterable[Row], matrix: str) -> l
             continue
         made = _board_row(done, compared.get(row.dataset), matrix)
         table = tables.get(row.dataset) or BoardTable(
-            dataset_id=row.dataset, content_digest=row.content_digest, config=row.plan.config, rows={}
+            dataset_id=row.dataset, content_digest=row.content_digest, config=row.plan.config, each_budget=True, rows={}
         )
         tables[row.dataset] = replace(table, rows={**table.rows, row.label: made})
     return list(tables.values())
@@ -139,7 +142,7 @@ def _board_row(done: _Finished, baseline: _Finished | None, matrix: str) -> Boar
     asked = row.plan.strategies
     return BoardRow(
         algorithm=row.config.algorithm,
-        settings=_settings(row, next(iter(done.records))),
+        settings=changed_settings(read_run(row.jobs[next(iter(done.records))].out).config),
         summary=summarise(done.results, [command]) if done.results else None,
         over_baseline=over,
         baseline=baseline.agents if baseline and over else {},
@@ -156,11 +159,10 @@ def _board_row(done: _Finished, baseline: _Finished | None, matrix: str) -> Boar
     )
 
 
-def _settings(row: Row, seed: int) -> list[str]:
-    """As the run itself says, against the algorithm's defaults."""
-    defaults = to_mapping(training_config({"algorithm": row.config.algorithm}))
-    changed = settings(read_run(row.jobs[seed].out).config, defaults)
-    return [setting for setting in changed if setting.partition("=")[0] not in _RUNS_OWN]
+def changed_settings(trained: Mapping[str, Any]) -> list[str]:
+    """key=value, in which a training differs from its algorithm's defaults."""
+    defaults = to_mapping(training_config({"algorithm": trained["algorithm"]}))
+    return [setting for setting in settings(trained, defaults) if setting.partition("=")[0] not in _RUNS_OWN]
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

@@ -5,12 +5,14 @@ Whoever gives the file to a command has written it: `package.module:thing` may s
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
+from idaq.catalogue.entries import entries
 from idaq.core.config import config, from_mapping, merge, read_toml, to_mapping
 from idaq.core.errors import UsageError, unknown_name
 from idaq.core.ids import SCHEMA, parse_id
@@ -27,9 +29,10 @@ _MOST = 1000
 
 def _is_id(text: str) -> str:
     try:
-        return str(parse_id(text))
+        parse_id(text.replace("*", "any"))
     except UsageError as error:
         raise ValueError(f"is not a dataset id: {error.hint}") from None
+    return text
 
 
 def _nested(table: Mapping[str, Any]) -> dict[str, Any]:
@@ -62,7 +65,8 @@ def paths(table: Mapping[str, Any], above: tuple[str, ...] = ()) -> dict[tuple[s
     return found
 
 
-DatasetName = Annotated[str, AfterValidator(_is_id), Field(json_schema_extra=SCHEMA)]
+_PATTERN = {**SCHEMA, "pattern": SCHEMA["pattern"].replace("A-Za-z0-9", "*A-Za-z0-9")}
+DatasetName = Annotated[str, AfterValidator(_is_id), Field(json_schema_extra=_PATTERN)]
 Label = Annotated[str, StringConstraints(pattern=f"^{_LABEL}$")]
 """The name of a row; safe as a file name."""
 Settings = Annotated[PlainData, AfterValidator(_nested)]
@@ -94,6 +98,7 @@ class MatrixDataset:
     """A dataset to train on."""
 
     id: DatasetName
+    """with `*` for any part: every dataset of the catalogue that it names, each with these settings"""
     collect: bool = True
     """collect it where it is absent, by the catalogue's recipe"""
     entry: str | None = None
@@ -109,6 +114,24 @@ class MatrixDataset:
     def folder(self) -> str:
         """As its runs' folder is named."""
         return self.id.replace("/", "-")
+
+    @model_validator(mode="after")
+    def _many_have_recipes_of_their_own(self) -> "MatrixDataset":
+        if "*" in self.id and self.entry is not None:
+            raise ValueError(f"{self.id}: an id with * names datasets of the catalogue: it takes no entry")
+        return self
+
+
+def _each(datasets: list[MatrixDataset]) -> list[MatrixDataset]:
+    """The datasets, those of the catalogue in place of an id with `*`. Raises ValueError where it names none."""
+    ids = [entry.dataset_id for entry in entries()]
+    found = list[MatrixDataset]()
+    for dataset in datasets:
+        named = [name for name in ids if fnmatchcase(name, dataset.id)] if "*" in dataset.id else [dataset.id]
+        if not named:
+            raise ValueError(_unknown(dataset.id, ids))
+        found += [replace(dataset, id=name) for name in named]
+    return found
 
 
 @config
@@ -150,7 +173,7 @@ class Matrix:
     seeds: Annotated[int, Field(ge=1, le=_MOST, strict=True)] | Annotated[list[Seed], Field(min_length=1)]
     """training seeds: how many, from 0 on, or which"""
     protocol: Protocol = Field(default_factory=Protocol)
-    datasets: Annotated[list[MatrixDataset], Field(min_length=1, max_length=_MOST)]
+    datasets: Annotated[list[MatrixDataset], Field(min_length=1, max_length=_MOST), AfterValidator(_each)]
     algorithms: Annotated[list[MatrixAlgorithm], Field(min_length=1, max_length=_MOST)]
     strategies: Annotated[list[str], Field(min_length=1, max_length=_MOST)]
     """names; what an agent cannot run is left out of its row, and told"""
@@ -185,8 +208,10 @@ class Matrix:
 
 
 def shipped() -> dict[str, Path]:
-    """The matrices that come with idaq, by name."""
-    return {path.stem: path for path in sorted((resource_root("datasets") / "bench").glob("*.toml"))}
+    """The matrices that come with idaq, by name; those of the study as study/NAME."""
+    root = resource_root("datasets")
+    bench, study = (sorted((root / folder).glob("*.toml")) for folder in ("bench", "study"))
+    return {path.stem: path for path in bench} | {f"study/{path.stem}": path for path in study}
 
 
 def load_matrix(named: str) -> Matrix:

@@ -42,6 +42,11 @@ class Entry:
         """Where the recipe lies; the same for all families of a suite."""
         return resource_root("datasets") / self.suite / self.quality
 
+    @property
+    def dataset_id(self) -> str:
+        """Of what its recipe makes."""
+        return f"idaq/{self.family.replace('/', '-')}/{self.quality}-v0"
+
     def __str__(self) -> str:
         return f"{self.family}/{self.quality}"
 

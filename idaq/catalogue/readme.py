@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from idaq.catalogue.suite import BASELINES, DATA, SuiteBaselines, SuiteData, read_suite
-from idaq.catalogue.suite_card import CONTROLS, emphasised, mean_shares, means_beside_published, paired
+from idaq.catalogue.suite_card import CONTROLS, emphasised, mean_shares, means_beside_published, paired, reached
 from idaq.core.config import from_mapping, read_toml
 from idaq.core.errors import UsageError
 from idaq.core.files import read_json, write_text
@@ -76,10 +76,10 @@ def ml1(catalogue: Path) -> str:
     names = {headline(summary.roles) for summary in learned.values()}
     assert len(names) == 1, names
     (name,) = names
-    count, (_, _, *scores) = means_beside_published(learned, data, published, name)
+    count, (_, _, *scores) = means_beside_published(reached(learned, name), data, published)
     rows = []
     for key, share in zip((name, *CONTROLS), mean_shares(learned, data), strict=True):
-        ours, theirs, *_ = means_beside_published(learned, data, published, key)[1]
+        ours, theirs, *_ = means_beside_published(reached(learned, key), data, published)[1]
         rows.append([f"`{key}`", *(f"{score:.2f}" for score in (share, ours, theirs))])
     for what, score in zip(("IDAQ", "FOCAL", "best of ten"), scores, strict=True):
         rows.append([f"published {what}", "", "", f"{score:.2f}"])

@@ -66,7 +66,7 @@ def suite_card(
         parts.append(_no_steering(learned))
     beside = {name: summary for name, summary in learned.items() if name in published.get("sets", {})}
     if beside:
-        parts += [_PUBLISHED_TEXT, published_table(beside, data, published)]
+        parts += [_PUBLISHED_TEXT, published_table(reached(beside), data, published)]
     parts += [f"- **{name}**: {diagnosis[name]}" for name in learned if name in diagnosis] + [""]
     parts += [_no_experts(data, published, others or {}), notes, _DATA_TEXT, _data_table(data)]
     return "\n".join(part for part in parts if part is not None)
@@ -116,44 +116,50 @@ def _share(summary: Summary, strategy: str, mean: float) -> float:
     return reports[-1].mean.value / mean if reports else float("nan")
 
 
-def published_table(summaries: Mapping[str, Summary], data: Mapping[str, SetData], published: Mapping[str, Any]) -> str:
-    """Our return over either dataset's mean beside the published scores; means over the sets whose data agree."""
+def reached(summaries: Mapping[str, Summary], strategy: str = "") -> dict[str, float]:
+    """Mean returns of a strategy (default: each summary's headline) at the last report, by set."""
+    return {
+        name: summary.strategies[strategy or headline(summary.roles)][-1].mean.value
+        for name, summary in summaries.items()
+    }
+
+
+def published_table(returns: Mapping[str, float], data: Mapping[str, SetData], published: Mapping[str, Any]) -> str:
+    """Returns of sets over either dataset's mean beside the published scores; means over the sets whose data agree."""
     head = ["set", "return", "our data", "their data", "return / ours", "return / theirs", "IDAQ", "FOCAL"]
     rows = []
-    for name, summary in summaries.items():
+    for name, value in returns.items():
         ours, theirs = data[name].mean, published.get("data", {}).get(name, float("nan"))
-        scores = _beside(name, summary, data, published)
-        cells = [number(scores[0] * ours), number(ours), number(theirs), *(f"{score:.2f}" for score in scores)]
+        scores = _beside(name, value, data, published)
+        cells = [number(value), number(ours), number(theirs), *(f"{score:.2f}" for score in scores)]
         known = ["unknown" if cell == "nan" else cell for cell in cells]
-        rows.append([name, *known, "" if _agree(name, data, published) else "data differ"])
-    count, means = means_beside_published(summaries, data, published)
+        rows.append([name, *known, "" if agrees(name, data, published) else "data differ"])
+    count, means = means_beside_published(returns, data, published)
     if count:
         rows.append([f"mean of the {count} whose data agree", "", "", "", *(f"{mean:.2f}" for mean in means), ""])
     return table([*head, "best of ten", ""], rows)
 
 
 def means_beside_published(
-    summaries: Mapping[str, Summary], data: Mapping[str, SetData], published: Mapping[str, Any], strategy: str = ""
+    returns: Mapping[str, float], data: Mapping[str, SetData], published: Mapping[str, Any]
 ) -> tuple[int, list[float]]:
-    """How many sets have published scores on data that agrees with ours, and means over them: the strategy's return
-    (default: the headline's) over our data's mean, over theirs, and the published scores."""
+    """How many sets have published scores on data that agrees with ours, and means over them: the return over our
+    data's mean, over theirs, and the published scores."""
     scores = [
-        _beside(name, summary, data, published, strategy)
-        for name, summary in summaries.items()
-        if name in published.get("sets", {}) and _agree(name, data, published)
+        _beside(name, value, data, published)
+        for name, value in returns.items()
+        if name in published.get("sets", {}) and agrees(name, data, published)
     ]
     return len(scores), np.array(scores).mean(0).tolist() if scores else []
 
 
-def _beside(
-    name: str, summary: Summary, data: Mapping[str, SetData], published: Mapping[str, Any], strategy: str = ""
-) -> list[float]:
-    reached = summary.strategies[strategy or headline(summary.roles)][-1].mean.value
+def _beside(name: str, value: float, data: Mapping[str, SetData], published: Mapping[str, Any]) -> list[float]:
     theirs = published.get("data", {}).get(name, float("nan"))
-    return [reached / data[name].mean, reached / theirs, *(published["sets"][name][key] for key in PUBLISHED)]
+    return [value / data[name].mean, value / theirs, *(published["sets"][name][key] for key in PUBLISHED)]
 
 
-def _agree(name: str, data: Mapping[str, SetData], published: Mapping[str, Any]) -> bool:
+def agrees(name: str, data: Mapping[str, SetData], published: Mapping[str, Any]) -> bool:
+    """Whether a set's data and the published have about the same mean return."""
     theirs = published.get("data", {}).get(name)
     return theirs is not None and abs(data[name].mean / theirs - 1) <= AGREE
 

@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import matplotlib
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from matplotlib.axes import Axes
 from matplotlib.colors import Colormap, LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from idaq.core.errors import UsageError
 from idaq.core.files import replacing
+from idaq.evaluate.page import source
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -123,6 +124,15 @@ def inline(figure: Figure | None, prefix: str) -> Markup | None:
     for name, colour in PAGE_COLOURS.items():
         svg = svg.replace(colour, f"var(--{name})")
     return Markup(svg)  # our own drawing: matplotlib escapes the text in it
+
+
+def standalone(figure: Figure, about: str) -> str:
+    """The figure as an SVG file, light or dark as its reader's screen is; `about` says in words what it holds."""
+    colours = source("page.css").partition("* {")[0]
+    svg = inline(figure, "") or ""
+    head, ended, body = svg.partition(">")
+    described = f"<desc>{escape(about)}</desc><style>{colours}</style>"
+    return f'<?xml version="1.0" encoding="utf-8"?>\n{head}{ended}{described}{body}'
 
 
 def save(figure: Figure, path: Path) -> None:

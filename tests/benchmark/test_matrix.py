@@ -8,11 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from idaq.adapt.strategy import STRATEGIES, adaptation_plan
+from idaq.benchmark.bench import recipe_of
 from idaq.benchmark.matrix import Matrix, load_matrix, shipped
 from idaq.core.config import from_mapping, to_mapping
 from idaq.core.errors import ConfigError, IdaqError, UnknownNameError
 from idaq.learn.config import ALGORITHMS
-from tests.benchmark.conftest import CLONING, FOCAL, ID, mapping, matrix
+from tests.benchmark.conftest import CLONING, FOCAL, ID, QUICK, mapping, matrix
 
 MINIMAL = """
 bench_version = 1
@@ -45,11 +47,33 @@ def test_what_ships_is_found_by_name_and_names_what_there_is() -> None:
     assert {"tiny", "point-robots", "bodies", "ml1", "dark-room"} <= set(shipped())
     for name in shipped():
         asked = load_matrix(name)
-        assert asked.name == name
+        assert asked.name == name.rpartition("/")[2]
         assert {algorithm.algorithm for algorithm in asked.algorithms} <= set(ALGORITHMS.builtin)
     with pytest.raises(UnknownNameError, match="unknown matrix 'tony'") as caught:
         load_matrix("tony")
     assert caught.value.hint == "did you mean 'tiny'?"
+
+
+def test_an_id_with_a_star_stands_for_each_dataset_of_the_catalogue() -> None:
+    asked = matrix(datasets=[{"id": "idaq/point-robot*/expert-v0", "train": QUICK}, {"id": "mine/data-v3"}])
+    names = ["point-robot", "point-robot-sparse", "point-robot-wind"]
+    assert [dataset.id for dataset in asked.datasets] == [*(f"idaq/{name}/expert-v0" for name in names), "mine/data-v3"]
+    assert [dataset.train for dataset in asked.datasets[:3]] == [asked.datasets[0].train] * 3
+    assert asked.datasets[0].train["steps"] == QUICK["steps"]
+    assert len(matrix(datasets=[{"id": "idaq/ml1-*/expert-v0"}]).datasets) == 50
+
+
+SETS = {"study/point-robots": 9, "study/ml1": 50, "study/bodies": 12, "study/held-out": 2}
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_a_suite_of_the_study_has_one_configuration(name: str) -> None:
+    asked = load_matrix(name)
+    assert len(asked.rows()) == len(asked.datasets) == SETS[name]
+    names = [strategy for strategy in asked.strategies if strategy in STRATEGIES.names()]
+    plans = [adaptation_plan(names, asked.protocol.settings, recipe_of(one).adapt) for one in asked.datasets]
+    assert [plan for plan in plans if plan != plans[0]] == []
+    assert all(recipe_of(dataset).train["split"] == "train+val" for dataset in asked.datasets)
 
 
 @pytest.mark.parametrize(
@@ -69,6 +93,11 @@ def test_what_ships_is_found_by_name_and_names_what_there_is() -> None:
         ({"datasets": [{"id": "../../etc/passwd"}]}, "is not a dataset id", None),
         ({"datasets": [{"id": ID}, {"id": ID}]}, "the dataset idaq-point-robot-expert-v0 stands twice", None),
         ({"datasets": [{"id": "a/b-c/d-v0"}, {"id": "a-b/c/d-v0"}]}, "the dataset a-b-c-d-v0 stands twice", None),
+        ({"datasets": [{"id": "idaq/ml2-*/expert-v0"}]}, "unknown dataset 'idaq/ml2-*/expert-v0'", None),
+        ({"datasets": [{"id": "idaq/ml1-*/expert-v*"}]}, "is not a dataset id", None),
+        ({"datasets": [{"id": "*/data/expert-v0"}]}, "is not a dataset id", None),
+        ({"datasets": [{"id": "idaq/ml1-*/expert-v0", "entry": "ml1/reach/expert"}]}, "it takes no entry", None),
+        ({"datasets": [{"id": ID}, {"id": "idaq/point-*/expert-v0"}]}, "expert-v0 stands twice", None),
         ({"datasets": [{"id": ID, "train": {"seed": 3}}]}, "seed is not set here", None),
         ({"datasets": [{"id": ID, "train": {"a.b": 1, "a": {"b": 2}}}]}, "a is given twice", None),
         ({"datasets": [{"id": ID, "train": {"a": 1, "a.b": 1}}]}, "a.b is given twice", None),
@@ -86,7 +115,23 @@ def test_what_is_refused(changes: dict[str, Any], message: str, hint: str | None
     assert hint is None or caught.value.hint == hint
 
 
-WORDS = st.sampled_from(["a", "seed", "learner.gamma", ID, "../x", "a.b.", "", ".", "my:Config", "\x00", "é" * 300])
+WORDS = st.sampled_from(
+    [
+        "a",
+        "seed",
+        "learner.gamma",
+        ID,
+        "idaq/point-*/expert-v0",
+        "*",
+        "../x",
+        "a.b.",
+        "",
+        ".",
+        "my:Config",
+        "\x00",
+        "é" * 300,
+    ]
+)
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | WORDS | st.dates(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=3),

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from idaq.catalogue.suite import BASELINES, DATA, SetData, SuiteBaselines, SuiteData, describe, put
-from idaq.catalogue.suite_card import paired, published_table, scores_table, suite_card, write_suite_card
+from idaq.catalogue.suite_card import paired, published_table, reached, scores_table, suite_card, write_suite_card
 from idaq.collect.collect import Collected
 from idaq.evaluate.protocol import Summary, summarise
 from idaq.format.reader import open_stored
@@ -60,15 +60,15 @@ def test_published_scores_stand_beside_both_quotients_and_means_take_the_same_ro
     facts: SetData, summary: Summary
 ) -> None:
     sets = dict.fromkeys(PUBLISHED["sets"], summary)
-    text = published_table(sets, dict.fromkeys(sets, facts), PUBLISHED)
-    reached = summary.strategies["idaq"][-1].mean.value
-    quotient = f"{reached / -4:.2f}"
-    assert cells(text, "push")[1:6] == [f"{reached:.2f}", "-4.00", "-4.00", quotient, quotient]
+    text = published_table(reached(sets), dict.fromkeys(sets, facts), PUBLISHED)
+    value = summary.strategies["idaq"][-1].mean.value
+    quotient = f"{value / -4:.2f}"
+    assert cells(text, "push")[1:6] == [f"{value:.2f}", "-4.00", "-4.00", quotient, quotient]
     assert cells(text, "push")[6:] == ["0.50", "0.25", "0.75", ""]
-    assert cells(text, "press")[5:] == [f"{reached / -9:.2f}", "0.50", "0.25", "0.75", "data differ"]
+    assert cells(text, "press")[5:] == [f"{value / -9:.2f}", "0.50", "0.25", "0.75", "data differ"]
     assert cells(text, "sweep")[3:6:2] == ["unknown", "unknown"]
     mean = cells(text, "mean of the 2 whose data agree")  # push and door: press differs, sweep's data is not known
-    assert mean[4:] == [f"{reached / -4:.2f}", f"{(reached / -4 + reached / -4.4) / 2:.2f}", "0.50", "0.25", "0.75", ""]
+    assert mean[4:] == [f"{value / -4:.2f}", f"{(value / -4 + value / -4.4) / 2:.2f}", "0.50", "0.25", "0.75", ""]
 
 
 def test_a_mean_over_other_sets_is_never_printed(facts: SetData, summary: Summary) -> None:
@@ -129,7 +129,7 @@ def test_the_card_reads_the_data_of_other_quality_levels(tmp_path: Path, facts: 
 
 def test_data_agree_up_to_fifteen_per_cent_and_no_further(facts: SetData, summary: Summary) -> None:
     for ours, note in ((-4.59, ""), (-4.61, "data differ"), (-3.41, ""), (-3.39, "data differ")):
-        text = published_table({"push": summary}, {"push": replace(facts, mean=ours)}, PUBLISHED)
+        text = published_table(reached({"push": summary}), {"push": replace(facts, mean=ours)}, PUBLISHED)
         assert cells(text, "push")[-1] == note, ours
 
 

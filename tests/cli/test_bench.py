@@ -36,7 +36,8 @@ def test_from_the_plan_to_the_page(idaq: Idaq, world: Path, matrix: Path) -> Non
     assert "1 of 1 runs to do: about" in plan.out
     assert "1 to run" in plan.out
     assert not list(world.glob("runs/bench/idaq-*"))
-    done = idaq("bench", matrix, "--jobs", "1", "--only", "focal-td3bc", "--leaderboard", "board", "--figures", "drawn")
+    into = ("--leaderboard", "board", "--figures", "drawn", "--results", "kept")
+    done = idaq("bench", matrix, "--jobs", "1", "--only", "focal-td3bc", *into)
     assert done.code == 0, done.err
     assert "1 of 1 runs done" in done.err
     assert "board/leaderboard.md" in done.out
@@ -44,6 +45,10 @@ def test_from_the_plan_to_the_page(idaq: Idaq, world: Path, matrix: Path) -> Non
         "idaq-point-robot-expert-v0-posterior.png", "idaq-point-robot-expert-v0-offline-context.png",
     }  # fmt: skip
     assert f"--only {ID}/focal-td3bc`" in (world / "board/leaderboard.md").read_text()
+    (kept,) = (world / "kept").rglob("*.json")
+    assert kept == world / "kept/one/idaq-point-robot-expert-v0.json"
+    assert list(json.loads(kept.read_text())["runs"]["0"]["returns"]) == ["posterior", "offline-context"]
+    assert "has several rows" in idaq("bench", matrix, "--jobs", "1", "--results", "kept").err
     cells = json.loads(idaq("bench", matrix, "--jobs", "1", "--plan", "--json").out)["cells"]
     assert [(cell["label"], cell["state"]) for cell in cells] == [("focal-td3bc", "finished"), ("none", "to run")]
     assert all(cell["hours"] > 0 for cell in cells)
