@@ -176,10 +176,13 @@ def test_the_stick_is_grasped_lifted_put_into_the_ring_and_pulled() -> None:
 
 def test_an_action_leads_to_the_place_and_stays_within_bounds() -> None:
     seen = np.zeros(39)
-    seen[:3], seen[3], seen[4:7], seen[-3:] = PLACE + 0.02, 1, PLACE, GOAL
+    seen[:3], seen[3], seen[4:7], seen[11:14], seen[-3:] = PLACE + 0.02, 0.5, PLACE, 2 * PLACE, GOAL
 
     def script(view: View) -> tuple[Array, float]:
-        np.testing.assert_array_equal(np.concatenate([view.object, view.goal]), [*PLACE, *GOAL])
+        np.testing.assert_array_equal(
+            np.concatenate([view.object, view.second, view.goal]), [*PLACE, *2 * PLACE, *GOAL]
+        )
+        assert view.opening == 0.5
         return view.hand + xyz(0.01, -0.02, 1), 0.3
 
     np.testing.assert_allclose(action(script, seen), [0.01 * GAIN, -0.02 * GAIN, 1, 0.3])
