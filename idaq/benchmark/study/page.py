@@ -75,7 +75,8 @@ What was tried on the way and kept out. Where no command stands, nothing that is
 """
 _COST = """## Cost
 
-Processor time, of one thread; all strategies together. Collecting the data is not in it.
+Processor time, of one thread; all strategies together, the simulation of training tasks too. Collecting the data is not
+in it.
 """
 _AGAIN = """## How to make it again
 
