@@ -61,7 +61,8 @@ def adapt(
     root: Root = None,
     as_json: Json = False,
 ) -> None:
-    """Adapt online to the test tasks with every strategy, and score fresh episodes after 1, 2, 5, 10, 20 of them.
+    """Adapt online to the test tasks with every strategy, within budgets of 1, 2, 5, 10 and 20 episodes, and score
+    fresh ones. Each budget is planned and run on its own.
 
     Writes results.json (and trace.safetensors, for the figures) into each run directory. Strategies that stand there
     already, of the same agent, dataset and settings, are kept; each is kept as soon as it is done, so that the same
@@ -77,9 +78,9 @@ def adapt(
       idaq adapt runs/point-seed* --strategies idaq,best-of-prior,posterior --set seeds=8
       idaq adapt runs/point-seed* --jobs 2                  two runs at a time
       idaq adapt runs/point --strategies my_module:MyStrategy --set idaq.uncertainty=my_module:surprise
-      idaq adapt runs/pendulum --env Pendulum-v1 --env-arg g=9.5 --set episodes=10 --set reference=5
+      idaq adapt runs/pendulum --env Pendulum-v1 --env-arg g=9.5 --set episodes=10
       idaq adapt runs/arm --env my_lab.arm:make_env --strategies best-of-prior --out runs/arm-tuesday
-      idaq adapt runs/point --out runs/point-brief --set episodes=10 --set reference=5 --set "report_at=[1, 2, 5, 10]"
+      idaq adapt runs/point --out runs/point-brief --set episodes=10 --set "report_at=[1, 2, 5, 10]"
     """
     say(f"adapting {', '.join(map(str, runs))}", err=True)
     with working("loading PyTorch"):

@@ -61,6 +61,7 @@ def adapt_env(run: Path, out: Path | None, asked: EnvAsked, as_json: bool) -> No
 
 
 def _planned(run: Path, target: Path, asked: EnvAsked) -> "SystemRun":
+    from idaq.adapt.config import AdaptConfig
     from idaq.adapt.strategy import adaptation_plan
     from idaq.adapt.system_run import SystemSettings, start_system
     from idaq.core.config import override, to_mapping
@@ -71,8 +72,10 @@ def _planned(run: Path, target: Path, asked: EnvAsked) -> "SystemRun":
     if len(names) > 1:
         raise UsageError("one system is adapted to by one strategy", hint=f"--strategies {names[0]}")
     agent, tasks = load_agent(run, asked.device, allow=asked.trusted), run_tasks(run)
-    defaults: Mapping[str, Any] = {**(tasks.adapt if tasks is not None else {}), "report_at": [1]}  # no budgets here
-    plan = adaptation_plan(names, override({}, asked.settings), defaults, allow=asked.trusted)
+    given: Mapping[str, Any] = override({}, asked.settings)
+    defaults: Mapping[str, Any] = tasks.adapt if tasks is not None else {}
+    budget = {"episodes": AdaptConfig().episodes, **defaults, **given}["episodes"]
+    plan = adaptation_plan(names, given, {**defaults, "report_at": [budget]}, allow=asked.trusted)
     strategy = plan.strategies[names[0]]
     settings = SystemSettings(
         env=asked.env,

@@ -26,8 +26,8 @@ def collect(
     quality: Annotated[
         str,
         typer.Option(
-            help="expert, medium, mixed, random or histories; idaq families NAME shows which there are.",
-            autocompletion=completion.words("expert", "medium", "mixed", "paper", "random", "histories"),
+            help="expert, medium, mixed, held, random or histories; idaq families NAME shows which there are.",
+            autocompletion=completion.words("expert", "medium", "mixed", "held", "paper", "random", "histories"),
         ),
     ] = "expert",
     recipe: Annotated[Path | None, path_option(help="A recipe file of your own instead of the catalogue's.")] = None,
@@ -44,6 +44,7 @@ def collect(
       idaq collect point-robot                        makes idaq/point-robot/expert-v0
       idaq collect point-robot-wind --quality mixed
       idaq collect ml1/reach                          one of the 50 sets of Meta-World ML1
+      idaq collect ml1/handle-press --quality held    a script of ours, where Meta-World's loses what it has solved
       idaq collect ml10                               Meta-World ML10: 10 environments to train on, 5 to test on
       idaq collect cheetah-vel --quality medium       a running body, with trained behaviour policies
       idaq collect dark-room --quality histories      a grid of choices, and Q-learning from first episode to last

@@ -33,7 +33,7 @@ def main(root: str = "data", out: str = "runs/robot", steps: int = 2000, budget:
     if file.exists():
         session = idaq.Session.load(file, agent)
     else:
-        session = idaq.Session(agent, strategy="idaq-mixture", budget=budget, settings={"reference": budget // 2})
+        session = idaq.Session(agent, strategy="idaq-mixture", budget=budget)
     while not session.done:
         session.record(play(session.next_policy()))
         session.save(file)

@@ -15,7 +15,7 @@ def main(root: str = "data", out: str = "runs/example", steps: int = 2000, episo
     idaq.train(dataset, idaq.training_config({"steps": steps}, defaults), out)
 
     agent = idaq.load_agent(out)
-    settings = {"episodes": episodes, "report_at": [1, episodes], "reference": episodes // 2, "seeds": seeds}
+    settings = {"episodes": episodes, "report_at": [1, episodes], "seeds": seeds}
     plan = idaq.adaptation_plan(["idaq", "idaq-mixture", "best-of-prior", "posterior"], settings)
     adapted = idaq.adapt(agent, dataset, plan)
     for name, result in adapted.results.strategies.items():

@@ -1,10 +1,10 @@
-"""Adapt to all test tasks and seeds in lock-step, with every strategy, and score fresh episodes along the way.
+"""Adapt to all test tasks and seeds in lock-step, with every strategy, and score fresh episodes after each budget.
 
-Shapes: P = N * S problems (N test tasks x S adaptation seeds, task-major), E adaptation episodes, Z belief.
+Shapes: P = N * S problems (N test tasks x S adaptation seeds, task-major), Z belief.
 """
 
 import warnings
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import cast
 
@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from idaq.adapt.config import AdaptConfig
-from idaq.adapt.history import AdaptationHistory
+from idaq.adapt.cross_returns import episodes_of_each, is_measured, measure_cross_returns, tasks_to_measure
+from idaq.adapt.history import NOT_MEASURED, AdaptationHistory, known_prior
 from idaq.adapt.live import misfit
 from idaq.adapt.lockstep import EpisodeBatch, Rollouts
 from idaq.adapt.policy import BeliefPolicy, Policy
@@ -28,6 +29,7 @@ from idaq.core.types import Advance, Floats, ignore_progress
 from idaq.format.documents import TaskRecord
 from idaq.learn.algorithm import Agent, infer_tasks
 from idaq.learn.checkpoint import weights_digest
+from idaq.learn.cross_returns import CrossReturns
 from idaq.learn.run import TaskSet, differences, task_set
 from idaq.loader import Dataset
 from idaq.tasks import Family, find_family
@@ -45,6 +47,8 @@ class Problems:
     agent: Agent
     dataset: Dataset | None
     """with the test tasks' own offline data, where it is at hand"""
+    cross_returns: CrossReturns | None = None
+    """for the strategies that use them"""
 
     @property
     def task_indices(self) -> NDArray[np.int64]:
@@ -67,6 +71,7 @@ class Adapted:
     results: Results
     problems: Problems
     histories: dict[str, AdaptationHistory]
+    """of the largest budget"""
     final: dict[str, EpisodeBatch]
     """fresh episodes at the end"""
 
@@ -77,15 +82,18 @@ def adapt(
     plan: AdaptPlan | None = None,
     *,
     allow: Collection[str] = (),
+    cross_returns: CrossReturns | None = None,
     progress: Advance = ignore_progress,
     finished: Callable[[Adapted], None] | None = None,
 ) -> Adapted:
-    """Run every strategy of a plan on every task of its split; `progress` counts episodes.
+    """Run every strategy of a plan on every task of its split, each budget on its own; `progress` counts episodes.
 
     `data` is the dataset, or its tasks alone (`idaq.learn.run.run_tasks`): then no strategy can look at offline data.
     Without a plan, all built-in strategies run that can, with the defaults of the dataset's recipe; a warning names the
     others. All strategies draw from the same random numbers. `finished` is given each by itself, as soon as it is done.
-    `allow` names code outside installed packages that the dataset's family may be.
+    `cross_returns` are those measured before; a strategy that uses them has them measured here where there are none, of
+    the plan's training tasks, which `progress` counts too. `allow` names code outside installed packages that the
+    dataset's family may be.
 
     Raises UnknownNameError for a strategy, DatasetError for a dataset without test tasks or whose tasks are not the
     installed family's, RunError for an agent that a strategy cannot use and for code from outside that fails,
@@ -102,12 +110,16 @@ def adapt(
         problem = why_not(strategy, agent, has_data=problems.dataset is not None)
         if problem:
             raise RunError(f"strategy {name} cannot run: {problem}", hint="--strategies names those that can")
+    if any(strategy.uses_cross_returns for strategy in plan.strategies.values()):
+        measured = cross_returns or training_returns(agent, tasks, plan.config, allow=allow, progress=progress)
+        problems = replace(problems, cross_returns=measured)
     rollouts = Rollouts(problems.family, agent.spec.view)
+    simulation = _Simulation(problems=problems, config=plan.config, rollouts=rollouts, progress=progress)
     histories, results = dict[str, AdaptationHistory](), dict[str, StrategyResult]()
     final = dict[str, EpisodeBatch]()
     for name, strategy in plan.strategies.items():
         with raised_as(RunError, f"strategy {name}"):
-            history, result, last = _run(problems, plan.config, name, strategy, rollouts, progress)
+            history, result, last = _run(simulation, name, strategy)
         histories[name], results[name], final[name] = history, result, last
         if finished is not None:
             alone = replace(blank, strategies={name: result})
@@ -115,8 +127,47 @@ def adapt(
     return Adapted(results=replace(blank, strategies=results), problems=problems, histories=histories, final=final)
 
 
-def why_not(strategy: Strategy, agent: Agent, *, has_data: bool) -> str | None:
-    """Why a strategy cannot run with an agent and what is at hand; None where it can."""
+def training_returns(
+    agent: Agent,
+    tasks: TaskSet,
+    config: AdaptConfig,
+    *,
+    allow: Collection[str] = (),
+    progress: Advance = ignore_progress,
+) -> CrossReturns:
+    """The cross returns that a config asks for: those in the agent's prior, or measured now, which `progress` counts.
+
+    Raises DatasetError where the training tasks are not those of the installed family, RunError for an agent without a
+    prior.
+    """
+    prior, family = known_prior(agent), find_family(tasks.family, allow)
+    if prior.cross_returns is not None and is_measured(prior, family, config.cross_tasks, config.cross_episodes):
+        return prior.cross_returns
+    records = {task.task_index: task for task in tasks.tasks}
+    for index in tasks_to_measure(prior, config.cross_tasks).tolist():
+        _check_same(family, records[index], tasks.simulators)
+    with raised_as(RunError, "the policies of the training tasks"):
+        return measure_cross_returns(agent, prior, family, config.cross_tasks, config.cross_episodes, progress)
+
+
+def episodes_to_measure(agent: Agent, tasks: TaskSet, plan: AdaptPlan, *, allow: Collection[str] = ()) -> int:
+    """Episodes of training tasks that a plan's strategies need and nobody has played yet."""
+    if not any(strategy.uses_cross_returns for strategy in plan.strategies.values()) or agent.prior is None:
+        return 0
+    family, config = find_family(tasks.family, allow), plan.config
+    if is_measured(agent.prior, family, config.cross_tasks, config.cross_episodes):
+        return 0
+    rows = len(tasks_to_measure(agent.prior, config.cross_tasks))
+    return rows * len(agent.prior.beliefs) * episodes_of_each(family, config.cross_episodes)
+
+
+def why_not(strategy: Strategy, agent: Agent, *, has_data: bool, simulated: bool = True) -> str | None:
+    """Why a strategy cannot run with an agent and what is at hand; None where it can.
+
+    `simulated`: whether training tasks can be played, where that has not been done yet.
+    """
+    if strategy.uses_cross_returns and not (simulated or (agent.prior and agent.prior.cross_returns)):
+        return NOT_MEASURED
     if strategy.uses_offline_data and not has_data:
         return "it looks at the test tasks' offline data, and there is no dataset"
     if not isinstance(agent, strategy.requires):
@@ -144,6 +195,7 @@ def blank_results(agent: Agent, tasks: TaskSet, config: AdaptConfig) -> Results:
         train_steps=agent.config.steps,
         agent_digest=weights_digest(agent),
         config=config,
+        each_budget=True,
         tasks=[_test_task(task) for task in _tests(tasks, config)],
         strategies={},
     )
@@ -178,12 +230,21 @@ def _tests(tasks: TaskSet, config: AdaptConfig) -> tuple[TaskRecord, ...]:
     return tuple(task for task in tasks.tasks if task.split in names)
 
 
-def episodes_to_run(config: AdaptConfig, strategies: int, tasks: int) -> int:
-    """Episodes of an adaptation to so many test tasks, the fresh ones too: what `progress` counts up to."""
-    return strategies * tasks * config.seeds * (config.episodes + len(config.report_at))
+def planned_runs(config: AdaptConfig, strategy: Strategy) -> list[list[int]]:
+    """The budgets of each run of a strategy, which is told the last: a run for each, one for all where `anytime`."""
+    return [config.report_at] if strategy.anytime else [[budget] for budget in config.report_at]
 
 
-def new_history(problems: Problems, config: AdaptConfig, strategy: Strategy) -> AdaptationHistory:
+def episodes_to_run(config: AdaptConfig, strategies: Iterable[Strategy], tasks: int) -> int:
+    """Episodes of an adaptation to so many test tasks, the fresh ones too: what `progress` counts up to.
+
+    What a deterministic family is remembered to do counts as well, though it costs nothing.
+    """
+    runs = [budgets for strategy in strategies for budgets in planned_runs(config, strategy)]
+    return tasks * config.seeds * sum(budgets[-1] + len(budgets) for budgets in runs)
+
+
+def new_history(problems: Problems, config: AdaptConfig, strategy: Strategy, budget: int) -> AdaptationHistory:
     """A history without episodes, of all problems."""
 
     def offline(size: int) -> Floats:
@@ -192,27 +253,37 @@ def new_history(problems: Problems, config: AdaptConfig, strategy: Strategy) -> 
     return AdaptationHistory(
         agent=problems.agent,
         problems=len(problems.task_indices),
-        budget=config.episodes,
+        budget=budget,
         rng=generator(config.seed),
         offline=offline if strategy.uses_offline_data else None,
+        measured=problems.cross_returns if strategy.uses_cross_returns else None,
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Simulation:
+    """Where episodes are played."""
+
+    problems: Problems
+    config: AdaptConfig
+    rollouts: Rollouts
+    progress: Advance
+
+    def play(self, policy: Policy, number: int, whose: str) -> EpisodeBatch:
+        """The episode of that number of every problem: its seeds are the same under every strategy and budget."""
+        tasks = self.problems.task_indices
+        episodes = self.rollouts.run(tasks, _seeds(self.problems, self.config, number), policy, whose)
+        self.progress(len(tasks))
+        return episodes
+
+
 def _run(
-    problems: Problems, config: AdaptConfig, name: str, strategy: Strategy, rollouts: Rollouts, progress: Advance
+    simulation: _Simulation, name: str, strategy: Strategy
 ) -> tuple[AdaptationHistory, StrategyResult, EpisodeBatch]:
-    settings, history = to_mapping(strategy), new_history(problems, config, strategy)
-    tasks = problems.task_indices
-    fresh: list[EpisodeBatch] = []
-    for number in range(config.episodes):
-        policy = checked_policy(strategy.explore(history), f"explore of strategy {name}", history.problems)
-        history.add(policy, rollouts.run(tasks, _seeds(problems, config, number), policy, f"the policy of {name}"))
-        progress(history.problems)
-        if number + 1 in config.report_at:
-            deployed = checked_policy(strategy.deploy(history), f"deploy of strategy {name}", history.problems)
-            seeds = _seeds(problems, config, _FRESH + number)
-            fresh.append(rollouts.run(tasks, seeds, deployed, f"the policy that {name} deploys"))
-            progress(history.problems)
+    """The history of the largest budget, what all of them came to, and the last fresh episodes."""
+    settings, problems, config = to_mapping(strategy), simulation.problems, simulation.config
+    runs = [_adapted(simulation, name, strategy, budgets) for budgets in planned_runs(config, strategy)]
+    history, fresh = runs[-1][0], [batch for _, reports in runs for batch in reports]
     if changed := differences(settings, to_mapping(strategy)):
         raise PluginError(
             f"strategy {name} changed its own settings while it ran: {', '.join(changed)}",
@@ -225,9 +296,23 @@ def _run(
         returns=np.stack([batch.returns for batch in fresh]).reshape(shape).tolist(),
         success=_known_success(problems, np.stack([batch.success for batch in fresh]).reshape(shape)),
         explored=np.stack([batch.returns for batch in history.episodes]).reshape(shape).tolist(),
-        reference=strategy.reference_stage,
+        reference=[strategy.reference_stage(budget) for budget in config.report_at],
     )
     return history, result, fresh[-1]
+
+
+def _adapted(
+    simulation: _Simulation, name: str, strategy: Strategy, budgets: list[int]
+) -> tuple[AdaptationHistory, list[EpisodeBatch]]:
+    """One run to the last of its budgets, which the strategy is told, and fresh episodes after each of them."""
+    history, fresh = new_history(simulation.problems, simulation.config, strategy, budgets[-1]), list[EpisodeBatch]()
+    for number in range(history.budget):
+        policy = checked_policy(strategy.explore(history), f"explore of strategy {name}", history.problems)
+        history.add(policy, simulation.play(policy, number, f"the policy of {name}"))
+        if number + 1 in budgets:
+            deployed = checked_policy(strategy.deploy(history), f"deploy of strategy {name}", history.problems)
+            fresh.append(simulation.play(deployed, _FRESH + number, f"the policy that {name} deploys"))
+    return history, fresh
 
 
 def _known_success(problems: Problems, success_RNS: NDArray[np.bool_]) -> list[list[list[bool | None]]]:

@@ -18,20 +18,25 @@ class AdaptConfig:
     """How many online episodes on which tasks, and when fresh ones are scored: the same for every strategy."""
 
     episodes: AtLeastOne = 20
-    """adaptation episodes on each test task"""
+    """adaptation episodes on each test task: the largest budget"""
     report_at: Annotated[list[AtLeastOne], Field(min_length=1)] = Field(default_factory=lambda: [1, 2, 5, 10, 20])
-    """fresh episodes are run after this many adaptation episodes"""
+    """the budgets: each is planned and run on its own, and then fresh episodes are scored"""
     seeds: AtLeastOne = 4
     """adaptation seeds for each test task"""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     """what the adaptation seeds are derived from"""
     split: SplitNames = "test"
     """its tasks are adapted to"""
+    cross_tasks: AtLeastOne | None = None
+    """training tasks that are simulated for the strategies that use cross returns, each under every belief of the
+    prior; None = all of them"""
+    cross_episodes: AtLeastOne = 2
+    """episodes of each such pair; one where the family is deterministic"""
     threads: Annotated[int, Field(ge=0, le=1024)] = 0
     """as in training"""
 
     @model_validator(mode="after")
-    def _reports_lie_within(self) -> "AdaptConfig":
-        if sorted(set(self.report_at)) != self.report_at or self.report_at[-1] > self.episodes:
-            raise ValueError(f"report_at must rise and end by episodes = {self.episodes}, got {self.report_at}")
+    def _budgets_rise_to_the_largest(self) -> "AdaptConfig":
+        if sorted(set(self.report_at)) != self.report_at or self.report_at[-1] != self.episodes:
+            raise ValueError(f"report_at must rise and end at episodes = {self.episodes}, got {self.report_at}")
         return self

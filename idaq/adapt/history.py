@@ -15,8 +15,21 @@ from idaq.adapt.uncertainty import UNCERTAINTIES
 from idaq.core.errors import PluginError, RunError
 from idaq.core.types import Doubles, Floats
 from idaq.learn.algorithm import Agent, BelievingPolicy, EmbeddingAgent, Prior
+from idaq.learn.cross_returns import CrossReturns
 from idaq.loader.contexts import Experience
 from idaq.loader.transitions import Transitions, map_columns
+
+NOT_MEASURED = "nobody has measured what the policies of the training tasks earn on the training tasks"
+HOW_TO_MEASURE = "idaq adapt RUN measures it where the training tasks can be simulated; gaussian-process needs no such"
+
+
+def known_prior(agent: Agent) -> Prior:
+    """An agent's prior. Raises RunError for one without."""
+    if agent.prior is None:
+        raise RunError(
+            "the agent has no prior: its training was not finished", hint="let the same idaq train command finish"
+        )
+    return agent.prior
 
 
 @dataclass(kw_only=True)
@@ -27,12 +40,14 @@ class AdaptationHistory:
     problems: int
     """P"""
     budget: int
-    """adaptation episodes in all"""
+    """adaptation episodes in all, which a strategy may plan for"""
     rng: np.random.Generator
     """the only source of random numbers of a strategy"""
     offline: Callable[[int], Floats] | None = None
     """(P, Z) beliefs, each from so many transitions of the test task's own offline data; only for strategies that say
     that they use it"""
+    measured: CrossReturns | None = None
+    """cross returns measured for this adaptation; without, those that the agent's prior keeps"""
     policies: list[Policy] = field(default_factory=list)
     """n, of each episode"""
     episodes: list[EpisodeBatch] = field(default_factory=list)
@@ -49,11 +64,15 @@ class AdaptationHistory:
     @property
     def prior(self) -> Prior:
         """Beliefs of the training tasks. Raises RunError for an agent without them."""
-        if self.agent.prior is None:
-            raise RunError(
-                "the agent has no prior: its training was not finished", hint="let the same idaq train command finish"
-            )
-        return self.agent.prior
+        return known_prior(self.agent)
+
+    @property
+    def cross_returns(self) -> CrossReturns:
+        """What the policies of the training tasks earn on training tasks. Raises RunError where none was measured."""
+        known = self.measured or self.prior.cross_returns
+        if known is None:
+            raise RunError(NOT_MEASURED, hint=HOW_TO_MEASURE)
+        return known
 
     @property
     def beliefs(self) -> list[Float32[np.ndarray, "P Z"]]:

@@ -51,7 +51,7 @@ class AdaptJob:
                 tell(note)
         again = set(chosen.strategies) if self.force else {STRATEGY} if self.traced and not has_trace(self.out) else ()
         planned = resume_adaptation(
-            self.out, trained.agent, trained.data, chosen, again=again, force=self.force, allow=self.allow
+            self.out, trained.agent, trained.data, chosen, run=self.run, again=again, force=self.force, allow=self.allow
         )
         if planned.to_run:
             find_family(planned.family, self.allow)  # said before anything is started

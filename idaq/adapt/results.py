@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from idaq.adapt.config import AdaptConfig, Role
 from idaq.core.config import config, from_mapping, to_mapping
@@ -43,13 +43,19 @@ class StrategyResult:
     settings: PlainData
     """of the strategy"""
     returns: list[list[list[float]]]
-    """(R, N, S) return of a fresh episode after `report_at[r]` adaptation episodes"""
+    """(R, N, S) return of a fresh episode after the budget of `report_at[r]` adaptation episodes"""
     success: list[list[list[bool | None]]]
     """(R, N, S) of the same episodes; None on a task that does not say what success is"""
     explored: list[list[list[float]]]
-    """(E, N, S) return of each adaptation episode"""
-    reference: Annotated[int, Field(ge=0)] = 0
-    """episodes at the beginning in which the strategy draws from the prior alone, as best-of-prior does"""
+    """(E, N, S) return of each adaptation episode of the largest budget"""
+    reference: list[Annotated[int, Field(ge=0)]]
+    """(R,) episodes at the beginning of each budget in which it draws from the prior alone, as best-of-prior does"""
+
+    @field_validator("reference", mode="before")
+    @classmethod
+    def _of_each_budget(cls, value: object, known: Any) -> object:
+        """Older documents hold one number for all. (`known` is a ValidationInfo, which beartype cannot check.)"""
+        return [value] * len(known.data.get("returns", ())) if isinstance(value, int) else value
 
 
 @config
@@ -65,6 +71,9 @@ class Results:
     agent_digest: str | None = None
     """SHA-256 of the agent's weights; None in documents of before it was noted"""
     config: AdaptConfig
+    each_budget: bool = False
+    """whether each budget was planned and run on its own; false in older documents: one adaptation, planned for the
+    largest budget, went through all of them"""
     tasks: Annotated[list[TestTask], Field(min_length=1)]
     strategies: dict[str, StrategyResult]
 

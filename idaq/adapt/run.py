@@ -7,7 +7,16 @@ from typing import Any
 
 from filelock import FileLock
 
-from idaq.adapt.adapt import Adapted, able, adapt, blank_results, episodes_to_run
+from idaq.adapt.adapt import (
+    Adapted,
+    able,
+    adapt,
+    blank_results,
+    episodes_to_measure,
+    episodes_to_run,
+    training_returns,
+)
+from idaq.adapt.history import known_prior
 from idaq.adapt.results import TRACE, Results, StrategyResult, resume_results, write_results
 from idaq.adapt.strategy import AdaptPlan
 from idaq.adapt.trace import STRATEGY, write_trace
@@ -15,7 +24,8 @@ from idaq.core.config import to_mapping
 from idaq.core.errors import DatasetNotFoundError, RunError
 from idaq.core.types import Advance, ignore_progress
 from idaq.learn.algorithm import Agent
-from idaq.learn.checkpoint import load_agent
+from idaq.learn.checkpoint import load_agent, weights_digest
+from idaq.learn.cross_returns import CrossReturns, write_cross_returns
 from idaq.learn.run import TaskSet, run_dataset, run_tasks, task_set
 from idaq.loader import Dataset
 
@@ -34,18 +44,44 @@ class Adaptation:
     there: Results
     """strategies that an earlier run finished"""
     to_run: tuple[str, ...]
+    run_folder: Path
+    """of the agent, where its cross returns are kept"""
     allow: tuple[str, ...] = ()
     """code outside installed packages that the dataset's family may be"""
 
     @property
     def episodes(self) -> int:
         """That are still to be run: what `progress` counts up to."""
-        return episodes_to_run(self.plan.config, len(self.to_run), len(self.there.tasks))
+        strategies = [self.plan.strategies[name] for name in self.to_run]
+        playing = episodes_to_run(self.plan.config, strategies, len(self.there.tasks))
+        return self.episodes_to_measure + playing
+
+    @property
+    def episodes_to_measure(self) -> int:
+        """Of training tasks, for the strategies that are told their returns."""
+        return episodes_to_measure(self.agent, self._tasks, self._missing, allow=self.allow)
 
     @property
     def family(self) -> str:
         """The task family's name, as the dataset has it."""
-        return (self.data if isinstance(self.data, TaskSet) else task_set(self.data)).family
+        return self._tasks.family
+
+    @property
+    def _tasks(self) -> TaskSet:
+        return self.data if isinstance(self.data, TaskSet) else task_set(self.data)
+
+    @property
+    def _missing(self) -> AdaptPlan:
+        return replace(self.plan, strategies={name: self.plan.strategies[name] for name in self.to_run})
+
+    def _cross_returns(self, progress: Advance) -> CrossReturns | None:
+        """Kept beside the agent as soon as they are measured."""
+        if not any(strategy.uses_cross_returns for strategy in self._missing.strategies.values()):
+            return None
+        measured = training_returns(self.agent, self._tasks, self.plan.config, allow=self.allow, progress=progress)
+        if measured is not known_prior(self.agent).cross_returns:
+            write_cross_returns(self.run_folder, measured, weights_digest(self.agent))
+        return measured
 
     def run(
         self, progress: Advance = ignore_progress, finished: Callable[[str], object] = lambda _name: None
@@ -64,8 +100,11 @@ class Adaptation:
                 finished(name)
 
         if self.to_run:
-            missing = replace(self.plan, strategies={name: self.plan.strategies[name] for name in self.to_run})
-            adapt(self.agent, self.data, missing, allow=self.allow, progress=progress, finished=keep)
+            cross = self._cross_returns(progress)
+            adapt(
+                self.agent, self.data, self._missing, allow=self.allow, cross_returns=cross, progress=progress,
+                finished=keep,
+            )  # fmt: skip
         return results
 
     def _beside(self, mine: Results) -> dict[str, StrategyResult]:
@@ -82,11 +121,13 @@ def resume_adaptation(
     data: Dataset | TaskSet,
     plan: AdaptPlan,
     *,
+    run: Path | None = None,
     again: Collection[str] = (),
     force: bool = False,
     allow: Collection[str] = (),
 ) -> Adaptation:
-    """Plan an adaptation into `out`: strategies there already are kept, except those of `again`.
+    """Plan an adaptation into `out`: strategies there already are kept, except those of `again`. `run` is the agent's
+    folder, where its cross returns are kept; `out` for None.
 
     Raises RunError if `out` holds results of another agent, dataset, protocol or of other settings of a strategy, or
     damaged ones, unless `force`, which replaces them.
@@ -95,7 +136,10 @@ def resume_adaptation(
     settings = {name: to_mapping(strategy) for name, strategy in plan.strategies.items() if name not in again}
     there = resume_results(out, blank_results(agent, tasks, plan.config), settings, force=force)
     to_run = tuple(name for name in plan.strategies if name in again or name not in there.strategies)
-    return Adaptation(out=out, agent=agent, data=data, plan=plan, there=there, to_run=to_run, allow=tuple(allow))
+    return Adaptation(
+        out=out, agent=agent, data=data, plan=plan, there=there, to_run=to_run, run_folder=run or out,
+        allow=tuple(allow),
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)

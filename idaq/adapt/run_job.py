@@ -95,6 +95,7 @@ class RunJob:
             "train": dict(self.train.settings),
             "strategies": None if names is None else list(names),
             "adapt": dict(self.adapt.settings),
+            "each_budget": True,  # what older runs were not asked for
         }
 
     def record(self) -> JobRecord | None:

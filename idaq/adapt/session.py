@@ -14,7 +14,7 @@ from typing import Any, SupportsIndex, cast
 import numpy as np
 
 from idaq.adapt.adapt import checked_policy, why_not
-from idaq.adapt.history import AdaptationHistory
+from idaq.adapt.history import HOW_TO_MEASURE, NOT_MEASURED, AdaptationHistory
 from idaq.adapt.lockstep import EpisodeBatch
 from idaq.adapt.policy import BeliefPolicy, Policy
 from idaq.adapt.session_file import SessionRecord, StoredSession, read_session, write_session
@@ -74,8 +74,9 @@ class Session:
         self.strategy: Strategy = from_mapping(
             type(chosen), {**to_mapping(chosen), **(settings or {})}, where=f"settings of strategy {self.name}"
         )
-        if reason := why_not(self.strategy, agent, has_data=False):
-            raise RunError(f"strategy {self.name} cannot run: {reason}", hint="choose another strategy")
+        if reason := why_not(self.strategy, agent, has_data=False, simulated=False):
+            hint = HOW_TO_MEASURE if reason == NOT_MEASURED else "choose another strategy"
+            raise RunError(f"strategy {self.name} cannot run: {reason}", hint=hint)
         self.notes: list[str] = []
         """what was assumed of the episodes"""
         self._played: list[PlayedEpisode] = []
@@ -276,12 +277,12 @@ class Session:
         self._history = history
 
     def _note_reference_stage(self) -> None:
-        stage, half = self.strategy.reference_stage, max(1, self.budget // 2)
-        if stage >= self.budget and not self._played:
+        stage = self.strategy.reference_stage(self.budget)
+        if stage >= self.budget > 1 and not self._played:
             said = (
                 f"{self.name} draws from the prior alone for its first {stage} episodes, and {self.budget} are planned"
             )
-            self._tell([f"{said}: it infers no belief; settings={{'reference': {half}}} changes that"])
+            self._tell([f"{said}: it infers no belief; settings={{'reference': 'half'}} changes that"])
 
     def _tell(self, notes: list[str]) -> None:
         for note in notes:

@@ -7,7 +7,7 @@ controls; `offline-context` is a reference, not a bound: other beliefs may serve
 All work on P problems (test task x seed) at once. Shapes: P problems, n episodes so far, M training tasks, Z belief.
 """
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from jaxtyping import Bool
@@ -44,8 +44,8 @@ Share = Annotated[float, Field(ge=0, le=1)]
 class SearchingStrategy(Strategy):
     """Draws from the prior for a reference stage, and deploys the belief of the most in-distribution episode."""
 
-    reference: AtLeastOne = 10
-    """n_r: episodes of the reference stage"""
+    reference: AtLeastOne | Literal["half"] = "half"
+    """n_r: episodes of the reference stage; half: of the budget, one at least, as the paper has it"""
     candidates: AtLeastOne = 20
     """n_c: beliefs drawn for each choice of the farthest"""
     uncertainty: str = "return"
@@ -57,9 +57,13 @@ class SearchingStrategy(Strategy):
         return PredictingAgent if self.uncertainty in ("prediction-error", "prediction-variance") else object
 
     @property
-    def reference_stage(self) -> int:
+    def anytime(self) -> bool:
+        """Where the reference stage is of one length."""
+        return self.reference != "half"
+
+    def reference_stage(self, budget: int) -> int:
         """n_r"""
-        return self.reference
+        return _half(budget) if self.reference == "half" else self.reference
 
     def deploy(self, history: AdaptationHistory) -> Policy:
         """The most in-distribution episode's belief."""
@@ -100,7 +104,7 @@ class Idaq(SearchingStrategy):
 
     def explore(self, history: AdaptationHistory) -> Policy:
         """Reference stage: spread over the prior. Iterative stage: spread over beliefs of the accepted episodes."""
-        if len(history.episodes) < self.reference:
+        if len(history.episodes) < self.reference_stage(history.budget):
             return history.agent.policy(from_prior(history, self.candidates))
         accepted = self.accepted(history)
         if self.return_threshold is None:
@@ -124,7 +128,8 @@ class Idaq(SearchingStrategy):
         """Which episodes are in the context. (n, P)"""
         if self.return_threshold is not None:
             return history.scores("return") < -self.return_threshold
-        return accepted_by_idaq(history.scores(self.uncertainty), self.reference, self.moving_threshold)
+        stage = self.reference_stage(history.budget)
+        return accepted_by_idaq(history.scores(self.uncertainty), stage, self.moving_threshold)
 
 
 @config
@@ -147,7 +152,7 @@ class IdaqMixture(SearchingStrategy):
     def explore(self, history: AdaptationHistory) -> Policy:
         """Reference stage: spread over the prior. Then: spread over mixtures of the best episodes."""
         prior, floor = from_prior(history, self.candidates), in_distribution_return(history, self.offline_share)
-        if len(history.episodes) < self.reference:
+        if len(history.episodes) < self.reference_stage(history.budget):
             return history.agent.policy(prior)
         accepted = best_episodes(history.scores(self.uncertainty), np.stack(history.beliefs), self.num_accepted)
         drawn = farthest(mixture(history, accepted, self.candidates, self.context), history.beliefs)
@@ -168,7 +173,7 @@ class NearestTrainingTask(SearchingStrategy):
     def explore(self, history: AdaptationHistory) -> Policy:
         """Reference stage: spread over the prior. Then: the nearest training task's belief."""
         prior, floor = from_prior(history, self.candidates), in_distribution_return(history, self.offline_share)
-        if len(history.episodes) < self.reference:
+        if len(history.episodes) < self.reference_stage(history.budget):
             return history.agent.policy(prior)
         best_PZ, played_nPZ = best_belief(history, self.uncertainty), np.stack(history.beliefs)
         known_MZ = history.prior.beliefs
@@ -189,6 +194,11 @@ class BestOfPrior(Strategy):
         """What every other strategy's difference is given to."""
         return "control"
 
+    @property
+    def anytime(self) -> bool:
+        """It does the same to the end."""
+        return True
+
     def explore(self, history: AdaptationHistory) -> Policy:
         """Spread over the prior."""
         return history.agent.policy(from_prior(history, self.candidates))
@@ -208,14 +218,19 @@ class Posterior(Strategy):
     candidates: AtLeastOne = 20
     context: Context = 100
 
+    @property
+    def anytime(self) -> bool:
+        """It does the same from the second episode on."""
+        return True
+
     def explore(self, history: AdaptationHistory) -> Policy:
         """The prior first, then the belief of everything."""
         drawn = belief_of_all(history, self.context) if history.episodes else from_prior(history, self.candidates)
         return history.agent.policy(drawn)
 
     def deploy(self, history: AdaptationHistory) -> Policy:
-        """The belief of everything."""
-        return history.agent.policy(belief_of_all(history, self.context))
+        """The belief of everything: the one that the next episode would be played under."""
+        return history.agent.policy(belief_of_all(aside(history), self.context))
 
 
 @config
@@ -226,13 +241,13 @@ class RandomFirst(Strategy):
 
     def explore(self, history: AdaptationHistory) -> Policy:
         """Random actions, then the belief of everything."""
-        if len(history.episodes) < max(1, history.budget // 2):
+        if len(history.episodes) < _half(history.budget):
             return RandomPolicy(history.agent.spec, history.problems, history.rng)
         return history.agent.policy(belief_of_all(history, self.context))
 
     def deploy(self, history: AdaptationHistory) -> Policy:
-        """The belief of everything."""
-        return history.agent.policy(belief_of_all(history, self.context))
+        """The belief of everything: the one that the next episode would be played under."""
+        return history.agent.policy(belief_of_all(aside(history), self.context))
 
 
 @config
@@ -250,6 +265,11 @@ class InContext(Strategy):
     def requires(self) -> type:
         """An agent that infers from whole episodes."""
         return EpisodicAgent
+
+    @property
+    def anytime(self) -> bool:
+        """It does the same from the first episode on."""
+        return True
 
     def explore(self, history: AdaptationHistory) -> Policy:
         """The policy under the belief of everything so far, its actions drawn where they can be."""
@@ -276,6 +296,11 @@ class OfflineContext(Strategy):
         """It is told what the others must find out."""
         return "reference"
 
+    @property
+    def anytime(self) -> bool:
+        """It learns nothing."""
+        return True
+
     def explore(self, history: AdaptationHistory) -> Policy:
         """The belief from offline data."""
         return self.deploy(history)
@@ -285,6 +310,10 @@ class OfflineContext(Strategy):
         if history.offline is None:
             raise RunError("offline-context needs the dataset, for the test tasks' own data", hint="--root FOLDER")
         return history.agent.policy(history.offline(self.offline_context))
+
+
+def _half(budget: int) -> int:
+    return max(1, budget // 2)
 
 
 IDAQ_PREDICTION_ERROR = Idaq(uncertainty="prediction-error")

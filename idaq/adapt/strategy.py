@@ -23,6 +23,8 @@ class Strategy(ABC):
 
     uses_offline_data: ClassVar[bool] = False
     """whether it looks at the test tasks' own offline data"""
+    uses_cross_returns: ClassVar[bool] = False
+    """whether it looks at `history.cross_returns`, for which training tasks are simulated"""
     own_way_of: ClassVar[type] = object
     """the kind of agent whose own way it is; to others it is not offered unless it is named"""
 
@@ -37,8 +39,12 @@ class Strategy(ABC):
         return object
 
     @property
-    def reference_stage(self) -> int:
-        """Episodes at the beginning in which it draws from the prior alone, as best-of-prior does."""
+    def anytime(self) -> bool:
+        """Whether what it explores and deploys does not depend on the budget: one run then serves every budget."""
+        return False
+
+    def reference_stage(self, budget: int) -> int:
+        """Episodes at the beginning of a budget in which it draws from the prior alone, as best-of-prior does."""
         return 0
 
     @abstractmethod
@@ -47,7 +53,7 @@ class Strategy(ABC):
 
     @abstractmethod
     def deploy(self, history: AdaptationHistory) -> Policy:
-        """The policy to use from now on. The history stays as it is: adaptation may go on."""
+        """The policy to use from now on. The history stays as it is, its generator too: adaptation may go on."""
 
 
 def _accept(_name: str, thing: object) -> Strategy:
@@ -70,6 +76,9 @@ STRATEGIES: Registry[Strategy] = Registry(
         "nearest-training-task": f"{_FILE}:NearestTrainingTask",
         "nearest-training-task-prediction-error": f"{_FILE}:NEAREST_PREDICTION_ERROR",
         "nearest-training-task-prediction-variance": f"{_FILE}:NEAREST_PREDICTION_VARIANCE",
+        "policy-reuse": "idaq.adapt.policy_reuse:PolicyReuse",
+        "best-average": "idaq.adapt.policy_reuse:BestAverage",
+        "gaussian-process": "idaq.adapt.gaussian_process:GaussianProcess",
         "best-of-prior": f"{_FILE}:BestOfPrior",
         "posterior": f"{_FILE}:Posterior",
         "random-first": f"{_FILE}:RandomFirst",

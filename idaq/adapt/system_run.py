@@ -141,7 +141,7 @@ class SystemRun:
             agent_digest=weights_digest(self.session.agent),
             algorithm=self.session.agent.config.algorithm,
             settings=self.settings,
-            reference=self.session.strategy.reference_stage,
+            reference=self.session.strategy.reference_stage(self.session.budget),
             notes=[*self.notes, *(note for note in self.session.notes if note not in self.notes)],
             episodes=[_outcome(episode) for episode in self.session.episodes],
             fresh=self.fresh,

@@ -1,4 +1,5 @@
-"""trace.safetensors: one adaptation in full, for those who draw it. Seed 0 of every test task, strategy idaq.
+"""trace.safetensors: one adaptation in full, for those who draw it. Seed 0 of every test task, strategy idaq, the
+largest budget.
 
 Tensors, N test tasks, E adaptation episodes, T the family's horizon:
 `observations` (N, E + 1, T + 1, D), the last episode being the fresh one; `returns` (N, E + 1); `z` (N, E + 1, Z);
@@ -48,7 +49,7 @@ def write_trace(run: Path, adapted: Adapted) -> bool:
         "prior": history.prior.beliefs,
         "prior_tasks": history.prior.task_indices,
         "test_tasks": np.array([task.task_index for task in problems.tasks]),
-        "reference": np.array(adapted.results.strategies[STRATEGY].reference),
+        "reference": np.array(adapted.results.strategies[STRATEGY].reference[-1]),
     }
     if problems.dataset is not None:
         tensors["offline"] = problems.offline_beliefs(_OFFLINE_CONTEXT, adapted.results.config.seed)

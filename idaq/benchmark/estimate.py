@@ -29,8 +29,8 @@ class Probe:
     step: float
     episode: float
     """one adaptation episode of one problem, among as many at once as a run has"""
-    strategies: int
-    """that the agent can run"""
+    strategies: list[str]
+    """that the agent can run, by name"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +74,7 @@ def probe(job: RunJob, path: Path) -> None:
         setup=time.process_time() - start - steps.spent - episodes.spent,
         step=steps.each(),
         episode=episodes.spent / max(1, sum(episodes.counts)),
-        strategies=len(planned.to_run),
+        strategies=list(planned.to_run),
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, to_mapping(measured))

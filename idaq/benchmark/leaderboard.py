@@ -72,13 +72,16 @@ class BoardTable:
     dataset_id: str
     content_digest: str
     config: AdaptConfig
+    each_budget: bool = False
+    """as in the results: whether each budget was planned and run on its own"""
     rows: dict[str, BoardRow]
     """by label"""
 
     def is_of(self, other: "BoardTable") -> bool:
         """Whether rows of both can stand in one table."""
         same = self.dataset_id == other.dataset_id and self.content_digest == other.content_digest
-        return same and replace(self.config, threads=0) == replace(other.config, threads=0)
+        protocols = [(one.each_budget, replace(one.config, threads=0)) for one in (self, other)]
+        return same and protocols[0] == protocols[1]
 
 
 @config
@@ -116,7 +119,7 @@ def make_tables(rows: Iterable[Row], baselines: Iterable[Row], matrix: str) -> l
             continue
         made = _board_row(done, compared.get(row.dataset), matrix)
         table = tables.get(row.dataset) or BoardTable(
-            dataset_id=row.dataset, content_digest=row.content_digest, config=row.plan.config, rows={}
+            dataset_id=row.dataset, content_digest=row.content_digest, config=row.plan.config, each_budget=True, rows={}
         )
         tables[row.dataset] = replace(table, rows={**table.rows, row.label: made})
     return list(tables.values())

@@ -158,10 +158,11 @@ def _notes(one: BoardTable, rows: dict[str, BoardRow]) -> list[str]:
 
 def _protocol(summary: Summary) -> list[str]:
     asked, measured = summary.config, summary.measured
+    budgets = ", ".join(map(str, asked.report_at))
+    how = "each planned and run on its own" if summary.each_budget else "one adaptation went through all"
     return [
-        f"- protocol: {asked.episodes} adaptation episodes, fresh episodes after"
-        f" {', '.join(map(str, asked.report_at))}; {measured.tasks} tasks of split {asked.split}, adaptation seeds of"
-        f" each: {asked.seeds}",
+        f"- protocol: budgets of {budgets} adaptation episodes, {how}; {measured.tasks} tasks of split {asked.split},"
+        f" adaptation seeds of each: {asked.seeds}",
         f"- random actions {number(summary.random)}, behaviour policies {number(summary.behaviour)} on the same tasks",
     ]
 

@@ -47,9 +47,9 @@ class Row:
         """As `--only` names it."""
         return f"{self.dataset}/{self.label}"
 
-    def episodes(self, strategies: int) -> int:
-        """Of a run's adaptation with so many strategies."""
-        return episodes_to_run(self.plan.config, strategies, self.tasks)
+    def episodes(self, strategies: Iterable[str]) -> int:
+        """Of a run's adaptation with these strategies of its plan."""
+        return episodes_to_run(self.plan.config, [self.plan.strategies[name] for name in strategies], self.tasks)
 
 
 @dataclass(frozen=True, kw_only=True)

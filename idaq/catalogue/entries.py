@@ -1,7 +1,8 @@
 """The catalogue's recipes: datasets/<family>/<quality>/recipe.toml makes idaq/<family>/<quality>-v0.
 
 A suite is many families with one recipe: datasets/ml1/<quality>/recipe.toml, whose every `*` stands for the name in
-`ml1/<name>`; its datasets are idaq/ml1-<name>/<quality>-v0.
+`ml1/<name>`; its datasets are idaq/ml1-<name>/<quality>-v0. A recipe for some of a suite's families alone names them:
+`sets = ["handle-press"]`.
 """
 
 from collections.abc import Iterable
@@ -11,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from idaq.core.config import from_mapping, override, read_toml
-from idaq.core.errors import ConfigError, UsageError, unknown_name
+from idaq.core.errors import ConfigError, UnknownNameError, UsageError, unknown_name
 from idaq.core.plain import is_table
 from idaq.core.registry import is_reference
 from idaq.core.resources import resource_root
-from idaq.format.recipe import Recipe, for_family, without_splits
+from idaq.format.recipe import SETS, Recipe, for_family, without_splits
 from idaq.tasks import BUILT_IN, FAMILIES
 
 
@@ -53,9 +54,17 @@ class Entry:
 def entries() -> list[Entry]:
     """Every dataset of the catalogue, by name."""
     folders = sorted(path.parent for path in resource_root("datasets").glob("*/*/recipe.toml"))
-    suites = {folder.parent.name for folder in folders}
-    families = {suite: [f for f in BUILT_IN if f.partition("/")[0] == suite] or [suite] for suite in suites}
-    return [Entry(family, folder.name) for folder in folders for family in families[folder.parent.name]]
+    return [Entry(family, folder.name) for folder in folders for family in _families(folder)]
+
+
+def _families(folder: Path) -> list[str]:
+    """The families of a folder's recipe."""
+    suite = folder.parent.name
+    members = [family for family in BUILT_IN if family.startswith(f"{suite}/")]
+    if not members:
+        return [suite]
+    sets = read_toml(folder / "recipe.toml").get(SETS)
+    return members if sets is None else [f"{suite}/{name}" for name in sets]
 
 
 def find_entry(family: str, quality: str) -> Entry:
@@ -68,6 +77,10 @@ def find_entry(family: str, quality: str) -> Entry:
     if not qualities:
         raise unknown_name("dataset family", family, {entry.family for entry in known})
     if quality not in qualities:
+        suite = family.partition("/")[0]
+        if others := [entry.family for entry in known if (entry.suite, entry.quality) == (suite, quality)]:
+            said = f"{family} has no quality {quality!r}: it is for {', '.join(others)}"
+            raise UnknownNameError(said, hint=f"of {family} there are {', '.join(qualities)}")
         raise unknown_name(f"quality of {family}", quality, qualities)
     return Entry(family, quality)
 

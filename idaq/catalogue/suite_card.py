@@ -26,8 +26,8 @@ _SOLVED = 0.9
 
 
 def write_suite_card(folder: Path, title: str) -> None:
-    """card.md of a suite's quality level, from its data.json, baselines.json and diagnosis.toml, and the suite's
-    published.toml and notes.md."""
+    """card.md of a suite's quality level, from its data.json, baselines.json and diagnosis.toml, the suite's
+    published.toml and notes.md, and the data.json of its other quality levels."""
     published, diagnosis, notes = (
         folder.parent / "published.toml",
         folder / "diagnosis.toml",
@@ -40,6 +40,7 @@ def write_suite_card(folder: Path, title: str) -> None:
         published=read_toml(published) if published.exists() else {},
         diagnosis=read_toml(diagnosis) if diagnosis.exists() else {},
         notes=notes.read_text(encoding="utf-8") if notes.exists() else None,
+        others={path.parent.name: read_suite(SuiteData, path).sets for path in sorted(folder.parent.glob(f"*/{DATA}"))},
     )
     write_text(folder / "card.md", text)
 
@@ -52,8 +53,12 @@ def suite_card(
     published: Mapping[str, Any],
     diagnosis: Mapping[str, str],
     notes: str | None = None,
+    others: Mapping[str, Mapping[str, SetData]] | None = None,
 ) -> str:
-    """Markdown: scores, published ones beside them, why some are lower, then what each dataset holds."""
+    """Markdown: scores, published ones beside them, why some are lower, then what each dataset holds.
+
+    `others` is the data of all quality levels, by level.
+    """
     parts: list[str | None] = [f"# {title}\n"]
     learned = {name: summary for name, summary in summaries.items() if name in data}
     if learned:
@@ -63,7 +68,7 @@ def suite_card(
     if beside:
         parts += [_PUBLISHED_TEXT, published_table(reached(beside), data, published)]
     parts += [f"- **{name}**: {diagnosis[name]}" for name in learned if name in diagnosis] + [""]
-    parts += [_no_experts(data, published), notes, _DATA_TEXT, _data_table(data)]
+    parts += [_no_experts(data, published, others or {}), notes, _DATA_TEXT, _data_table(data)]
     return "\n".join(part for part in parts if part is not None)
 
 
@@ -212,7 +217,9 @@ characters stand here. Sets of fewer episodes than others are samples: a few epi
 """
 
 
-def _no_experts(data: Mapping[str, SetData], published: Mapping[str, Any]) -> str | None:
+def _no_experts(
+    data: Mapping[str, SetData], published: Mapping[str, Any], others: Mapping[str, Mapping[str, SetData]]
+) -> str | None:
     """Which sets' behaviour policy solves its tasks and still earns less than the published data: it is no expert."""
     theirs = published.get("data", {})
     short = [
@@ -225,8 +232,19 @@ def _no_experts(data: Mapping[str, SetData], published: Mapping[str, Any]) -> st
     return (
         f"**Where the scripted policy is no expert.** On these sets it solves at least {_SOLVED:.0%} of its episodes"
         f" and earns less than {1 - AGREE:.0%} of the published data's mean: {', '.join(short)}. A score above 1 there"
-        " says little.\n"
+        f" says little.{_better(data, others)}\n"
     )
+
+
+def _better(data: Mapping[str, SetData], others: Mapping[str, Mapping[str, SetData]]) -> str:
+    """A sentence for each quality level whose data earn more."""
+    said = ""
+    for quality, sets in others.items():
+        more = {name: facts for name, facts in sets.items() if name in data and facts.mean > data[name].mean}
+        if more:
+            means = ", ".join(f"{name} ({number(facts.mean)})" for name, facts in more.items())
+            said += f" The quality `{quality}` has data that earn more: {means}."
+    return said
 
 
 def _data_table(data: Mapping[str, SetData]) -> str:

@@ -85,7 +85,10 @@ def _factory(_name: str, thing: Any) -> BehaviourFactory:
     return cast(BehaviourFactory, thing)
 
 
-BUILT_IN: dict[str, object] = {"q-learning": "idaq.collect.q_learning:QLearning"}
+BUILT_IN: dict[str, object] = {
+    "hold-at-goal": "idaq.collect.hold_at_goal:hold_at_goal",
+    "q-learning": "idaq.collect.q_learning:QLearning",
+}
 BEHAVIOURS: Registry[BehaviourFactory] = Registry("behaviour policy", "idaq.behaviours", BUILT_IN, _factory)
 
 Actions = Callable[[Array, int], Array]

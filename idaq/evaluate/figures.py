@@ -55,9 +55,11 @@ def adaptation_curves(summary: Summary) -> Figure:
 
 
 def _reference_stage(axes: Axes, summary: Summary) -> None:
-    """Shade the budgets within which some strategies do what best-of-prior does."""
+    """Shade the budgets in which some strategies do what best-of-prior does, half of the way to the next one."""
     if any(report.reference_stage for reports in summary.strategies.values() for report in reports):
-        axes.axvspan(0.5, summary.reference_stage, color=GRID, alpha=0.35, lw=0, zorder=0)
+        following = [budget for budget in summary.config.report_at if budget > summary.reference_stage]
+        end = np.sqrt(summary.reference_stage * (following or [2 * summary.reference_stage])[0])
+        axes.axvspan(0.5, end, color=GRID, alpha=0.35, lw=0, zorder=0)
         text = axes.annotate("reference stage", (0.02, 0.96), xycoords="axes fraction", color=MUTED, fontsize=9)
         text.set_path_effects([withStroke(linewidth=3, foreground=PAPER)])  # a line may run behind it
 

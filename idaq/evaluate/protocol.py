@@ -28,17 +28,17 @@ METHOD, PRIOR, OFFLINE = "idaq", "best-of-prior", "offline-context"
 offline data"""
 REFERENCE_MARK = "\N{DAGGER}"
 REFERENCE_NOTE = (
-    f"{REFERENCE_MARK} still in its reference stage: so far the strategy has drawn from the prior alone, the very"
-    f" episodes of {PRIOR}; its uncertainty chose which to deploy."
+    f"{REFERENCE_MARK} nothing but its reference stage: within this budget the strategy has drawn from the prior alone,"
+    f" the very episodes of {PRIOR}; its uncertainty chose which to deploy."
 )
 
 
 @config
 class Report:
-    """Fresh episodes after some adaptation episodes."""
+    """Fresh episodes after a budget of adaptation episodes."""
 
     episodes: AtLeastOne
-    """adaptation episodes before"""
+    """the budget"""
     mean: Estimate
     iqm: Estimate
     success: Estimate | None
@@ -50,7 +50,7 @@ class Report:
     """paired difference of returns to best-of-prior's, same runs and tasks; None where it did not run, or where the
     results were kept without it"""
     reference_stage: bool = False
-    """whether the strategy had drawn from the prior alone so far, as best-of-prior does"""
+    """whether the strategy had drawn from the prior alone, as best-of-prior does"""
 
 
 @config
@@ -90,6 +90,8 @@ class Summary:
     content_digest: str
     measured: Measured
     config: AdaptConfig
+    each_budget: bool = False
+    """as in the results: whether each budget was planned and run on its own"""
     random: float
     """mean return of random actions over the test tasks"""
     behaviour: float
@@ -101,7 +103,7 @@ class Summary:
     settings: dict[str, PlainData]
     """of each strategy"""
     reference_stage: Annotated[int, Field(ge=0)]
-    """the longest reference stage of the strategies, in episodes"""
+    """the largest budget of which a strategy has nothing but its reference stage"""
     strategies: Annotated[dict[str, list[Report]], Field(min_length=1)]
     """one report for each of the config's `report_at`"""
 
@@ -117,6 +119,14 @@ def summarise(results: Sequence[Results], commands: Sequence[str] = ()) -> Summa
     returns = {name: _scores([r.strategies[name].returns for r in results], first, name) for name in names}
     success = {name: _scores([r.strategies[name].success for r in results], first, name) for name in names}
     random, behaviour = (np.array([getattr(task, name) for task in first.tasks]) for name in ("random", "behaviour"))
+    strategies = {
+        name: [
+            _report(results, name, i, returns, success[name][i], share_of_way(returns[name][i], random, behaviour))
+            for i in range(len(first.config.report_at))
+        ]
+        for name in names
+    }
+    marked = [report.episodes for reports in strategies.values() for report in reports if report.reference_stage]
     return Summary(
         dataset_id=first.dataset_id,
         content_digest=first.content_digest,
@@ -129,19 +139,14 @@ def summarise(results: Sequence[Results], commands: Sequence[str] = ()) -> Summa
             commands=list(commands),
         ),
         config=first.config,
+        each_budget=first.each_budget,
         random=float(random.mean()),
         behaviour=float(behaviour.mean()),
         lead=_lead({name: scores[-1] for name, scores in returns.items()}, roles),
         roles=roles,
         settings={name: strategy.settings for name, strategy in names.items()},
-        reference_stage=max((strategy.reference for strategy in names.values()), default=0),
-        strategies={
-            name: [
-                _report(results, name, i, returns, success[name][i], share_of_way(returns[name][i], random, behaviour))
-                for i in range(len(first.config.report_at))
-            ]
-            for name in names
-        },
+        reference_stage=max(marked, default=0),
+        strategies=strategies,
     )
 
 
@@ -158,7 +163,7 @@ def _report(
         success=None if np.isnan(success).any() else estimate(mean, success),
         share=share,
         over_prior=None if beside is None else estimate(mean_difference, scores, beside),
-        reference_stage=episodes <= max(r.strategies[name].reference for r in results),
+        reference_stage=any(episodes <= stage for r in results for stage in r.strategies[name].reference[i : i + 1]),
     )
 
 
@@ -195,10 +200,17 @@ def summary_rows(summary: Summary) -> list[list[str]]:
 
 
 def summary_notes(summary: Summary) -> list[str]:
-    """What a reader of the rows must know: marks, and a latent that does not steer."""
+    """What a reader of the rows must know: how budgets were run, marks, and a latent that does not steer."""
     marked = any(report.reference_stage for reports in summary.strategies.values() for report in reports)
     steering = steering_note(summary)
-    return [*([REFERENCE_NOTE] if marked else []), *([steering] if steering else [])]
+    older = not summary.each_budget and len(summary.config.report_at) > 1
+    budgets = [one_run_note(summary.config)] if older else []
+    return [*budgets, *([REFERENCE_NOTE] if marked else []), *([steering] if steering else [])]
+
+
+def one_run_note(config: AdaptConfig) -> str:
+    """What older documents are of, where budgets were not run on their own."""
+    return f"One adaptation, planned for {config.episodes} episodes, went through all budgets."
 
 
 def steering_note(summary: Summary) -> str | None:
@@ -243,7 +255,7 @@ def verdict(summary: Summary) -> str:
         )
     said += "." if last.success is None else f". It solves {last.success.value:.0%} of the fresh episodes."
     if last.reference_stage:
-        said += f" It was still in its reference stage: this is what {PRIOR} does."
+        said += f" That is nothing but its reference stage, in which it does what {PRIOR} does."
     return said if summary.lead is None else f"{said} {_compared(summary, summary.lead)}"
 
 
@@ -345,6 +357,7 @@ def _common(results: Results) -> dict[str, object]:
         "dataset": (results.dataset_id, results.content_digest),
         "training steps": results.train_steps,
         "adaptation config": {**to_mapping(results.config), "threads": None},
+        "how budgets were run": results.each_budget,
         "test tasks": results.tasks,
         "strategies": {name: (one.role, one.settings) for name, one in sorted(results.strategies.items())},
     }

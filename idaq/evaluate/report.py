@@ -29,7 +29,7 @@ from idaq.evaluate.data_tables import (
 )
 from idaq.evaluate.figures import adaptation_curves, dataset_returns, task_returns, training_losses
 from idaq.evaluate.page import render, source
-from idaq.evaluate.protocol import Summary, number, summary_columns, summary_notes, summary_rows, verdict
+from idaq.evaluate.protocol import Summary, number, one_run_note, summary_columns, summary_notes, summary_rows, verdict
 from idaq.evaluate.runs import Run, load_runs, summarise_runs
 from idaq.evaluate.style import inline
 from idaq.evaluate.trace_figures import beliefs, trajectories, velocities
@@ -41,13 +41,14 @@ Trace = Mapping[str, Array]
 _OFFLINE_SHOWN = 10
 _NUMBERS = ("observations", "returns", "z", "offline", "prior")
 _PATHS_TITLE, _BELIEFS_TITLE = "Episodes on one new task", "What the encoder believes about tasks"
-_CURVES = """Each point is the mean return of fresh episodes, run after that many adaptation episodes on a task never
-seen in training; nothing is learned from fresh episodes. The band (headline strategy) and the upright bars (others) are
-95% intervals: runs and tasks are drawn again with replacement, and 95% of the means so found lie within. They span
-differences between tasks too: that two of them overlap does not say that two strategies are alike. To compare with
-best-of-prior take the paired difference in the table. Grey: the reference stage, in which the searching strategies do
-what best-of-prior does. Dashed: offline-context, which is given the task's offline data: a reference, not a bound.
-Dotted: random actions."""
+_CURVES = """Each point is the mean return of fresh episodes after a budget of so many adaptation episodes on a task
+never seen in training; nothing is learned from fresh episodes. {budgets} The band (headline strategy) and the upright
+bars (others) are 95% intervals: runs and tasks are drawn again with replacement, and 95% of the means so found lie
+within. They span differences between tasks too: that two of them overlap does not say that two strategies are alike. To
+compare with best-of-prior take the paired difference in the table. Grey: budgets in which a searching strategy has
+nothing but its reference stage, and does what best-of-prior does. Dashed: offline-context, which is given the task's
+offline data: a reference, not a bound. Dotted: random actions."""
+_EACH_BUDGET = "Every budget is planned and run on its own: a line joins separate runs."
 _TASKS = """Each marker is the mean return of a strategy's last fresh episodes on one test task, over training runs and
 adaptation seeds; variants of idaq are left out. A grey bar reaches from what random actions get on that task, one end,
 to what its own behaviour policies get, the other: a marker beyond that end does better than the data."""
@@ -148,7 +149,7 @@ def _check_same_data(summary: Summary, dataset: Dataset | None) -> None:
 def _curves(summary: Summary) -> Panel:
     return Panel(
         title="Return against online episodes",
-        caption=_CURVES,
+        caption=_CURVES.format(budgets=_EACH_BUDGET if summary.each_budget else one_run_note(summary.config)),
         figure=adaptation_curves(summary),
         table=curves_table(summary),
     )

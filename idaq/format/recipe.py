@@ -48,7 +48,7 @@ class Behaviour:
     """mixture and policy: the chance that a step is the random policy's"""
     policy: PolicyName | None = None
     """trained: the snapshot's name in datasets/<family>/behaviours, or `TRAINING/SNAPSHOT` for one of a folder in it,
-    such as `per-task/final`; policy: `q-learning`, an installed package's, of
+    such as `per-task/final`; policy: `q-learning`, `hold-at-goal`, an installed package's, of
     the group `idaq.behaviours`, or `package.module:thing`; see `idaq.collect.behaviours.BehaviourFactory`"""
     trained_on: FamilyName | None = None
     """trained: the family whose policy it is, where that is another with the same tasks: the point robot with dense
@@ -199,6 +199,10 @@ def join_origins(parts: Sequence[tuple[str, Attributed]], notes: Notes) -> tuple
     return joined[0], joined[1]
 
 
+SETS = "sets"
+"""in a suite's file: the names that it is for, where it is not for all"""
+
+
 def for_family(mapping: dict[str, Any], family: str) -> dict[str, Any]:
     """A catalogue file's recipe for one family: in a suite's file every `*` stands for the name in `suite/name`."""
     _, slash, name = family.partition("/")
@@ -208,4 +212,4 @@ def for_family(mapping: dict[str, Any], family: str) -> dict[str, Any]:
             return {key: filled(inner) for key, inner in value.items()}
         return value.replace("*", name) if isinstance(value, str) else value
 
-    return filled(mapping) if slash else mapping
+    return filled({key: value for key, value in mapping.items() if key != SETS}) if slash else mapping

@@ -18,6 +18,7 @@ from idaq.core.policy import Policy
 from idaq.core.registry import check_members
 from idaq.core.types import Floats
 from idaq.learn.config import AgentSpec, TrainConfig
+from idaq.learn.cross_returns import CrossReturns
 from idaq.learn.dense import DensePolicy
 from idaq.loader import Dataset
 from idaq.loader.contexts import Experience, task_contexts, task_experience
@@ -39,6 +40,8 @@ class Prior:
     """mean return of the training tasks' offline episodes"""
     random_return: float | None
     """mean return of random actions on the training tasks; None where it was not measured"""
+    cross_returns: CrossReturns | None = None
+    """what the policy under each belief earns on training tasks; None where it was not measured"""
 
 
 @runtime_checkable

@@ -8,6 +8,7 @@ import json
 import re
 import struct
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,6 +22,7 @@ from idaq.core.errors import CheckpointError, PluginError, RunError
 from idaq.core.files import write_bytes
 from idaq.core.outside import raised_as
 from idaq.learn.algorithm import Agent, Algorithm, create_agent, create_algorithm
+from idaq.learn.cross_returns import CROSS_RETURNS, read_cross_returns
 from idaq.learn.device import check_device
 from idaq.learn.prior import check_fits, infer_prior, read_prior
 from idaq.learn.run import BEST, CHECKPOINTS, read_run
@@ -149,7 +151,11 @@ def load_agent(
         raise CheckpointError(f"{out} has no checkpoint yet", hint="let idaq train run to its first checkpoint")
     prior = read_prior(out, step)
     if prior is not None:
-        check_fits(out, prior, create_agent(algorithm, config, None))
+        blank = create_agent(algorithm, config, None)
+        check_fits(out, prior, blank)
+        if (out / CROSS_RETURNS).is_file():
+            measured = read_cross_returns(out, len(prior.beliefs), weights_digest(blank))
+            prior = replace(prior, cross_returns=measured)
     elif dataset is not None:
         training = dataset.with_discrete(config.discrete).select(split=config.split)
         prior = infer_prior(create_agent(algorithm, config, None), training)

@@ -22,6 +22,7 @@ from idaq.core.types import Array, Floats
 from idaq.learn.algorithm import Agent, Prior
 from idaq.learn.algorithms.focal_config import FocalTd3BcConfig
 from idaq.learn.config import AgentSpec, TrainConfig
+from idaq.learn.cross_returns import CrossReturns
 from idaq.loader.transitions import Transitions
 from idaq.tasks.systems import PlayedEpisode
 
@@ -39,16 +40,26 @@ _UNITS = AgentSpec(
 )
 
 
+def made_up_cross_returns(beliefs_MZ: Floats) -> CrossReturns:
+    """As if a policy earned the less the farther its belief is from a task's own."""
+    away = np.linalg.norm(beliefs_MZ[:, None] - beliefs_MZ, axis=-1).astype(np.float64)
+    return CrossReturns(tasks=np.arange(len(beliefs_MZ)), returns=-STEPS * away[..., None])
+
+
+_HEADINGS = np.array([[np.cos(angle), np.sin(angle)] for angle in np.arange(8)], np.float32)
+
+
 class PointAgent:
     """An agent for a point on the plane, by hand: a belief is where it heads, an embedding where the reward rose."""
 
     config: TrainConfig = FocalTd3BcConfig()
     spec = _UNITS
     prior: Prior | None = Prior(
-        beliefs=np.array([[np.cos(angle), np.sin(angle)] for angle in np.arange(8)], np.float32),
+        beliefs=_HEADINGS,
         task_indices=np.arange(8),
         offline_return=-1.0,
         random_return=-6.0,
+        cross_returns=made_up_cross_returns(_HEADINGS),
     )
 
     def embed(self, transitions: Transitions) -> Floats:
@@ -140,11 +151,21 @@ class StrategyContract:
         for first, second in zip(once, twice, strict=True):
             np.testing.assert_array_equal(first.transitions.actions, second.transitions.actions)
 
-    def test_the_reference_stage_draws_from_the_prior_alone(self) -> None:
-        strategy, history = self.strategy(), self.adapt(GOALS).history
-        assert strategy.reference_stage <= 3
+    def test_what_is_anytime_does_the_same_within_every_budget(self) -> None:
+        """Where it says so, one run of the largest budget stands for those of all smaller ones."""
+        if not self.strategy().anytime:
+            pytest.skip("each budget is run on its own")
+        whole = self.adapt(GOALS).acted
+        for budget in range(1, BUDGET):
+            for found, expected in zip(self.adapt(GOALS, budget=budget).acted, whole, strict=False):
+                np.testing.assert_array_equal(found, expected)
+
+    @pytest.mark.parametrize("budget", range(1, BUDGET + 1))
+    def test_the_reference_stage_draws_from_the_prior_alone(self, budget: int) -> None:
+        stage, history = self.strategy().reference_stage(budget), self.adapt(GOALS, budget=budget).history
+        assert stage <= 3
         known = {belief.tobytes() for belief in history.prior.beliefs}
-        for played in history.beliefs[: strategy.reference_stage]:
+        for played in history.beliefs[:stage]:
             assert {belief.tobytes() for belief in played} <= known
 
     def test_offline_data_is_used_only_where_it_says_so(self) -> None:
@@ -173,14 +194,14 @@ class StrategyContract:
                 session = Session.load(file, self.agent(), allow=[session.name])
         return session.episodes
 
-    def adapt(self, goals: Array, seed: int = 0, deploys: int = 1) -> "Adapted":
+    def adapt(self, goals: Array, seed: int = 0, deploys: int = 1, budget: int = BUDGET) -> "Adapted":
         """A whole adaptation, the strategy made anew for every episode, with what each deployed policy did."""
         offline = (lambda size: self.beliefs(goals)) if self.strategy().uses_offline_data else None
         history = AdaptationHistory(
-            agent=self.agent(), problems=len(goals), budget=BUDGET, rng=generator(seed), offline=offline
+            agent=self.agent(), problems=len(goals), budget=budget, rng=generator(seed), offline=offline
         )
         acted = []
-        for _ in range(BUDGET):
+        for _ in range(budget):
             policy = self.strategy().explore(history)
             history.add(policy, play(policy, goals))
             acted.append(history.episodes[-1].transitions.actions)

@@ -14,7 +14,7 @@ from idaq.core.types import Array, Floats
 from idaq.learn.algorithm import Agent, Prior
 from idaq.loader.contexts import Experience
 from idaq.loader.transitions import Transitions
-from idaq.testing.strategies import PointAgent
+from idaq.testing.strategies import PointAgent, made_up_cross_returns
 
 MEMORY = 5
 _INTO = generator(0).normal(0, 0.4, (2 + 2 + 1, MEMORY)).astype(np.float32)
@@ -24,6 +24,9 @@ def remember(memory_PH: Floats, observations: Array, actions: Array, rewards: Ar
     """One step of a recurrent network. -> (P, H)"""
     seen = np.concatenate([observations, actions, rewards[:, None]], -1)
     return np.tanh(0.7 * memory_PH + seen @ _INTO).astype(np.float32)
+
+
+_MEMORIES = generator(1).uniform(-1, 1, (8, MEMORY)).astype(np.float32)
 
 
 @dataclass
@@ -54,10 +57,11 @@ class RecurrentAgent:
 
     config, spec = PointAgent.config, PointAgent.spec
     prior: Prior | None = Prior(
-        beliefs=generator(1).uniform(-1, 1, (8, MEMORY)).astype(np.float32),
+        beliefs=_MEMORIES,
         task_indices=np.arange(8),
         offline_return=-1.0,
         random_return=-6.0,
+        cross_returns=made_up_cross_returns(_MEMORIES),
     )
 
     def infer(self, context: Transitions) -> Floats:
@@ -99,8 +103,9 @@ class BlindAgent:
 
     config, spec = PointAgent.config, PointAgent.spec
     prior: Prior | None = Prior(
-        beliefs=np.zeros((8, 0), np.float32), task_indices=np.arange(8), offline_return=-1.0, random_return=-6.0
-    )
+        beliefs=np.zeros((8, 0), np.float32), task_indices=np.arange(8), offline_return=-1.0, random_return=-6.0,
+        cross_returns=made_up_cross_returns(np.zeros((8, 0), np.float32)),
+    )  # fmt: skip
 
     def infer(self, context: Transitions) -> Floats:
         return np.zeros((len(context.rewards), 0), np.float32)

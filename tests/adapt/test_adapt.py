@@ -12,13 +12,17 @@ from safetensors.numpy import save_file
 
 from idaq.adapt.adapt import Adapted, adapt, episodes_to_run, make_problems, new_history
 from idaq.adapt.beliefs import in_distribution_return
+from idaq.adapt.history import AdaptationHistory
 from idaq.adapt.lockstep import EpisodeBatch, Rollouts
 from idaq.adapt.policy import Policy
-from idaq.adapt.results import TRACE, read_results, write_results
+from idaq.adapt.results import RESULTS, TRACE, read_results, write_results
+from idaq.adapt.strategies import BestOfPrior
 from idaq.adapt.strategy import STRATEGIES, AdaptPlan, adaptation_plan
 from idaq.adapt.trace import has_trace, read_trace, write_trace
 from idaq.collect.collect import Collected
+from idaq.core.config import to_mapping
 from idaq.core.errors import DatasetError, PluginError, RunError
+from idaq.core.files import write_json
 from idaq.core.seeds import episode_seed
 from idaq.core.types import Array
 from idaq.format.documents import TaskRecord, mean_random
@@ -104,20 +108,65 @@ def test_results_tell_how_long_a_strategy_draws_from_the_prior_alone(adapted: Ad
     first = adapted.results.strategies["best-of-prior"].explored[:3]
     for name, result in adapted.results.strategies.items():
         if name.startswith(("idaq", "nearest")):
-            assert result.reference == 3
+            assert result.reference == [3, 3, 3]
             assert result.explored[:3] == first
         else:
-            assert result.reference == 0
+            assert result.reference == [0, 0, 0]
+
+
+@pytest.mark.parametrize("reference", ["half", 2])
+def test_a_budget_is_what_a_run_of_it_alone_gives(agent: Agent, dataset: Dataset, reference: int | str) -> None:
+    """To the bit: of strategies that plan for the budget, and of those that one run serves for all budgets."""
+    both = adapt(agent, dataset, plan(reference=reference, episodes=4, report_at=[2, 4]))
+    for i, budget in enumerate((2, 4)):
+        alone = adapt(agent, dataset, plan(reference=reference, episodes=budget, report_at=[budget]))
+        for name, result in both.results.strategies.items():
+            expected = alone.results.strategies[name]
+            assert (result.returns[i], result.success[i]) == (expected.returns[0], expected.success[0]), name
+            assert result.reference[i] == expected.reference[0], name
+            assert result.explored[:budget] == expected.explored or (budget < 4 and not anytime(name, reference)), name
+    assert {name for name, one in both.histories.items() if one.budget == 4} == set(LATENT)
+
+
+def anytime(name: str, reference: int | str) -> bool:
+    return plan(name, reference=reference).strategies[name].anytime
+
+
+def test_what_is_anytime_is_run_once_and_every_other_strategy_for_each_budget(agent: Agent, dataset: Dataset) -> None:
+    told = list[tuple[int, int]]()
+
+    class Noting(BestOfPrior):
+        def explore(self, history: AdaptationHistory) -> Policy:
+            told.append((history.budget, len(history.episodes)))
+            return super().explore(history)
+
+    class Planning(Noting):
+        anytime = False  # type: ignore[assignment]
+
+    asked = plan("best-of-prior", episodes=3, report_at=[1, 3])
+    ran = {}
+    for strategy in (Noting(candidates=4), Planning(candidates=4)):
+        ran[type(strategy)] = adapt(agent, dataset, replace(asked, strategies={"mine": strategy})).results
+    once = [(3, number) for number in range(3)]
+    assert told == [*once, (1, 0), *once]
+    assert ran[Noting] == ran[Planning]
+
+
+def test_older_results_are_read_and_claim_no_budgets_of_their_own(adapted: Adapted, tmp_path: Path) -> None:
+    document = to_mapping(adapted.results)
+    assert document.pop("each_budget")
+    for strategy in document["strategies"].values():
+        strategy["reference"] = strategy["reference"][0]
+    write_json(tmp_path / RESULTS, document)
+    assert read_results(tmp_path) == replace(adapted.results, each_budget=False)
 
 
 def test_progress_counts_up_to_what_was_announced(agent: Agent, dataset: Dataset) -> None:
-    counted: list[int] = []
-    adapt(agent, dataset, plan("offline-context", "random-first"), progress=counted.append)
-    assert (
-        sum(counted)
-        == episodes_to_run(CONFIG, 2, 2)
-        == 2 * 2 * CONFIG.seeds * (CONFIG.episodes + len(CONFIG.report_at))
-    )
+    """`offline-context` runs once through all budgets, `random-first` for each by itself."""
+    counted, asked = list[int](), plan("offline-context", "random-first")
+    adapt(agent, dataset, asked, progress=counted.append)
+    announced = episodes_to_run(CONFIG, asked.strategies.values(), 2)
+    assert sum(counted) == announced == 2 * CONFIG.seeds * ((5 + 3) + (1 + 3 + 5 + 3))
 
 
 def test_idaq_deploys_what_its_best_episode_tried(adapted: Adapted) -> None:
@@ -299,8 +348,8 @@ def test_without_a_dataset_there_are_no_offline_beliefs(agent: Agent, dataset: D
 
 def test_no_strategy_is_given_offline_data_that_it_does_not_declare(agent: Agent, dataset: Dataset) -> None:
     problems = make_problems(agent, dataset, CONFIG)
-    given = {name for name, one in plan().strategies.items() if new_history(problems, CONFIG, one).offline is not None}
-    assert given == {"offline-context"}
+    histories = {name: new_history(problems, CONFIG, one, 5) for name, one in plan().strategies.items()}
+    assert {name for name, history in histories.items() if history.offline is not None} == {"offline-context"}
 
 
 def test_a_test_task_without_a_random_reference_cannot_be_scored(agent: Agent, dataset: Dataset) -> None:

@@ -23,7 +23,7 @@ from idaq.loader import Dataset, open_dataset
 from tests.learn.test_loop import small_config
 
 SETTINGS = {
-    "episodes": 3, "reference": 2, "candidates": 3, "context": 20, "report_at": [1, 3], "seeds": 2,
+    "episodes": 3, "candidates": 3, "context": 20, "report_at": [1, 3], "seeds": 2,
     "offline_context": 30,
 }  # fmt: skip
 OTHERS = ["random-first", "offline-context"]
@@ -60,7 +60,8 @@ def test_strategies_join_those_that_are_there(agent: Agent, dataset: Dataset, wh
     both = resume_adaptation(tmp_path, agent, dataset, plan(STRATEGY, *OTHERS))
     assert (list(both.there.strategies), both.to_run) == ([STRATEGY], tuple(OTHERS))
     assert both.run(counted.append) == read_results(tmp_path) == whole
-    assert sum(counted) == episodes_to_run(CONFIG, len(OTHERS), len(whole.tasks)) == both.episodes
+    announced = episodes_to_run(CONFIG, plan(*OTHERS).strategies.values(), len(whole.tasks))
+    assert sum(counted) == announced == both.episodes
     assert (tmp_path / TRACE).read_bytes() == trace
     assert resume_adaptation(tmp_path, agent, dataset, plan(*OTHERS)).run() == whole
 
@@ -123,6 +124,7 @@ def test_what_is_asked_for_again_runs_again_and_the_others_stay(
     [
         ({"config": replace(CONFIG, seeds=3)}, "config.seeds is 3, not 2"),
         ({"config": replace(CONFIG, report_at=[1, 2, 3])}, r"config.report_at is \[1, 2, 3\], not \[1, 3\]"),
+        ({"each_budget": False}, "each_budget is False, not True"),
         ({"content_digest": "other"}, "content_digest is other, not "),
         ({"train_seed": 7}, "train_seed is 7, not 0"),
         ({"train_steps": 30}, "train_steps is 30, not 20"),

@@ -315,9 +315,13 @@ def test_what_is_assumed_of_an_episode_is_told_and_kept(agent: Agent, robot: Rob
 
 
 def test_a_budget_within_the_reference_stage_is_told(agent: Agent) -> None:
-    session = Session(agent)
-    with pytest.warns(UserWarning, match="idaq draws from the prior alone for its first 10 episodes"):
+    session = Session(agent, settings={"reference": 12})
+    with pytest.warns(UserWarning, match="for its first 12 episodes, and 10 are planned.*: 'half'}"):
         session.next_policy()
+    for budget in (1, 10):  # half of the budget, by itself; a single episode leaves no other choice
+        usual = Session(agent, budget=budget)
+        usual.next_policy()
+        assert usual.notes == []
 
 
 def test_calls_out_of_order_are_told_in_words(agent: Agent, robot: Robot) -> None:

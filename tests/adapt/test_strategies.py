@@ -372,9 +372,11 @@ def test_an_agent_without_a_prior_is_told() -> None:
         BestOfPrior().explore(replace(history(), agent=EchoAgent(None)))
 
 
-def test_reports_must_lie_within_the_budget() -> None:
-    with pytest.raises(ConfigError, match="report_at must rise and end by episodes = 5"):
+def test_reports_must_rise_to_the_largest_budget() -> None:
+    with pytest.raises(ConfigError, match="report_at must rise and end at episodes = 5"):
         adaptation_plan([], {"episodes": 5})
+    with pytest.raises(ConfigError, match=r"report_at must rise and end at episodes = 5, got \[1, 2\]"):
+        adaptation_plan([], {"episodes": 5, "report_at": [1, 2]})
     with pytest.raises(ConfigError, match="report_at: List should have at least 1 item"):
         adaptation_plan([], {"report_at": []})
 
@@ -427,13 +429,14 @@ def test_a_recipe_that_names_code_is_not_followed() -> None:
 
 
 def test_the_settings_of_the_method_are_the_papers() -> None:
-    """n_r = 10 of 20 episodes, n_c = 20 candidates, the return as uncertainty."""
-    assert Idaq() == Idaq(reference=10, candidates=20, context=100, uncertainty="return")
+    """n_r = 10 of 20 episodes, 5 of 10, 2 of 5, n_c = 20 candidates, the return as uncertainty."""
+    assert [Idaq().reference_stage(budget) for budget in (20, 10, 5, 2, 1)] == [10, 5, 2, 1, 1]
+    assert Idaq() == Idaq(reference="half", candidates=20, context=100, uncertainty="return")
     assert IdaqMixture() == IdaqMixture(
-        reference=10, candidates=20, context=100, num_accepted=3, offline_share=0.0, uncertainty="return"
+        reference="half", candidates=20, context=100, num_accepted=3, offline_share=0.0, uncertainty="return"
     )
     assert NearestTrainingTask() == NearestTrainingTask(
-        reference=10, candidates=20, offline_share=0.0, uncertainty="return"
+        reference="half", candidates=20, offline_share=0.0, uncertainty="return"
     )
     assert (BestOfPrior(), RandomFirst()) == (BestOfPrior(candidates=20), RandomFirst(context=100))
     assert Posterior() == Posterior(candidates=20, context=100)
@@ -449,6 +452,7 @@ def test_roles_and_reference_stages_are_those_of_a_comparison() -> None:
         "nearest-training-task": ("rival", 10),
         "nearest-training-task-prediction-error": ("rival", 10),
         "nearest-training-task-prediction-variance": ("rival", 10),
+        "gaussian-process": ("variant", 0),
         "best-of-prior": ("control", 0),
         "posterior": ("rival", 0),
         "random-first": ("rival", 0),
@@ -456,8 +460,29 @@ def test_roles_and_reference_stages_are_those_of_a_comparison() -> None:
         "offline-context": ("reference", 0),
     }
     found = {name: STRATEGIES.get(name) for name in STRATEGIES.builtin}
-    assert {name: (one.role, one.reference_stage) for name, one in found.items()} == roles
-    assert Idaq(reference=4).reference_stage == 4
+    assert {name: (one.role, one.reference_stage(20)) for name, one in found.items()} == roles
+    assert [Idaq(reference=4).reference_stage(budget) for budget in (2, 20)] == [4, 4]
+
+
+def test_what_does_not_depend_on_the_budget_says_so() -> None:
+    plans = {name for name in STRATEGIES.builtin if not STRATEGIES.get(name).anytime}
+    assert plans == {name for name in STRATEGIES.builtin if name.startswith(("idaq", "nearest"))} | {"random-first"}
+    assert Idaq(reference=4).anytime
+    seen = {budget: history(budget=budget) for budget in (2, 6)}
+    for one in seen.values():
+        record(one, [0], [[4.0, 4.0]])
+    assert explored(Idaq(candidates=3), seen[2])[0, 0] == 4.0
+    assert explored(Idaq(candidates=3), seen[6])[0, 0] in (1.0, 2.0)
+
+
+def test_what_posterior_and_random_first_deploy_the_next_episode_would_be_played_under() -> None:
+    for strategy in (Posterior(), RandomFirst()):
+        seen = history(budget=2)
+        record(seen, [0], [[4.0, 1.0, 7.0]])
+        deployed = [strategy.deploy(seen) for _ in range(2)]
+        for policy in deployed:
+            assert isinstance(policy, BeliefPolicy)
+            assert policy.beliefs.tobytes() == explored(strategy, replace(seen, rng=generator(0))).tobytes()
 
 
 @pytest.mark.parametrize(("share", "floor"), [(0.0, -np.inf), (0.5, 3.0), (0.75, 5.5), (1.0, 8.0)])

@@ -1,16 +1,18 @@
 """The runs of a matrix: resumed, shared between commands, measured beforehand; what fails is named, NaN is a row."""
 
 import json
+import shutil
 import signal
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from idaq.adapt.run_job import JOB, Phase, timed
-from idaq.core.errors import UsageError
+from idaq.core.errors import RunError, UsageError
 from tests.benchmark.conftest import CLONING, FOCAL, ID, QUICK, Ran, mapping, matrix
 from tests.processes import Command
 
@@ -54,6 +56,20 @@ def test_every_run_is_a_run_directory_in_its_place(ran: Ran) -> None:
     assert [(cell.row.label, cell.seed) for cell in ran.estimate.cells] == [
         ("focal-td3bc", 0), ("cloning", 0), ("focal-td3bc", 1), ("cloning", 1),
     ]  # fmt: skip
+
+
+def test_a_run_of_before_budgets_were_run_on_their_own_is_not_taken_for_finished(ran: Ran, tmp_path: Path) -> None:
+    there, run = ran.rows[0].jobs[0], tmp_path / "run"
+    shutil.copytree(there.out, run)
+    job = replace(there, train=replace(there.train, out=run), adapt=replace(there.adapt, run=run, out=run))
+    assert job.finished()
+    for name, inside in ((JOB, "asked"), ("results.json", None)):
+        document = json.loads((run / name).read_text())
+        del (document[inside] if inside else document)["each_budget"]
+        (run / name).write_text(json.dumps(document))
+    assert job.finished() is None
+    with pytest.raises(RunError, match="each_budget is False, not True"):
+        job.run()
 
 
 def test_what_is_finished_is_not_run_again_and_tells_its_own_time(ran: Ran, root: Path) -> None:

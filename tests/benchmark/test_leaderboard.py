@@ -154,12 +154,13 @@ def test_other_data_or_another_protocol_make_a_table_of_their_own(table: BoardTa
     others = [
         replace(table, content_digest="0" * 64),
         replace(table, config=replace(table.config, seeds=3)),
+        replace(table, each_budget=False),
         replace(table, dataset_id="idaq/another/expert-v0"),
     ]
     board = merged(board, others, notes.append)
-    assert len(board.tables) == 4
+    assert len(board.tables) == 5
     assert table in board.tables
-    assert notes == [f"{ID}: other data or another protocol than before: a table of its own"] * 2
+    assert notes == [f"{ID}: other data or another protocol than before: a table of its own"] * 3
     assert (
         merged(board, [replace(table, config=replace(table.config, threads=7))], notes.append).tables[1:]
         == (board.tables[1:])
@@ -230,8 +231,8 @@ def test_the_page_says_what_is_known_and_what_is_not(table: BoardTable, tmp_path
     ]
     assert last.endswith("| unknown |")
     assert last.count("unknown") == 3
-    protocol = "2 adaptation episodes, fresh episodes after 1, 2; 2 tasks of split test, adaptation seeds of each: 2"
-    assert f"- protocol: {protocol}" in lines
+    budgets = "budgets of 1, 2 adaptation episodes, each planned and run on its own"
+    assert f"- protocol: {budgets}; 2 tasks of split test, adaptation seeds of each: 2" in lines
     assert any(
         line.startswith("- `cloning`: training seeds 0, 1; ") and line.endswith(f"--only {ID}/cloning`")
         for line in lines

@@ -92,7 +92,9 @@ def test_the_protocol_is_the_matrixs_then_the_datasets(root: Path) -> None:
     assert isinstance(prior, BestOfPrior)
     assert idaq.reference == 1
     assert row.tasks == 2
-    assert row.episodes(strategies=2) == 2 * 2 * 3 * (2 + 2)
+    assert row.episodes(["idaq", "best-of-prior"]) == 2 * 2 * 3 * (2 + 2)
+    by_half = rows(matrix(strategies=["idaq", "best-of-prior"]), root)["cloning"]
+    assert by_half.episodes(["idaq"]) == 2 * 2 * ((1 + 1) + (2 + 1))
 
 
 def test_names_that_lead_nowhere(root: Path) -> None:

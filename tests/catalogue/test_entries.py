@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from idaq.catalogue.entries import catalogue_recipe, entries, find_entry, load_recipe
+from idaq.catalogue.entries import catalogue_recipe, entries, find_entry, load_recipe, matching
 from idaq.collect.collect import episode_count, reference_count
 from idaq.collect.plan import assign_splits
 from idaq.core.errors import ConfigError, UnknownNameError
@@ -39,6 +39,17 @@ def test_an_unknown_entry_is_answered_with_the_nearest(family: str, quality: str
         find_entry(family, quality)
     assert caught.value.message == text
     assert near in str(caught.value.hint)
+
+
+def test_a_quality_of_some_sets_is_refused_for_the_others_and_says_which_it_is_for() -> None:
+    with pytest.raises(UnknownNameError) as caught:
+        find_entry("ml1/reach", "held")
+    assert caught.value.message.startswith(
+        "ml1/reach has no quality 'held': it is for ml1/button-press-topdown-wall, ml1/h"
+    )
+    assert caught.value.hint == "of ml1/reach there are expert, medium, mixed"
+    assert str(find_entry("ml1/handle-press", "held")) == "ml1/handle-press/held"
+    assert [entry.name for entry in matching("ml1/plate-*/held")] == ["plate-slide-back-side", "plate-slide-side"]
 
 
 def test_episodes_sets_the_number_of_every_behaviour_and_later_settings_win() -> None:

@@ -86,6 +86,10 @@ def test_a_scripted_policy_that_is_no_expert_is_named(facts: SetData, summary: S
     assert "press (1000 of 4000)" in line
     assert "door" not in line
     assert "push" not in line
+    better = {"press": replace(solved, mean=3800.0), "door": replace(solved, mean=900.0), "elsewhere": solved}
+    others = {"expert": data, "held": better}
+    card = suite_card("t", data, {}, published=published, diagnosis={}, others=others)
+    assert f"{line} The quality `held` has data that earn more: press (3800).\n" in card
 
 
 def test_sets_whose_latent_does_not_steer_are_named(facts: SetData, summary: Summary) -> None:
@@ -112,6 +116,15 @@ def test_the_card_is_written_from_its_documents(tmp_path: Path, facts: SetData, 
     assert "- **push**: because\n" in text
     assert "| 0.55 | 0.34 | 0.82 |" in text
     assert sum(line.startswith("| hammer |") for line in text.splitlines()) == 1, "data, and no scores yet"
+
+
+def test_the_card_reads_the_data_of_other_quality_levels(tmp_path: Path, facts: SetData) -> None:
+    for quality, mean in (("expert", 1000.0), ("held", 3800.0)):
+        (tmp_path / quality).mkdir()
+        put(tmp_path / quality / DATA, SuiteData, "press", replace(facts, success=1.0, mean=mean))
+    (tmp_path / "published.toml").write_text("[data]\npress = 4000\n")
+    write_suite_card(tmp_path / "expert", "t")
+    assert "The quality `held` has data that earn more: press (3800)." in (tmp_path / "expert" / "card.md").read_text()
 
 
 def test_data_agree_up_to_fifteen_per_cent_and_no_further(facts: SetData, summary: Summary) -> None:

@@ -106,7 +106,7 @@ def test_reproduce_writes_a_suites_documents(idaq: Idaq, world: Path, monkeypatc
     text = text.replace("train = 32, val = 8, test = 10", "train = 2, val = 1, test = 1").replace(
         "episodes = 45", "episodes = 1"
     )
-    text = text.replace("episodes = 10\nreference = 5", "episodes = 2\nreference = 1").replace("[1, 2, 5, 10]", "[2]")
+    text = text.replace("episodes = 10", "episodes = 2").replace("[1, 2, 5, 10]", "[2]")
     quick = "[train]\nsteps = 10\nbatch = 8\nmeta_batch = 4\ncontext = 10\nlog_every = 10\n"
     (folder / "recipe.toml").write_text(text.replace("[train]\n", quick))
     monkeypatch.setattr(catalogue, "resource_root", lambda kind: world / "catalogue")

@@ -48,7 +48,7 @@ def make_results(
             returns=returns.tolist(),
             success=(returns > -6).tolist(),
             explored=np.full((4, tasks, seeds), -9.0).tolist(),
-            reference=2 if name.startswith("idaq") else 0,
+            reference=[2 if name.startswith("idaq") else 0] * len(REPORT_AT),
         )
     angles = np.linspace(0, np.pi, tasks)
     return Results(
@@ -57,6 +57,7 @@ def make_results(
         train_seed=train_seed,
         train_steps=40,
         config=AdaptConfig(episodes=4, report_at=REPORT_AT, seeds=seeds),
+        each_budget=True,
         tasks=[
             TestTask(
                 task_id=f"goal-{i:03d}",

@@ -76,7 +76,11 @@ def test_a_very_bad_strategy_does_not_squash_the_others() -> None:
 
 
 def test_curves_show_how_long_the_reference_stage_lasts() -> None:
-    assert "reference stage" in _texts(_drawn(adaptation_curves(summarise([make_results()]))))
+    """To the middle, on the log axis, between the last budget that is nothing else and the next."""
+    figure = adaptation_curves(summarise([make_results()]))
+    assert "reference stage" in _texts(_drawn(figure))
+    (shade,) = figure.axes[0].patches
+    assert shade.get_extents().transformed(figure.axes[0].transData.inverted()).x1 == pytest.approx(np.sqrt(2 * 4))
     alone = adaptation_curves(summarise([make_results(levels={"posterior": -4.0})]))
     assert "reference stage" not in _texts(_drawn(alone))
 

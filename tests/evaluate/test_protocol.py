@@ -94,6 +94,27 @@ def test_what_a_strategy_reached_in_its_reference_stage_is_marked() -> None:
     assert "\N{DAGGER}" not in markdown_table(summarise([make_results(levels={"posterior": -4.0})]))
 
 
+def test_each_budget_has_a_reference_stage_of_its_own() -> None:
+    results = make_results()
+    of_its_own = replace(results.strategies["idaq"], reference=[1, 1, 2])
+    summary = summarise([replace(results, strategies={**results.strategies, "idaq": of_its_own})])
+    assert [report.reference_stage for report in summary.strategies["idaq"]] == [True, False, False]
+    assert summary.reference_stage == 1
+
+
+def test_an_older_summary_says_that_one_adaptation_went_through_all_budgets() -> None:
+    summary = summarise([make_results()])
+    note = "One adaptation, planned for 4 episodes, went through all budgets."
+    assert note not in markdown_table(summary)
+    document = to_mapping(summary)
+    assert document.pop("each_budget")
+    older = from_mapping(Summary, document, where="baselines.json")
+    assert note in markdown_table(older)
+    assert markdown_table(older) == markdown_table(summarise([replace(make_results(), each_budget=False)]))
+    with pytest.raises(RunError, match="differ in how budgets were run"):
+        summarise([make_results(), replace(make_results(train_seed=1), each_budget=False)])
+
+
 def test_a_latent_that_does_not_steer_is_flagged() -> None:
     loses = summarise([make_results(levels={"idaq": -4.0, "best-of-prior": -5.0, "offline-context": -9.0})])
     assert "The latent does not steer here: offline-context (-9.0" in markdown_table(loses)

@@ -28,7 +28,7 @@ TITLES = {
 _NOTES = {
     "point-robots": """Hidden goals on a half-circle, dense and sparse rewards, and hidden winds; expert, medium and
 mixed data.""",
-    "ml1": "All 50 sets, expert data, goals hidden. Each task has 15 episodes, a third of the published 45.",
+    "ml1": "All 50 sets, expert data, goals hidden. Each task has 10 episodes; the published sets have 45.",
     "bodies": """Hidden velocities, directions, goals and bodies; expert and medium data. `cheetah-dir` has two tasks,
 and none to choose by: it is left out.""",
     "held-out": """Meta-World's ML10 and ML45: 10 and 45 environments to learn from, and five test environments that are
