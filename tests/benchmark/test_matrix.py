@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from idaq.adapt.strategy import STRATEGIES, adaptation_plan
+from idaq.adapt.strategy import adaptation_plan
 from idaq.benchmark.bench import recipe_of
 from idaq.benchmark.matrix import Matrix, load_matrix, shipped
 from idaq.core.config import from_mapping, to_mapping
@@ -70,8 +70,7 @@ SETS = {"study/point-robots": 9, "study/ml1": 50, "study/bodies": 12, "study/hel
 def test_a_suite_of_the_study_has_one_configuration(name: str) -> None:
     asked = load_matrix(name)
     assert len(asked.rows()) == len(asked.datasets) == SETS[name]
-    names = [strategy for strategy in asked.strategies if strategy in STRATEGIES.names()]
-    plans = [adaptation_plan(names, asked.protocol.settings, recipe_of(one).adapt) for one in asked.datasets]
+    plans = [adaptation_plan(asked.strategies, asked.protocol.settings, recipe_of(one).adapt) for one in asked.datasets]
     assert [plan for plan in plans if plan != plans[0]] == []
     assert all(recipe_of(dataset).train["split"] == "train+val" for dataset in asked.datasets)
 

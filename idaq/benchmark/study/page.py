@@ -36,24 +36,25 @@ in no training data. Published there is meta-RL that collects its own data while
 ML10). Here agents learn from fixed data and adapt for a few episodes: another protocol, so the numbers are no
 comparison.""",
 }
+_SIMULATED = " and ".join(f"`{name}`" for name in SIMULATED)
 _HEAD = f"""# The study: which way to adapt
 
 An agent has learned from offline data of many tasks. On a new task it may play a few episodes; then it must say which
 policy to use. Which strategy makes most of so few? The control is `{PRIOR}`: it plays policies of training tasks that
 lie far apart, and keeps the best. It infers nothing, and the literature does not compare with it.
 
-**Not all strategies are told the same.** `{SIMULATED[0]}` and `{SIMULATED[1]}` ({TOLD}) need a **simulator of the
-training tasks**: they are told what the policy of each training task earns on the others. All other strategies, and the
-published methods, do without. So the best strategy that is told no simulation stands beside `{HEADLINE}` in every
-comparison. Of the test task no strategy is told anything but its own episodes, the reference `{OFFLINE}` apart
+**Not all strategies are told the same.** {_SIMULATED} ({TOLD}) need a **simulator of the training tasks**: they are
+told what the policy of each training task earns on others. All other strategies, and the published methods, do without.
+So the best strategy that is told no simulation stands beside `{HEADLINE}` in every comparison. Of the test task no
+strategy is told anything but its own episodes, the reference `{OFFLINE}` apart
 ([who is told what](concepts/protocol.md#who-is-compared)).
 """
 _PROTOCOL = f"""## Protocol
 
 - One algorithm, `focal-td3bc`, with each recipe's settings; one configuration of the strategies a suite. Choices were
   made on validation tasks; the agents here learned from training and validation tasks. Test tasks are for this page.
-- A number is of *fresh* episodes: after its budget of adaptation episodes a strategy says which policy it would use,
-  and that one plays an episode of its own ([protocol](concepts/protocol.md)).
+- Each budget is planned and run on its own. A number is of *fresh* episodes: after its budget of adaptation episodes a
+  strategy says which policy it would use, and that one plays an episode of its own ([protocol](concepts/protocol.md)).
 - **Score**: (return - random) / (behaviour - random), means over the same test tasks: 0 is random actions, 1 the
   policies that made the data. `Return / behaviour` stands beside it where returns are positive. Success is the share of
   fresh episodes that solve their task.
@@ -75,7 +76,8 @@ What was tried on the way and kept out. Where no command stands, nothing that is
 """
 _COST = """## Cost
 
-Processor time, of one thread; all strategies together. Collecting the data is not in it.
+Processor time, of one thread; all strategies together, the simulation of training tasks too. Collecting the data is not
+in it.
 """
 _AGAIN = """## How to make it again
 
@@ -121,7 +123,15 @@ def _section(suite: Suite) -> list[str]:
     if not any(kept.runs for kept in suite.kept.values()):
         return [*head, "No run is finished yet.\n"]
     tables = [mean_tables(suite), standing_table(suite), set_table(suite), missing(suite)]
-    return [*head, headline_table(suite), _figures(suite), *tables]
+    return [*head, _simulated(suite), headline_table(suite), _figures(suite), *tables]
+
+
+def _simulated(suite: Suite) -> str:
+    """What those that are told a simulation were told."""
+    configs = {(kept.config.cross_tasks, kept.config.cross_episodes) for kept in suite.kept.values() if kept.runs}
+    said = sorted(f"{tasks or 'all'} training tasks, {episodes} episodes of each" for tasks, episodes in configs)
+    there = any(name in suite.strategies for name in SIMULATED)
+    return f"{TOLD}: told what every training task's policy earns on {' or '.join(said)}.\n" if there else ""
 
 
 def _figures(suite: Suite) -> str:

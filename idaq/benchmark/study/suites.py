@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from idaq.adapt.strategy import STRATEGIES
 from idaq.benchmark.matrix import Matrix, load_matrix
 from idaq.benchmark.study.results import KeptResults, read_kept
 from idaq.core.errors import RunError
@@ -21,8 +22,8 @@ from idaq.evaluate.statistics import Estimate, estimate, mean, mean_difference, 
 SUITES = ("point-robots", "ml1", "bodies", "held-out")
 HEADLINE = "policy-reuse"
 """the strategy that the study is about"""
-SIMULATED = (HEADLINE, "best-average")
-"""strategies that are told what each training task's policy earns on the other training tasks, by simulation"""
+SIMULATED = tuple(name for name in STRATEGIES.builtin if STRATEGIES.get(name).uses_cross_returns)
+"""strategies that are told what each training task's policy earns on other training tasks, by simulation"""
 FEW = 5
 """episodes: the rival is chosen by what it reaches within these"""
 

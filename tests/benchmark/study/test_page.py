@@ -136,7 +136,8 @@ def test_the_page_without_results_and_with() -> None:
     assert r"| a \| b | reach, 1 seed | val | 3 for 4 |" in page
     order = [page.index(word) for word in ("study/ml1-forest.svg", "LOW", "### Beside published", "BESIDE")]
     assert order == sorted(order)
-    assert "simulator of the\ntraining tasks" in page
+    assert "`policy-reuse` and `best-average` (‡) need a **simulator of the training tasks**" in page
+    assert "‡: told what every training task's policy earns on all training tasks, 2 episodes of each." in page
 
 
 def test_marked_tables_of_other_pages_are_filled_in() -> None:

@@ -9,7 +9,9 @@ import pytest
 
 from idaq.benchmark.study.results import KeptResults, write_kept
 from idaq.benchmark.study.suites import (
+    SIMULATED,
     SUITES,
+    Standing,
     load_suite,
     means,
     over_behaviour,
@@ -22,6 +24,7 @@ from idaq.benchmark.study.suites import (
 )
 from idaq.core.errors import RunError
 from idaq.core.resources import resource_root
+from idaq.evaluate.statistics import Estimate
 from tests.benchmark.study.conftest import ALL, PUSH, REACH, kept, level, suite
 
 BOTH = suite(REACH, PUSH)
@@ -95,7 +98,14 @@ def test_sets_ahead_tied_and_behind(name: str, report: int, counts: str) -> None
     assert str(standing(paired(BOTH, name, "best-of-prior"), report)) == counts
 
 
+def test_an_interval_that_holds_zero_is_a_tie() -> None:
+    ends = [(-1, 2), (0, 2), (-2, 1), (-2, 0), (0.1, 2), (0.2, 2), (-2, -0.1)]
+    gaps = {str(i): [Estimate(value=(low + high) / 2, low=low, high=high)] for i, (low, high) in enumerate(ends)}
+    assert standing(gaps, 0) == Standing(ahead=2, tied=4, behind=1)
+
+
 def test_the_rival_is_told_no_simulation_and_is_neither_control_nor_reference() -> None:
+    assert SIMULATED == ("policy-reuse", "best-average")
     assert BOTH.strategies == list(ALL)
     assert BOTH.rival == "posterior"  # the best after one episode; idaq is after ten
     assert BOTH.compared == ["policy-reuse", "posterior"]
@@ -138,8 +148,8 @@ def test_results_are_read_in_the_order_of_the_matrix(tmp_path: Path) -> None:
 
 
 def test_results_under_other_budgets_are_refused(tmp_path: Path) -> None:
-    other = replace(REACH, config=replace(REACH.config, report_at=[1, 5]))
-    with pytest.raises(RunError, match=r"idaq/ml1-reach/expert-v0 are of the budgets \[1, 5\]"):
+    other = replace(REACH, config=replace(REACH.config, report_at=[2, 10]))
+    with pytest.raises(RunError, match=r"idaq/ml1-reach/expert-v0 are of the budgets \[2, 10\]"):
         load_suite(written(tmp_path, other), "ml1")
 
 
