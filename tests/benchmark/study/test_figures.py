@@ -73,3 +73,11 @@ def test_a_file_holds_its_numbers_and_both_palettes() -> None:
     again = forest(BOTH)
     assert again is not None
     assert standalone(again, forest_about(BOTH)) == text
+
+
+def test_the_forest_has_a_panel_for_each_of_its_budgets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("idaq.benchmark.study.figures.FOREST_AT", (10, 50))
+    figure = forest(BOTH)
+    assert figure is not None
+    assert [axes.get_title("left") for axes in figure.axes] == ["10 episodes"]
+    assert list(json.loads(forest_about(BOTH))["posterior"]["push"]) == ["10"]
