@@ -129,9 +129,11 @@ def _section(suite: Suite) -> list[str]:
 def _simulated(suite: Suite) -> str:
     """What those that are told a simulation were told."""
     configs = {(kept.config.cross_tasks, kept.config.cross_episodes) for kept in suite.kept.values() if kept.runs}
-    said = sorted(f"{tasks or 'all'} training tasks, {episodes} episodes of each" for tasks, episodes in configs)
-    there = any(name in suite.strategies for name in SIMULATED)
-    return f"{TOLD}: told what every training task's policy earns on {' or '.join(said)}.\n" if there else ""
+    plays = sorted(f"{tasks or 'all'} training tasks in {episodes} episodes each" for tasks, episodes in configs)
+    if not any(name in suite.strategies for name in SIMULATED):
+        return ""
+    said = f"{TOLD}: told what every training task's policy earns on {' or '.join(plays)}"
+    return f"{said}, or in one where all are alike.\n"
 
 
 def _figures(suite: Suite) -> str:

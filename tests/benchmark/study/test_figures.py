@@ -8,7 +8,7 @@ import pytest
 from matplotlib.colors import to_hex
 
 from idaq.benchmark.study.figures import curves, curves_about, forest, forest_about
-from idaq.evaluate.style import BLUE, PAPER, standalone
+from idaq.evaluate.style import BLUE, ORANGE, PAPER, standalone
 from tests.benchmark.study.conftest import PUSH, REACH, kept, level, suite
 
 BOTH = suite(PUSH, REACH)
@@ -36,6 +36,8 @@ def test_a_marker_is_filled_where_the_interval_excludes_zero() -> None:
     drawn = [line for line in first.lines if to_hex(line.get_markeredgecolor()) == BLUE]
     places = [(str(line.get_markerfacecolor()), np.array(line.get_xydata()).tolist()) for line in drawn]
     assert places[:2] == [(PAPER, [[pytest.approx(0), pytest.approx(0.85)]]), (BLUE, [[pytest.approx(0.3), -0.15]])]
+    behind = [line for line in last.lines if str(line.get_markerfacecolor()) == ORANGE]
+    assert np.array(behind[0].get_xdata()) == pytest.approx([-0.5, -0.2])
 
 
 def test_the_curves_by_value() -> None:
@@ -71,3 +73,11 @@ def test_a_file_holds_its_numbers_and_both_palettes() -> None:
     again = forest(BOTH)
     assert again is not None
     assert standalone(again, forest_about(BOTH)) == text
+
+
+def test_the_forest_has_a_panel_for_each_of_its_budgets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("idaq.benchmark.study.figures.FOREST_AT", (10, 50))
+    figure = forest(BOTH)
+    assert figure is not None
+    assert [axes.get_title("left") for axes in figure.axes] == ["10 episodes"]
+    assert list(json.loads(forest_about(BOTH))["posterior"]["push"]) == ["10"]

@@ -115,6 +115,7 @@ def test_a_strategy_that_was_not_asked_for_again_stays(ran: Ran, root: Path, kep
     kept_of(ran, root, kept.parents[1], [0, 1])
     after = read_kept(kept)
     assert list(after.runs[0].returns) == [*STRATEGIES, "other"]
+    assert after.strategies["other"] == other["other"]
     assert (after.seeds("posterior"), after.seeds("posterior", "other")) == ([0, 1], [0])
     assert kept.read_bytes() != before
 

@@ -70,6 +70,12 @@ def test_a_mean_is_of_the_same_sets_and_runs_for_every_strategy() -> None:
     assert means(suite(REACH, negative), over_behaviour).sets == (IDS[0],)
 
 
+def test_a_set_of_which_a_measure_is_not_known_for_all_strategies_is_in_no_mean() -> None:
+    run = REACH.runs[0]
+    half = replace(REACH, runs={0: replace(run, success=run.success | {"idaq": [[[None], [None]], [[None], [None]]]})})
+    assert means(suite(half, PUSH), success).sets == (IDS[1],)
+
+
 def test_differences_are_paired_and_over_the_way_from_random_to_behaviour() -> None:
     found = paired(BOTH, "policy-reuse", "best-of-prior")
     assert list(found) == IDS
