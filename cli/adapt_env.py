@@ -62,16 +62,18 @@ def adapt_env(run: Path, out: Path | None, asked: EnvAsked, as_json: bool) -> No
 
 def _planned(run: Path, target: Path, asked: EnvAsked) -> "SystemRun":
     from idaq.adapt.config import AdaptConfig
-    from idaq.adapt.strategy import adaptation_plan
+    from idaq.adapt.strategy import adaptation_plan, default_strategy
     from idaq.adapt.system_run import SystemSettings, start_system
     from idaq.core.config import override, to_mapping
     from idaq.learn.checkpoint import load_agent
     from idaq.learn.run import run_tasks
 
-    names = asked.names or ["idaq"]
+    agent, tasks = load_agent(run, asked.device, allow=asked.trusted), run_tasks(run)
+    names = asked.names or [default_strategy(agent)]
     if len(names) > 1:
         raise UsageError("one system is adapted to by one strategy", hint=f"--strategies {names[0]}")
-    agent, tasks = load_agent(run, asked.device, allow=asked.trusted), run_tasks(run)
+    if not asked.names:
+        say(f"strategy {names[0]}; --strategies names another", err=True)
     given: Mapping[str, Any] = override({}, asked.settings)
     defaults: Mapping[str, Any] = tasks.adapt if tasks is not None else {}
     budget = {"episodes": AdaptConfig().episodes, **defaults, **given}["episodes"]

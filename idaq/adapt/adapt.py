@@ -145,6 +145,11 @@ def training_returns(
         return prior.cross_returns
     records = {task.task_index: task for task in tasks.tasks}
     for index in tasks_to_measure(prior, config.cross_tasks).tolist():
+        if index not in records:
+            raise DatasetError(
+                f"{tasks.dataset_id} has no task {index}, from which the agent has learned",
+                hint="adapt with the dataset that it was trained on, or without policy-reuse and best-average",
+            )
         _check_same(family, records[index], tasks.simulators)
     with raised_as(RunError, "the policies of the training tasks"):
         return measure_cross_returns(agent, prior, family, config.cross_tasks, config.cross_episodes, progress)

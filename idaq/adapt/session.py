@@ -18,7 +18,7 @@ from idaq.adapt.history import HOW_TO_MEASURE, NOT_MEASURED, AdaptationHistory
 from idaq.adapt.lockstep import EpisodeBatch
 from idaq.adapt.policy import BeliefPolicy, Policy
 from idaq.adapt.session_file import SessionRecord, StoredSession, read_session, write_session
-from idaq.adapt.strategy import STRATEGIES, Strategy
+from idaq.adapt.strategy import STRATEGIES, Strategy, default_strategy
 from idaq.adapt.system import SystemPolicy, as_batch, as_episode, row_of
 from idaq.core.config import from_mapping, to_mapping
 from idaq.core.errors import NonFiniteError, PluginError, RunError, UsageError
@@ -40,22 +40,23 @@ from idaq.tasks.systems import PlayedEpisode
 class Session:
     """The adaptation of one system: gives the next episode's policy, takes the episode, and deploys at the end.
 
-        session = idaq.Session(idaq.load_agent("runs/push"), strategy="idaq", budget=10)
+        session = idaq.Session(idaq.load_agent("runs/push"), budget=10)
         while not session.done:
             policy = session.next_policy()
             session.record(idaq.run_episode(env, policy))
             session.save("push.session")
         session.deploy().save("policy")
 
-    `strategy` is a name of `idaq.adapt.strategy.STRATEGIES`, `package.module:thing`, or a Strategy; `settings` are its
-    settings. `budget` is told to the strategy, and is the number of episodes that the session takes. Raises
-    UnknownNameError, PluginError, ConfigError, and RunError for a strategy that cannot run with the agent.
+    `strategy` is a name of `idaq.adapt.strategy.STRATEGIES`, `package.module:thing`, or a Strategy; None takes
+    `policy-reuse` for an agent whose cross returns were measured (`idaq adapt RUN` does that), else `gaussian-process`.
+    `settings` are its settings. `budget` is told to the strategy, and is the number of episodes that the session takes.
+    Raises UnknownNameError, PluginError, ConfigError, and RunError for a strategy that cannot run with the agent.
     """
 
     def __init__(
         self,
         agent: Agent,
-        strategy: str | Strategy = "idaq",
+        strategy: str | Strategy | None = None,
         budget: int = 10,
         *,
         seed: int = 0,
@@ -63,6 +64,7 @@ class Session:
     ) -> None:
         if missing_members(Agent, agent):
             raise UsageError(f"{agent!r:.80} is no agent", hint='idaq.load_agent("runs/push")')
+        strategy = default_strategy(agent) if strategy is None else strategy
         if not isinstance(cast(object, strategy), str | Strategy):
             raise UsageError(
                 f"{strategy!r:.80} is no strategy", hint="a name, or Mine() of a class Mine(idaq.Strategy)"

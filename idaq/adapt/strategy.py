@@ -15,6 +15,7 @@ from idaq.adapt.policy import Policy
 from idaq.core.config import config, from_mapping, merge, to_mapping
 from idaq.core.errors import ConfigError, unknown_name
 from idaq.core.registry import Registry, check_document
+from idaq.learn.algorithm import Agent
 
 
 @config
@@ -87,6 +88,13 @@ STRATEGIES: Registry[Strategy] = Registry(
     },
     _accept,
 )
+
+
+def default_strategy(agent: Agent) -> str:
+    """What adapts where no strategy is named: `policy-reuse` where the agent's cross returns were measured, else
+    `gaussian-process`, which needs none. Chosen on validation tasks (docs/study.md)."""
+    measured = agent.prior is not None and agent.prior.cross_returns is not None
+    return "policy-reuse" if measured else "gaussian-process"
 
 
 @dataclass(frozen=True, kw_only=True)

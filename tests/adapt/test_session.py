@@ -1,6 +1,7 @@
 """A session adapts one system stepped from outside, exactly as the lock-step protocol adapts it."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from idaq.adapt.adapt import Adapted, adapt
+from idaq.adapt.adapt import Adapted, adapt, training_returns
 from idaq.adapt.session import Session
 from idaq.adapt.strategy import STRATEGIES, adaptation_plan
 from idaq.catalogue.entries import catalogue_recipe
@@ -23,7 +24,8 @@ from idaq.format.merge import merged
 from idaq.format.reader import open_stored
 from idaq.format.verify import verify
 from idaq.learn.algorithm import Agent
-from idaq.learn.checkpoint import load_agent
+from idaq.learn.checkpoint import load_agent, weights_digest
+from idaq.learn.cross_returns import CROSS_RETURNS, write_cross_returns
 from idaq.learn.loop import train
 from idaq.learn.run import TaskSet, task_set
 from idaq.loader import open_dataset
@@ -51,8 +53,10 @@ class Robot:
 @pytest.fixture(scope="module")
 def point(collected: Collected, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, TaskSet]:
     dataset, run = open_dataset(collected.path), tmp_path_factory.mktemp("runs") / "point"
-    train(dataset, small_config(steps=100), run)
-    return run, task_set(dataset)
+    agent, tasks = train(dataset, small_config(steps=100), run).agent, task_set(dataset)
+    measured = training_returns(agent, tasks, adaptation_plan([], {"cross_tasks": 4}).config)
+    write_cross_returns(run, measured, weights_digest(agent))
+    return run, tasks
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +76,7 @@ def _test_task(tasks: TaskSet) -> int:
 def lockstep(agent: Agent, tasks: TaskSet, strategy: str, budget: int = BUDGET, **settings: Any) -> Adapted:
     """The protocol on one task with one seed."""
     alone = [task for task in tasks.tasks if task.task_index == _test_task(tasks)]
-    chosen = {"episodes": budget, "report_at": [budget], "seeds": 1, **SETTINGS, **settings}
+    chosen = {"episodes": budget, "report_at": [budget], "seeds": 1, "cross_tasks": 4, **SETTINGS, **settings}
     return adapt(agent, replace(tasks, tasks=alone), adaptation_plan([strategy], chosen))
 
 
@@ -315,13 +319,21 @@ def test_what_is_assumed_of_an_episode_is_told_and_kept(agent: Agent, robot: Rob
 
 
 def test_a_budget_within_the_reference_stage_is_told(agent: Agent) -> None:
-    session = Session(agent, settings={"reference": 12})
+    session = Session(agent, "idaq", settings={"reference": 12})
     with pytest.warns(UserWarning, match="for its first 12 episodes, and 10 are planned.*: 'half'}"):
         session.next_policy()
     for budget in (1, 10):  # half of the budget, by itself; a single episode leaves no other choice
-        usual = Session(agent, budget=budget)
+        usual = Session(agent, "idaq", budget=budget)
         usual.next_policy()
         assert usual.notes == []
+
+
+def test_without_a_name_it_takes_what_the_agent_was_measured_for(
+    agent: Agent, point: tuple[Path, TaskSet], tmp_path: Path
+) -> None:
+    assert Session(agent).name == "policy-reuse"
+    shutil.copytree(point[0], tmp_path / "unmeasured", ignore=shutil.ignore_patterns(CROSS_RETURNS))
+    assert Session(load_agent(tmp_path / "unmeasured")).name == "gaussian-process"
 
 
 def test_calls_out_of_order_are_told_in_words(agent: Agent, robot: Robot) -> None:

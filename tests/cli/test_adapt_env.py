@@ -89,7 +89,7 @@ def test_from_a_run_to_a_policy_a_report_and_a_film(run: Path, tmp_path: Path) -
 
 
 def test_it_reads_as_a_table_and_the_same_command_plays_no_episode_twice(run: Path, tmp_path: Path) -> None:
-    words = ("adapt", str(run), "--env", ARM, *SHORT, "--out", str(tmp_path / "arm"))
+    words = ("adapt", str(run), "--env", ARM, *SHORT, "--strategies", "idaq", "--out", str(tmp_path / "arm"))
     first, again = idaq(*words), idaq(*words)
     assert "reference" in first.stdout
     assert "iterative" in first.stdout
