@@ -249,12 +249,12 @@ def exactly_repeated(played: Played, returns: Returns) -> Bool[np.ndarray, " P"]
 
 
 def expected_improvement(
-    mean: Float64[np.ndarray, "P C"], deviation: Float64[np.ndarray, "P C"], best: Float64[np.ndarray, "P 1"]
-) -> Float64[np.ndarray, "P C"]:
+    mean: Float64[np.ndarray, "L C"], deviation: Float64[np.ndarray, "#L C"], best: Float64[np.ndarray, "#L 1"] | float
+) -> Float64[np.ndarray, "L C"]:
     """E max(0, f - best) of a normal f. (Jones et al. 1998)"""
     gain = mean - best
     u = gain / np.maximum(deviation, 1e-12)
-    below = np.array([math.erf(value) for value in (u / math.sqrt(2)).flat]).reshape(u.shape) / 2 + 0.5
+    below = np.fromiter(map(math.erf, (u / math.sqrt(2)).flat), float, u.size).reshape(u.shape) / 2 + 0.5
     return gain * below + deviation * np.exp(-(u**2) / 2) / math.sqrt(2 * math.pi)
 
 

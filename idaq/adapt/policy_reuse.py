@@ -21,6 +21,7 @@ from pydantic import Field
 
 from idaq.adapt.beliefs import best_belief
 from idaq.adapt.config import Role
+from idaq.adapt.gaussian_process import expected_improvement
 from idaq.adapt.history import AdaptationHistory
 from idaq.adapt.policy import Policy
 from idaq.adapt.strategy import Strategy
@@ -38,6 +39,8 @@ _SEEN = (1, 2, 4)
 """arms seen, where spreads are compared"""
 _AGAIN = 1e-3
 """noise at least, in deviations: two arms may be the same, or one be played again"""
+_NODES, _NODE_WEIGHTS = np.array([-np.sqrt(3), 0, np.sqrt(3)]), np.array([1, 4, 1]) / 6
+"""three points of a standard normal distribution, exact to the fifth power (Gauss-Hermite)"""
 _NEGLIGIBLE = 1e-3
 """rows below this share of the likeliest row's weight are no outcome that an episode is expected to have"""
 
@@ -85,10 +88,8 @@ def _log_likelihood(cross: CrossReturns, bandwidth: float, spread: float, row: i
     truth, rows = cross.means[row], np.delete(cross.means, row, 0)
     model = _model(rows, bandwidth, spread * (float(cross.means.std()) or 1.0), cross.noise)
     weights_OH, means_OHM = expected_returns(model, arms, truth[arms][None])
-    seen = model.covariance[np.ix_(arms, arms)] + model.noise * np.eye(len(arms))
-    explained = np.einsum("nm,nm->m", model.covariance[arms], np.linalg.solve(seen, model.covariance[arms]))
     unseen = np.setdiff1d(np.arange(len(truth)), arms)
-    variance = (np.diag(model.covariance) - explained + model.noise)[unseen]
+    variance = (remaining_variance(model, arms) + model.noise)[unseen]
     log_HU = -0.5 * ((truth - means_OHM[0])[:, unseen] ** 2 / variance + np.log(2 * np.pi * variance))
     with np.errstate(divide="ignore"):  # a component of no weight
         return float(np.logaddexp.reduce(np.log(weights_OH[0])[:, None] + log_HU, 0).mean())
@@ -114,24 +115,26 @@ def expected_returns(
     return weights_OH / weights_OH.sum(1, keepdims=True), centres + off_OHn @ gain_nM
 
 
-def expected_improvement(
-    weights_H: Float64[np.ndarray, "H"], means_HM: Float64[np.ndarray, "H M"], best: float
-) -> Float64[np.ndarray, "M"]:
-    """E[max(return - best, 0)] of every arm, over the components' means (Jones et al., 1998)."""
-    return weights_H @ np.maximum(means_HM - best, 0)
+def remaining_variance(model: ReturnModel, arms: Arms) -> Float64[np.ndarray, "M"]:
+    """Of each arm's mean return within a component, once the `arms` were seen."""
+    if not len(arms):
+        return np.diag(model.covariance)
+    seen = model.covariance[np.ix_(arms, arms)] + model.noise * np.eye(len(arms))
+    explained = np.einsum("nm,nm->m", model.covariance[arms], np.linalg.solve(seen, model.covariance[arms]))
+    return np.maximum(np.diag(model.covariance) - explained, 0)
 
 
 def value_of_information(model: ReturnModel, arms: Arms, returns_n: Returns, arm: int) -> float:
     """The return that can be expected of the best arm once `arm` has been played too (knowledge gradient: Frazier et
-    al., SIAM J. Control Optim. 2008). What it may earn is what the likely components say of it."""
+    al., SIAM J. Control Optim. 2008). What it may earn: three points of each likely component."""
     weights_OH, means_OHM = expected_returns(model, arms, returns_n[None])
     likely = np.flatnonzero(weights_OH[0] >= _NEGLIGIBLE * weights_OH[0].max())
-    outcomes = means_OHM[0, likely, arm]
-    after = np.column_stack([np.tile(returns_n, (len(likely), 1)), outcomes])
+    deviation = np.sqrt(remaining_variance(model, arms)[arm] + model.noise)
+    outcomes = (means_OHM[0, likely, arm, None] + deviation * _NODES).ravel()
+    weights = (weights_OH[0, likely, None] * _NODE_WEIGHTS).ravel()
+    after = np.column_stack([np.tile(returns_n, (len(outcomes), 1)), outcomes])
     w_OH, m_OHM = expected_returns(model, np.append(arms, arm), after)
-    best_O = np.einsum("oh,ohm->om", w_OH, m_OHM).max(1)
-    weights = weights_OH[0, likely]
-    return float(weights @ best_O / weights.sum())
+    return float(weights @ np.einsum("oh,ohm->om", w_OH, m_OHM).max(1) / weights.sum())
 
 
 @config
@@ -231,7 +234,8 @@ def _most_promising(model: ReturnModel, arms: Arms, returns: Returns) -> int:
     weights_OH, means_OHM = expected_returns(model, arms, returns[None])
     mean = weights_OH[0] @ means_OHM[0]
     best = mean[arms].max() if len(arms) else -np.inf
-    gain = expected_improvement(weights_OH[0], means_OHM[0], best) if len(arms) else mean
+    deviation = np.sqrt(remaining_variance(model, arms))
+    gain = weights_OH[0] @ expected_improvement(means_OHM[0], deviation[None], best) if len(arms) else mean
     return int(max(_open(model, arms), key=lambda arm: (gain[arm], mean[arm])))
 
 

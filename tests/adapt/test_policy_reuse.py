@@ -7,14 +7,15 @@ import pytest
 from numpy.typing import NDArray
 
 from idaq.adapt.beliefs import best_belief
+from idaq.adapt.gaussian_process import expected_improvement
 from idaq.adapt.history import AdaptationHistory
 from idaq.adapt.policy import BeliefPolicy
 from idaq.adapt.policy_reuse import (
     BestAverage,
     PolicyReuse,
     ReturnModel,
-    expected_improvement,
     expected_returns,
+    remaining_variance,
     return_model,
     value_of_information,
 )
@@ -121,16 +122,24 @@ def test_an_arm_that_was_played_is_expected_to_earn_what_it_earned_unless_return
         assert (abs((weights[0] @ means[0])[1] - 3.0) < 1e-4) == sure
 
 
-def test_improvement_is_over_the_best_alone() -> None:
-    gain = expected_improvement(np.array([0.25, 0.75]), np.array([[5.0, 0.0], [1.0, 3.0]]), 2.0)
-    np.testing.assert_allclose(gain, [0.25 * 3, 0.75 * 1])
+def test_what_remains_unknown_of_an_arm_is_by_hand() -> None:
+    model = ReturnModel(centres=np.zeros((1, 2)), covariance=np.array([[1.0, 0.5], [0.5, 2.0]]), noise=0.25)
+    np.testing.assert_allclose(remaining_variance(model, NO_ARM), [1, 2])
+    np.testing.assert_allclose(remaining_variance(model, np.array([0])), [1 - 1 / 1.25, 2 - 0.25 / 1.25])
 
 
 def test_information_is_worth_what_it_changes() -> None:
     """Arm 0 tells the two tasks apart and earns nothing; arms 1 and 2 each suit one of them; arm 3 tells nothing."""
-    model = return_model(table([[-1.0, 10.0, 0.0, 4.0], [1.0, 0.0, 10.0, 4.0]]), 0.0, 0.01)
+    model = return_model(table([[-1.0, 10.0, 0.0, 4.0], [1.0, 0.0, 10.0, 4.0]]), 0.0, 0.001)
     values = [value_of_information(model, NO_ARM, NOTHING, arm) for arm in range(4)]
-    np.testing.assert_allclose(values, [10, 10, 10, 5], atol=1e-3)
+    np.testing.assert_allclose(values, [10, 10, 10, 5], atol=0.01)
+
+
+def test_what_no_task_foresees_is_worth_a_try() -> None:
+    """One row, so that an arm's return is normal around it: E max(3, 2 + 1.5 e), by three points of e."""
+    model = ReturnModel(centres=np.array([[3.0, 2.0]]), covariance=np.diag([0.0, 1.5**2]), noise=1e-12)
+    by_hand = (max(3, 2 - 1.5 * np.sqrt(3)) + 4 * 3 + (2 + 1.5 * np.sqrt(3))) / 6
+    assert value_of_information(model, NO_ARM, NOTHING, 1) == pytest.approx(by_hand)
 
 
 def test_the_spread_is_wide_where_no_task_foresees_another() -> None:
@@ -160,10 +169,10 @@ def test_on_a_line_one_episode_tells_the_task(task: int) -> None:
 def test_with_episodes_to_come_it_plays_what_promises_the_most(task: int) -> None:
     seen, arms = history(LINE, LINE[task], PolicyReuse(), budget=4, played=1)
     assert arms == [4]  # the best on average
-    weights, means = expected_returns(
-        return_model(seen.cross_returns, 0.25, None), np.array([4]), -seen.scores("return").T
-    )
-    gain = expected_improvement(weights[0], means[0], (weights[0] @ means[0])[4])
+    model = return_model(seen.cross_returns, 0.25, None)
+    weights, means = expected_returns(model, np.array([4]), -seen.scores("return").T)
+    deviation = np.sqrt(remaining_variance(model, np.array([4])))
+    gain = weights[0] @ expected_improvement(means[0], deviation[None], (weights[0] @ means[0])[4])
     gain[4] = -np.inf
     assert arm_of(PolicyReuse().explore(seen)) == int(gain.argmax())
 
