@@ -13,6 +13,7 @@ from idaq.adapt.strategies import BestOfPrior
 from idaq.adapt.strategy import AdaptPlan, adaptation_plan
 from idaq.core.config import config
 from idaq.core.errors import RunError
+from idaq.core.seeds import generator
 from idaq.learn.algorithm import Agent, Prior
 from idaq.learn.cross_returns import CrossReturns
 from tests.adapt.test_strategies import EchoAgent
@@ -89,9 +90,40 @@ def test_once_every_arm_was_played_all_strategies_deploy_the_best() -> None:
         np.testing.assert_array_equal(done.returns[name][0, :, 0], [2, 5, 6], err_msg=name)
 
 
+@config
+class ByBudget(BestOfPrior):
+    """Deploys the arm of its budget's number, less one."""
+
+    @property
+    def anytime(self) -> bool:
+        return False
+
+    def deploy(self, history: AdaptationHistory) -> Policy:
+        return history.agent.policy(history.prior.beliefs[[history.budget - 1] * history.problems])
+
+
 def test_each_budget_is_planned_on_its_own() -> None:
-    both, alone = (rehearse(agent(ROWS), plan("policy-reuse", budgets=budgets)) for budgets in ((1, 2), (2,)))
-    np.testing.assert_array_equal(both.returns["policy-reuse"][1:], alone.returns["policy-reuse"])
+    done = rehearse(agent(ROWS), replace(plan("best-of-prior"), strategies={"by-budget": ByBudget()}))
+    np.testing.assert_array_equal(done.returns["by-budget"][..., 0], [[1, 5, 4], [2, 3, 6]])
+
+
+@config
+class ByChange(BestOfPrior):
+    """Plays the first arm, and deploys the second one where the returns of its episodes differ."""
+
+    def explore(self, history: AdaptationHistory) -> Policy:
+        return history.agent.policy(history.prior.beliefs[[0] * history.problems])
+
+    def deploy(self, history: AdaptationHistory) -> Policy:
+        return history.agent.policy(history.prior.beliefs[(np.ptp(history.scores("return"), 0) > 0).astype(int)])
+
+
+def test_each_episode_is_drawn_anew() -> None:
+    table = np.array(ROWS)[..., None] + [-0.5, 0.5]
+    asked = replace(plan("best-of-prior", seeds=40), strategies={"by-change": ByChange()})
+    deployed = rehearse(agent(table), asked).returns["by-change"]
+    assert set(deployed[0].ravel()) == {1, 5, 4}
+    assert 8 <= np.count_nonzero(deployed[1, 0] == 2) <= 32
 
 
 def test_an_episode_earns_one_of_an_entry_and_what_is_deployed_their_mean() -> None:
@@ -105,16 +137,19 @@ def test_an_episode_earns_one_of_an_entry_and_what_is_deployed_their_mean() -> N
     assert 8 <= np.count_nonzero(done.returns["best-average"][1, 0] == 5) <= 32
 
 
-def test_the_same_seed_gives_the_same_and_tasks_and_seeds_are_drawn_apart() -> None:
-    rows = np.random.default_rng(0).normal(size=(3, 3, 2))
-    first, again, other = (
-        rehearse(agent(rows), plan("best-of-prior", seeds=16, seed=seed)).returns["best-of-prior"] for seed in (0, 0, 1)
-    )
+@pytest.mark.parametrize(("name", "repeats"), [("best-of-prior", 1), ("best-average", 2)])
+def test_the_same_seed_gives_the_same_and_another_does_not(name: str, repeats: int) -> None:
+    """Of what a strategy draws alone, and of what its episodes earn alone."""
+    rows = generator(0).normal(size=(3, 3, repeats))
+    first, again, other = (rehearse(agent(rows), plan(name, seeds=16, seed=seed)).returns[name] for seed in (0, 0, 1))
     np.testing.assert_array_equal(first, again)
     assert (first != other).any()
-    assert len(np.unique(first[0], axis=1).T) > 1
-    draws = (first[0] == first[0, :, :1]).astype(int)
-    assert (draws[0] != draws[1]).any()
+
+
+def test_tasks_are_drawn_apart() -> None:
+    drawn = rehearse(agent(generator(0).normal(size=(3, 3, 1))), plan("best-of-prior", seeds=16)).returns
+    same_as_first = drawn["best-of-prior"][0] == drawn["best-of-prior"][0, :, :1]
+    assert (same_as_first[0] != same_as_first[1]).any()
 
 
 def test_so_many_tasks_are_left_out_and_progress_counts_them() -> None:
