@@ -3,8 +3,8 @@
 Bayesian Policy Reuse (Rosman, Hawasly, Ramamoorthy, Machine Learning 104, 2016) keeps a library of policies, what each
 earns on the tasks known so far, and a belief over tasks that a return updates. Here the library is the prior: the
 policies under the training tasks' beliefs. The belief over the new task's returns is a kernel density estimate around
-the rows of the training tasks, shrunk to their mean so that its mean and covariance are the rows' (Silverman 1986, 6.1;
-Liu and West 2001, 10.3), plus independent noise: a mixture of Gaussians that conditions in closed form.
+the rows of the training tasks, shrunk to their mean so that its mean and covariance are the rows' (Liu and West, in
+Sequential Monte Carlo Methods in Practice, 2001), plus independent noise: a mixture of Gaussians, in closed form.
 
 Shapes: H training tasks (rows), M beliefs of the prior (arms), n episodes so far, P problems, O outcomes, C arms to
 choose from.

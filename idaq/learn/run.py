@@ -1,6 +1,7 @@
 """A run directory: what was asked for, what happened, what was learned, and what there is to adapt to.
 
-run.json, metrics.jsonl, checkpoint/ and prior.safetensors, tasks.json; best/ of a run with validation.
+run.json, metrics.jsonl, checkpoint/ and prior.safetensors, tasks.json; best/ of a run with validation;
+cross-returns.safetensors where they were measured.
 """
 
 import platform

@@ -58,7 +58,8 @@ def headline_table(suite: Suite) -> str:
 def _against(differences: Mapping[str, Sequence[Estimate]], report: int) -> str:
     gap = over_sets(np.array([of_set[report].value for of_set in differences.values()]))
     value, low, high = (f"{round(one, 2) + 0.0:+.2f}" for one in (gap.value, gap.low, gap.high))
-    return f"{standing(differences, report)}; {value} ({low} to {high})"
+    interval = f" ({low} to {high})" if len(differences) > 2 else ""  # of one or two sets it would say nothing
+    return f"{standing(differences, report)}; {value}{interval}"
 
 
 def mean_tables(suite: Suite) -> str:
