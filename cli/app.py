@@ -18,6 +18,7 @@ from . import (
     plugins,
     policy,
     record,
+    rehearse,
     report,
     reproduce,
     sweep,
@@ -60,6 +61,7 @@ app.command("record")(record.record)
 app.command("train")(train.train)
 app.command("sweep")(sweep.sweep)
 app.command("adapt")(adapt.adapt)
+app.command("rehearse")(rehearse.rehearse)
 app.add_typer(policy.app, name="policy")
 app.command("report")(report.report)
 app.command("reproduce")(reproduce.reproduce)

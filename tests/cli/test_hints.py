@@ -49,9 +49,11 @@ OF: dict[str, tuple[Accept, ...]] = {
     "idaq/collect/sac_per_task.py": (behavior_per_task,),
     "idaq/core/config.py": (collect, train, adapt, behavior),
     "idaq/evaluate/protocol.py": (train,),
+    "idaq/evaluate/rehearsal.py": (adapt,),
     "idaq/hub/push.py": (collect,),
     "idaq/learn/": (train,),
     "idaq/loader/": (train,),
+    "cli/rehearse.py": (adapt,),
     "cli/train.py": (train,),
 }
 """by the file whose errors they are: the commands that can raise them"""

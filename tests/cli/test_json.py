@@ -49,6 +49,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "train": ("--dataset", ID, "--out", "run", *settings((*QUICK, "steps=4", "log_every=2"))),
     "sweep": ("--dataset", ID, "--vary", "batch=4,8", "--out", "sweep", *settings((*QUICK, "steps=4", "log_every=2"))),
     "adapt": ("run", *settings(BRIEF)),
+    "rehearse": ("run", "--budgets", "1,2", "--set", "seeds=2"),
     "report": ("run",),
     "dataset delete": (CUT, "--yes"),
     "policy export": ("run", "--latent", "26", "--out", "left"),
