@@ -65,9 +65,10 @@ def probe(job: RunJob, path: Path) -> None:
         brief = {**job.adapt.settings, "episodes": 1, "report_at": [1]}
         planned = replace(job.adapt, run=out, out=out, settings=brief).plan()
         use_threads(1)
-        episodes, first = _Marks(), planned.to_run[:1]
+        episodes, names = _Marks(), planned.to_run
+        first = tuple(name for name in names if not planned.plan.strategies[name].uses_cross_returns)[:1]
         episodes(0)
-        if first:
+        if first:  # one for which no training task is played
             replace(planned, to_run=first).run(episodes)
     measured = Probe(
         asked=job.asked,

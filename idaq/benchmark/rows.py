@@ -17,6 +17,7 @@ from idaq.core.config import merge, to_mapping
 from idaq.core.errors import ConfigError, DatasetError, UsageError, unknown_name
 from idaq.core.plain import is_table
 from idaq.core.registry import references_in
+from idaq.core.splits import split_names
 from idaq.learn.config import TrainConfig, training_config
 from idaq.loader import Dataset
 
@@ -34,6 +35,7 @@ class Row:
     plan: AdaptPlan
     tasks: int
     """test tasks"""
+    training_tasks: int
     jobs: Mapping[int, RunJob]
     """by training seed"""
 
@@ -48,8 +50,12 @@ class Row:
         return f"{self.dataset}/{self.label}"
 
     def episodes(self, strategies: Iterable[str]) -> int:
-        """Of a run's adaptation with these strategies of its plan."""
-        return episodes_to_run(self.plan.config, [self.plan.strategies[name] for name in strategies], self.tasks)
+        """Of a run's adaptation with these strategies of its plan, and at most of what is measured for them."""
+        protocol, chosen = self.plan.config, [self.plan.strategies[name] for name in strategies]
+        measured = min(protocol.cross_tasks or self.training_tasks, self.training_tasks)
+        cross = measured * self.training_tasks * protocol.cross_episodes
+        told = any(strategy.uses_cross_returns for strategy in chosen)
+        return episodes_to_run(protocol, chosen, self.tasks) + (cross if told else 0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,6 +134,7 @@ def _row(matrix: Matrix, dataset: MatrixDataset, algorithm: MatrixAlgorithm, dat
         config=config,
         plan=plan,
         tasks=sum(task.split == plan.config.split for task in data.all_tasks),
+        training_tasks=sum(task.split in split_names(config.split) for task in data.all_tasks),
         jobs={seed: job(seed) for seed in matrix.train_seeds},
     )
 

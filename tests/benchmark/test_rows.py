@@ -97,6 +97,14 @@ def test_the_protocol_is_the_matrixs_then_the_datasets(root: Path) -> None:
     assert by_half.episodes(["idaq"]) == 2 * 2 * ((1 + 1) + (2 + 1))
 
 
+def test_what_is_measured_on_training_tasks_counts(root: Path) -> None:
+    """So many of them, each under the policy of each, twice."""
+    datasets = [{"id": ID, "adapt": {"cross_tasks": 2}}]
+    row = rows(matrix(datasets=datasets, strategies=["best-average", "best-of-prior"]), root)["cloning"]
+    alone, told = row.episodes(["best-of-prior"]), row.episodes(["best-average", "best-of-prior"])
+    assert told == 2 * alone + 2 * row.training_tasks * 2
+
+
 def test_names_that_lead_nowhere(root: Path) -> None:
     with pytest.raises(UnknownNameError, match="focal-td3bd"):
         rows(matrix({"algorithm": "focal-td3bd"}), root)
