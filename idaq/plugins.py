@@ -59,6 +59,9 @@ def _of(registry: Registry[Any]) -> Iterator[Plugin]:
     for origin in registry.origins():
         problem = "" if origin.source == "idaq" else _problem(registry, origin.name)
         yield Plugin(kind=registry.kind, problem=problem, **vars(origin))
+    for origin in registry.shadowed():
+        problem = f"{origin.name} is built in: this one is named {origin.reference}"
+        yield Plugin(kind=registry.kind, problem=problem, **vars(origin))
 
 
 def _problem(registry: Registry[Any], name: str) -> str:

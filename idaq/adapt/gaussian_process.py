@@ -63,6 +63,11 @@ class GaussianProcess(Strategy):
         """It searches among beliefs as the method does, by another rule."""
         return "variant"
 
+    @property
+    def anytime(self) -> bool:
+        """It does the same to the end."""
+        return True
+
     def explore(self, history: AdaptationHistory) -> Policy:
         """The medoid of the prior first; then the candidate of the highest acquisition."""
         candidates = self._candidates(history)

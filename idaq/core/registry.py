@@ -104,6 +104,12 @@ class Registry(Generic[T]):
             if name not in self.builtin:
                 yield from (Origin(name=name, source=_distribution(p), reference=p.value) for p in points)
 
+    def shadowed(self) -> Iterator[Origin]:
+        """What installed packages have under a built-in name: reachable by `package.module:thing` alone."""
+        for name, points in sorted(self._installed().items()):
+            if name in self.builtin:
+                yield from (Origin(name=name, source=_distribution(p), reference=p.value) for p in points)
+
     def get(self, name: str) -> T:
         """The thing that a user has named, by any of the three ways.
 

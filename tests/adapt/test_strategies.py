@@ -334,7 +334,7 @@ def test_what_is_scored_and_deployed_is_what_the_names_say() -> None:
     record(seen, [0], [[-5.0]])
     record(seen, [2], [[-1.0]])
     seen._scores = {f"prediction-{key}": [np.array([1.0]), np.array([0.5])] for key in ("error", "variance")}
-    for name in set(STRATEGIES.names()) - {"in-context"}:
+    for name in set(STRATEGIES.names()) - {"in-context", "policy-reuse"}:
         strategy = STRATEGIES.get(name)
         predicted = [u for u in ("prediction-error", "prediction-variance") if name.endswith(u)]
         assert getattr(strategy, "uncertainty", "return") == (predicted or ["return"])[0], name
@@ -452,6 +452,8 @@ def test_roles_and_reference_stages_are_those_of_a_comparison() -> None:
         "nearest-training-task": ("rival", 10),
         "nearest-training-task-prediction-error": ("rival", 10),
         "nearest-training-task-prediction-variance": ("rival", 10),
+        "policy-reuse": ("variant", 0),
+        "best-average": ("rival", 0),
         "gaussian-process": ("variant", 0),
         "best-of-prior": ("control", 0),
         "posterior": ("rival", 0),
@@ -466,7 +468,8 @@ def test_roles_and_reference_stages_are_those_of_a_comparison() -> None:
 
 def test_what_does_not_depend_on_the_budget_says_so() -> None:
     plans = {name for name in STRATEGIES.builtin if not STRATEGIES.get(name).anytime}
-    assert plans == {name for name in STRATEGIES.builtin if name.startswith(("idaq", "nearest"))} | {"random-first"}
+    searching = {name for name in STRATEGIES.builtin if name.startswith(("idaq", "nearest"))}
+    assert plans == searching | {"random-first", "policy-reuse"}
     assert Idaq(reference=4).anytime
     seen = {budget: history(budget=budget) for budget in (2, 6)}
     for one in seen.values():

@@ -181,7 +181,7 @@ def test_a_strategy_that_changes_its_own_settings_is_found_out(agent: Agent) -> 
 
 
 def test_what_was_told_once_is_not_told_again(agent: Agent) -> None:
-    session = Session(agent, "idaq", 3)
+    session = Session(agent, "idaq", 3, settings={"reference": 3})
     with pytest.warns(UserWarning, match="draws from the prior alone"):
         session.next_policy()
     session.discard()

@@ -141,3 +141,11 @@ def test_references(name: str) -> None:
 @pytest.mark.parametrize("name", ["a", "a/b", "a.b", "a:b:c", ":b", "a:", "a b:c", "../a:b", "1a:b", "a:b\n"])
 def test_other_names(name: str) -> None:
     assert not is_reference(name)
+
+
+def test_an_installed_name_that_is_built_in_too_is_told(tmp_path: Path) -> None:
+    install(tmp_path, "shadowed_numbers", "one = shadowed_numbers:two", "two = shadowed_numbers:two")
+    assert NUMBERS.get("one") == 1
+    (origin,) = NUMBERS.shadowed()
+    assert (origin.name, origin.source, origin.reference) == ("one", "shadowed_numbers 1.5", "shadowed_numbers:two")
+    assert NUMBERS.get(origin.reference) == 2

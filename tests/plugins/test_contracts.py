@@ -60,7 +60,7 @@ class TestBetterHalf(SamplerContract):
 
 class TestGaussianProcess(StrategyContract):
     def strategy(self) -> Strategy:
-        return STRATEGIES.get("gaussian-process")
+        return STRATEGIES.get("maze-bandit")
 
 
 class TestMemoryAlone(StrategyContract):

@@ -86,19 +86,19 @@ def test_a_policy_with_a_memory(program: Program, world: Path) -> None:
 @pytest.mark.usefixtures("collected")
 def test_a_sampler_a_strategy_and_an_uncertainty(program: Program, world: Path) -> None:
     train(program, "focal", "sampler=better-half", "meta_batch=4", "batch=16", "context=20")
-    names = "gaussian-process,idaq,best-of-prior"
+    names = "maze-bandit,idaq,best-of-prior"
     summary = adapt(program, "focal", "--strategies", names, "--set", "idaq.uncertainty=late-return")
     settings = summary["settings"]
     assert settings["idaq"]["uncertainty"] == "late-return"  # type: ignore[index]
-    assert settings["gaussian-process"]["optimism"] == 2.0  # type: ignore[index]
+    assert settings["maze-bandit"]["optimism"] == 2.0  # type: ignore[index]
     by_full_name = program("adapt", "focal", *BRIEF, "--out", "again", "--strategies",
                            "idaq_maze.gaussian_process:GaussianProcess")  # fmt: skip
     assert by_full_name.code == 0, by_full_name.err
     again = json.loads((world / "again/results.json").read_text())["strategies"]
     there = json.loads((world / "focal/results.json").read_text())["strategies"]
-    assert again["idaq_maze.gaussian_process:GaussianProcess"] == there["gaussian-process"]
+    assert again["idaq_maze.gaussian_process:GaussianProcess"] == there["maze-bandit"]
     assert program("report", "focal").code == 0
-    assert "gaussian-process" in (world / "focal/report.html").read_text()
+    assert "maze-bandit" in (world / "focal/report.html").read_text()
 
 
 @pytest.mark.usefixtures("collected")
@@ -133,7 +133,7 @@ def test_the_study_runs_on_a_recipe_of_ones_own(program: Program, installed: Pat
 
 def test_they_are_listed(program: Program) -> None:
     rows = {row["name"]: row for row in json.loads(program("plugins", "--json").out)}
-    for name in ("maze", "maze-maml", "maze-recurrent", "better-half", "gaussian-process", "late-return",
+    for name in ("maze", "maze-maml", "maze-recurrent", "better-half", "maze-bandit", "late-return",
                  "memory-alone", "c-header"):  # fmt: skip
         assert rows[name]["source"] == "idaq-maze 1.0", name
         assert rows[name]["problem"] == "", rows[name]
