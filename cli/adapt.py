@@ -170,6 +170,8 @@ def _planned(job: "AdaptJob") -> "Adaptation":
     kept = [name for name in planned.there.strategies if name not in planned.to_run]
     to_run = ", ".join(planned.to_run) or "nothing"
     say(f"{planned.out / RESULTS}: kept {', '.join(kept) or 'nothing'}; to run {to_run}", err=True)
+    if first := planned.episodes_to_measure:
+        say(f"first, {first:,} episodes of training tasks: what the training tasks' policies earn on them", err=True)
     return planned
 
 

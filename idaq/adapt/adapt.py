@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from idaq.adapt.config import AdaptConfig
-from idaq.adapt.cross_returns import episodes_of_each, is_measured, measure_cross_returns, tasks_to_measure
+from idaq.adapt.cross_returns import already_measured, episodes_of_each, measure_cross_returns, tasks_to_measure
 from idaq.adapt.history import NOT_MEASURED, AdaptationHistory, known_prior
 from idaq.adapt.live import misfit
 from idaq.adapt.lockstep import EpisodeBatch, Rollouts
@@ -141,8 +141,8 @@ def training_returns(
     prior.
     """
     prior, family = known_prior(agent), find_family(tasks.family, allow)
-    if prior.cross_returns is not None and is_measured(prior, family, config.cross_tasks, config.cross_episodes):
-        return prior.cross_returns
+    if there := already_measured(prior, family, config.cross_tasks, config.cross_episodes):
+        return there
     records = {task.task_index: task for task in tasks.tasks}
     for index in tasks_to_measure(prior, config.cross_tasks).tolist():
         if index not in records:
@@ -160,7 +160,7 @@ def episodes_to_measure(agent: Agent, tasks: TaskSet, plan: AdaptPlan, *, allow:
     if not any(strategy.uses_cross_returns for strategy in plan.strategies.values()) or agent.prior is None:
         return 0
     family, config = find_family(tasks.family, allow), plan.config
-    if is_measured(agent.prior, family, config.cross_tasks, config.cross_episodes):
+    if already_measured(agent.prior, family, config.cross_tasks, config.cross_episodes):
         return 0
     rows = len(tasks_to_measure(agent.prior, config.cross_tasks))
     return rows * len(agent.prior.beliefs) * episodes_of_each(family, config.cross_episodes)

@@ -31,7 +31,8 @@ class AdaptConfig:
     """training tasks that are simulated for the strategies that use cross returns, each under every belief of the
     prior; None = all of them"""
     cross_episodes: AtLeastOne = 2
-    """episodes of each such pair; one where the family is deterministic"""
+    """episodes of each such pair; one where the family is deterministic. Pairs played once are taken to be free of
+    noise"""
     threads: Annotated[int, Field(ge=0, le=1024)] = 0
     """as in training"""
 

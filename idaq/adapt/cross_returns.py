@@ -30,14 +30,15 @@ def episodes_of_each(family: Family, episodes: int) -> int:
     return 1 if family.deterministic else episodes
 
 
-def is_measured(prior: Prior, family: Family, tasks: int | None, episodes: int) -> bool:
-    """Whether the prior has what `measure_cross_returns` would give."""
-    there = prior.cross_returns
-    return (
-        there is not None
-        and there.returns.shape[-1] == episodes_of_each(family, episodes)
-        and np.array_equal(there.tasks, tasks_to_measure(prior, tasks))
-    )
+def already_measured(prior: Prior, family: Family, tasks: int | None, episodes: int) -> CrossReturns | None:
+    """What `measure_cross_returns` would give, where the prior has it: of more tasks, the first are enough."""
+    there, asked = prior.cross_returns, tasks_to_measure(prior, tasks)
+    if there is None or there.returns.shape[-1] != episodes_of_each(family, episodes):
+        return None
+    if len(there.tasks) == len(asked):
+        return there if np.array_equal(there.tasks, asked) else None
+    first = CrossReturns(tasks=there.tasks[: len(asked)], returns=there.returns[: len(asked)])
+    return first if np.array_equal(first.tasks, asked) else None
 
 
 def measure_cross_returns(

@@ -26,6 +26,7 @@ from idaq.adapt.history import AdaptationHistory
 from idaq.adapt.policy import Policy
 from idaq.adapt.strategy import Strategy
 from idaq.core.config import config
+from idaq.core.errors import RunError
 from idaq.core.seeds import generator
 from idaq.learn.cross_returns import CrossReturns
 
@@ -215,10 +216,15 @@ def _play(history: AdaptationHistory, choose: Callable[[Arms, Returns], int]) ->
 
 
 def _seen(history: AdaptationHistory) -> tuple[Int64[np.ndarray, "n P"], Float64[np.ndarray, "n P"]]:
-    """Which arm each episode played, and what it earned."""
+    """Which arm each episode played, and what it earned. Raises RunError where an episode's policy does not say."""
     if not history.episodes:
         return np.zeros((0, history.problems), np.int64), np.zeros((0, history.problems))
     known_MZ = history.prior.beliefs
+    if any(np.isnan(played_PZ).any() for played_PZ in history.beliefs):
+        raise RunError(
+            "policy-reuse: an episode's policy does not say under which belief it was played",
+            hint="give the agent's policies their `beliefs`, or choose another strategy",
+        )
     arms = [((known_MZ - played_PZ[:, None]) ** 2).sum(-1).argmin(1) for played_PZ in history.beliefs]
     return np.stack(arms), -history.scores("return")
 

@@ -16,7 +16,6 @@ from idaq.adapt.adapt import (
     episodes_to_run,
     training_returns,
 )
-from idaq.adapt.history import known_prior
 from idaq.adapt.results import TRACE, Results, StrategyResult, resume_results, write_results
 from idaq.adapt.strategy import AdaptPlan
 from idaq.adapt.trace import STRATEGY, write_trace
@@ -78,8 +77,9 @@ class Adaptation:
         """Kept beside the agent as soon as they are measured."""
         if not any(strategy.uses_cross_returns for strategy in self._missing.strategies.values()):
             return None
+        is_new = self.episodes_to_measure > 0
         measured = training_returns(self.agent, self._tasks, self.plan.config, allow=self.allow, progress=progress)
-        if measured is not known_prior(self.agent).cross_returns:
+        if is_new:
             write_cross_returns(self.run_folder, measured, weights_digest(self.agent))
         return measured
 

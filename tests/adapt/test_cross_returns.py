@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from idaq.adapt.adapt import adapt, training_returns
-from idaq.adapt.cross_returns import is_measured, measure_cross_returns, tasks_to_measure
+from idaq.adapt.cross_returns import already_measured, measure_cross_returns, tasks_to_measure
 from idaq.adapt.run import resume_adaptation
 from idaq.adapt.strategy import AdaptPlan, adaptation_plan
 from idaq.collect.collect import Collected
@@ -95,8 +95,20 @@ def test_they_are_measured_once_for_an_agent_and_kept(
     assert second.run().strategies == first.run().strategies
     more = resume_adaptation(tmp_path / "three", again, dataset, plan("policy-reuse", cross_tasks=4), run=run)
     assert more.episodes_to_measure == 4 * len(again.prior.beliefs) * 2
-    assert is_measured(again.prior, FAMILY, 3, 2)
-    assert not is_measured(again.prior, FAMILY, 3, 1)
+    assert already_measured(again.prior, FAMILY, 3, 2) is again.prior.cross_returns
+    assert already_measured(again.prior, FAMILY, 3, 1) is None
+
+
+def test_of_more_tasks_the_first_are_enough_and_all_stay(run: Path, dataset: Dataset, tmp_path: Path) -> None:
+    (run / CROSS_RETURNS).unlink(missing_ok=True)
+    resume_adaptation(tmp_path / "four", load_agent(run), dataset, plan("best-average", cross_tasks=4), run=run).run()
+    kept = (run / CROSS_RETURNS).read_bytes()
+    fewer = resume_adaptation(tmp_path / "two", load_agent(run), dataset, plan("best-average", cross_tasks=2), run=run)
+    assert fewer.episodes_to_measure == 0
+    told = training_returns(fewer.agent, task_set(dataset), fewer.plan.config)
+    assert len(told.tasks) == 2
+    fewer.run()
+    assert (run / CROSS_RETURNS).read_bytes() == kept
 
 
 def test_strategies_that_use_none_cost_nothing(agent: Agent, dataset: Dataset, tmp_path: Path) -> None:

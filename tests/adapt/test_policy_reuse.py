@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from idaq.adapt.beliefs import best_belief
 from idaq.adapt.gaussian_process import expected_improvement
 from idaq.adapt.history import AdaptationHistory
-from idaq.adapt.policy import BeliefPolicy
+from idaq.adapt.policy import BeliefPolicy, RandomPolicy
 from idaq.adapt.policy_reuse import (
     BestAverage,
     PolicyReuse,
@@ -228,6 +228,13 @@ def test_best_average_goes_down_the_means_and_deploys_the_best_it_saw() -> None:
     seen, arms = history(rows, [9.0, 0.0, 2.0], BestAverage(), budget=4)
     assert arms == [1, 2, 0, 1]
     assert arm_of(BestAverage().deploy(seen)) == int(best_belief(seen, "return")[0, 0]) == 0
+
+
+def test_a_policy_that_does_not_say_its_belief_is_refused_not_guessed() -> None:
+    seen, _ = history(LINE, LINE[3], PolicyReuse(), budget=3, played=1)
+    seen.policies[0] = RandomPolicy(seen.agent.spec, 1, generator(0))
+    with pytest.raises(RunError, match="does not say under which belief"):
+        PolicyReuse().deploy(seen)
 
 
 @pytest.mark.parametrize("strategy", [PolicyReuse(), BestAverage()])
