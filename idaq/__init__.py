@@ -80,6 +80,7 @@ if TYPE_CHECKING:
     from idaq.learn.config import AgentSpec as AgentSpec
     from idaq.learn.config import TrainConfig as TrainConfig
     from idaq.learn.config import training_config as training_config
+    from idaq.learn.cross_returns import CrossReturns as CrossReturns
     from idaq.learn.dense import DenseLayer as DenseLayer
     from idaq.learn.dense import DensePolicy as DensePolicy
     from idaq.learn.latent.algorithm import LatentAlgorithm as LatentAlgorithm
@@ -168,6 +169,7 @@ _FACE = {
     "adaptation_plan": "idaq.adapt.strategy",
     "AdaptPlan": "idaq.adapt.strategy",
     "AdaptationHistory": "idaq.adapt.history",
+    "CrossReturns": "idaq.learn.cross_returns",
     "EpisodeBatch": "idaq.adapt.lockstep",
     "RandomPolicy": "idaq.adapt.policy",
     "record": "idaq.collect.record",
