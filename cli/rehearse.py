@@ -34,14 +34,15 @@ def rehearse(
 
     Each training task is left out in turn: its row of the run's cross returns and its own arm are taken away, and its
     episodes earn what stands in that row. For strategies that choose among the training tasks' beliefs by returns:
-    policy-reuse, best-average, best-of-prior, nearest-training-task, gaussian-process with features=latents.
+    policy-reuse, best-average, best-of-prior, nearest-training-task, gaussian-process. The table knows no point between
+    beliefs: here policy-reuse has between=1 and gaussian-process features=latents.
     idaq adapt RUN --strategies policy-reuse measures the cross returns.
 
     [bold]Examples[/bold]
 
       idaq rehearse runs/point
       idaq rehearse runs/point-seed* --strategies policy-reuse --set bandwidth=0.5 --budgets 1,5
-      idaq rehearse runs/point --strategies gaussian-process --set features=latents --set seeds=8
+      idaq rehearse runs/point --strategies gaussian-process --set seeds=8
     """
     say(f"rehearsing with {', '.join(map(str, runs))}", err=True)
     from idaq.core.config import to_mapping
@@ -70,9 +71,10 @@ def rehearse(
 def _plans(
     runs: list[Path], strategies: str, budgets: str, settings: list[str], plugin: list[str]
 ) -> "list[AdaptPlan]":
-    """A plan for each run, of which the dataset's recipe may set defaults."""
+    """A plan for each run, of which the dataset's recipe may set defaults; no point between beliefs is played."""
+    from idaq.adapt.rehearsal import LISTED
     from idaq.adapt.strategy import adaptation_plan
-    from idaq.core.config import override
+    from idaq.core.config import merge, override
     from idaq.core.errors import RunError
     from idaq.evaluate.protocol import PRIOR
     from idaq.learn.run import read_run, run_tasks
@@ -84,7 +86,7 @@ def _plans(
     _check_used(given)
     given |= {"episodes": after[-1], "report_at": after}
     recipes = [tasks.adapt if (tasks := run_tasks(run)) is not None else {} for run in runs]
-    return [adaptation_plan(names, given, defaults, allow=plugin) for defaults in recipes]
+    return [adaptation_plan(names, given, merge(defaults, LISTED), allow=plugin) for defaults in recipes]
 
 
 def _budgets(text: str) -> list[int]:

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64
 from pydantic import Field
 
+from idaq.adapt.between import distances, distinct, principal_axes, with_half_way
 from idaq.adapt.config import Role
 from idaq.adapt.history import AdaptationHistory
 from idaq.adapt.policy import Policy
@@ -31,8 +32,6 @@ CLEARLY = 0.9
 """how likely noise must be before any is put in: what is rough between beliefs looks like noise too"""
 DEGREES = 4.0
 """how many episodes the prior scale of returns counts as"""
-NEIGHBOURS = 5
-"""of a latent among its principal components: with each, the point half-way is a candidate"""
 _JITTER = 1e-6
 
 Returns = Float64[np.ndarray, "P n"]
@@ -112,18 +111,15 @@ class Candidates:
     @classmethod
     def of_latents(cls, prior_MZ: Float32[np.ndarray, "M Z"]) -> "Candidates":
         """The prior's beliefs."""
-        beliefs = _distinct(prior_MZ)
-        return cls(beliefs=beliefs, distances=_distances(beliefs))
+        beliefs = distinct(prior_MZ)
+        return cls(beliefs=beliefs, distances=distances(beliefs))
 
     @classmethod
     def of_components(cls, prior_MZ: Float32[np.ndarray, "M Z"], count: int) -> "Candidates":
         """Those half-way between neighbours too, in the space of the first `count` principal components."""
-        known = _distinct(prior_MZ)
-        axes = np.linalg.svd(known - known.mean(0), full_matrices=False)[2][:count]
-        near = _distances(known @ axes.T).argsort(1, kind="stable")[:, 1 : 1 + NEIGHBOURS]
-        between = (known[:, None] + known[near]) / 2
-        beliefs = _distinct(np.concatenate([known, *between]))
-        return cls(beliefs=beliefs, distances=_distances(beliefs @ axes.T))
+        axes = principal_axes(prior_MZ, count)
+        beliefs = with_half_way(distinct(prior_MZ), axes)
+        return cls(beliefs=beliefs, distances=distances(beliefs @ axes))
 
     @property
     def medoid(self) -> int:
@@ -286,13 +282,3 @@ def _kernels(distances: Float64[np.ndarray, "C C"]) -> Iterator[Float64[np.ndarr
     median = float(np.median(apart)) if apart.size else 1.0
     for share in LENGTHS:
         yield np.exp(-((distances / (share * median)) ** 2) / 2)
-
-
-def _distances(features: Float32[np.ndarray, "C F"]) -> Float64[np.ndarray, "C C"]:
-    """One row at a time: a belief may be all the weights of a network."""
-    return np.stack([np.sqrt(((features - one) ** 2).sum(1, dtype=np.float64)) for one in features])
-
-
-def _distinct(beliefs: Float32[np.ndarray, "C Z"]) -> Float32[np.ndarray, "D Z"]:
-    """Each once, in their order."""
-    return np.stack(list({belief.tobytes(): belief for belief in beliefs}.values()))

@@ -11,15 +11,16 @@ choose from.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Annotated, ClassVar
 
 import numpy as np
-from jaxtyping import Float64, Int64
+from jaxtyping import Float32, Float64, Int64
 from pydantic import Field
 
 from idaq.adapt.beliefs import best_belief
+from idaq.adapt.between import Between, points_between
 from idaq.adapt.config import Role
 from idaq.adapt.gaussian_process import expected_improvement
 from idaq.adapt.history import AdaptationHistory
@@ -43,7 +44,7 @@ _AGAIN = 1e-3
 _NODES, _NODE_WEIGHTS = np.array([-np.sqrt(3), 0, np.sqrt(3)]), np.array([1, 4, 1]) / 6
 """three points of a standard normal distribution, exact to the fifth power (Gauss-Hermite)"""
 _NEGLIGIBLE = 1e-3
-"""rows below this share of the likeliest row's weight are no outcome that an episode is expected to have"""
+"""rows below this share of the likeliest row's weight are left out where what an episode would tell is asked for"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,16 +105,26 @@ def expected_returns(
     w_h ~ N(y; centre_h[arms], S), S = covariance[arms, arms] + noise I; mean_h = centre_h + covariance[:, arms] S^-1
     (y - centre_h[arms]).
     """
-    centres, cases = model.centres, len(returns_On)
-    if not len(arms):
-        return np.full((cases, len(centres)), 1 / len(centres)), np.broadcast_to(centres, (cases, *centres.shape))
+    weights_OH, off_OHn, gain_nM = _updated(model, arms, returns_On)
+    return weights_OH, model.centres + off_OHn @ gain_nM
+
+
+def mean_returns(model: ReturnModel, arms: Arms, returns_On: Float64[np.ndarray, "O n"]) -> Float64[np.ndarray, "O M"]:
+    """Of every arm, given that the `arms` earned `returns`: the components' means in the mean, without each of them."""
+    weights_OH, off_OHn, gain_nM = _updated(model, arms, returns_On)
+    return weights_OH @ model.centres + np.einsum("oh,ohn->on", weights_OH, off_OHn) @ gain_nM
+
+
+def _updated(
+    model: ReturnModel, arms: Arms, returns_On: Float64[np.ndarray, "O n"]
+) -> tuple[Float64[np.ndarray, "O H"], Float64[np.ndarray, "O H n"], Float64[np.ndarray, "n M"]]:
+    """Weights of the components, how far the returns are off each, and what an arm's mean makes of that: S^-1 cov."""
+    off_OHn = returns_On[:, None] - model.centres[:, arms]
     seen = model.covariance[np.ix_(arms, arms)] + model.noise * np.eye(len(arms))
     whitened = np.linalg.solve(np.linalg.cholesky(seen), np.eye(len(arms)))
-    off_OHn = returns_On[:, None] - centres[:, arms]
     log_OH = -0.5 * ((off_OHn @ whitened.T) ** 2).sum(-1)
     weights_OH = np.exp(log_OH - log_OH.max(1, keepdims=True))
-    gain_nM = whitened.T @ (whitened @ model.covariance[arms])
-    return weights_OH / weights_OH.sum(1, keepdims=True), centres + off_OHn @ gain_nM
+    return weights_OH / weights_OH.sum(1, keepdims=True), off_OHn, whitened.T @ (whitened @ model.covariance[arms])
 
 
 def remaining_variance(model: ReturnModel, arms: Arms) -> Float64[np.ndarray, "M"]:
@@ -134,8 +145,37 @@ def value_of_information(model: ReturnModel, arms: Arms, returns_n: Returns, arm
     outcomes = (means_OHM[0, likely, arm, None] + deviation * _NODES).ravel()
     weights = (weights_OH[0, likely, None] * _NODE_WEIGHTS).ravel()
     after = np.column_stack([np.tile(returns_n, (len(outcomes), 1)), outcomes])
-    w_OH, m_OHM = expected_returns(model, np.append(arms, arm), after)
-    return float(weights @ np.einsum("oh,ohm->om", w_OH, m_OHM).max(1) / weights.sum())
+    among = replace(model, centres=model.centres[likely])
+    return float(weights @ mean_returns(among, np.append(arms, arm), after).max(1) / weights.sum())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Library:
+    """What may be played, and what it may earn."""
+
+    beliefs: Float32[np.ndarray, "M Z"]
+    model: ReturnModel
+
+
+def library(beliefs: Float32[np.ndarray, "M Z"], model: ReturnModel, between: Between | None) -> Library:
+    """The prior's beliefs, and the points between them: r = weights @ the beliefs' r + what is unknown."""
+    if between is None:
+        return Library(beliefs=beliefs, model=model)
+    told = between.weights @ model.covariance
+    return Library(
+        beliefs=np.concatenate([beliefs, between.beliefs]),
+        model=ReturnModel(
+            centres=np.hstack([model.centres, model.centres @ between.weights.T]),
+            covariance=np.block([[model.covariance, told.T], [told, told @ between.weights.T + between.covariance]]),
+            noise=model.noise,
+        ),
+    )
+
+
+@lru_cache(maxsize=2)
+def _points_between(cross: CrossReturns, content: bytes, size: int) -> Between:
+    """`points_between` beliefs of so much content; asked for in every episode."""
+    return points_between(np.frombuffer(content, np.float32).reshape(-1, size), cross.means)
 
 
 @config
@@ -153,6 +193,9 @@ class PolicyReuse(Strategy):
     spread: Positive | None = None
     """s: standard deviation of what no training task foresees, as a share of that of all cross returns; None: the one
     under which each training task is likeliest by the others"""
+    between: Share = 0.9
+    """points half-way between neighbouring latents may be played too where more than this share of what a policy earns
+    (R^2) is foretold by the other policies; 1: none"""
 
     @property
     def role(self) -> Role:
@@ -161,17 +204,19 @@ class PolicyReuse(Strategy):
 
     def explore(self, history: AdaptationHistory) -> Policy:
         """The arm of the highest expected improvement; in the last episode, of the highest value of information."""
-        model, last = self._model(history), len(history.episodes) + 1 >= history.budget
+        library, last = self._library(history), len(history.episodes) + 1 >= history.budget
         choose = _most_telling if last else _most_promising
-        return _play(history, lambda arms, returns: choose(model, arms, returns))
+        return _play(history, library, choose)
 
     def deploy(self, history: AdaptationHistory) -> Policy:
         """The arm of the highest expected return, played or not."""
-        model = self._model(history)
-        return _play(history, lambda arms, returns: int(_mean(model, arms, returns).argmax()))
+        return _play(history, self._library(history), _best)
 
-    def _model(self, history: AdaptationHistory) -> ReturnModel:
-        return return_model(history.cross_returns, self.bandwidth, self.spread)
+    def _library(self, history: AdaptationHistory) -> Library:
+        cross, beliefs = history.cross_returns, history.prior.beliefs
+        between = _points_between(cross, beliefs.tobytes(), beliefs.shape[1]) if beliefs.size else None
+        smooth = between is not None and between.foretold > self.between
+        return library(beliefs, return_model(cross, self.bandwidth, self.spread), between if smooth else None)
 
 
 @config
@@ -203,36 +248,36 @@ class BestAverage(Strategy):
         return history.agent.policy(best_belief(history, "return"))
 
 
-def _play(history: AdaptationHistory, choose: Callable[[Arms, Returns], int]) -> Policy:
+def _play(history: AdaptationHistory, library: Library, choose: Callable[[ReturnModel, Arms, Returns], int]) -> Policy:
     """The policy of the arm that is chosen for each problem; problems that have seen the same share the choice."""
-    arms_nP, returns_nP = _seen(history)
+    arms_nP, returns_nP = _seen(history, library.beliefs)
     known, chosen = dict[bytes, int](), list[int]()
     for arms, returns in zip(arms_nP.T, returns_nP.T, strict=True):
         key = arms.tobytes() + returns.tobytes()
         if key not in known:
-            known[key] = choose(arms, returns)
+            known[key] = choose(library.model, arms, returns)
         chosen.append(known[key])
-    return history.agent.policy(history.prior.beliefs[chosen])
+    return history.agent.policy(library.beliefs[chosen])
 
 
-def _seen(history: AdaptationHistory) -> tuple[Int64[np.ndarray, "n P"], Float64[np.ndarray, "n P"]]:
+def _seen(
+    history: AdaptationHistory, known_MZ: Float32[np.ndarray, "M Z"]
+) -> tuple[Int64[np.ndarray, "n P"], Float64[np.ndarray, "n P"]]:
     """Which arm each episode played, and what it earned. Raises RunError where an episode's policy does not say."""
     if not history.episodes:
         return np.zeros((0, history.problems), np.int64), np.zeros((0, history.problems))
-    known_MZ = history.prior.beliefs
     if any(np.isnan(played_PZ).any() for played_PZ in history.beliefs):
         raise RunError(
             "policy-reuse: an episode's policy does not say under which belief it was played",
             hint="give the agent's policies their `beliefs`, or choose another strategy",
         )
-    arms = [((known_MZ - played_PZ[:, None]) ** 2).sum(-1).argmin(1) for played_PZ in history.beliefs]
-    return np.stack(arms), -history.scores("return")
+    arms = [[((known_MZ - belief) ** 2).sum(1).argmin() for belief in played_PZ] for played_PZ in history.beliefs]
+    return np.array(arms, np.int64), -history.scores("return")
 
 
-def _mean(model: ReturnModel, arms: Arms, returns: Returns) -> Float64[np.ndarray, "M"]:
-    """Expected return of every arm."""
-    weights_OH, means_OHM = expected_returns(model, arms, returns[None])
-    return weights_OH[0] @ means_OHM[0]
+def _best(model: ReturnModel, arms: Arms, returns: Returns) -> int:
+    """The arm of the highest expected return."""
+    return int(mean_returns(model, arms, returns[None]).argmax())
 
 
 def _most_promising(model: ReturnModel, arms: Arms, returns: Returns) -> int:

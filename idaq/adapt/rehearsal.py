@@ -29,9 +29,14 @@ from idaq.learn.config import AgentSpec, TrainConfig
 from idaq.learn.cross_returns import CrossReturns
 from idaq.loader.transitions import Transitions
 
+LISTED: Mapping[str, Mapping[str, Any]] = {
+    "policy-reuse": {"between": 1.0},
+    "gaussian-process": {"features": "latents"},
+}
+"""settings with which strategies play no point between the beliefs that the table knows"""
 _WHICH = (
-    "a rehearsal is for strategies that choose among the training tasks' beliefs by returns: policy-reuse,"
-    " best-average, best-of-prior, nearest-training-task, gaussian-process with --set features=latents"
+    "a rehearsal is for strategies that choose among the training tasks' beliefs by returns: best-average,"
+    " best-of-prior, nearest-training-task, policy-reuse with between=1, gaussian-process with features=latents"
 )
 
 

@@ -99,6 +99,7 @@ def rehearsal_notes(summary: RehearsalSummary) -> list[str]:
     return [
         f"No validation or test task was seen: each of {summary.tasks} training tasks was left out in turn, with its"
         " row and its own arm.",
+        "The table knows no point between beliefs, and none was played.",
         f"Optimistic: the agent has learned from the task that is left out.{lucky} Pessimistic: a strategy is told of"
         " one task less than on a new task.",
     ]

@@ -7,6 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from idaq.adapt.beliefs import best_belief
+from idaq.adapt.between import points_between
 from idaq.adapt.gaussian_process import expected_improvement
 from idaq.adapt.history import AdaptationHistory
 from idaq.adapt.policy import BeliefPolicy, RandomPolicy
@@ -15,6 +16,8 @@ from idaq.adapt.policy_reuse import (
     PolicyReuse,
     ReturnModel,
     expected_returns,
+    library,
+    mean_returns,
     remaining_variance,
     return_model,
     value_of_information,
@@ -151,50 +154,64 @@ def test_the_spread_is_wide_where_no_task_foresees_another() -> None:
     assert narrow <= 0.35 < 0.5 <= wide
 
 
+def test_the_mean_over_components_is_that_of_each_component() -> None:
+    rows = generator(4).normal(size=(7, 5))
+    model, arms, earned = (
+        return_model(table(rows.tolist()), 0.4, 0.2),
+        np.array([3, 1]),
+        generator(5).normal(size=(6, 2)),
+    )
+    weights, means = expected_returns(model, arms, earned)
+    np.testing.assert_allclose(mean_returns(model, arms, earned), np.einsum("oh,ohm->om", weights, means))
+    np.testing.assert_allclose(mean_returns(model, NO_ARM, np.zeros((1, 0)))[0], rows.mean(0))
+
+
 # -- the strategy ------------------------------------------------------------------------------------------------
 
 LINE = [[-float(abs(i - j)) for j in range(9)] for i in range(9)]
 """tasks on a line: arm j earns minus the distance to the task"""
+LISTED = PolicyReuse(between=1)
+"""no point between the arms, so that each choice is the number of an arm"""
 
 
 @pytest.mark.parametrize("task", range(9))
 def test_on_a_line_one_episode_tells_the_task(task: int) -> None:
     """An end of the line, where the return tells the place; what is deployed then was never played, but at that end."""
-    seen, arms = history(LINE, LINE[task], PolicyReuse(), budget=1)
+    seen, arms = history(LINE, LINE[task], LISTED, budget=1)
     assert arms[0] in (0, 8)
-    assert arm_of(PolicyReuse().deploy(seen)) == task
+    assert arm_of(LISTED.deploy(seen)) == task
 
 
 @pytest.mark.parametrize("task", range(9))
 def test_with_episodes_to_come_it_plays_what_promises_the_most(task: int) -> None:
-    seen, arms = history(LINE, LINE[task], PolicyReuse(), budget=4, played=1)
+    seen, arms = history(LINE, LINE[task], LISTED, budget=4, played=1)
     assert arms == [4]  # the best on average
     model = return_model(seen.cross_returns, 0.25, None)
     weights, means = expected_returns(model, np.array([4]), -seen.scores("return").T)
     deviation = np.sqrt(remaining_variance(model, np.array([4])))
     gain = weights[0] @ expected_improvement(means[0], deviation[None], (weights[0] @ means[0])[4])
     gain[4] = -np.inf
-    assert arm_of(PolicyReuse().explore(seen)) == int(gain.argmax())
+    assert arm_of(LISTED.explore(seen)) == int(gain.argmax())
 
 
 def test_no_arm_is_played_twice_before_all_were_played() -> None:
-    _, arms = history(LINE, [0.0] * 9, PolicyReuse(), budget=11)
+    _, arms = history(LINE, [0.0] * 9, LISTED, budget=11)
     assert sorted(arms[:9]) == [*range(9)]
 
 
 def test_returns_shifted_and_scaled_change_no_choice() -> None:
     rows, truth = generator(7).normal(size=(10, 10)), generator(8).normal(size=10)
-    there = history(rows.tolist(), truth.tolist(), PolicyReuse(), budget=6)
-    other = history((1000 * rows - 5e4).tolist(), (1000 * truth - 5e4).tolist(), PolicyReuse(), budget=6)
+    there = history(rows.tolist(), truth.tolist(), LISTED, budget=6)
+    other = history((1000 * rows - 5e4).tolist(), (1000 * truth - 5e4).tolist(), LISTED, budget=6)
     assert there[1] == other[1]
-    assert arm_of(PolicyReuse().deploy(there[0])) == arm_of(PolicyReuse().deploy(other[0]))
+    assert arm_of(LISTED.deploy(there[0])) == arm_of(LISTED.deploy(other[0]))
 
 
 def test_problems_are_told_apart_by_what_they_earned() -> None:
-    seen, _ = history(LINE, LINE[0], PolicyReuse(), budget=3, played=0)
+    seen, _ = history(LINE, LINE[0], LISTED, budget=3, played=0)
     seen = replace(seen, problems=3)
     seen.add(seen.agent.policy(np.full((3, 1), 8, np.float32)), episodes([[-8.0], [0.0], [-5.0]]))
-    policy = PolicyReuse().deploy(seen)
+    policy = LISTED.deploy(seen)
     assert isinstance(policy, BeliefPolicy)
     np.testing.assert_array_equal(policy.beliefs[:, 0], [0, 8, 3])
 
@@ -208,16 +225,85 @@ def test_it_needs_fewer_episodes_than_best_of_prior() -> None:
 
     rows, truths = returns(places).tolist(), returns(generator(0).random(12)).tolist()
     regret = dict[str, float]()
-    for name, strategy in (("reuse", PolicyReuse()), ("prior", BestOfPrior())):
+    for name, strategy in (("reuse", LISTED), ("prior", BestOfPrior())):
         runs = [(truth, history(rows, truth, strategy, budget=3)[0]) for truth in truths]
         regret[name] = float(np.mean([max(truth) - truth[arm_of(strategy.deploy(seen))] for truth, seen in runs]))
     assert regret["reuse"] < 0.25 * regret["prior"]
 
 
 def test_nothing_is_drawn() -> None:
-    seen, _ = history(LINE, LINE[3], PolicyReuse(), budget=4)
-    PolicyReuse().deploy(seen)
+    seen, _ = history(LINE, LINE[3], LISTED, budget=4)
+    LISTED.deploy(seen)
     assert seen.rng.bit_generator.state == generator(0).bit_generator.state
+
+
+# -- points between the policies ---------------------------------------------------------------------------------
+
+PLACES = np.arange(9, dtype=np.float32)
+HILLS = [[np.exp(-(((place - goal) / 3) ** 2)) for place in PLACES] for goal in np.linspace(0.2, 7.8, 15)]
+"""what the policies under places on a line earn on tasks with goals between them"""
+
+
+def place_of(policy: object) -> float:
+    assert isinstance(policy, BeliefPolicy)
+    return float(policy.beliefs[0, 0])
+
+
+def on_the_line(goal: float, strategy: PolicyReuse, budget: int) -> tuple[float, list[float]]:
+    """The place that is deployed, and those that were played; any place can be."""
+    seen, _ = history(HILLS, [0.0] * 9, strategy, budget, played=0)
+    places = list[float]()
+    for _ in range(budget):
+        policy = strategy.explore(seen)
+        places.append(place_of(policy))
+        seen.add(policy, episodes([[float(np.exp(-(((places[-1] - goal) / 3) ** 2)))]]))
+    return place_of(strategy.deploy(seen)), places
+
+
+@pytest.mark.parametrize("goal", [1.5, 4.5, 6.5])
+def test_a_point_between_two_policies_is_found_where_it_earns_more_than_both(goal: float) -> None:
+    assert on_the_line(goal, PolicyReuse(), budget=4)[0] == goal
+    assert abs(on_the_line(goal, LISTED, budget=4)[0] - goal) == 0.5
+
+
+def test_no_point_is_played_where_policies_say_little_of_each_other() -> None:
+    rough = generator(6).normal(size=(15, 9)).tolist()
+    told = [points_between(PLACES[:, None], np.array(rows)).foretold for rows in (rough, HILLS)]
+    assert told[0] < 0.5 < 0.99 < told[1]
+    seen, _ = history(rough, [0.0] * 9, PolicyReuse(), budget=17, played=0)
+    for _ in range(17):
+        seen.add(PolicyReuse().explore(seen), episodes([[0.0]]))
+    assert not any(float(played[0, 0]) % 1 for played in seen.beliefs)
+
+
+def test_no_point_is_played_twice_before_all_were_played() -> None:
+    _, places = on_the_line(3.0, PolicyReuse(), budget=17)
+    assert len({*places}) == 17 == 9 + 8
+
+
+def test_a_library_with_points_between_is_the_same_normal_distribution_seen_from_more_places() -> None:
+    model = return_model(table(HILLS), 0.5, 0.1)
+    between = points_between(PLACES[:, None], np.array(HILLS) + generator(1).normal(0, 0.1, size=(15, 9)))
+    larger = library(PLACES[:, None], model, between)
+    arms, earned = np.array([2, 6]), np.array([[0.9, 0.2]])
+    few, more = mean_returns(model, arms, earned), mean_returns(larger.model, arms, earned)
+    np.testing.assert_allclose(more[:, :9], few)
+    np.testing.assert_allclose(more[:, 9:], few @ between.weights.T)
+    seen, across = model.covariance[np.ix_(arms, arms)] + model.noise * np.eye(2), model.covariance[arms]
+    left = model.covariance - across.T @ np.linalg.solve(seen, across)
+    told = between.weights @ left @ between.weights.T + between.covariance
+    by_hand = np.concatenate([np.diag(left), np.diag(told)])
+    np.testing.assert_allclose(remaining_variance(larger.model, arms), by_hand, atol=1e-12)
+    np.testing.assert_array_equal(larger.beliefs[9:], between.beliefs)
+
+
+def test_policies_without_a_belief_have_nothing_between() -> None:
+    prior = Prior(beliefs=np.zeros((9, 0), np.float32), task_indices=np.arange(9), offline_return=0.0,
+                  random_return=None, cross_returns=table(LINE))  # fmt: skip
+    seen = AdaptationHistory(agent=EchoAgent(prior), problems=1, budget=2, rng=generator(0))
+    policy = PolicyReuse().explore(seen)
+    assert isinstance(policy, BeliefPolicy)
+    assert policy.beliefs.shape == (1, 0)
 
 
 # -- the control, and what is missing ----------------------------------------------------------------------------

@@ -6,11 +6,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from idaq.adapt.gaussian_process import GaussianProcess
 from idaq.adapt.history import AdaptationHistory
 from idaq.adapt.policy import Policy
-from idaq.adapt.rehearsal import leave_out, rehearse
+from idaq.adapt.policy_reuse import PolicyReuse
+from idaq.adapt.rehearsal import LISTED, leave_out, rehearse
 from idaq.adapt.strategies import BestOfPrior
-from idaq.adapt.strategy import AdaptPlan, adaptation_plan
+from idaq.adapt.strategy import AdaptPlan, Strategy, adaptation_plan
 from idaq.core.config import config
 from idaq.core.errors import RunError
 from idaq.core.seeds import generator
@@ -38,7 +40,8 @@ def agent(returns: Any, tasks: list[int] = INDICES, indices: list[int] = INDICES
 
 
 def plan(*names: str, budgets: tuple[int, ...] = (1, 2), **settings: Any) -> AdaptPlan:
-    return adaptation_plan(names, {"seeds": 2, **settings, "episodes": budgets[-1], "report_at": [*budgets]})
+    given = {"seeds": 2, **settings, "episodes": budgets[-1], "report_at": [*budgets]}
+    return adaptation_plan(names, given, LISTED)
 
 
 def test_row_and_arm_of_a_task_are_taken_away() -> None:
@@ -165,7 +168,6 @@ def test_so_many_tasks_are_left_out_and_progress_counts_them() -> None:
 @pytest.mark.parametrize(
     ("name", "does"),
     [
-        ("gaussian-process", "gave a policy under no training task's belief"),
         ("idaq", "gave a policy under no training task's belief"),
         ("posterior", "gave a policy under no training task's belief"),
         ("random-first", "gave a policy under no training task's belief"),
@@ -174,8 +176,17 @@ def test_so_many_tasks_are_left_out_and_progress_counts_them() -> None:
     ],
 )
 def test_what_does_more_than_choose_among_arms_is_refused_by_name(name: str, does: str) -> None:
-    with pytest.raises(RunError, match=rf"strategy {name}.*{does}(.|\n)*--set features=latents"):
+    with pytest.raises(RunError, match=rf"strategy {name}.*{does}(.|\n)*policy-reuse with between=1"):
         rehearse(agent(np.arange(9.0).reshape(3, 3)), plan(name, budgets=(4,)))
+
+
+@pytest.mark.parametrize("strategy", [PolicyReuse(between=0), GaussianProcess()])
+def test_a_point_between_two_beliefs_is_refused_and_none_is_played_by_default(strategy: Strategy) -> None:
+    hills = np.exp(-(((np.arange(6.0) - np.arange(6.0)[:, None]) / 3) ** 2))
+    measured, asked = agent(hills, [*range(6)], [*range(6)]), plan("policy-reuse", "gaussian-process", budgets=(4,))
+    rehearse(measured, asked)
+    with pytest.raises(RunError, match="gave a policy under no training task's belief"):
+        rehearse(measured, replace(asked, strategies={"one": strategy}))
 
 
 @config

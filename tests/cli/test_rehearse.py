@@ -39,7 +39,7 @@ def test_it_prints_returns_differences_and_what_they_are_of(idaq: Idaq, run: Pat
 
 
 def test_strategies_settings_and_tasks_are_those_asked_for(idaq: Idaq, run: Path) -> None:
-    asked = ("--strategies", "gaussian-process", "--set", "features=latents", "--tasks", "3", "--set", "seeds=2")
+    asked = ("--strategies", "gaussian-process", "--tasks", "3", "--set", "seeds=2")
     done = idaq("rehearse", run, *asked, "--budgets", "1,2", "--json")
     summary = json.loads(done.out)
     assert set(summary["strategies"]) == {"gaussian-process", "best-of-prior"}
@@ -54,7 +54,11 @@ def test_strategies_settings_and_tasks_are_those_asked_for(idaq: Idaq, run: Path
 @pytest.mark.parametrize(
     ("asked", "code", "told"),
     [
-        (("--strategies", "gaussian-process"), 1, "no training task's belief"),
+        (
+            ("--strategies", "gaussian-process", "--set", "features=principal-components"),
+            1,
+            "no training task's belief",
+        ),
         (("--budgets", "0,2"), 2, "--budgets '0,2' is no list"),
         (("--budgets", "few"), 2, "--budgets 1,2,5"),
         (("--set", "split=val"), 2, "split says nothing in a rehearsal"),
