@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from idaq.benchmark.rows import Row
 
 _ONLY = "Rows by dataset id, label, or id/label; * is any part. May be repeated. \\[default: all]"
+_PLAN = "Show the runs and what they will take; run none. Absent datasets are collected, to measure on them."
 _BOARD = "Folder of leaderboard.json and leaderboard.md, whose other rows stay. \\[default: --out]"
 _RESULTS = "Folder for what each run came to, as soon as it has: MATRIX/DATASET.json, which other seeds join."
 
@@ -40,7 +41,7 @@ def bench(
         str, typer.Argument(help="A TOML file, or the name of a matrix that ships.", autocompletion=completion.matrices)
     ],
     only: Annotated[list[str], typer.Option(metavar="GLOB", help=_ONLY)] = [],  # noqa: B006 - Typer copies it
-    plan: Annotated[bool, typer.Option("--plan", help="Show the runs and what they will take; run none.")] = False,
+    plan: Annotated[bool, typer.Option("--plan", help=_PLAN)] = False,
     out: Annotated[Path, path_option(help="Folder of run directories; finished ones are not run again.")] = Path(
         "runs/bench"
     ),
