@@ -53,7 +53,7 @@ class ReturnModel:
 
     centres: Float64[np.ndarray, "H M"]
     covariance: Float64[np.ndarray, "M M"]
-    noise: float
+    noise: Float64[np.ndarray, "M"]
     """variance of an episode's return around its mean"""
 
 
@@ -69,12 +69,12 @@ def return_model(cross: CrossReturns, bandwidth: float, spread: float | None) ->
     return _model(cross.means, bandwidth, spread * (float(cross.means.std()) or 1.0), cross.noise)
 
 
-def _model(rows_HM: Float64[np.ndarray, "H M"], bandwidth: float, deviation: float, noise: float) -> ReturnModel:
+def _model(rows_HM: Float64[np.ndarray, "H M"], bandwidth: float, deviation: float, noise_M: Returns) -> ReturnModel:
     mean, arms = rows_HM.mean(0), rows_HM.shape[1]
     return ReturnModel(
         centres=mean + np.sqrt(1 - bandwidth**2) * (rows_HM - mean),
         covariance=bandwidth**2 * np.cov(rows_HM.T, bias=True).reshape(arms, arms) + deviation**2 * np.eye(arms),
-        noise=noise**2 + (_AGAIN * deviation) ** 2,
+        noise=noise_M**2 + (_AGAIN * deviation) ** 2,
     )
 
 
@@ -102,8 +102,8 @@ def expected_returns(
 ) -> tuple[Float64[np.ndarray, "O H"], Float64[np.ndarray, "O H M"]]:
     """Weight of each component, and its mean of every arm, given that the `arms` earned `returns`; O cases at once.
 
-    w_h ~ N(y; centre_h[arms], S), S = covariance[arms, arms] + noise I; mean_h = centre_h + covariance[:, arms] S^-1
-    (y - centre_h[arms]).
+    w_h ~ N(y; centre_h[arms], S), S = covariance[arms, arms] + diag(noise[arms]);
+    mean_h = centre_h + covariance[:, arms] S^-1 (y - centre_h[arms]).
     """
     weights_OH, off_OHn, gain_nM = _updated(model, arms, returns_On)
     return weights_OH, model.centres + off_OHn @ gain_nM
@@ -120,7 +120,7 @@ def _updated(
 ) -> tuple[Float64[np.ndarray, "O H"], Float64[np.ndarray, "O H n"], Float64[np.ndarray, "n M"]]:
     """Weights of the components, how far the returns are off each, and what an arm's mean makes of that: S^-1 cov."""
     off_OHn = returns_On[:, None] - model.centres[:, arms]
-    seen = model.covariance[np.ix_(arms, arms)] + model.noise * np.eye(len(arms))
+    seen = model.covariance[np.ix_(arms, arms)] + np.diag(model.noise[arms])
     whitened = np.linalg.solve(np.linalg.cholesky(seen), np.eye(len(arms)))
     log_OH = -0.5 * ((off_OHn @ whitened.T) ** 2).sum(-1)
     weights_OH = np.exp(log_OH - log_OH.max(1, keepdims=True))
@@ -131,7 +131,7 @@ def remaining_variance(model: ReturnModel, arms: Arms) -> Float64[np.ndarray, "M
     """Of each arm's mean return within a component, once the `arms` were seen."""
     if not len(arms):
         return np.diag(model.covariance)
-    seen = model.covariance[np.ix_(arms, arms)] + model.noise * np.eye(len(arms))
+    seen = model.covariance[np.ix_(arms, arms)] + np.diag(model.noise[arms])
     explained = np.einsum("nm,nm->m", model.covariance[arms], np.linalg.solve(seen, model.covariance[arms]))
     return np.maximum(np.diag(model.covariance) - explained, 0)
 
@@ -141,7 +141,7 @@ def value_of_information(model: ReturnModel, arms: Arms, returns_n: Returns, arm
     al., SIAM J. Control Optim. 2008). What it may earn: three points of each likely component."""
     weights_OH, means_OHM = expected_returns(model, arms, returns_n[None])
     likely = np.flatnonzero(weights_OH[0] >= _NEGLIGIBLE * weights_OH[0].max())
-    deviation = np.sqrt(remaining_variance(model, arms)[arm] + model.noise)
+    deviation = np.sqrt(remaining_variance(model, arms)[arm] + model.noise[arm])
     outcomes = (means_OHM[0, likely, arm, None] + deviation * _NODES).ravel()
     weights = (weights_OH[0, likely, None] * _NODE_WEIGHTS).ravel()
     after = np.column_stack([np.tile(returns_n, (len(outcomes), 1)), outcomes])
@@ -167,7 +167,7 @@ def library(beliefs: Float32[np.ndarray, "M Z"], model: ReturnModel, between: Be
         model=ReturnModel(
             centres=np.hstack([model.centres, model.centres @ between.weights.T]),
             covariance=np.block([[model.covariance, told.T], [told, told @ between.weights.T + between.covariance]]),
-            noise=model.noise,
+            noise=np.append(model.noise, np.maximum(between.weights @ model.noise, model.noise.min())),
         ),
     )
 

@@ -11,7 +11,7 @@ from safetensors.numpy import load, save
 from idaq.core.errors import CorruptDatasetError, RunError
 from idaq.core.files import write_bytes
 from idaq.core.reading import LARGEST_TABLE, read_document
-from idaq.core.types import Array
+from idaq.core.types import Array, Doubles
 
 CROSS_RETURNS = "cross-returns.safetensors"
 
@@ -34,10 +34,12 @@ class CrossReturns:
         return self.returns.mean(-1)
 
     @property
-    def noise(self) -> float:
-        """Standard deviation of a return around its pair's mean; 0 where each pair was played once."""
-        episodes = self.returns.shape[-1]
-        return float(np.sqrt(self.returns.var(-1, ddof=1).mean())) if episodes > 1 else 0.0
+    def noise(self) -> Float64[np.ndarray, "M"]:
+        """Standard deviation of a return around its pair's mean, of each belief over all tasks; 0 where each pair was
+        played once."""
+        once = self.returns.shape[-1] == 1
+        deviations: Doubles = np.sqrt(self.returns.var(-1, ddof=0 if once else 1).mean(0))
+        return deviations
 
 
 def write_cross_returns(run: Path, measured: CrossReturns, agent_digest: str) -> None:

@@ -89,7 +89,9 @@ def test_the_mixture_has_the_mean_and_the_covariance_of_the_rows(bandwidth: floa
 def test_weights_and_means_are_those_of_bayes_rule() -> None:
     """Two components and two arms, of which the first has earned 1.0: by hand."""
     model = ReturnModel(
-        centres=np.array([[0.0, 10.0], [2.0, 20.0]]), covariance=np.array([[1.0, 0.5], [0.5, 2.0]]), noise=0.25
+        centres=np.array([[0.0, 10.0], [2.0, 20.0]]),
+        covariance=np.array([[1.0, 0.5], [0.5, 2.0]]),
+        noise=np.array([0.25, 9.0]),
     )
     weights, means = expected_returns(model, np.array([0]), np.array([[0.5]]))
     likelihood = np.exp(-0.5 * np.array([0.5, -1.5]) ** 2 / 1.25)
@@ -118,15 +120,29 @@ def test_nothing_seen_leaves_every_row_as_likely() -> None:
 def test_an_arm_that_was_played_is_expected_to_earn_what_it_earned_unless_returns_are_noisy() -> None:
     rows = generator(2).normal(size=(6, 4))
     quiet, noisy = (CrossReturns(tasks=np.arange(6), returns=rows[..., None] + shift) for shift in ([0.0], [-2.0, 2.0]))
-    assert quiet.noise == 0
-    np.testing.assert_allclose(noisy.noise, np.sqrt(8))
+    np.testing.assert_array_equal(quiet.noise, np.zeros(4))
+    np.testing.assert_allclose(noisy.noise, np.full(4, np.sqrt(8)))
     for cross, sure in ((quiet, True), (noisy, False)):
         weights, means = expected_returns(return_model(cross, 0.3, 0.2), np.array([1]), np.array([[3.0]]))
         assert (abs((weights[0] @ means[0])[1] - 3.0) < 1e-4) == sure
 
 
+def test_an_arm_is_as_noisy_as_it_was_on_the_training_tasks() -> None:
+    """Arm 0 earned 1 more and 1 less, then 3 more and 3 less; arm 1 the same again."""
+    returns = np.array([[[4.0, 6.0], [1.0, 1.0]], [[2.0, 8.0], [0.0, 0.0]]])
+    cross = CrossReturns(tasks=np.arange(2), returns=returns)
+    np.testing.assert_allclose(cross.noise, [np.sqrt((2 + 18) / 2), 0])
+    model = return_model(cross, 1.0, 0.5)  # one Gaussian around (5, 0.5)
+    assert abs(mean_returns(model, np.array([1]), np.array([[9.0]]))[0, 1] - 9) < 1e-4
+    variance = model.covariance[0, 0]
+    expected = 5 + variance / (variance + 10) * 4
+    assert mean_returns(model, np.array([0]), np.array([[9.0]]))[0, 0] == pytest.approx(expected, rel=1e-5)
+
+
 def test_what_remains_unknown_of_an_arm_is_by_hand() -> None:
-    model = ReturnModel(centres=np.zeros((1, 2)), covariance=np.array([[1.0, 0.5], [0.5, 2.0]]), noise=0.25)
+    model = ReturnModel(
+        centres=np.zeros((1, 2)), covariance=np.array([[1.0, 0.5], [0.5, 2.0]]), noise=np.array([0.25, 9.0])
+    )
     np.testing.assert_allclose(remaining_variance(model, NO_ARM), [1, 2])
     np.testing.assert_allclose(remaining_variance(model, np.array([0])), [1 - 1 / 1.25, 2 - 0.25 / 1.25])
 
@@ -140,7 +156,7 @@ def test_information_is_worth_what_it_changes() -> None:
 
 def test_what_no_task_foresees_is_worth_a_try() -> None:
     """One row, so that an arm's return is normal around it: E max(3, 2 + 1.5 e), by three points of e."""
-    model = ReturnModel(centres=np.array([[3.0, 2.0]]), covariance=np.diag([0.0, 1.5**2]), noise=1e-12)
+    model = ReturnModel(centres=np.array([[3.0, 2.0]]), covariance=np.diag([0.0, 1.5**2]), noise=np.full(2, 1e-12))
     by_hand = (max(3, 2 - 1.5 * np.sqrt(3)) + 4 * 3 + (2 + 1.5 * np.sqrt(3))) / 6
     assert value_of_information(model, NO_ARM, NOTHING, 1) == pytest.approx(by_hand)
 
@@ -289,7 +305,7 @@ def test_a_library_with_points_between_is_the_same_normal_distribution_seen_from
     few, more = mean_returns(model, arms, earned), mean_returns(larger.model, arms, earned)
     np.testing.assert_allclose(more[:, :9], few)
     np.testing.assert_allclose(more[:, 9:], few @ between.weights.T)
-    seen, across = model.covariance[np.ix_(arms, arms)] + model.noise * np.eye(2), model.covariance[arms]
+    seen, across = model.covariance[np.ix_(arms, arms)] + np.diag(model.noise[arms]), model.covariance[arms]
     left = model.covariance - across.T @ np.linalg.solve(seen, across)
     told = between.weights @ left @ between.weights.T + between.covariance
     by_hand = np.concatenate([np.diag(left), np.diag(told)])
