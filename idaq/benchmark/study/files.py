@@ -32,7 +32,7 @@ def load_study(catalogue: Path) -> list[Suite]:
 def page_of(suites: Sequence[Suite], catalogue: Path) -> str:
     """The page, with what the catalogue knows of sets and of published results."""
     published = read_toml(catalogue / "ml1" / "published.toml")
-    diagnosis: Mapping[str, Any] = read_toml(catalogue / "ml1" / "expert" / "diagnosis.toml")
+    diagnosis: Mapping[str, Any] = read_toml(catalogue / "study" / "diagnosis.toml")
     ml1 = next(suite for suite in suites if suite.matrix.name == "ml1")
     more = {"ml1": (low_sets(ml1, diagnosis), published_tables(ml1, published))}
     return study_page(suites, read_tried(catalogue / "study"), more)
