@@ -94,10 +94,19 @@ def standing_table(suite: Suite) -> str:
 
 
 def set_table(suite: Suite) -> str:
-    """Set by set: what the numbers are of, and returns at the last budget."""
+    """Set by set: what the numbers are of, and returns and success at the last budget."""
     shown = [name for name in (*suite.compared, PRIOR, OFFLINE) if name in suite.strategies]
     rows = [_set_row(suite, kept, shown) for kept in suite.kept.values() if suite.whole_runs(kept)]
-    head = ["set", "seeds", "test tasks", "episodes of data", *map(named, shown), "behaviour", "random"]
+    head = [
+        "set",
+        "seeds",
+        "test tasks",
+        "episodes of data",
+        *map(named, shown),
+        "behaviour",
+        "random",
+        "success, in this order",
+    ]
     said = (
         f"Set by set: training x adaptation seeds, and returns of fresh episodes after {suite.budgets[-1]}, of the runs"
         " that hold every strategy:\n\n"
@@ -110,7 +119,9 @@ def _set_row(suite: Suite, kept: KeptResults, shown: Sequence[str]) -> list[str]
     reached = [float(mean(returns(kept, name, seeds)[-1])) for name in shown]
     random, behaviour = (float(np.mean(values)) for values in references(kept))
     facts = [f"{len(seeds)} x {kept.config.seeds}", str(len(kept.tasks)), str(kept.data.episodes)]
-    return [short(kept), *facts, *map(number, (*reached, behaviour, random))]
+    solved = [success(kept, name, seeds) for name in shown]
+    shares = " / ".join("-" if one is None else percent(one[-1]) for one in solved)
+    return [short(kept), *facts, *map(number, (*reached, behaviour, random)), shares]
 
 
 def missing(suite: Suite) -> str:

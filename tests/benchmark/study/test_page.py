@@ -79,7 +79,7 @@ def test_tables_by_value() -> None:
     assert cells(ratio, "`policy-reuse` ‡") == ["0.45 / 0.45", "0.70 / 0.70"]
     assert cells(solved, "`idaq`") == ["0%", "50%"]
     assert cells(set_table(BOTH), "push") == [
-        "1 x 1", "2", "750", "80.00", "40.00", "80.00", "80.00", "100.0", "-100.0",
+        "1 x 1", "2", "750", "80.00", "40.00", "80.00", "80.00", "100.0", "-100.0", "50% / 0% / 100% / 100%",
     ]  # fmt: skip
     assert cells(cost_table([BOTH]), "ml1") == ["4", "4.0", "2.0", "90.0", "a processor"]
 
