@@ -298,7 +298,8 @@ def test_no_point_is_played_twice_before_all_were_played() -> None:
 
 
 def test_a_library_with_points_between_is_the_same_normal_distribution_seen_from_more_places() -> None:
-    model = return_model(table(HILLS), 0.5, 0.1)
+    shaken = np.array(HILLS)[..., None] + np.linspace(0, 0.4, 9)[:, None] * [-1, 1]
+    model = return_model(CrossReturns(tasks=np.arange(15), returns=shaken), 0.5, 0.1)
     between = points_between(PLACES[:, None], np.array(HILLS) + generator(1).normal(0, 0.1, size=(15, 9)))
     larger = library(PLACES[:, None], model, between)
     arms, earned = np.array([2, 6]), np.array([[0.9, 0.2]])
@@ -311,6 +312,9 @@ def test_a_library_with_points_between_is_the_same_normal_distribution_seen_from
     by_hand = np.concatenate([np.diag(left), np.diag(told)])
     np.testing.assert_allclose(remaining_variance(larger.model, arms), by_hand, atol=1e-12)
     np.testing.assert_array_equal(larger.beliefs[9:], between.beliefs)
+    noise = np.maximum(between.weights @ model.noise, model.noise.min())
+    np.testing.assert_array_equal(larger.model.noise, np.append(model.noise, noise))
+    assert noise.max() > 0.2
 
 
 def test_policies_without_a_belief_have_nothing_between() -> None:
