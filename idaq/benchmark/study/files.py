@@ -15,7 +15,7 @@ from idaq.benchmark.study.tables import headline_table, low_sets, published_tabl
 from idaq.benchmark.study.tried import read_tried
 from idaq.core.config import read_toml
 from idaq.core.errors import unknown_name
-from idaq.core.files import write_text
+from idaq.core.files import read_json, write_text
 from idaq.evaluate.style import standalone
 
 PAGE, FIGURES = "docs/study.md", "docs/study"
@@ -32,7 +32,7 @@ def load_study(catalogue: Path) -> list[Suite]:
 def page_of(suites: Sequence[Suite], catalogue: Path) -> str:
     """The page, with what the catalogue knows of sets and of published results."""
     published = read_toml(catalogue / "ml1" / "published.toml")
-    diagnosis: Mapping[str, Any] = read_toml(catalogue / "study" / "diagnosis.toml")
+    diagnosis: Mapping[str, Any] = read_json(catalogue / "study" / "diagnosis.json")
     ml1 = next(suite for suite in suites if suite.matrix.name == "ml1")
     more = {"ml1": (low_sets(ml1, diagnosis), published_tables(ml1, published))}
     return study_page(suites, read_tried(catalogue / "study"), more)
