@@ -42,7 +42,8 @@ def test_a_parallel_collection_ends_with_its_workers(
     time.sleep(random.Random(number + group).uniform(0, 1.0))
     code, err = command.end(number, group)
     assert "Traceback" not in err
-    if code:  # it may have been done
+    done = (tmp_path / "idaq" / "point-robot" / "expert-v0").exists()
+    if code and not (done and code == -number):  # done, Python's own end takes a while, and a signal then just ends it
         assert code == SAID[number]
         assert "interrupted; finished cells are kept; the same command resumes from there" in err
     assert_resumes(tmp_path, collected)
