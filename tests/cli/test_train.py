@@ -98,7 +98,8 @@ def test_an_interrupted_batch_resumes(collected: Collected, one_after_the_other:
     command = Command(*arguments)
     command.until(lambda: list(tmp_path.glob("*/checkpoint/step-*")))
     code, err = command.end(signal.SIGTERM)
-    assert code in (0, 143), err
+    done = "2 of 2 runs done" in err
+    assert code == 143 or (done and code in (0, -signal.SIGTERM)), err  # a signal just ends Python's own end
     assert "Traceback" not in err
     again = Command(*arguments)
     assert again.end()[0] == 0
