@@ -9,7 +9,7 @@ from idaq.adapt.run_job import JobRecord, RunJob
 from idaq.benchmark.estimate import Cost, cost, probe, read_probe
 from idaq.benchmark.leaderboard import BASELINE, BoardTable, make_tables
 from idaq.benchmark.matrix import Matrix, MatrixDataset
-from idaq.benchmark.rows import Place, Row, Tell, make_rows, selected
+from idaq.benchmark.rows import Place, Row, Tell, check_settings, make_rows, selected
 from idaq.catalogue.entries import catalogue_recipe, entries, matching
 from idaq.collect.collect import collect, episode_count
 from idaq.core.errors import DatasetNotFoundError, RunError, UsageError
@@ -101,10 +101,14 @@ class Bench:
     tell: Tell = ignore
 
     def rows(self) -> list[Row]:
-        """All rows of the datasets that rows are asked of; these are collected where they are absent."""
+        """All rows of the datasets that rows are asked of; these are collected where they are absent.
+
+        Settings are checked before: `tell` is given which pass some rows by.
+        """
+        check_settings(self.matrix, self.tell)
         asked = {dataset.id: dataset for dataset, _ in selected(self.matrix, self.only)}
         datasets = {name: self._opened(dataset) for name, dataset in asked.items()}
-        return make_rows(self.matrix, datasets, self.place, self.tell)
+        return make_rows(self.matrix, datasets, self.place)
 
     def asked(self, rows: Sequence[Row]) -> list[Row]:
         """Those that `only` names."""

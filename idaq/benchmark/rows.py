@@ -92,12 +92,8 @@ def _is_named(pair: tuple[MatrixDataset, MatrixAlgorithm], pattern: str) -> bool
     return any(fnmatchcase(name, pattern) for name in _names(pair))
 
 
-def make_rows(matrix: Matrix, datasets: Mapping[str, Dataset], place: Place, tell: Tell) -> list[Row]:
-    """The rows of a matrix whose datasets are open; `tell` is given which settings pass some of them by.
-
-    Raises ConfigError for a setting that reaches nothing, and what settings, names and datasets raise.
-    """
-    _check_settings(matrix, tell)
+def make_rows(matrix: Matrix, datasets: Mapping[str, Dataset], place: Place) -> list[Row]:
+    """The rows of a matrix whose datasets are open. Raises what settings, names and datasets raise."""
     return [
         _row(matrix, dataset, algorithm, datasets[dataset.id], place)
         for dataset, algorithm in matrix.rows()
@@ -181,8 +177,8 @@ def _fields_of(algorithm: str, own: Mapping[str, Any]) -> dict[str, Any]:
     return to_mapping(training_config({**own, "algorithm": algorithm}))
 
 
-def _check_settings(matrix: Matrix, tell: Tell) -> None:
-    """Tell which of a dataset's settings pass which rows by, once each."""
+def check_settings(matrix: Matrix, tell: Tell) -> None:
+    """Tell which of a dataset's settings pass which rows by, once each; one that reaches none raises ConfigError."""
     for dataset in matrix.datasets:
         rows = [algorithm for of, algorithm in matrix.rows() if of is dataset]
         has = {one.name: _fields_of(one.algorithm, merge(one.train, one.on.get(dataset.id, {}))) for one in rows}

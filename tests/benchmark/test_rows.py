@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from idaq.adapt.strategies import BestOfPrior, Idaq
+from idaq.benchmark.bench import Bench
 from idaq.benchmark.matrix import Matrix
-from idaq.benchmark.rows import Place, Row, make_rows, selected
+from idaq.benchmark.rows import Place, Row, check_settings, make_rows, selected
 from idaq.core.errors import ConfigError, PluginError, UnknownNameError, UsageError
 from idaq.learn.algorithms.focal_config import FocalTd3BcConfig
 from idaq.loader import open_dataset
@@ -17,7 +18,8 @@ from tests.benchmark.conftest import CLONING, FOCAL, ID, matrix
 def rows(asked: Matrix, root: Path, *notes: list[str], allow: tuple[str, ...] = ()) -> dict[str, Row]:
     place = Place(out=Path("out"), root=root, allow=allow)
     told: list[str] = notes[0] if notes else []
-    return {row.label: row for row in make_rows(asked, {ID: open_dataset(ID, root)}, place, told.append)}
+    check_settings(asked, told.append)
+    return {row.label: row for row in make_rows(asked, {ID: open_dataset(ID, root)}, place)}
 
 
 def focal(row: Row) -> FocalTd3BcConfig:
@@ -75,6 +77,14 @@ def test_what_passes_some_rows_by_is_told_once_and_what_reaches_none_is_refused(
         rows(matrix(datasets=[{"id": ID, "adapt": {"reference": 9}}]), root)
     with pytest.raises(ConfigError, match=r"learner\.alpha"):
         rows(matrix({**FOCAL, "train": {"learner.alpha": "much"}}), root)
+
+
+def test_settings_are_refused_before_anything_is_collected(tmp_path: Path) -> None:
+    asked = matrix(FOCAL, datasets=[{"id": ID, "train": {"learner.gama": 0.9}}])
+    bench = Bench(matrix=asked, named="small.toml", place=Place(out=tmp_path / "runs", root=tmp_path / "data"))
+    with pytest.raises(ConfigError, match=r"learner\.gama"):
+        bench.rows()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_setting_of_one_of_several_kinds_reaches_the_kind_that_is_there(root: Path) -> None:
