@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
 from idaq.adapt.adapt import checked_policy, planned_runs, why_not
+from idaq.adapt.between import points_between
 from idaq.adapt.config import AdaptConfig
 from idaq.adapt.history import NOT_MEASURED, AdaptationHistory, known_prior
 from idaq.adapt.lockstep import EpisodeBatch
@@ -51,6 +52,8 @@ class Rehearsal:
     """of each strategy: the mean of the deployed arm's entry"""
     episodes: int
     """K: of how many episodes an entry is the mean"""
+    foretold: float
+    """share of what a policy earns that the others foretell (R^2); above `between`, policy-reuse plays others too"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +96,8 @@ def rehearse(agent: Agent, plan: AdaptPlan, tasks: int | None = None, progress: 
     same random numbers. `progress` counts tasks, once for each strategy. Raises RunError where no cross returns were
     measured, and for a strategy that does more than choose among the training tasks' beliefs by returns.
     """
-    cross, config = known_prior(agent).cross_returns, plan.config
+    prior, config = known_prior(agent), plan.config
+    cross = prior.cross_returns
     if cross is None:
         raise RunError(NOT_MEASURED, hint="idaq adapt RUN --strategies policy-reuse measures it")
     if len(cross.tasks) < 2:
@@ -108,7 +112,13 @@ def rehearse(agent: Agent, plan: AdaptPlan, tasks: int | None = None, progress: 
             with raised_as(RunError, f"strategy {name}"):
                 returns[name][:, row] = _adapted(left_out, name, strategy, config)
             progress(1)
-    return Rehearsal(tasks=chosen, budgets=(*config.report_at,), returns=returns, episodes=cross.returns.shape[-1])
+    return Rehearsal(
+        tasks=chosen,
+        budgets=(*config.report_at,),
+        returns=returns,
+        episodes=cross.returns.shape[-1],
+        foretold=points_between(prior.beliefs, cross.means).foretold,
+    )
 
 
 def leave_out(agent: Agent, row: int) -> LeftOut:

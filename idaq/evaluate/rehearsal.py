@@ -9,6 +9,7 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
+from idaq.adapt.policy_reuse import PolicyReuse
 from idaq.adapt.rehearsal import Rehearsal
 from idaq.adapt.strategy import Strategy
 from idaq.core.config import config, to_mapping
@@ -40,6 +41,8 @@ class RehearsalSummary:
     """of each run and task; averaged before any statistic"""
     repeats: AtLeastOne
     """episodes behind an entry of the table"""
+    foretold: list[float]
+    """of each run: the share of what a policy earns that the others foretell (R^2)"""
     settings: dict[str, PlainData]
     """of each strategy"""
     strategies: Annotated[dict[str, list[RehearsedReport]], Field(min_length=1)]
@@ -59,6 +62,7 @@ def summarise_rehearsals(rehearsals: Sequence[Rehearsal], strategies: Mapping[st
         tasks=len(first.tasks),
         seeds=first.returns[next(iter(scores))].shape[-1],
         repeats=first.episodes,
+        foretold=[one.foretold for one in rehearsals],
         settings={name: to_mapping(strategy) for name, strategy in strategies.items()},
         strategies={
             name: [_report(budget, scores, name, i) for i, budget in enumerate(first.budgets)] for name in scores
@@ -95,11 +99,14 @@ def difference_rows(summary: RehearsalSummary) -> list[list[str]]:
 
 def rehearsal_notes(summary: RehearsalSummary) -> list[str]:
     """What a reader of the rows must know: what was seen, and in which direction the numbers may be wrong."""
+    shares = ", ".join(f"{one:.2f}" for one in summary.foretold)
     lucky = " So is a score: the mean of an entry, of which adaptation saw an episode." if summary.repeats > 1 else ""
     return [
         f"No validation or test task was seen: each of {summary.tasks} training tasks was left out in turn, with its"
         " row and its own arm.",
-        "The table knows no point between beliefs, and none was played.",
+        "The table knows no point between beliefs, and none was played. On a new task policy-reuse plays some where its"
+        f" `between` ({PolicyReuse().between} by default) is below R^2 = {shares}, the share of what a policy earns"
+        " that the others foretell.",
         f"Optimistic: the agent has learned from the task that is left out.{lucky} Pessimistic: a strategy is told of"
         " one task less than on a new task.",
     ]

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from idaq.adapt.between import points_between
 from idaq.adapt.gaussian_process import GaussianProcess
 from idaq.adapt.history import AdaptationHistory
 from idaq.adapt.policy import Policy
@@ -187,6 +188,18 @@ def test_a_point_between_two_beliefs_is_refused_and_none_is_played_by_default(st
     rehearse(measured, asked)
     with pytest.raises(RunError, match="gave a policy under no training task's belief"):
         rehearse(measured, replace(asked, strategies={"one": strategy}))
+
+
+def test_it_says_how_much_of_what_a_policy_earns_the_others_foretell() -> None:
+    """On the whole table: what policy-reuse goes by on a new task."""
+    smooth = np.exp(-(((np.arange(6.0) - np.arange(6.0)[:, None]) / 3) ** 2))
+    rough = generator(0).normal(size=(6, 6))
+    found = [
+        rehearse(agent(table, [*range(6)], [*range(6)]), plan("best-average"), 2).foretold for table in (smooth, rough)
+    ]
+    assert found[0] > PolicyReuse().between > 0.5 > found[1]
+    beliefs = np.arange(6, dtype=np.float32)[:, None]
+    assert found == [points_between(beliefs, table).foretold for table in (smooth, rough)]
 
 
 @config

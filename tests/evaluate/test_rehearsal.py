@@ -25,13 +25,14 @@ STRATEGIES = adaptation_plan(NAMES).strategies
 def rehearsal(seed: int = 0) -> Rehearsal:
     """Two budgets, five tasks, three seeds; policy-reuse is ahead."""
     returns = {name: generator(seed, i).normal(10.0 * i, 1, (2, 5, 3)) for i, name in enumerate(NAMES)}
-    return Rehearsal(tasks=np.arange(5), budgets=(1, 4), returns=returns, episodes=1)
+    return Rehearsal(tasks=np.arange(5), budgets=(1, 4), returns=returns, episodes=1, foretold=0.75)
 
 
 def test_means_and_differences_are_over_runs_and_tasks_with_seeds_averaged() -> None:
     runs = [rehearsal(0), rehearsal(1)]
     summary = summarise_rehearsals(runs, STRATEGIES)
     assert (summary.runs, summary.tasks, summary.seeds, summary.repeats) == (2, 5, 3, 1)
+    assert summary.foretold == [0.75, 0.75]
     assert summary.settings["policy-reuse"]["bandwidth"] == STRATEGIES["policy-reuse"].bandwidth  # type: ignore[attr-defined]
     for i, report in enumerate(summary.strategies["policy-reuse"]):
         mine, prior = (np.stack([run.returns[name][i].mean(-1) for run in runs]) for name in reversed(NAMES))
@@ -62,6 +63,7 @@ def test_it_is_said_what_was_seen_and_where_the_numbers_may_be_wrong() -> None:
     )
     for words in ("No validation or test task was seen: each of 5 training tasks", "Optimistic:", "Pessimistic:"):
         assert words in once
+    assert "plays some where its `between` (0.9 by default) is below R^2 = 0.75" in once
     assert "the mean of an entry" in twice
     assert "the mean of an entry" not in once
 
