@@ -10,7 +10,7 @@ import pytest
 
 from idaq.benchmark.study.files import FIGURES, PAGE, PAGES, figures_of, load_study, page_of, with_study, write_study
 from idaq.benchmark.study.page import study_page
-from idaq.benchmark.study.suites import Suite
+from idaq.benchmark.study.suites import SUITES, Suite
 from idaq.benchmark.study.tables import (
     cost_table,
     headline_table,
@@ -147,6 +147,13 @@ def test_marked_tables_of_other_pages_are_filled_in() -> None:
     assert with_study(filled, [BOTH]) == filled
     with pytest.raises(UnknownNameError, match="unknown suite 'ml2'"):
         with_study(text.replace("ml1", "ml2"), [BOTH])
+
+
+def test_each_kept_command_runs_the_study_of_anybodys_checkout(study: list[Suite]) -> None:
+    commands = {dataset: kept.command for one in study for dataset, kept in one.kept.items()}
+    ours = {d: f"idaq bench study/{one.matrix.name} --only {d}" for one in study for d in one.kept}
+    assert commands == ours
+    assert {one.matrix.name for one in study} == {*SUITES}
 
 
 def test_one_command_writes_page_and_figures(tmp_path: Path) -> None:
