@@ -13,6 +13,7 @@ from idaq.benchmark.study.tables import (
     set_table,
     standing_table,
     tried_table,
+    where,
 )
 from idaq.benchmark.study.tried import Tried
 from idaq.catalogue.suite_card import AGREE
@@ -123,7 +124,7 @@ def _section(suite: Suite) -> list[str]:
     if not any(kept.runs for kept in suite.kept.values()):
         return [*head, "No run is finished yet.\n"]
     tables = [mean_tables(suite), standing_table(suite), set_table(suite), missing(suite)]
-    return [*head, _simulated(suite), headline_table(suite), _figures(suite), *tables]
+    return [*head, _simulated(suite), headline_table(suite), where(suite), _figures(suite), *tables]
 
 
 def _simulated(suite: Suite) -> str:

@@ -7,6 +7,7 @@ import numpy as np
 
 from idaq.benchmark.study.results import KeptResults
 from idaq.benchmark.study.suites import (
+    FEW,
     HEADLINE,
     SIMULATED,
     Means,
@@ -60,6 +61,30 @@ def _against(differences: Mapping[str, Sequence[Estimate]], report: int) -> str:
     value, low, high = (f"{round(one, 2) + 0.0:+.2f}" for one in (gap.value, gap.low, gap.high))
     interval = f" ({low} to {high})" if len(differences) > 2 else ""  # of one or two sets it would say nothing
     return f"{standing(differences, report)}; {value}{interval}"
+
+
+def where(suite: Suite) -> str:
+    """On how many sets the headline is ahead of the control within a few episodes, and where it is behind, and when."""
+    differences = {short(suite.kept[name]): of for name, of in paired(suite, HEADLINE, PRIOR).items()}
+    early = [i for i, budget in enumerate(suite.budgets) if budget <= FEW]
+    ahead = sum(any(of_set[i].low > 0 for i in early) for of_set in differences.values())
+    behind = [
+        (min(one.value for one in of_set if one.high < 0), name, _behind(of_set, suite.budgets))
+        for name, of_set in differences.items()
+        if any(one.high < 0 for one in of_set)
+    ]
+    lines = [
+        f"`{HEADLINE}` {TOLD} is ahead of `{PRIOR}` at a budget of at most {FEW} on {ahead} of"
+        f" {count(len(differences), 'set')}; at any budget it is behind on {len(behind) or 'none'}"
+        + (", the difference of scores beside the budget:\n" if behind else ".\n"),
+        *(f"- {name}: {words}" for _, name, words in sorted(behind)),
+    ]
+    return "\n".join([*lines, ""] if behind else lines) if differences else ""
+
+
+def _behind(of_set: Sequence[Estimate], budgets: Sequence[int]) -> str:
+    there = [(one, budget) for one, budget in zip(of_set, budgets, strict=True) if one.high < 0]
+    return ", ".join(f"{one.value:+.2g} ({one.low:+.2g} to {one.high:+.2g}) after {budget}" for one, budget in there)
 
 
 def mean_tables(suite: Suite) -> str:

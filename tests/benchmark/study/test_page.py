@@ -20,6 +20,7 @@ from idaq.benchmark.study.tables import (
     published_tables,
     set_table,
     standing_table,
+    where,
 )
 from idaq.benchmark.study.tried import Tried, Try
 from idaq.core.errors import UnknownNameError
@@ -82,6 +83,23 @@ def test_tables_by_value() -> None:
         "1 x 1", "2", "750", "80.00", "40.00", "80.00", "80.00", "100.0", "-100.0", "50% / 0% / 100% / 100%",
     ]  # fmt: skip
     assert cells(cost_table([BOTH]), "ml1") == ["4", "4.0", "2.0", "90.0", "a processor"]
+
+
+def test_where_the_headline_leads_and_where_it_is_behind() -> None:
+    assert where(BOTH) == (
+        "`policy-reuse` ‡ is ahead of `best-of-prior` at a budget of at most 5 on 1 of 2 sets; at any budget it is"
+        " behind on none.\n"
+    )
+    late = kept("sweep", {0: {"best-of-prior": level(40, 50), "policy-reuse": level(40, 60)}})  # ahead after 10 alone
+    low = kept("soccer", {0: {"best-of-prior": level(40, 80), "policy-reuse": level(30, 72.5)}})
+    lower = kept("basketball", {0: {"best-of-prior": level(40, 80), "policy-reuse": level(40, 40)}})
+    head, _, *lines = where(suite(REACH, late, lower, low)).splitlines()
+    assert "on 1 of 4 sets; at any budget it is behind on 2, the difference of scores beside the budget:" in head
+    assert lines == [
+        "- basketball: -0.4 (-0.4 to -0.4) after 10",
+        "- soccer: -0.1 (-0.1 to -0.1) after 1, -0.075 (-0.075 to -0.075) after 10",
+    ]
+    assert where(suite(kept("reach", {0: {"best-of-prior": level(1, 2)}}))) == ""
 
 
 def test_what_is_missing_is_said() -> None:
