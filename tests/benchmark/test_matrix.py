@@ -63,7 +63,7 @@ def test_an_id_with_a_star_stands_for_each_dataset_of_the_catalogue() -> None:
     assert len(matrix(datasets=[{"id": "idaq/ml1-*/expert-v0"}]).datasets) == 50
 
 
-SETS = {"study/point-robots": 9, "study/ml1": 50, "study/bodies": 12, "study/held-out": 2}
+SETS = {"study/point-robots": 9, "study/ml1": 50, "study/ml1-held": 6, "study/bodies": 12, "study/held-out": 2}
 
 
 @pytest.mark.parametrize("name", SETS)

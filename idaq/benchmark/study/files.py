@@ -33,8 +33,8 @@ def page_of(suites: Sequence[Suite], catalogue: Path) -> str:
     """The page, with what the catalogue knows of sets and of published results."""
     published = read_toml(catalogue / "ml1" / "published.toml")
     diagnosis: Mapping[str, Any] = read_json(catalogue / "study" / "diagnosis.json")
-    ml1 = next(suite for suite in suites if suite.matrix.name == "ml1")
-    more = {"ml1": (low_sets(ml1, diagnosis), published_tables(ml1, published))}
+    of_ml1 = [suite for suite in suites if suite.matrix.name in ("ml1", "ml1-held")]
+    more = {one.matrix.name: (low_sets(one, diagnosis), published_tables(one, published)) for one in of_ml1}
     return study_page(suites, read_tried(catalogue / "study"), more)
 
 

@@ -19,7 +19,7 @@ from idaq.core.types import Doubles
 from idaq.evaluate.protocol import PRIOR
 from idaq.evaluate.statistics import Estimate, estimate, mean, mean_difference, share_of_way
 
-SUITES = ("point-robots", "ml1", "bodies", "held-out")
+SUITES = ("point-robots", "ml1", "ml1-held", "bodies", "held-out")
 HEADLINE = "policy-reuse"
 """the strategy that the study is about"""
 SIMULATED = tuple(name for name in STRATEGIES.builtin if STRATEGIES.get(name).uses_cross_returns)
