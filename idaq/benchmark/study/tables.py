@@ -84,7 +84,13 @@ def where(suite: Suite) -> str:
 
 def _behind(of_set: Sequence[Estimate], budgets: Sequence[int]) -> str:
     there = [(one, budget) for one, budget in zip(of_set, budgets, strict=True) if one.high < 0]
-    return ", ".join(f"{one.value:+.2g} ({one.low:+.2g} to {one.high:+.2g}) after {budget}" for one, budget in there)
+    shown = [(*(_signed(value) for value in (one.value, one.low, one.high)), budget) for one, budget in there]
+    return ", ".join(f"{value} ({low} to {high}) after {budget}" for value, low, high, budget in shown)
+
+
+def _signed(value: float) -> str:
+    """Two significant digits, never as a power of ten."""
+    return np.format_float_positional(value, precision=2, fractional=False, trim="-", sign=True)
 
 
 def mean_tables(suite: Suite) -> str:
