@@ -13,6 +13,7 @@ class TestCart(FamilyContract):
 Importing this package needs nothing; importing a suite needs pytest.
 """
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -71,5 +72,6 @@ def __getattr__(name: str) -> Any:
     except ModuleNotFoundError:
         raise UsageError("idaq.testing needs pytest", hint="pip install pytest") from None
     module = f"{__name__}.{_MODULES[name]}"
-    pytest.register_assert_rewrite(module, f"{__name__}.comparing")
+    for each in {module, f"{__name__}.comparing"} - sys.modules.keys():  # of those that are there, pytest would warn
+        pytest.register_assert_rewrite(each)
     return getattr(import_module(module), name)

@@ -47,6 +47,15 @@ def test_every_fault_is_found_by_the_test_that_is_there_for_it(told: str) -> Non
         assert suite.red in found or (not suite.red and not found), f"{name}: {found}"
 
 
+def test_what_suites_share_may_be_imported_before_them(tmp_path: Path) -> None:
+    """Where warnings are errors, as here: pytest warns when it is asked to rewrite what is there already."""
+    lines = ["import idaq.testing.comparing", "from idaq.testing import PolicyContract", "def test(): PolicyContract"]
+    (tmp_path / "test_order.py").write_text("\n".join(lines))
+    command = [sys.executable, "-m", "pytest", "-W", "error", str(tmp_path), "-p", "no:cacheprovider"]
+    told = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False).stdout
+    assert "1 passed" in told
+
+
 def test_the_pages_code_is_tests_that_pass(told: str) -> None:
     classes = set(re.findall(r"^class (Test\w+)", "\n".join(blocks(PAGE)), re.M))
     wrong = {outcome for outcome in outcomes(told, "FAILED") | outcomes(told, "ERROR") if outcome[0] in classes}
