@@ -12,10 +12,10 @@ CONFORMANCE, DIGESTS = "interop.md", "digests.txt"
 _HEAD = """# The catalogue
 
 Every dataset below was collected from the recipe in its folder; the command makes it again, to the same content digest
-(its first twelve characters stand here; [digests.txt](digests.txt) holds them whole, for
-`idaq hub pull ID HUB --expect DIGEST`). Returns are those of the collected episodes. `idaq collect --help` tells of
-other qualities, and of settings that make other datasets. This page is generated from the folders' data.json by
-`idaq reproduce`.
+on [processors that round alike](../docs/concepts/determinism.md#another-processor) (its first twelve characters stand
+here; [digests.txt](digests.txt) holds them whole, for `idaq hub pull ID HUB --expect DIGEST`). Returns are those of
+the collected episodes. `idaq collect --help` tells of other qualities, and of settings that make other datasets. This
+page is generated from the folders' data.json by `idaq reproduce`.
 """
 
 

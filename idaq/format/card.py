@@ -109,7 +109,11 @@ def _use(stored: StoredDataset) -> str:
     manifest, made, name = stored.manifest, stored.manifest.provenance, stored.manifest.dataset_id
     parents = ", ".join(parent.dataset_id for parent in made.parents)
     origin = f"Made by {made.operation}{f', from {parents}' if parents else ''}." if made.operation else ""
-    again = origin or "The recipe in `data/idaq/manifest.json` makes it again, to the same content digest."
+    recipe = (
+        "The recipe in `data/idaq/manifest.json` makes it again, to the same content digest on processors that round"
+        " alike."
+    )
+    again = origin or recipe
     return f"""Load it with `minari.load_dataset("{name}")`, or task by task with `idaq.loader.open_dataset("{name}")`.
 Check it with `idaq dataset verify {name}`. {again}
 

@@ -1,5 +1,7 @@
 import os
 import shutil
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -57,6 +59,22 @@ def test_any_number_of_workers_collects_the_same_content(tmp_path: Path, collect
     assert sum(counted) == episode_count(small_recipe())
     assert again.path == tmp_path / "idaq/point-robot/expert-v0"
     assert verify(again.path) == []
+
+
+def test_point_robots_are_the_same_content_under_kernels_that_round_otherwise(
+    tmp_path: Path, collected: Collected
+) -> None:
+    """As docs/concepts/determinism.md says; on x86, where NumPy's OpenBLAS has these kernels for every processor."""
+    program = "import sys; from idaq.collect.collect import collect; from tests.recipes import small_recipe as recipe;"
+    program += "print(collect(recipe(), sys.argv[1]).content_digest)"
+    told = subprocess.run(
+        [sys.executable, "-c", program, tmp_path],
+        env={**os.environ, "OPENBLAS_CORETYPE": "Nehalem"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert told.stdout.split() == [collected.content_digest]
 
 
 def test_another_seed_collects_other_content(tmp_path: Path, collected: Collected) -> None:
