@@ -34,7 +34,10 @@ def page_of(suites: Sequence[Suite], catalogue: Path) -> str:
     published = read_toml(catalogue / "ml1" / "published.toml")
     diagnosis: Mapping[str, Any] = read_json(catalogue / "study" / "diagnosis.json")
     of_ml1 = [suite for suite in suites if suite.matrix.name in ("ml1", "ml1-held")]
-    more = {one.matrix.name: (low_sets(one, diagnosis), published_tables(one, published)) for one in of_ml1}
+    more = {
+        one.matrix.name: (low_sets(one, diagnosis.get(one.matrix.name, {})), published_tables(one, published))
+        for one in of_ml1
+    }
     return study_page(suites, read_tried(catalogue / "study"), more)
 
 
