@@ -31,8 +31,8 @@ _NOTES = {
     "point-robots": """Hidden goals on a half-circle, dense and sparse rewards, and hidden winds; expert, medium and
 mixed data.""",
     "ml1": """All 50 sets, expert data, goals hidden. Each task has 10 episodes; the published sets have 45. On six sets
-Meta-World's scripted policy is no expert, and scores far above 1 come easily there: the next section has them with data
-of a better one.""",
+Meta-World's scripted policy is no expert, and a score above 1 says little there: the next section has them with data of
+a better one. Second training seeds were given first to sets on which `policy-reuse` had been behind with one.""",
     "ml1-held": """Six of the 50 sets again, with data of a script that keeps what it has solved
 ([`held`](../datasets/ml1/notes.md)): there Meta-World's own policy solves its task and then loses it. All else is as
 above.""",
@@ -68,7 +68,7 @@ _PROTOCOL = f"""## Protocol
 - A mean over sets takes the same sets, and the same runs of each, for every strategy.
 - A set is **ahead** where the {LEVEL:.0%} interval of the paired difference (same runs, same tasks; a two-way bootstrap
   over both) lies above zero, **behind** where it lies below, **tied** where it holds zero. Of fifty sets without any
-  difference one or two would be called ahead, and as many behind.
+  difference one or two would be called ahead, and as many behind; at any of several budgets, more.
 - The best strategy without simulation is chosen by its mean score within {FEW} episodes on these very test tasks, which
   flatters it.
 """
